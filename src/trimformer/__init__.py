@@ -1,0 +1,1 @@
+"""Make Transformer encoders smaller and faster without losing accuracy."""

@@ -1,0 +1,101 @@
+"""The shape of an encoder: what every layer is made of, and the configuration that stores it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Literal, get_args
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from ..errors import TrimformerError
+
+FORMAT_VERSION = 1
+
+AttentionKind = Literal["full", "mean"]
+ATTENTION_KINDS: tuple[str, ...] = get_args(AttentionKind)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerShape:
+    """Sizes of one encoder layer.
+
+    attention: what mixes the tokens: ``full`` self-attention, or ``mean``: every token receives the mean of the
+        values of the sequence (AttendOut, Eq. 3), computed once per sequence.
+    heads, head_size: the value width is ``heads * head_size``; with ``full`` so is the query and key width.
+    ffn: units of the feed-forward block.
+    """
+
+    attention: AttentionKind
+    heads: int
+    head_size: int
+    ffn: int
+
+    def __post_init__(self) -> None:
+        if self.attention not in ATTENTION_KINDS:
+            raise TrimformerError(
+                f"Unknown attention kind {self.attention!r}: use one of {', '.join(ATTENTION_KINDS)}."
+            )
+        if min(self.heads, self.head_size, self.ffn) < 1:
+            raise TrimformerError(f"Layer sizes must be at least 1, got {self}.")
+
+    @property
+    def width(self) -> int:
+        """Units of the value projection (and of query and key where there are any)."""
+        return self.heads * self.head_size
+
+
+@strict
+class TrimformerConfig(PreTrainedConfig):
+    """Configuration of the one encoder: sizes shared by all layers, and one :class:`LayerShape` for each layer.
+
+    family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
+    positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
+        ``pad_token_id + 1`` (RoBERTa).
+    """
+
+    model_type: ClassVar[str] = "trimformer"
+
+    format_version: int = FORMAT_VERSION
+    family: str = "bert"
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    positions: Literal["absolute", "from_padding"] = "absolute"
+    pad_token_id: int | None = 0
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    classifier_dropout: float | int | None = None
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    layers: list[dict] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.format_version > FORMAT_VERSION:
+            raise TrimformerError(
+                f"This model was saved in format {self.format_version}, newer than the format {FORMAT_VERSION} "
+                "that this trimformer reads: upgrade trimformer."
+            )
+        self.layers = [dataclasses.asdict(LayerShape(**layer)) for layer in self.layers or []]
+        super().__post_init__(**kwargs)
+
+    @property
+    def shapes(self) -> tuple[LayerShape, ...]:
+        """The shape of each layer, first layer first."""
+        return tuple(LayerShape(**layer) for layer in self.layers or [])
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return len(self.layers or [])
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens included."""
+        offset = (self.pad_token_id or 0) + 1 if self.positions == "from_padding" else 0
+        return self.max_position_embeddings - offset
+
+    def with_shapes(self, shapes: tuple[LayerShape, ...] | list[LayerShape]) -> TrimformerConfig:
+        """A copy of this configuration with other layers."""
+        return type(self).from_dict(self.to_dict() | {"layers": [dataclasses.asdict(s) for s in shapes]})

@@ -1,0 +1,29 @@
+"""Conversion from and to Hugging Face checkpoints: one file per family, each a :class:`Family`."""
+
+from transformers import PreTrainedModel
+
+from ...errors import TrimformerError
+from ..modeling import TrimformerForSequenceClassification, TrimformerModel
+from .bert import BERT
+from .family import Family
+from .roberta import ROBERTA
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (BERT, ROBERTA)}
+
+
+def family_of(model_type: str) -> Family:
+    """The family that converts checkpoints of this model type; raises TrimformerError naming the supported ones."""
+    if model_type not in FAMILIES:
+        raise TrimformerError(
+            f"The architecture {model_type!r} is not supported; supported are {', '.join(sorted(FAMILIES))} "
+            "and models saved by trimformer."
+        )
+    return FAMILIES[model_type]
+
+
+def to_huggingface(model: TrimformerModel | TrimformerForSequenceClassification) -> PreTrainedModel:
+    """Back to the stock model class, where the shape is uniform and dense; the logits are the same.
+
+    Raises TrimformerError where a layer was removed: no stock class can hold that shape.
+    """
+    return family_of(model.config.family).to_stock(model)

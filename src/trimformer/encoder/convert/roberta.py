@@ -1,0 +1,14 @@
+"""RoBERTa (Liu et al., 2019): BERT with positions counted from the padding id and a head of its own."""
+
+from transformers import RobertaForSequenceClassification, RobertaModel
+
+from .family import Family
+
+ROBERTA = Family(
+    name="roberta",
+    prefix="roberta",
+    config={"positions": "from_padding"},
+    head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
+    body_class=RobertaModel,
+    head_class=RobertaForSequenceClassification,
+)

@@ -1,0 +1,191 @@
+"""Read a checkpoint from a folder, a hub id or a bare shape into the one encoder, and check it on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from ..errors import TrimformerError
+from .config import TrimformerConfig
+from .convert import family_of
+from .demo import demo_folder
+from .modeling import TrimformerForSequenceClassification, TrimformerModel
+from .shapes import PREFIX, from_shape
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+DEMO = "demo"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint under the names of TrimformerForSequenceClassification, not yet built.
+
+    has_head: whether it holds the last layer of a task head.
+    """
+
+    config: TrimformerConfig
+    weights: dict[str, Tensor]
+    has_head: bool
+    source: str
+
+
+def load(
+    path_or_id: str | Path, *, labels: Sequence[str] | None = None
+) -> TrimformerModel | TrimformerForSequenceClassification:
+    """Load an encoder in evaluation mode, fp32.
+
+    path_or_id: a folder or hub id with a supported Hugging Face checkpoint or a model saved by trimformer; ``demo``
+        (the offline demo encoder); or a bare shape with random weights such as ``shape:bert-base``.
+    labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
+        checkpoint is kept, and a checkpoint without one gives the bare body.
+
+    Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
+    """
+    if str(path_or_id).startswith(PREFIX):
+        return from_shape(str(path_or_id))
+    return build(read_checkpoint(path_or_id), labels=labels)
+
+
+def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside the weights."""
+    folder = resolve(path_or_id)
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrimformerError(
+            f"There is no readable tokenizer in {folder}: save it there with tokenizer.save_pretrained."
+        ) from error
+
+
+def build(
+    checkpoint: Checkpoint, *, labels: Sequence[str] | None = None
+) -> TrimformerModel | TrimformerForSequenceClassification:
+    """Make the model of a checkpoint; every weight of the encoder must be there and fit."""
+    config, weights = checkpoint.config, dict(checkpoint.weights)
+    if labels is not None:
+        config = with_labels(config, labels)
+        weights = {name: w for name, w in weights.items() if not name.startswith("head.output.")}
+    cls: Any = TrimformerForSequenceClassification
+    if labels is None and not checkpoint.has_head:
+        cls = TrimformerModel
+        weights = {n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")}
+    model = cls(config)
+    expected = model.state_dict()
+    for name, weight in weights.items():
+        if name not in expected:
+            raise _foreign(checkpoint, f"{name} is not in the shape")
+        if weight.shape != expected[name].shape:
+            raise _foreign(
+                checkpoint, f"{name} has shape {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
+            )
+    missing = [name for name in expected if name not in weights]
+    if labels is not None:
+        missing = [name for name in missing if not name.startswith("head.")]
+    if missing:
+        raise _foreign(checkpoint, f"{missing[0]} is missing")
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()}, strict=False)
+    return model.eval()
+
+
+def with_labels(config: TrimformerConfig, labels: Sequence[str]) -> TrimformerConfig:
+    """The configuration with a head for these label names; none means regression."""
+    names = list(labels) or ["score"]
+    changes = {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": "single_label_classification" if labels else "regression",
+    }
+    return TrimformerConfig.from_dict(config.to_dict() | changes)
+
+
+def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
+    """Read configuration and weights of a folder or hub id, renamed to the one encoder's names."""
+    folder = resolve(path_or_id)
+    if not (folder / "config.json").is_file():
+        raise TrimformerError(f"There is no config.json in {folder}: give the folder of a saved model.")
+    weights = _read_weights(folder)
+    model_type = _read_json(folder / "config.json").get("model_type", "")
+    if model_type == TrimformerConfig.model_type:
+        config = TrimformerConfig.from_pretrained(folder)
+        if not any(name.startswith("encoder.") for name in weights):
+            weights = {f"encoder.{name}": weight for name, weight in weights.items()}
+    else:
+        family = family_of(model_type)
+        config = family.to_config(AutoConfig.from_pretrained(folder))
+        weights = family.to_ours(weights)
+    return Checkpoint(config, weights, has_head="head.output.weight" in weights, source=str(path_or_id))
+
+
+def resolve(path_or_id: str | Path) -> Path:
+    """The local folder of a model, downloaded from the hub when it is an id."""
+    if str(path_or_id) == DEMO:
+        return demo_folder()
+    folder = Path(path_or_id)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or str(path_or_id).count("/") > 1 or str(path_or_id).startswith((".", "/", "~")):
+        raise TrimformerError(f"{path_or_id} is not a model folder: give a folder with config.json and weights.")
+    try:
+        wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
+        return Path(huggingface_hub.snapshot_download(str(path_or_id), allow_patterns=wanted))
+    except Exception as error:  # the hub client raises many kinds: offline, unknown id, gated, bad name
+        raise TrimformerError(
+            f"{path_or_id!r} is neither a folder here nor a model that could be fetched from the hub "
+            f"({type(error).__name__}): check the name and the network."
+        ) from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    if (folder / INDEX).is_file():
+        names = sorted(set(_read_json(folder / INDEX)["weight_map"].values()))
+    elif (folder / WEIGHTS).is_file():
+        names = [WEIGHTS]
+    elif any(folder.glob("pytorch_model*.bin")):
+        raise TrimformerError(
+            f"{folder} has only pickled weights (.bin), which are not read because they can run code: "
+            f"convert them to {WEIGHTS} first."
+        )
+    else:
+        raise TrimformerError(f"There is no {WEIGHTS} in {folder}: the weight file is missing.")
+    weights: dict[str, Tensor] = {}
+    for name in names:
+        if not (folder / name).is_file():
+            raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
+        try:
+            weights |= load_file(folder / name)
+        except (SafetensorError, OSError) as error:
+            raise TrimformerError(
+                f"The weight file {folder / name} cannot be read, it is truncated or not a safetensors file "
+                f"({error}): fetch or save it again."
+            ) from error
+    return weights
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise TrimformerError(f"{path} is not a readable JSON file: {error}.") from error
+    if not isinstance(content, dict):
+        raise TrimformerError(f"{path} does not hold a JSON object.")
+    return content
+
+
+def _foreign(checkpoint: Checkpoint, what: str) -> TrimformerError:
+    return TrimformerError(
+        f"The weights in {checkpoint.source} do not fit the shape in its config.json: {what}; "
+        "use the config.json that was saved with these weights."
+    )
+
+

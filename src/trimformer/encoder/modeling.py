@@ -1,0 +1,292 @@
+"""The one encoder: a post-LayerNorm Transformer in which every layer has its own shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+
+from ..errors import TrimformerError
+from .config import LayerShape, TrimformerConfig
+from .gates import Gates, LayerGates
+
+# Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
+# every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
+REMOVED_SCORE = -1e4
+
+
+class Embeddings(nn.Module):
+    """Word + position + segment embeddings, LayerNorm, dropout: (batch, n) ids -> (batch, n, hidden)."""
+
+    def __init__(self, config: TrimformerConfig) -> None:
+        super().__init__()
+        self.pad_token_id = config.pad_token_id or 0
+        self.from_padding = config.positions == "from_padding"
+        self.word = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        if self.from_padding:
+            real = input_ids.ne(self.pad_token_id).long()
+            position_ids = real.cumsum(1) * real + self.pad_token_id
+        else:
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+        # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
+        segment = self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids)
+        return self.dropout(self.norm(self.word(input_ids) + self.position(position_ids) + segment))
+
+
+class MeanAttention(nn.Module):
+    """A removed attention layer: W_O (W_V mean(x) + b_V) + b_O, one vector per sequence (AttendOut, Eq. 3).
+
+    The mean over real tokens commutes with the linear maps, so it is taken first; the result (batch, 1, hidden) is
+    broadcast by the residual sum and no work is done per token except the mean itself.
+    """
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__()
+        self.value = nn.Linear(config.hidden_size, shape.width)
+        self.output = nn.Linear(shape.width, config.hidden_size)
+
+    def forward(self, x: Tensor, mask: PaddingMask, gates: LayerGates | None = None) -> Tensor:
+        return self.mean_values(x, mask)
+
+    def mean_values(self, x: Tensor, mask: PaddingMask) -> Tensor:
+        return self.output(self.value(mask.mean_weights(x) @ x))
+
+
+class FullAttention(MeanAttention):
+    """Multi-head self-attention: (batch, n, hidden) -> (batch, n, hidden).
+
+    With an attention gate the output is ``g * attention + (1 - g) * mean``; a hard gate computes only its own side.
+    """
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__(config, shape)
+        self.heads, self.head_size = shape.heads, shape.head_size
+        self.dropout = float(config.attention_probs_dropout_prob)
+        self.query = nn.Linear(config.hidden_size, shape.width)
+        self.key = nn.Linear(config.hidden_size, shape.width)
+
+    def forward(self, x: Tensor, mask: PaddingMask, gates: LayerGates | None = None) -> Tensor:
+        if gates is None or gates.attention is None:
+            return self.attend(x, mask, None if gates is None else gates.positions)
+        gate = gates.attention
+        if not gate.requires_grad:
+            hard = gate.item()
+            if hard == 0:
+                return self.mean_values(x, mask)
+            if hard == 1:
+                return self.attend(x, mask, gates.positions)
+        return gate * self.attend(x, mask, gates.positions) + (1 - gate) * self.mean_values(x, mask)
+
+    def attend(self, x: Tensor, mask: PaddingMask, positions: Tensor | None) -> Tensor:
+        query, key, value = (self.split(layer(x)) for layer in (self.query, self.key, self.value))
+        dropout = self.dropout if self.training else 0.0
+        if positions is None:
+            context = F.scaled_dot_product_attention(query, key, value, mask.keys, dropout_p=dropout)
+        else:
+            scores = query @ key.transpose(-1, -2) * self.head_size**-0.5
+            scores = replace_removed(scores, positions)
+            if mask.keys is not None:
+                scores = scores.masked_fill(~mask.keys, -torch.inf)
+            probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
+            context = probabilities @ value
+        return self.output(context.transpose(1, 2).flatten(2))
+
+    def split(self, x: Tensor) -> Tensor:
+        """(batch, n, width) -> (batch, heads, n, head_size)"""
+        return x.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)
+
+
+def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
+    """Scores with removed positions *replaced* by a constant; ``positions`` broadcasts over the heads."""
+    if positions.dtype == torch.bool:
+        return scores.masked_fill(~positions, REMOVED_SCORE)
+    return scores * positions + REMOVED_SCORE * (1 - positions)
+
+
+class PaddingMask:
+    """Which tokens are real, in the forms that the layers need; made once per forward pass.
+
+    keys: (batch, 1, 1, n) boolean, or None when no token is padding as far as is known.
+    """
+
+    def __init__(self, attention_mask: Tensor | None) -> None:
+        self.keys = None if attention_mask is None else attention_mask[:, None, None, :].bool()
+        self.weights: Tensor | None = None
+        self.attention_mask = attention_mask
+
+    def mean_weights(self, x: Tensor) -> Tensor:
+        """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""
+        if self.weights is None:
+            mask = x.new_ones(x.shape[:2]) if self.attention_mask is None else self.attention_mask.to(x.dtype)
+            self.weights = (mask / mask.sum(1, keepdim=True))[:, None]
+        return self.weights
+
+
+ATTENTION: dict[str, type[MeanAttention]] = {"full": FullAttention, "mean": MeanAttention}
+
+
+class Layer(nn.Module):
+    """One post-LayerNorm layer: y = LN(x + Attention(x)); LN(y + FFN(y))."""
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__()
+        self.attention = ATTENTION[shape.attention](config, shape)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.ffn_in = nn.Linear(config.hidden_size, shape.ffn)
+        self.ffn_out = nn.Linear(shape.ffn, config.hidden_size)
+        self.ffn_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.activation = ACT2FN[config.hidden_act]
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, mask: PaddingMask, gates: LayerGates | None) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask, gates)))
+        return self.ffn_norm(x + self.dropout(self.ffn_out(self.activation(self.ffn_in(x)))))
+
+
+class TrimformerPreTrainedModel(PreTrainedModel):
+    """Loading and saving, shared by the body and the heads."""
+
+    config: TrimformerConfig
+    config_class = TrimformerConfig
+    base_model_prefix = "encoder"
+    _supports_sdpa = True
+    _no_split_modules = ["Layer"]  # noqa: RUF012  (read by transformers)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load as :meth:`transformers.PreTrainedModel.from_pretrained` does, and verify that the weights fit the shape.
+
+        Raises TrimformerError where a weight of the encoder is missing, left over or of another size; a missing task
+        head is allowed (it starts random, as everywhere in transformers).
+        """
+        wants_info = kwargs.pop("output_loading_info", False)
+        try:
+            model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        except RuntimeError as error:
+            if "size" not in str(error) and "shape" not in str(error):
+                raise
+            raise TrimformerError(
+                f"The weights in {args[0]} do not fit the shape in its config.json: {_first_line(error)}"
+            ) from error
+        prefix = f"{cls.base_model_prefix}."
+        body = {k for k in info["missing_keys"] if k.startswith(prefix) or cls is TrimformerModel}
+        if body or info["unexpected_keys"]:
+            wrong = [f"{sorted(body)[0]} is missing"] if body else []
+            # A body loaded from a checkpoint with a head leaves the head over; that is asked for, not an error.
+            extra = [k for k in info["unexpected_keys"] if not (cls is TrimformerModel and k.startswith("head."))]
+            wrong += [f"{sorted(extra)[0]} is not in the shape"] if extra else []
+            if wrong:
+                raise TrimformerError(
+                    f"The weights in {args[0]} do not fit the shape in its config.json: {' and '.join(wrong)}; "
+                    "use the config.json that was saved with these weights."
+                )
+        return (model, info) if wants_info else model
+
+    @property
+    def dummy_inputs(self) -> dict[str, Tensor]:
+        return {"input_ids": torch.ones(1, 4, dtype=torch.long)}
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if "size" in line or "shape" in line]
+    return lines[-1] if lines else str(error)
+
+
+class TrimformerModel(TrimformerPreTrainedModel):
+    """The body: token ids (batch, n) -> last hidden state (batch, n, hidden)."""
+
+    def __init__(self, config: TrimformerConfig) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.layers = nn.ModuleList(Layer(config, shape) for shape in config.shapes)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+        **_: Any,
+    ) -> BaseModelOutput:
+        """Run the encoder.
+
+        attention_mask: (batch, n), 1 = real token. gates: see :class:`Gates`. With ``output_hidden_states`` the
+        embedding output and the output of each layer come back too, each (batch, n, hidden).
+        """
+        mask = PaddingMask(attention_mask)
+        x = self.embeddings(input_ids, token_type_ids)
+        trace = [x]
+        for index, layer in enumerate(self.layers):
+            x = layer(x, mask, None if gates is None else gates.layer(index))
+            if output_hidden_states:
+                trace.append(x)
+        return BaseModelOutput(last_hidden_state=x, hidden_states=tuple(trace) if output_hidden_states else None)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embeddings.word
+
+
+class ClassificationHead(nn.Module):
+    """tanh layer on the first token, dropout, linear: (batch, n, hidden) -> (batch, labels).
+
+    It is BERT's pooler + classifier and RoBERTa's classification head, which differ in names only.
+    """
+
+    def __init__(self, config: TrimformerConfig) -> None:
+        super().__init__()
+        dropout = config.classifier_dropout
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.output = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.dropout(torch.tanh(self.dense(x[:, 0]))))
+
+
+class TrimformerForSequenceClassification(TrimformerPreTrainedModel):
+    """The encoder with a head for one label per text, or one number (``problem_type="regression"``)."""
+
+    def __init__(self, config: TrimformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = TrimformerModel(config)
+        self.head = ClassificationHead(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
+        """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch)."""
+        out = self.encoder(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        logits = self.head(out.last_hidden_state)
+        loss = None if labels is None else task_loss(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.embeddings.word
+
+
+def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """Cross-entropy for integer labels, mean squared error for numbers; computed in fp32."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits.float().squeeze(-1), labels.float(), reduction=reduction)
+    return F.cross_entropy(logits.float(), labels, reduction=reduction)
