@@ -1,0 +1,60 @@
+"""The plain values that a loaded task is made of."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted and how it is scored.
+
+    `labels` holds the names by id, () for regression; `metrics[0]` is the score. `positive` is the id that
+    binary F1 looks for.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    source: str
+    positive: int = 1
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of one split; `pairs` holds the second texts, if any; labels are ids or numbers."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[int] | list[float]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: Sequence[int]) -> Examples:
+        """The rows at these indices, in this order."""
+        pairs = None if self.pairs is None else [self.pairs[i] for i in indices]
+        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them."""
+
+    task: Task
+    train: Examples
+    selection: Examples
+    validation: Examples
+
+
+def did_you_mean(word: str, options: Sequence[str]) -> str:
+    """'; did you mean ...?' with the nearest option, or '' where none is near."""
+    lowered = {option.lower(): option for option in options}
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
+    return f"; did you mean '{lowered[near[0]]}'?" if near else ""

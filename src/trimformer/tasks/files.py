@@ -1,0 +1,194 @@
+"""Tables from CSV, TSV, JSONL (each plain or .gz) and Parquet, every row knowing where it stands."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks.data import did_you_mean
+
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one file; `lines[i]` is where row i begins (a 1-based line, in Parquet a 1-based row)."""
+
+    path: Path
+    names: list[str]
+    rows: list[Sequence[object]]
+    lines: list[int]
+    dropped: int = 0
+
+    def where(self, row: int) -> str:
+        """'file, line 12', for messages."""
+        unit = "row" if self.path.suffix == ".parquet" else "line"
+        return f"{self.path}, {unit} {self.lines[row]}"
+
+    def column(self, name: str) -> list[object]:
+        """The cells of one column; raises TrimformerError naming the columns if it is not among them."""
+        if name not in self.names:
+            columns = ", ".join(self.names)
+            raise TrimformerError(
+                f"{self.path} has no column '{name}'; name one of its own ({columns})"
+                f"{did_you_mean(name, self.names)}"
+            )
+        at = self.names.index(name)
+        return [row[at] for row in self.rows]
+
+
+def read_table(path: Path) -> Table:
+    """Read a file by its ending; the first line of CSV and TSV names the columns.
+
+    Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending.
+    """
+    if not path.is_file():
+        raise TrimformerError(f"{path} is not a file{_sibling(path)}; correct the path")
+    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    if kind == "csv":
+        return _csv(path)
+    if kind == "tsv":
+        return read_tsv(path)
+    if kind == "jsonl":
+        return _jsonl(path)
+    if kind == "parquet" and path.suffix != ".gz":
+        return _parquet(path)
+    raise TrimformerError(f"{path} has an unknown ending; use one of {', '.join(ENDINGS)}")
+
+
+def read_tsv(path: Path, names: Sequence[str] | None = None, drop_ragged: bool = False) -> Table:
+    """A TSV file without quoting; `names` are the columns of a file without a header.
+
+    `drop_ragged` leaves out and counts rows with another number of columns instead of raising
+    TrimformerError.
+    """
+    # Split on "\n" only: str.splitlines would also cut at U+2028 and form feeds inside a sentence.
+    lines = (line.removesuffix("\r").split("\t") for line in read_text(path).split("\n"))
+    numbered = ((number, cells) for number, cells in enumerate(lines, 1) if cells != [""])
+    return _delimited(path, numbered, names, drop_ragged)
+
+
+def read_text(path: Path) -> str:
+    """The text of a plain or .gz file without its byte order mark; raises TrimformerError unless UTF-8."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise TrimformerError(f"{path} cannot be read ({error}); check the file or write it again") from error
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TrimformerError(
+            f"{path} is not UTF-8 at line {line} (byte 0x{raw[error.start]:02x} at offset {error.start}); "
+            "save it as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8"
+        ) from error
+
+
+def cell_text(cell: object) -> str | None:
+    """A cell as text; None where the cell is missing (null, NaN) or is no plain value."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float):
+        if math.isnan(cell):
+            return None
+        return str(int(cell)) if cell.is_integer() else repr(cell)
+    return str(cell) if isinstance(cell, int) else None
+
+
+def _csv(path: Path) -> Table:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+
+    def rows() -> Iterable[tuple[int, list[str]]]:
+        begin = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield begin, cells
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            raise TrimformerError(
+                f"{path}, line {begin}: not valid CSV ({error}); correct the quotes in this row"
+            ) from error
+
+    return _delimited(path, rows(), None, drop_ragged=False)
+
+
+def _delimited(
+    path: Path, numbered: Iterable[tuple[int, list[str]]], names: Sequence[str] | None, drop_ragged: bool
+) -> Table:
+    rows: list[Sequence[object]] = []
+    lines: list[int] = []
+    dropped = 0
+    for number, cells in numbered:
+        if names is None:
+            names = [cell.strip() for cell in cells]
+            if len(set(names)) < len(names):
+                raise TrimformerError(f"{path} names a column twice ({', '.join(names)}); rename one of them")
+        elif len(cells) == len(names):
+            rows.append(cells)
+            lines.append(number)
+        elif drop_ragged:
+            dropped += 1
+        else:
+            raise TrimformerError(
+                f"{path}, line {number}: {len(cells)} columns where {len(names)} are expected; "
+                "correct this row"
+            )
+    return _filled(Table(path, list(names or []), rows, lines, dropped))
+
+
+def _jsonl(path: Path) -> Table:
+    objects: list[dict[str, object]] = []
+    lines: list[int] = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise TrimformerError(
+                f"{path}, line {number}: not valid JSON ({error}); correct this line"
+            ) from error
+        if not isinstance(value, dict):
+            raise TrimformerError(
+                f"{path}, line {number}: not a JSON object; write one {{...}} with the columns per line"
+            )
+        objects.append(value)
+        lines.append(number)
+    names = list(dict.fromkeys(name for value in objects for name in value))
+    return _filled(Table(path, names, [[value.get(name) for name in names] for value in objects], lines))
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise TrimformerError(f"{path} is not a readable Parquet file ({reason}); write it again") from error
+    rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return _filled(Table(path, list(table.column_names), list(rows), list(range(1, len(rows) + 1))))
+
+
+def _filled(table: Table) -> Table:
+    if not table.rows:
+        raise TrimformerError(f"{table.path} is empty: it has no rows; add rows or name another file")
+    return table
+
+
+def _sibling(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    return did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir())).rstrip("?")

@@ -1,0 +1,118 @@
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks import TaskSettings, load_task, load_validation
+
+Write = Callable[[str, str], Path]
+
+
+def csv_rows(n: int, labels: list[str]) -> str:
+    return "text,label\n" + "".join(f"text {i},{labels[i % len(labels)]}\n" for i in range(n))
+
+
+def test_folder_with_both_files(write: Write) -> None:
+    write("train.csv", csv_rows(40, ["good", "bad"]))
+    folder = write("validation.jsonl", '{"text": "x", "label": "good"}\n').parent
+    data = load_task(TaskSettings(data=str(folder)))
+    assert (data.task.kind, data.task.labels) == ("classification", ("bad", "good"))
+    assert data.task.metrics == ("accuracy", "f1_macro")
+    assert (len(data.train), len(data.selection), data.validation.labels) == (34, 6, [1])
+    assert "validation.jsonl" in data.task.source
+
+
+def test_one_file_is_split_the_same_for_every_seed(write: Write) -> None:
+    settings = TaskSettings(data=str(write("all.csv", csv_rows(100, ["a", "b"]))))
+    first, second = load_task(settings, seed=0), load_task(settings, seed=1)
+    assert len(first.validation) == 15
+    assert first.validation == second.validation
+    assert first.selection != second.selection
+    parts = [set(part.texts) for part in (first.train, first.selection, first.validation)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 100
+    assert "15 of its rows, split off" in first.task.source
+    assert load_validation(settings)[1] == first.validation
+
+
+def test_columns_and_pairs(write: Write) -> None:
+    text = "q\ta\ty\n" + "".join(f"q{i}\ta{i}\t{i % 2}\n" for i in range(20))
+    path = write("all.tsv", text)
+    data = load_task(TaskSettings(data=str(path), text="q", text_pair="a", label="y"))
+    assert data.train.pairs == [text.replace("q", "a") for text in data.train.texts]
+
+
+def test_regression(write: Write) -> None:
+    path = write(
+        "all.jsonl", "".join(json.dumps({"text": f"t{i}", "label": i / 7}) + "\n" for i in range(30))
+    )
+    data = load_task(TaskSettings(data=str(path)))
+    assert (data.task.kind, data.task.labels) == ("regression", ())
+    assert data.task.metrics == ("pearson", "spearman", "mse")
+    assert all(isinstance(label, float) for label in data.train.labels)
+    assert "labels read as numbers" in data.task.source
+    assert load_task(TaskSettings(data=str(path), kind="classification")).task.kind == "classification"
+
+
+def test_train_limit(write: Write) -> None:
+    path = write("all.csv", csv_rows(200, ["a", "b"]))
+    data = load_task(TaskSettings(data=str(path), train_limit=40))
+    assert len(data.train) + len(data.selection) == 40
+    assert data.train.labels.count(0) == data.train.labels.count(1)
+
+
+def test_validation_alone_follows_the_models_labels(write: Write) -> None:
+    path = write("v.csv", "text,label\nx,good\ny,bad\n")
+    settings = TaskSettings(validation=str(path))
+    assert load_validation(settings)[1].labels == [1, 0]
+    task, examples = load_validation(settings, labels=["Good", "Fair", "Bad"])
+    assert (task.labels, examples.labels) == (("Good", "Fair", "Bad"), [0, 2])
+    with pytest.raises(TrimformerError, match="only a validation file"):
+        load_task(settings)
+
+
+def test_validation_alone_for_a_model_with_one_output(write: Write) -> None:
+    settings = TaskSettings(validation=str(write("v.csv", "text,label\nx,1\ny,2\n")))
+    task, examples = load_validation(settings, labels=["LABEL_0"])
+    assert (task.kind, examples.labels) == ("regression", [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("train", "extra", "message"),
+    [
+        (csv_rows(20, ["a"]), {}, "every row has the same label (a)"),
+        (csv_rows(5, ["a", "b"]), {}, "only 5 training rows are left to split"),
+        (csv_rows(20, ["a", "b"]), {"text": "Test"}, "no column 'Test'; name one of its own (text, label)"),
+        (csv_rows(20, ["0.1", "x"]), {"kind": "regression"}, "line 3: label 'x' is not a finite number"),
+        (csv_rows(20, ["0.1", ""]), {}, "line 3: the label in column 'label' is empty"),
+        (csv_rows(100, ["a"] * 19 + ["b"]), {"train_limit": 10}, "raise train_limit"),
+    ],
+)
+def test_bad_rows(write: Write, train: str, extra: dict[str, object], message: str) -> None:
+    path = write("all.csv", train)
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        load_task(TaskSettings(data=str(path), **extra))  # type: ignore[arg-type]
+
+
+def test_label_that_train_does_not_know(write: Write) -> None:
+    train = write("train.csv", csv_rows(20, ["a", "b"]))
+    write("validation.csv", "text,label\nx,a\ny,c\n")
+    with pytest.raises(TrimformerError, match=r"validation.csv, line 3: label 'c' .* \(a, b\)"):
+        load_task(TaskSettings(data=str(train.parent)))
+
+
+def test_no_data(tmp_path: Path, write: Write) -> None:
+    with pytest.raises(TrimformerError, match="no data is given"):
+        load_task(TaskSettings())
+    with pytest.raises(TrimformerError, match="nowhere does not exist"):
+        load_task(TaskSettings(data=str(tmp_path / "nowhere")))
+    with pytest.raises(TrimformerError, match="holds no train file"):
+        load_task(TaskSettings(data=str(tmp_path)))
+    with pytest.raises(TrimformerError, match=r"gone.csv is not a file"):
+        load_task(TaskSettings(train=str(tmp_path / "gone.csv")))
+    write("train.csv", csv_rows(20, ["a", "b"]))
+    write("train.tsv", "text\tlabel\n")
+    with pytest.raises(TrimformerError, match=r"both train.csv and train.tsv"):
+        load_task(TaskSettings(data=str(tmp_path)))

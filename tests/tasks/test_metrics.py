@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import f1_score, matthews_corrcoef
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks import Task, metric_function, score
+
+LABELS = np.array([0, 1, 1, 0, 1, 1])
+LOGITS = np.array([[2.0, 1], [0, 1], [3, 1], [0, 1], [0, 2], [-1, 0]])
+PREDICTED = LOGITS.argmax(1)
+
+
+def task(*metrics: str, kind: str = "classification", positive: int = 1) -> Task:
+    return Task("custom", kind, ("no", "yes") if kind == "classification" else (), metrics, "here", positive)  # type: ignore[arg-type]
+
+
+def test_classification() -> None:
+    found = score(task("accuracy", "f1", "f1_macro", "matthews"), LOGITS, LABELS)
+    assert list(found) == ["accuracy", "f1", "f1_macro", "matthews"]
+    assert found["accuracy"] == pytest.approx(4 / 6)
+    assert found["f1"] == pytest.approx(2 * 3 / (2 * 3 + 1 + 1))
+    assert found["f1_macro"] == pytest.approx(f1_score(LABELS, PREDICTED, average="macro"))
+    assert found["matthews"] == pytest.approx(matthews_corrcoef(LABELS, PREDICTED))
+
+
+def test_f1_follows_the_positive_label() -> None:
+    turned = score(task("f1", positive=0), LOGITS[:, ::-1], 1 - LABELS)
+    assert turned == score(task("f1"), LOGITS, LABELS)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_regression(shape: tuple[int, ...]) -> None:
+    values, truth = np.array([0.1, 0.4, 0.3, 0.9, 2.0]), [0.0, 0.5, 0.6, 1.0, 1.5]
+    found = score(task("pearson", "spearman", "mse", kind="regression"), values.reshape(shape), truth)
+    assert found["pearson"] == pytest.approx(stats.pearsonr(values, truth).statistic)
+    assert found["spearman"] == pytest.approx(0.9)
+    assert found["mse"] == pytest.approx(np.mean((values - truth) ** 2))
+
+
+def test_a_constant_prediction_correlates_with_nothing() -> None:
+    found = score(task("pearson", "spearman", kind="regression"), np.ones((3, 1)), [1.0, 2.0, 3.0])
+    assert found == {"pearson": 0.0, "spearman": 0.0}
+    assert score(task("matthews", "f1"), np.array([[1.0, 0]] * 4), [0, 1, 0, 1]) == {"matthews": 0, "f1": 0}
+
+
+def test_metric_function_is_the_first_metric() -> None:
+    assert metric_function(task("accuracy", "f1"))(PREDICTED, LABELS) == pytest.approx(4 / 6)
+
+
+def test_outputs_that_are_not_numbers() -> None:
+    with pytest.raises(TrimformerError, match="not all finite"):
+        score(task("accuracy"), np.array([[np.nan, 1.0]]), [0])
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ValueError, match="6 predictions for 5 labels"):
+        score(task("accuracy"), LOGITS, LABELS[:5])

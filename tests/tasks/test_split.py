@@ -1,0 +1,40 @@
+import pytest
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks import Examples
+from trimformer.tasks.split import held_rows, split
+
+
+def examples(labels: list[int]) -> Examples:
+    return Examples([f"text {i}" for i in range(len(labels))], None, labels)
+
+
+def test_stratified_disjoint_and_seeded() -> None:
+    whole = examples([0] * 80 + [1] * 20)
+    rest, held = split(whole, 15, classes=True, seed=0)
+    assert (held.labels.count(0), held.labels.count(1)) == (12, 3)
+    assert sorted(rest.texts + held.texts) == sorted(whole.texts)
+    assert split(whole, 15, classes=True, seed=0)[1] == held
+    assert split(whole, 15, classes=True, seed=1)[1] != held
+
+
+def test_a_class_of_one_stays_in_train() -> None:
+    rest, held = split(examples([0] * 10 + [1]), 5, classes=True, seed=0)
+    assert 1 in rest.labels
+    assert 1 not in held.labels
+
+
+def test_pairs_follow_their_rows() -> None:
+    whole = Examples(list("abcdefghij"), list("ABCDEFGHIJ"), [i / 10 for i in range(10)])
+    rest, held = split(whole, 3, classes=False, seed=0)
+    assert (len(rest), len(held)) == (7, 3)
+    assert held.pairs == [text.upper() for text in held.texts]
+
+
+def test_too_few_rows() -> None:
+    with pytest.raises(TrimformerError, match="only 9 training rows are left to split, and at least 10"):
+        split(examples([0, 1, 0, 1, 0, 1, 0, 1, 0]), 2, classes=True, seed=0)
+
+
+def test_held_rows() -> None:
+    assert [held_rows(rows, 0.15) for rows in (10, 1000, 100_000)] == [2, 150, 4000]
