@@ -34,6 +34,10 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        return self.dropout(self.embed(input_ids, token_type_ids))
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """The embeddings before dropout."""
         if self.from_padding:
             real = input_ids.ne(self.pad_token_id).long()
             position_ids = real.cumsum(1) * real + self.pad_token_id
@@ -41,7 +45,7 @@ class Embeddings(nn.Module):
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
         segment = self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids)
-        return self.dropout(self.norm(self.word(input_ids) + self.position(position_ids) + segment))
+        return self.norm(self.word(input_ids) + self.position(position_ids) + segment)
 
 
 class MeanAttention(nn.Module):

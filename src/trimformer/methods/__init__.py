@@ -1,0 +1,6 @@
+"""Methods decide structure. Each file registers its own under the name that recipes use."""
+
+from . import controls, faithful, finetune, layerwise
+from .base import METHODS, Context, Method, MethodSettings
+
+__all__ = ["METHODS", "Context", "Method", "MethodSettings", "controls", "faithful", "finetune", "layerwise"]

@@ -1,0 +1,60 @@
+"""Writing so that nothing half-written ever looks whole: to a temporary name first, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import TrimformerError
+
+
+@contextlib.contextmanager
+def explain_write_errors(target: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise TrimformerError(f"The disk is full while writing {target}: free some space and resume.") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise TrimformerError(
+                f"{target} cannot be written ({error.strerror}): choose a folder that you may write to."
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``target``; it replaces ``target`` only when the block ends without an error."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    with explain_write_errors(target):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            shutil.rmtree(target, ignore_errors=True)
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a temporary file name beside ``target``; it is renamed when the block ends without an error."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    with explain_write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raise TrimformerError where the output folder exists and is not empty."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise TrimformerError(f"The output folder {folder} exists and is not empty: choose another one.")

@@ -1,0 +1,154 @@
+"""What a method is: it decides structure. One file per method; each registers itself under its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from accelerate import Accelerator
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from ..encoder.gates import Gates
+from ..encoder.modeling import TrimformerForSequenceClassification
+from ..errors import TrimformerError
+from ..tasks.encode import Encoded
+from ..tasks.data import Task
+from ..training.clock import Clock
+from ..training.network import Network
+from ..training.objective import Objective, ObjectiveSettings
+from ..training.settings import TrainingSettings
+
+
+class MethodSettings(BaseModel):
+    """Settings of a method: each adds ``name``, a literal with the name of its method, and its own fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a stage hands to its method.
+
+    model: the weights to start from. teacher: the dense fine-tuned model, where the objective distils.
+    train: what weights are trained on. selection: held out from train, what structure is chosen on.
+    steps: optimiser steps of the stage.
+    """
+
+    model: TrimformerForSequenceClassification
+    teacher: TrimformerForSequenceClassification | None
+    task: Task
+    train: Encoded
+    selection: Encoded
+    training: TrainingSettings
+    objective: ObjectiveSettings
+    accelerator: Accelerator
+    seed: int
+    steps: int
+
+    def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
+        """Prepare a module for training under this stage's settings."""
+        return Network(name, module, self.accelerator, self.training, self.steps, **options)
+
+    def make_objective(self) -> Objective:
+        """The stage's objective, with the teacher in evaluation mode on the right device."""
+        teacher: Any = None
+        if self.objective.needs_teacher:
+            if self.teacher is None:
+                raise TrimformerError("This stage distils, but there is no dense model to learn from.")
+            teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
+        return Objective(self.objective, teacher)
+
+
+@dataclasses.dataclass
+class History:
+    """What the report draws: (step, keep probability of each layer) and (step, reward)."""
+
+    keep_probability: list[tuple[int, list[float]]] = dataclasses.field(default_factory=list)
+    reward: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"keep_probability": list(self.keep_probability), "reward": list(self.reward)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.keep_probability = [(step, list(values)) for step, values in state["keep_probability"]]
+        self.reward = [(step, value) for step, value in state["reward"]]
+
+
+class Method(ABC):
+    """A way to decide which layers keep their attention.
+
+    A method that learns is also a :class:`trimformer.training.loop.Learner`; one that does not (``trains`` is False)
+    only decides. It never edits the model: it returns hard gates, and the pipeline trims.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[MethodSettings]]
+    trains: ClassVar[bool] = True
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        self.settings, self.context = settings, context
+        self.networks: dict[str, Network] = {}
+        self.clock = Clock()
+        self.history = History()
+
+    @property
+    def layers(self) -> int:
+        return self.context.model.config.num_hidden_layers
+
+    @property
+    def model(self) -> TrimformerForSequenceClassification:
+        """The weights as they are after training, for trimming."""
+        return self.context.model
+
+    @abstractmethod
+    def decide(self) -> Gates:
+        """Hard gates: what stays (1) and what goes (0)."""
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        raise TypeError(f"{self.name} does not train")
+
+    def update(self, step: int) -> dict[str, float]:
+        raise TypeError(f"{self.name} does not train")
+
+    def validate(self) -> float | None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.history.load_state_dict(state["history"])
+
+    def notes(self) -> list[str]:
+        """Sentences for the report on what was decided and why."""
+        return []
+
+
+METHODS: dict[str, type[Method]] = {}
+M = TypeVar("M", bound=type[Method])
+
+
+def register(method: M) -> M:
+    """Class decorator: make a method known under its name."""
+    METHODS[method.name] = method
+    return method
+
+
+def keep_gates(layers: int, keep: list[int] | set[int]) -> Gates:
+    """Hard attention gates that keep the given layers."""
+    return Gates(attention=torch.tensor([1.0 if index in keep else 0.0 for index in range(layers)]))
+
+
+def check_keep(keep_layers: int, layers: int) -> None:
+    """Raise TrimformerError where that many attention layers cannot be kept."""
+    if not 0 <= keep_layers <= layers:
+        raise TrimformerError(
+            f"keep_layers={keep_layers} is out of range: this encoder has {layers} layers with attention, "
+            f"so keep 0 to {layers}."
+        )

@@ -1,0 +1,223 @@
+"""AttendOut as published: defender D, attacker A and generator G (Wu, Zhao and Zhang, 2021, §3 and Algorithm 1).
+
+D and A are two copies of the encoder with its head. Both are fine-tuned on every batch; A under masks sampled from G.
+Every ``pruning_step`` steps G is rewarded for the batches on which the masked A was better than D, and D takes over
+A's weights. In the end a layer whose attention G mostly removes is removed. Where the paper is silent or contradicts
+itself the choices are settings; the defaults are explained in docs/methods/attendout.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..encoder.gates import Gates
+from ..encoder.modeling import TrimformerForSequenceClassification, task_loss
+from ..tasks.batches import bucketed_batches
+from ..tasks.encode import Encoded
+from ..training.evaluate import evaluating
+from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
+from .generator import Generator, kept_share, log_probability, real_pairs
+
+Batch = dict[str, Tensor]
+
+
+class FaithfulSettings(MethodSettings):
+    """Settings of the published method."""
+
+    name: Literal["attendout-faithful"] = "attendout-faithful"
+    keep_layers: int | None = Field(
+        None, ge=0, description="attention layers that stay, those that G keeps most; none: the rule decides"
+    )
+    control: Literal["learned", "untrained", "reversed"] = Field(
+        "learned", description="untrained: G keeps its random weights; reversed: G's passes in reversed layer order"
+    )
+    rule: Literal["majority", "strict"] = Field(
+        "majority", description="remove a layer when G keeps at most half (majority) or 1 % (strict) of its positions"
+    )
+    pruning_step: int = Field(10, ge=1, description="steps between updates of G (paper: 10, 15 or 25)")
+    generator_learning_rate: float = Field(5e-5, gt=0)
+    generator_start: Literal["random", "first-layer"] = Field(
+        "random", description="first-layer: copy the query, key and value weights of the encoder's first layer"
+    )
+    generator_residual: bool = Field(False, description="residual and LayerNorm inside G")
+    keep_bias: float | None = Field(None, gt=0, lt=1, description="keep probability that G starts near; none: 0.5")
+    reward: Literal["difference", "sign"] = Field("difference", description="of the scores of A and D on a batch")
+    reward_masked: bool = Field(True, description="score A under its masks")
+    reward_data: Literal["train", "selection"] = Field(
+        "train", description="train: the batches just trained on, as published; selection: held-out batches"
+    )
+    baseline_decay: float = Field(0.9, ge=0, lt=1, description="of the moving average of the reward")
+    copy_moments: bool = Field(True, description="D takes over A's optimiser moments with its weights")
+
+
+@register
+class Faithful(Method):
+    """D-Net, A-Net, G-Net, element-wise Bernoulli masks, REINFORCE with a baseline."""
+
+    name = "attendout-faithful"
+    Settings = FaithfulSettings
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        if settings.keep_layers is not None:
+            check_keep(settings.keep_layers, self.layers)
+        self.networks["D"] = context.network("D", copy.deepcopy(context.model).train())
+        self.networks["A"] = context.network("A", context.model.train())
+        self.generator = self._make_generator()
+        self.networks["G"] = context.network(
+            "G", self.generator, learning_rate=settings.generator_learning_rate, schedule=False
+        )
+        self.objective = context.make_objective()
+        self.cache: list[tuple[Batch, Tensor]] = []
+        self.baseline = 0.0
+
+    def _make_generator(self) -> Generator:
+        config = self.context.model.config
+        generator = Generator(
+            config.hidden_size,
+            self.layers,
+            residual=self.settings.generator_residual,
+            keep_bias=self.settings.keep_bias,
+            std=config.initializer_range,
+        )
+        if self.settings.generator_start == "first-layer":
+            first: Any = self.context.model.encoder.layers[0]
+            for name in ("query", "key", "value"):
+                getattr(generator, name).weight.data.copy_(getattr(first.attention, name).weight.data)
+        return generator
+
+    @property
+    def model(self) -> TrimformerForSequenceClassification:
+        return self.context.model
+
+    def keep_logits(self, batch: Batch) -> Tensor:
+        """G's keep logits for a batch, (layers, batch, 1, n, n); its input, A's embedding output, is detached."""
+        with torch.no_grad():
+            hidden = self.model.encoder.embeddings.embed(batch["input_ids"], batch.get("token_type_ids"))
+        logits = self.networks["G"](hidden, batch["attention_mask"])
+        return logits.flip(0) if self.settings.control == "reversed" else logits
+
+    def micro_step(self, batch: Batch, share: float) -> dict[str, float]:
+        with self.clock("D"):
+            loss_d = self.objective(self.networks["D"], batch)
+            self.networks["D"].backward(loss_d, share)
+        with self.clock("G"):
+            masks = self.sample(batch)
+        with self.clock("A"):
+            loss_a = self.objective(self.networks["A"], batch, Gates(positions=masks))
+            self.networks["A"].backward(loss_a, share)
+        self.cache.append((batch, masks))
+        return {"loss": loss_a.item(), "loss_D": loss_d.item()}
+
+    def sample(self, batch: Batch) -> Tensor:
+        """Boolean masks (layers, batch, 1, n, n), each position kept with probability sigmoid(logit)."""
+        with torch.no_grad():
+            return torch.bernoulli(torch.sigmoid(self.keep_logits(batch).float())).bool()
+
+    def update(self, step: int) -> dict[str, float]:
+        with self.clock("D"):
+            self.networks["D"].step()
+        with self.clock("A"):
+            self.networks["A"].step()
+        if step % self.settings.pruning_step:
+            return {}
+        return self.pruning_step(step)
+
+    def pruning_step(self, step: int) -> dict[str, float]:
+        """Reward the cached masks, move G, and make the opponents equal again."""
+        episodes = self.cache if self.settings.reward_data == "train" else self._held_out_episodes(step)
+        with self.clock("evaluation"):
+            rewards = self.rewards(episodes)
+        with self.clock("G"):
+            if self.settings.control != "untrained":
+                self.reinforce(episodes, rewards)
+        mean = rewards.mean().item()
+        self.baseline = self.settings.baseline_decay * self.baseline + (1 - self.settings.baseline_decay) * mean
+        with self.clock("copy"):
+            self.networks["D"].copy_from(self.networks["A"], self.settings.copy_moments)
+        self.cache = []
+        share, pairs = self._kept(episodes)
+        keep = (share / pairs).tolist()
+        self.history.keep_probability.append((step, keep))
+        self.history.reward.append((step, mean))
+        return {"reward": mean, "kept": sum(keep)}
+
+    def rewards(self, episodes: list[tuple[Batch, Tensor]]) -> Tensor:
+        """How much better A scores than D on each batch, in evaluation mode: (episodes,)."""
+        defender, attacker = self.networks["D"].module, self.networks["A"].module
+        values = []
+        with torch.no_grad(), evaluating(defender, attacker):
+            for batch, masks in episodes:
+                inputs = {name: value for name, value in batch.items() if name != "labels"}
+                gates = Gates(positions=masks) if self.settings.reward_masked else None
+                loss_d = task_loss(defender(**inputs).logits, batch["labels"])
+                loss_a = task_loss(attacker(**inputs, gates=gates).logits, batch["labels"])
+                values.append(loss_d - loss_a)
+        rewards = torch.stack(values).cpu()
+        return rewards.sign() if self.settings.reward == "sign" else rewards
+
+    def reinforce(self, episodes: list[tuple[Batch, Tensor]], rewards: Tensor) -> None:
+        """One step of G along Σ (reward - baseline) ∇ log P(mask) (Eq. 4), rewards in units of their spread."""
+        spread = rewards.std(correction=0).item()
+        spread = spread if spread > 1e-6 else 1.0  # equal rewards: rounding is no spread
+        for (batch, masks), reward in zip(episodes, rewards.tolist(), strict=True):
+            advantage = (reward - self.baseline) / spread
+            log_p = log_probability(self.keep_logits(batch), masks, real_pairs(batch["attention_mask"]))
+            self.networks["G"].backward(-advantage * log_p, 1 / len(episodes))
+        self.networks["G"].step()
+
+    def _held_out_episodes(self, step: int) -> list[tuple[Batch, Tensor]]:
+        data, size = self.context.selection, self.context.training.batch_size
+        order = bucketed_batches(data.lengths, size, self.context.seed + 1, step)
+        device = self.context.accelerator.device
+        batches = [
+            {k: v.to(device) for k, v in data.batch(indices).items()}
+            for indices in order[: self.settings.pruning_step]
+        ]
+        return [(batch, self.sample(batch)) for batch in batches]
+
+    def _kept(self, episodes: list[tuple[Batch, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Kept positions of the sampled masks of each layer, and the number of real positions."""
+        pairs = [real_pairs(batch["attention_mask"]) for batch, _ in episodes]
+        kept = [(masks & p).flatten(1).sum(1) for (_, masks), p in zip(episodes, pairs, strict=True)]
+        return torch.stack(kept).sum(0), torch.stack([p.sum() for p in pairs]).sum()
+
+    def layer_shares(self, data: Encoded) -> list[float]:
+        """q_l: the share of real positions that G keeps at the threshold 0.5 in each layer."""
+        kept, total = torch.zeros(self.layers), torch.zeros(())
+        order = bucketed_batches(data.lengths, 64, self.context.seed, 0, shuffle=False)
+        with torch.no_grad():
+            for indices in order:
+                batch = {k: v.to(self.context.accelerator.device) for k, v in data.batch(indices).items()}
+                some, pairs = kept_share(self.keep_logits(batch), real_pairs(batch["attention_mask"]))
+                kept, total = kept + some.cpu(), total + pairs.cpu()
+        return (kept / total).tolist()
+
+    def decide(self) -> Gates:
+        with self.clock("rule"):
+            shares = self.layer_shares(self.context.selection)
+        self.shares = shares
+        if self.settings.keep_layers is not None:
+            ranked = sorted(range(self.layers), key=lambda index: -shares[index])
+            return keep_gates(self.layers, set(ranked[: self.settings.keep_layers]))
+        threshold = 0.5 if self.settings.rule == "majority" else 0.01
+        return keep_gates(self.layers, {index for index, q in enumerate(shares) if q > threshold})
+
+    def notes(self) -> list[str]:
+        listed = ", ".join(f"{index}: {share:.3f}" for index, share in enumerate(self.shares))
+        return [f"Share of positions that G keeps, by layer: {listed}."]
+
+    def state_dict(self) -> dict[str, Any]:
+        cache = [{"batch": batch, "masks": masks} for batch, masks in self.cache]
+        return super().state_dict() | {"cache": cache, "baseline": self.baseline}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.cache = [(entry["batch"], entry["masks"]) for entry in state["cache"]]
+        self.baseline = state["baseline"]

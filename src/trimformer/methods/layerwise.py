@@ -1,0 +1,196 @@
+"""AttendOut, layerwise: one Bernoulli gate per attention layer, learned by REINFORCE while the weights are trained.
+
+The practical variant of AttendOut (Wu, Zhao and Zhang, "Not All Attention Is All You Need", 2021). Each step trains
+the network under a sampled set of layers, then scores several sampled sets on one held-out batch. The reward of a set
+is its score there plus a term for the removed layers; the other sets of the same batch are its baseline
+(leave-one-out), so the score of an unpruned opponent on that batch would cancel and is not computed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..encoder.gates import Gates
+from ..encoder.modeling import TrimformerForSequenceClassification, task_loss
+from ..tasks.batches import bucketed_batches
+from ..training.evaluate import evaluating, predict_logits
+from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
+
+
+class LayerwiseSettings(MethodSettings):
+    """Settings of the layerwise variant."""
+
+    name: Literal["attendout"] = "attendout"
+    keep_layers: int | None = Field(None, ge=0, description="attention layers that stay; none: the reward decides")
+    control: Literal["learned", "untrained", "reversed"] = Field(
+        "learned", description="untrained: the gates never learn; reversed: the choice is applied in reversed order"
+    )
+    samples: int = Field(4, ge=2, description="sets of layers scored on each held-out batch")
+    gate_learning_rate: float = Field(0.05, gt=0)
+    initial_keep: float = Field(0.9, gt=0, lt=1, description="keep probability of every layer at the start")
+    removal: float = Field(0.05, ge=0, description="reward for removing all layers, in units of the loss")
+    target_weight: float = Field(0.2, ge=0, description="penalty for each layer off the target count")
+    anneal: float = Field(0.6, gt=0, le=1, description="share of the steps in which the target falls to keep_layers")
+    entropy: float = Field(1e-3, ge=0, description="bonus on the entropy of the gates")
+    finalists: int = Field(8, ge=1, description="sets compared on the whole selection split at the end")
+
+
+class Policy(nn.Module):
+    """Independent Bernoulli gates: layer l is kept with probability sigmoid(logits[l])."""
+
+    def __init__(self, layers: int, initial_keep: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.full((layers,), float(np.log(initial_keep / (1 - initial_keep)))))
+
+    def forward(self) -> Tensor:
+        return self.logits
+
+    def sample(self, count: int) -> Tensor:
+        """(count, layers) of 0 and 1."""
+        with torch.no_grad():
+            return torch.bernoulli(torch.sigmoid(self.logits).expand(count, -1))
+
+
+def log_probability(logits: Tensor, sets: Tensor) -> Tensor:
+    """Log probability of each set under independent Bernoulli gates: (..., layers) -> (...)."""
+    return -F.binary_cross_entropy_with_logits(logits.expand_as(sets), sets, reduction="none").sum(-1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy of independent Bernoulli gates in nats, summed over the layers."""
+    p = torch.sigmoid(logits)
+    return F.binary_cross_entropy_with_logits(logits, p, reduction="sum")
+
+
+def leave_one_out(rewards: Tensor) -> Tensor:
+    """Each reward minus the mean of the others."""
+    return (rewards - rewards.mean()) * (len(rewards) / (len(rewards) - 1))
+
+
+@register
+class Layerwise(Method):
+    """One gate per layer; a reward from held-out data; a hard finish."""
+
+    name = "attendout"
+    Settings = LayerwiseSettings
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        if settings.keep_layers is not None:
+            check_keep(settings.keep_layers, self.layers)
+        self.networks["A"] = context.network("A", context.model.train())
+        self.policy = Policy(self.layers, settings.initial_keep)
+        # The loop's warm-up would delay the few and noisy steps of the gates: their rate is constant.
+        self.networks["gates"] = context.network(
+            "gates", self.policy, learning_rate=settings.gate_learning_rate, schedule=False
+        )
+        self.objective = context.make_objective()
+        self.held_out_order: list[list[int]] = []
+        self.held_out_round = -1
+
+    @property
+    def model(self) -> TrimformerForSequenceClassification:
+        return self.context.model
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        with self.clock("A"):
+            gates = Gates(attention=self.policy.sample(1)[0])
+            loss = self.objective(self.networks["A"], batch, gates)
+            self.networks["A"].backward(loss, share)
+        return {"loss": loss.item()}
+
+    def update(self, step: int) -> dict[str, float]:
+        with self.clock("A"):
+            self.networks["A"].step()
+        sets = self.policy.sample(self.settings.samples)
+        with self.clock("evaluation"):
+            scores = self.held_out_scores(sets, step)
+        rewards = scores + self.removal_reward(sets.sum(-1), step)
+        with self.clock("gates"):
+            if self.settings.control != "untrained":
+                logits = self.networks["gates"]()
+                loss = -(leave_one_out(rewards) * log_probability(logits, sets)).mean()
+                self.networks["gates"].backward(loss - self.settings.entropy * entropy(logits))
+                self.networks["gates"].step()
+            keep = torch.sigmoid(self.policy.logits.detach()).tolist()
+        self.history.keep_probability.append((step, keep))
+        self.history.reward.append((step, rewards.mean().item()))
+        return {"reward": rewards.mean().item(), "kept": sum(keep)}
+
+    def held_out_scores(self, sets: Tensor, step: int) -> Tensor:
+        """Minus the task loss of A under each set, on one batch of the selection split: (sets,)."""
+        batch = self._held_out_batch(step)
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        module = self.networks["A"].module
+        with torch.no_grad(), evaluating(module):
+            losses = [
+                task_loss(module(**inputs, gates=Gates(attention=gates)).logits, batch["labels"]) for gates in sets
+            ]
+        return -torch.stack(losses).cpu()
+
+    def removal_reward(self, kept: Tensor, step: int) -> Tensor:
+        """With a target: minus the distance to a count that falls linearly to it; free: a prize per removed layer."""
+        if self.settings.keep_layers is None:
+            return self.settings.removal * (1 - kept / self.layers)
+        progress = min(1.0, step / (self.settings.anneal * self.context.steps))
+        target = self.layers - (self.layers - self.settings.keep_layers) * progress
+        return -self.settings.target_weight * (kept - target).abs()
+
+    def _held_out_batch(self, step: int) -> dict[str, Tensor]:
+        data, size = self.context.selection, self.context.training.batch_size
+        per_round = -(-len(data) // size)
+        number, index = divmod(step - 1, per_round)
+        if number != self.held_out_round:
+            self.held_out_order = bucketed_batches(data.lengths, size, self.context.seed + 1, number)
+            self.held_out_round = number
+        return {k: v.to(self.context.accelerator.device) for k, v in data.batch(self.held_out_order[index]).items()}
+
+    def decide(self) -> Gates:
+        """The best of the most probable sets, compared on the whole selection split with the trained A."""
+        if self.settings.control == "untrained":
+            return keep_gates(self.layers, set(self._sampled_sets(1)[0]))
+        finalists = self._sampled_sets(self.settings.finalists)
+        best = finalists[0]
+        if len(finalists) > 1:
+            with self.clock("finalists"):
+                best = max(finalists, key=self._final_reward)
+        if self.settings.control == "reversed":
+            best = tuple(self.layers - 1 - index for index in best)
+        return keep_gates(self.layers, set(best))
+
+    def _sampled_sets(self, count: int) -> list[tuple[int, ...]]:
+        """The ``count`` sets drawn most often; with a target every draw has exactly that many layers.
+
+        Adding Gumbel noise to the logits and keeping the k largest samples sets of k without replacement (Kool et
+        al., 2019).
+        """
+        generator = torch.Generator().manual_seed(self.context.seed)
+        logits = self.policy.logits.detach().cpu()
+        uniform = torch.rand(2000, self.layers, generator=generator).clamp(1e-9, 1 - 1e-9)
+        keep = self.settings.keep_layers
+        if keep is None:
+            draws = [tuple(row.nonzero().flatten().tolist()) for row in uniform < torch.sigmoid(logits)]
+        else:
+            order = (logits - torch.log(-torch.log(uniform))).argsort(dim=-1, descending=True)
+            draws = [tuple(sorted(row[:keep].tolist())) for row in order]
+        if self.settings.control == "untrained":
+            return draws[:count]  # all sets are equally likely: the first draw is a random choice
+        return [chosen for chosen, _ in Counter(draws).most_common(count)]
+
+    def _final_reward(self, kept: tuple[int, ...]) -> float:
+        data = self.context.selection
+        module = self.networks["A"].module
+        gates = keep_gates(self.layers, set(kept))
+        logits = torch.from_numpy(
+            predict_logits(module, data, gates=gates, device=self.context.accelerator.device)
+        )
+        loss = task_loss(logits, torch.as_tensor(data.labels)).item()
+        prize = 0.0 if self.settings.keep_layers is not None else self.settings.removal
+        return -loss + prize * (1 - len(kept) / self.layers)

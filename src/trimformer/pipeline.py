@@ -1,0 +1,332 @@
+"""Run a recipe: load, dense baseline, stages, measure, export, report; every step is kept, so a cut run can go on.
+
+A run works in ``OUT.partial``, which becomes ``OUT`` only when everything is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import PreTrainedTokenizerBase
+
+from .console import console
+from .encoder.load import Checkpoint, build, load, load_tokenizer, read_checkpoint
+from .encoder.modeling import TrimformerForSequenceClassification
+from .encoder.trim import trim
+from .errors import TrimformerError
+from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
+from .measure.hardware import has_native_bf16
+from .methods import METHODS, Context
+from .recipe import Recipe, StageSettings, differences, load_recipe
+from .report.schema import Report
+from .results import assemble, export_model, measure
+from .tasks.data import Task, TaskData
+from .tasks.encode import Encoded, encode
+from .tasks.task import load_task, with_label_order
+from .training.loop import total_steps, train
+
+
+def run(recipe: Recipe, *, resume: bool = False) -> Report:
+    """Run a recipe to its end and return the report that was written to ``recipe.out``.
+
+    resume: go on with the unfinished run in ``OUT.partial``; finished steps are not repeated, and training continues
+        from its last saved state as if it had never stopped.
+    Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
+    """
+    return Run(recipe, resume).execute()
+
+
+@dataclasses.dataclass(frozen=True)
+class StageResult:
+    """What a finished stage left: where its model is, and what the report tells about it."""
+
+    name: str
+    folder: Path
+    info: dict[str, Any]
+
+    @property
+    def model_folder(self) -> Path:
+        return self.folder / "model"
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Everything read at the start."""
+
+    checkpoint: Checkpoint
+    has_trained_head: bool
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    train: Encoded
+    selection: Encoded
+    validation: Encoded
+    notes: list[str]
+
+
+class Run:
+    """One run of a recipe in its folder."""
+
+    def __init__(self, recipe: Recipe, resume: bool) -> None:
+        self.out = Path(recipe.out)
+        self.folder = partial_folder(self.out)
+        self.work = self.folder / "work"
+        precision = recipe.precision
+        if precision == "auto":
+            precision = "bf16" if has_native_bf16() else "fp32"
+        self.recipe = recipe.model_copy(update={"precision": precision})
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if precision == "bf16" else "no",
+            # A gated-off layer leaves weights without a gradient in that step.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        if self.accelerator.is_main_process:
+            self._open_folder(resume)
+        self.accelerator.wait_for_everyone()
+        self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
+
+    def execute(self) -> Report:
+        inputs = self._step("load", self._load)
+        dense = self._step("dense", lambda: self._dense(inputs))
+        results = [dense]
+        for index, stage in enumerate(self.recipe.stages):
+            results.append(self._step(stage.name, lambda i=index, s=stage: self._stage(i, s, inputs, results)))
+        report = None
+        if self.accelerator.is_main_process:
+            report = self._finish(inputs, results)
+        self.accelerator.wait_for_everyone()
+        if report is None:
+            report = Report.model_validate_json((self.out / "report.json").read_text(encoding="utf-8"))
+        return report
+
+    def _finish(self, inputs: Inputs, results: list[StageResult]) -> Report:
+        """Measure, export, report; then give the folder its name."""
+        dense, trimmed = results[0].model_folder, results[-1].model_folder
+        measured = self._step("measure", lambda: self._measure(inputs, dense, trimmed))
+        exported = self._step("export", lambda: export_model(self.recipe.export, trimmed, self.folder / "onnx"))
+        notes = inputs.notes + [note for result in results for note in result.info["notes"]]
+        report = assemble(
+            self.recipe,
+            task=inputs.task,
+            sizes=(len(inputs.train), len(inputs.selection), len(inputs.validation)),
+            measured=measured,
+            exported=exported,
+            stages={result.name: result.info for result in results},
+            steps=self.steps,
+            notes=notes,
+            trimmed=trimmed,
+            folder=self.folder,
+        )
+        lines = [(result.folder / "metrics.jsonl") for result in results]
+        with atomic_file(self.folder / "metrics.jsonl") as file:
+            file.write_text("".join(line.read_text("utf-8") for line in lines if line.is_file()), "utf-8")
+        with explain_write_errors(self.out):
+            shutil.rmtree(self.work)
+            self.folder.rename(self.out)
+        return report
+
+    def _open_folder(self, resume: bool) -> None:
+        saved = self.folder / "recipe.yaml"
+        require_new_folder(self.out)
+        if resume and not saved.is_file():
+            raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
+        if not resume and self.folder.exists():
+            raise TrimformerError(
+                f"An unfinished run is in {self.folder}: go on with `{resume_command(self.out)}`, or delete it."
+            )
+        if resume:
+            changed = differences(load_recipe(saved), self.recipe)
+            if changed:
+                raise TrimformerError(
+                    f"The recipe differs from that of the unfinished run in {', '.join(changed)}: "
+                    f"go on with `{resume_command(self.out)}`."
+                )
+            return
+        with explain_write_errors(self.folder):
+            self.work.mkdir(parents=True)
+        self.recipe.save(saved)
+
+    def _step(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do one step and note its time; the work itself knows whether it is done already."""
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        entry = next((step for step in self.steps if step["name"] == name), None)
+        if entry is None:
+            self.steps.append({"name": name, "seconds": seconds, "note": ""})
+            if self.accelerator.is_main_process:
+                self._write_json("steps.json", self.steps)
+        console.print(f"[bold]{name}[/bold] {seconds:.1f} s" if entry is None else f"{name} (done before)")
+        return result
+
+    def _load(self) -> Inputs:
+        recipe = self.recipe
+        checkpoint = read_checkpoint(recipe.model)
+        tokenizer = load_tokenizer(recipe.model)
+        with self.accelerator.main_process_first():
+            data = load_task(recipe.task, recipe.seed)
+            data, trained, notes = match_head(checkpoint, data)
+            length = min(recipe.task.max_length, checkpoint.config.max_tokens)
+            train, selection, validation = (
+                encode(split, tokenizer, length) for split in (data.train, data.selection, data.validation)
+            )
+        if validation.truncated:
+            notes.append(f"{validation.truncated} of {len(validation)} validation texts were cut at {length} tokens.")
+        return Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
+
+    def _dense(self, inputs: Inputs) -> StageResult:
+        """The baseline and teacher: fine-tuned here, unless the checkpoint already has a head for these labels."""
+        if inputs.has_trained_head:
+            folder = self.folder / "dense"
+            result = StageResult("dense", folder, {"notes": [], "clock": {}, "kept": None, "history": None})
+            if not result.model_folder.is_dir() and self.accelerator.is_main_process:
+                self._save_model(build(inputs.checkpoint), inputs, result.model_folder)  # type: ignore[arg-type]
+            self.accelerator.wait_for_everyone()
+            return result
+        stage = StageSettings.model_validate(
+            {"name": "dense", "method": {"name": "none"}, "start": "pretrained", "training": self.recipe.dense}
+        )
+        return self._stage(-1, stage, inputs, [])
+
+    def _stage(self, index: int, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> StageResult:
+        """Train, decide, trim, save; a stage is done when its model folder is there."""
+        folder = self.folder / "dense" if index < 0 else self.work / f"{index}-{stage.name}"
+        result_file = folder / "stage.json"
+        if (folder / "model").is_dir():
+            return StageResult(stage.name, folder, json.loads(result_file.read_text("utf-8")))
+        if self.accelerator.is_main_process:
+            with explain_write_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        self.accelerator.wait_for_everyone()
+        seed = self.recipe.seed
+        torch.manual_seed(seed + 1000 * (index + 2))
+        context = Context(
+            model=self._start_model(stage, inputs, before),
+            teacher=self._dense_model(before) if stage.objective.needs_teacher else None,
+            task=inputs.task,
+            train=inputs.train,
+            selection=inputs.selection,
+            training=stage.training,
+            objective=stage.objective,
+            accelerator=self.accelerator,
+            seed=seed,
+            steps=total_steps(len(inputs.train), stage.training, self.accelerator.num_processes),
+        )
+        method = METHODS[stage.method.name](stage.method, context)
+        torch.manual_seed(seed + 1000 * (index + 2) + self.accelerator.process_index)
+        if method.trains:
+            with progress_bar(self.accelerator.is_main_process) as progress:
+                train(
+                    method,
+                    inputs.train,
+                    stage.training,
+                    self.accelerator,
+                    folder,
+                    seed=seed,
+                    title=stage.name,
+                    progress=progress,
+                )
+        gates = method.decide()
+        model = trim(method.model, gates).cpu()
+        info = {
+            "kept": [i for i, shape in enumerate(model.config.shapes) if shape.attention == "full"],
+            "history": method.history.state_dict(),
+            "clock": method.clock.per_step(context.steps),
+            "steps": context.steps,
+            "notes": [f"{stage.name}: {note}" for note in method.notes()],
+        }
+        if self.accelerator.is_main_process:
+            with atomic_file(result_file) as file:
+                file.write_text(json.dumps(info), encoding="utf-8")
+            self._save_model(model, inputs, folder / "model")
+            for leftover in [*folder.glob("state-*.pt"), folder / "best.pt"]:
+                leftover.unlink(missing_ok=True)
+        self.accelerator.free_memory()
+        self.accelerator.wait_for_everyone()
+        return StageResult(stage.name, folder, info)
+
+    def _start_model(
+        self, stage: StageSettings, inputs: Inputs, before: list[StageResult]
+    ) -> TrimformerForSequenceClassification:
+        if stage.start == "pretrained":
+            labels = None if inputs.has_trained_head else inputs.task.labels
+            return build(inputs.checkpoint, labels=labels)  # type: ignore[return-value]
+        if stage.start == "dense":
+            return self._dense_model(before)
+        return load(before[-1].model_folder)  # type: ignore[return-value]
+
+    def _dense_model(self, before: list[StageResult]) -> TrimformerForSequenceClassification:
+        return load(before[0].model_folder)  # type: ignore[return-value]
+
+    def _save_model(self, model: TrimformerForSequenceClassification, inputs: Inputs, folder: Path) -> None:
+        with atomic_folder(folder) as temporary:
+            model.save_pretrained(temporary)
+            inputs.tokenizer.save_pretrained(temporary)
+
+    def _measure(self, inputs: Inputs, dense: Path, trimmed: Path) -> dict[str, Any]:
+        known = self._read_json("measure.json", None)
+        if known is None:
+            known = measure(self.recipe.measure, inputs.task, inputs.validation, dense, trimmed)
+            self._write_json("measure.json", known)
+        return known
+
+    def _read_json(self, name: str, default: Any) -> Any:
+        file = self.work / name
+        return json.loads(file.read_text("utf-8")) if file.is_file() else default
+
+    def _write_json(self, name: str, content: Any) -> None:
+        with atomic_file(self.work / name) as file:
+            file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def partial_folder(out: Path) -> Path:
+    """Where a run works until it is complete."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def resume_command(out: Path) -> str:
+    """The command line that goes on with an unfinished run."""
+    return f"trimformer run {partial_folder(out) / 'recipe.yaml'} --resume"
+
+
+def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[TaskData, bool, list[str]]:
+    """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order."""
+    if not checkpoint.has_head:
+        return data, False, []
+    regression = data.task.kind == "regression"
+    config = checkpoint.config
+    names = [config.id2label[index] for index in range(config.num_labels)]  # type: ignore[index]
+    if regression:
+        return data, config.num_labels == 1, []
+    if len(names) == len(data.task.labels):
+        try:
+            return with_label_order(data, names), True, []
+        except TrimformerError:
+            pass  # other labels: the note says so
+    note = (
+        f"The checkpoint's head knows the labels {', '.join(names)}, the data have {', '.join(data.task.labels)}: "
+        "the head was replaced and the dense model fine-tuned first."
+    )
+    return data, False, [note]
+
+
+def progress_bar(enabled: bool) -> Progress:
+    """A progress bar with elapsed and remaining time, on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not enabled,
+    )

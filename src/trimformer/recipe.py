@@ -1,0 +1,216 @@
+"""Recipes: everything a run needs, as strict settings in YAML."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import TrimformerError
+from .files import atomic_file
+from .methods import METHODS, MethodSettings
+from .tasks.settings import TaskSettings
+from .training.objective import ObjectiveSettings
+from .training.settings import Precision, TrainingSettings
+
+if TYPE_CHECKING:
+    AnyMethod = MethodSettings
+else:
+    AnyMethod = Annotated[
+        reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")
+    ]
+
+RECIPE_VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StageSettings(_Strict):
+    """One stage: a method under an objective on a schedule, from given weights."""
+
+    name: str = Field(pattern=r"^[\w-]+$", description="names the stage in folders, logs and reports")
+    method: AnyMethod = Field(description="its name and its own settings")
+    start: Literal["previous", "dense", "pretrained"] = Field(
+        "previous", description="weights: the stage before, the dense fine-tuned model, or the checkpoint itself"
+    )
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+
+class MeasureSettings(_Strict):
+    """What is timed at the end."""
+
+    batch: list[int] = Field([1, 8], min_length=1)
+    length: list[int] | None = Field(
+        None, description="tokens; none: the mean length of the validation texts, and the task's max_length"
+    )
+    threads: int | None = Field(None, ge=1, description="none: all cores")
+    backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"])
+    resamples: int = Field(2000, ge=100, description="of the paired bootstrap")
+
+
+class ExportSettings(_Strict):
+    """What is written beside the model."""
+
+    onnx: bool = True
+    int8: bool = True
+
+
+class Recipe(_Strict):
+    """A whole run of ``compress``."""
+
+    version: Literal[1] = RECIPE_VERSION
+    model: str = Field(description="folder or hub id of an encoder, or 'demo'")
+    task: TaskSettings
+    out: str = Field(description="folder for the results; must not exist or be empty")
+    seed: int = 0
+    precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively")
+    dense: TrainingSettings = Field(
+        default_factory=TrainingSettings,
+        description="fine-tuning of the dense model, where the checkpoint has no head for these labels",
+    )
+    stages: list[StageSettings] = Field(min_length=1)
+    measure: MeasureSettings = Field(default_factory=MeasureSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+
+    def save(self, path: Path) -> None:
+        """Write the resolved recipe as YAML."""
+        with atomic_file(path) as file:
+            file.write_text(self.to_yaml(), encoding="utf-8")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
+
+
+def standard_recipe(
+    model: str,
+    task: TaskSettings,
+    out: str,
+    *,
+    method: dict[str, Any],
+    training: TrainingSettings | None = None,
+    seed: int = 0,
+) -> Recipe:
+    """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
+
+    Layerwise AttendOut and the controls start from the dense fine-tuned model and end with a fine-tuning that distils
+    from it; the faithful variant starts from the pre-trained weights and ends with plain fine-tuning, as published;
+    ``none`` is that plain fine-tuning alone.
+    """
+    name = method.get("name")
+    training = training or TrainingSettings()
+    faithful = name == "attendout-faithful"
+    first = {
+        "name": "finetune" if name == "none" else "search",
+        "method": method,
+        "start": "pretrained" if faithful else "dense",
+        "training": training,
+    }
+    repair = {
+        "name": "repair",
+        "method": {"name": "none"},
+        "objective": ObjectiveSettings() if faithful else DISTILLED,
+        "training": training,
+    }
+    stages = [first] if name == "none" else [first, repair]
+    return parse(
+        {"model": model, "task": task, "out": out, "seed": seed, "dense": training, "stages": stages},
+        "these settings",
+    )
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe file; raises TrimformerError naming the key, the line and the nearest known key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrimformerError(f"The recipe {path} cannot be read: {error}.") from error
+    try:
+        content = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise TrimformerError(f"The recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise TrimformerError(f"The recipe {path} must be a YAML mapping with model, task, out and stages.")
+    return parse(content, str(path), root)
+
+
+def parse(content: dict[str, Any], source: str, root: yaml.Node | None = None) -> Recipe:
+    """Validate settings strictly; the first mistake becomes one sentence."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise TrimformerError(_explain(error, source, root)) from error
+
+
+def _explain(error: ValidationError, source: str, root: yaml.Node | None) -> str:
+    first = error.errors()[0]
+    path = [part for part in first["loc"] if part not in METHODS]
+    line = _line(root, path)
+    where = f"{source}, line {line}" if line else source
+    key = ".".join(str(part) for part in path)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(Recipe, list(first["loc"][:-1]))
+        near = difflib.get_close_matches(str(path[-1]), known, 1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
+        return f"Unknown key {key!r} in {where}: {hint}"
+    if first["type"] == "missing":
+        return f"The key {key!r} is missing in {where}."
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        given = str(first.get("ctx", {}).get("tag", ""))
+        near = difflib.get_close_matches(given, METHODS, 1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}."
+        return f"Unknown method {given!r} in {where}: {hint}"
+    return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
+
+
+def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
+    """The keys that are allowed at a place in the recipe."""
+    for part in path:
+        if isinstance(part, int) or part == "method":
+            continue
+        if part in METHODS:
+            model = METHODS[part].Settings
+            continue
+        model = next(iter(_models_in(model.model_fields[part].annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _line(node: yaml.Node | None, path: list[Any]) -> int | None:
+    """Line of a key in the file, as far as the path can be followed."""
+    line = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def differences(a: Recipe, b: Recipe) -> list[str]:
+    """Top-level keys in which two recipes differ."""
+    left, right = a.model_dump(mode="json"), b.model_dump(mode="json")
+    return [key for key in left if left[key] != right[key]]
