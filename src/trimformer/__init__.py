@@ -1,1 +1,71 @@
-"""Make Transformer encoders smaller and faster without losing accuracy."""
+"""Make Transformer encoders smaller and faster without losing accuracy, and prove it on your own data and machine.
+
+Importing the package registers its models with transformers' Auto classes. The functions below are the public API.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from .encoder import (
+    Gates,
+    LayerShape,
+    TrimformerConfig,
+    TrimformerForSequenceClassification,
+    TrimformerModel,
+    trim,
+)
+from .errors import TrimformerError
+
+if TYPE_CHECKING:
+    from .api import compress, evaluate
+    from .deploy.onnx import export
+    from .deploy.predictor import Predictor
+    from .encoder.convert import to_huggingface
+    from .encoder.load import load
+    from .measure.cost import cost
+    from .measure.latency import benchmark
+    from .recipe import Recipe
+    from .tasks.settings import TaskSettings
+
+__version__ = version("trimformer")
+
+# Imported when first used: loading a saved model must not pay for training, measuring or exporting.
+_LAZY = {
+    "compress": "api",
+    "evaluate": "api",
+    "export": "deploy.onnx",
+    "Predictor": "deploy.predictor",
+    "to_huggingface": "encoder.convert",
+    "load": "encoder.load",
+    "cost": "measure.cost",
+    "benchmark": "measure.latency",
+    "Recipe": "recipe",
+    "TaskSettings": "tasks.settings",
+}
+
+__all__ = [
+    "Gates",
+    "LayerShape",
+    "Predictor",
+    "Recipe",
+    "TaskSettings",
+    "TrimformerConfig",
+    "TrimformerError",
+    "TrimformerForSequenceClassification",
+    "TrimformerModel",
+    "benchmark",
+    "compress",
+    "cost",
+    "evaluate",
+    "export",
+    "load",
+    "to_huggingface",
+    "trim",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'trimformer' has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .errors import TrimformerError
 from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
 from .measure.hardware import has_native_bf16
 from .methods import METHODS, Context
+from .methods.base import check_keep
 from .recipe import Recipe, StageSettings, differences, load_recipe
 from .report.schema import Report
 from .results import assemble, export_model, measure
@@ -99,7 +101,7 @@ class Run:
         dense = self._step("dense", lambda: self._dense(inputs))
         results = [dense]
         for index, stage in enumerate(self.recipe.stages):
-            results.append(self._step(stage.name, lambda i=index, s=stage: self._stage(i, s, inputs, results)))
+            results.append(self._step(stage.name, partial(self._stage, index, stage, inputs, results)))
         report = None
         if self.accelerator.is_main_process:
             report = self._finish(inputs, results)
@@ -172,6 +174,10 @@ class Run:
         recipe = self.recipe
         checkpoint = read_checkpoint(recipe.model)
         tokenizer = load_tokenizer(recipe.model)
+        for stage in recipe.stages:
+            keep = getattr(stage.method, "keep_layers", None)
+            if keep is not None:
+                check_keep(keep, checkpoint.config.num_hidden_layers)
         with self.accelerator.main_process_first():
             data = load_task(recipe.task, recipe.seed)
             data, trained, notes = match_head(checkpoint, data)
@@ -193,7 +199,12 @@ class Run:
             self.accelerator.wait_for_everyone()
             return result
         stage = StageSettings.model_validate(
-            {"name": "dense", "method": {"name": "none"}, "start": "pretrained", "training": self.recipe.dense}
+            {
+                "name": "dense",
+                "method": {"name": "none"},
+                "start": "pretrained",
+                "training": self.recipe.dense,
+            }
         )
         return self._stage(-1, stage, inputs, [])
 
@@ -302,11 +313,9 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[TaskData, bool, 
     """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order."""
     if not checkpoint.has_head:
         return data, False, []
-    regression = data.task.kind == "regression"
-    config = checkpoint.config
-    names = [config.id2label[index] for index in range(config.num_labels)]  # type: ignore[index]
-    if regression:
-        return data, config.num_labels == 1, []
+    names = checkpoint.config.label_names
+    if data.task.kind == "regression":
+        return data, len(names) == 1, []
     if len(names) == len(data.task.labels):
         try:
             return with_label_order(data, names), True, []

@@ -22,11 +22,7 @@ from .training.settings import Precision, TrainingSettings
 if TYPE_CHECKING:
     AnyMethod = MethodSettings
 else:
-    AnyMethod = Annotated[
-        reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")
-    ]
-
-RECIPE_VERSION = 1
+    AnyMethod = Annotated[reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")]
 
 
 class _Strict(BaseModel):
@@ -39,7 +35,8 @@ class StageSettings(_Strict):
     name: str = Field(pattern=r"^[\w-]+$", description="names the stage in folders, logs and reports")
     method: AnyMethod = Field(description="its name and its own settings")
     start: Literal["previous", "dense", "pretrained"] = Field(
-        "previous", description="weights: the stage before, the dense fine-tuned model, or the checkpoint itself"
+        "previous",
+        description="weights: the stage before, the dense fine-tuned model, or the checkpoint itself",
     )
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -67,7 +64,7 @@ class ExportSettings(_Strict):
 class Recipe(_Strict):
     """A whole run of ``compress``."""
 
-    version: Literal[1] = RECIPE_VERSION
+    version: Literal[1] = 1
     model: str = Field(description="folder or hub id of an encoder, or 'demo'")
     task: TaskSettings
     out: str = Field(description="folder for the results; must not exist or be empty")

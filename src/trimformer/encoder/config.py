@@ -91,6 +91,11 @@ class TrimformerConfig(PreTrainedConfig):
         return len(self.layers or [])
 
     @property
+    def label_names(self) -> list[str]:
+        """Names of the head's outputs by id."""
+        return [str(name) for name in (self.id2label or {}).values()]
+
+    @property
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included."""
         offset = (self.pad_token_id or 0) + 1 if self.positions == "from_padding" else 0

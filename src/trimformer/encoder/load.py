@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -187,5 +186,3 @@ def _foreign(checkpoint: Checkpoint, what: str) -> TrimformerError:
         f"The weights in {checkpoint.source} do not fit the shape in its config.json: {what}; "
         "use the config.json that was saved with these weights."
     )
-
-

@@ -176,13 +176,14 @@ class TrimformerPreTrainedModel(PreTrainedModel):
         """
         wants_info = kwargs.pop("output_loading_info", False)
         try:
-            model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+            loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         except RuntimeError as error:
             if "size" not in str(error) and "shape" not in str(error):
                 raise
             raise TrimformerError(
                 f"The weights in {args[0]} do not fit the shape in its config.json: {_first_line(error)}"
             ) from error
+        model, info = loaded
         prefix = f"{cls.base_model_prefix}."
         body = {k for k in info["missing_keys"] if k.startswith(prefix) or cls is TrimformerModel}
         if body or info["unexpected_keys"]:
@@ -254,7 +255,7 @@ class ClassificationHead(nn.Module):
         dropout = config.classifier_dropout
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.output = nn.Linear(config.hidden_size, config.num_labels)
+        self.output = nn.Linear(config.hidden_size, len(config.label_names))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.output(self.dropout(torch.tanh(self.dense(x[:, 0]))))

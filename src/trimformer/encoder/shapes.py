@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ NAMED: dict[str, tuple[int, int, int, int]] = {
 }
 
 
-def uniform_config(layers: int, hidden: int, heads: int, ffn: int, **others: int) -> TrimformerConfig:
+def uniform_config(layers: int, hidden: int, heads: int, ffn: int, **others: Any) -> TrimformerConfig:
     """A dense configuration with equal layers."""
     shape = LayerShape("full", heads, hidden // heads, ffn)
     return TrimformerConfig(hidden_size=hidden, layers=[dataclasses.asdict(shape)] * layers, **others)

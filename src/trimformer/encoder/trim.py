@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,7 +29,7 @@ def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, st
     """
     if (gates is None) == (attention is None):
         raise TrimformerError("trim needs either gates or attention={layer: kind}, and not both.")
-    kinds = dict(attention) if attention is not None else _kinds_from_gates(gates or Gates())
+    kinds: dict[int, Any] = dict(attention) if attention is not None else _kinds_from_gates(gates or Gates())
     shapes = list(model.config.shapes)
     for index, kind in kinds.items():
         if not 0 <= index < len(shapes):

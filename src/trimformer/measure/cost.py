@@ -58,8 +58,9 @@ def cost(
     params = embedding_rows * d + 2 * d + sum(layer.params for layer in layers)
     flops = sum(layer.flops for layer in layers)
     if head:
-        params += d * d + d + d * config.num_labels + config.num_labels
-        flops += 2 * d * d + 2 * d * config.num_labels
+        labels = len(config.label_names)
+        params += d * d + d + d * labels + labels
+        flops += 2 * d * d + 2 * d * labels
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from ..encoder.gates import Gates
 from ..encoder.modeling import TrimformerForSequenceClassification
 from ..errors import TrimformerError
-from ..tasks.encode import Encoded
 from ..tasks.data import Task
+from ..tasks.encode import Encoded
 from ..training.clock import Clock
 from ..training.network import Network
 from ..training.objective import Objective, ObjectiveSettings

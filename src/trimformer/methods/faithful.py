@@ -35,15 +35,18 @@ class FaithfulSettings(MethodSettings):
         None, ge=0, description="attention layers that stay, those that G keeps most; none: the rule decides"
     )
     control: Literal["learned", "untrained", "reversed"] = Field(
-        "learned", description="untrained: G keeps its random weights; reversed: G's passes in reversed layer order"
+        "learned",
+        description="untrained: G keeps its random weights; reversed: G's passes in reversed layer order",
     )
     rule: Literal["majority", "strict"] = Field(
-        "majority", description="remove a layer when G keeps at most half (majority) or 1 % (strict) of its positions"
+        "majority",
+        description="remove a layer when G keeps at most half (majority) or 1 % (strict) of its positions",
     )
     pruning_step: int = Field(10, ge=1, description="steps between updates of G (paper: 10, 15 or 25)")
     generator_learning_rate: float = Field(5e-5, gt=0)
     generator_start: Literal["random", "first-layer"] = Field(
-        "random", description="first-layer: copy the query, key and value weights of the encoder's first layer"
+        "random",
+        description="first-layer: copy the query, key and value weights of the encoder's first layer",
     )
     generator_residual: bool = Field(False, description="residual and LayerNorm inside G")
     keep_bias: float | None = Field(None, gt=0, lt=1, description="keep probability that G starts near; none: 0.5")
@@ -177,8 +180,7 @@ class Faithful(Method):
         order = bucketed_batches(data.lengths, size, self.context.seed + 1, step)
         device = self.context.accelerator.device
         batches = [
-            {k: v.to(device) for k, v in data.batch(indices).items()}
-            for indices in order[: self.settings.pruning_step]
+            {k: v.to(device) for k, v in data.batch(indices).items()} for indices in order[: self.settings.pruning_step]
         ]
         return [(batch, self.sample(batch)) for batch in batches]
 

@@ -17,7 +17,13 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, hidden: int, layers: int, *, residual: bool = False, keep_bias: float | None = None, std: float = 0.02
+        self,
+        hidden: int,
+        layers: int,
+        *,
+        residual: bool = False,
+        keep_bias: float | None = None,
+        std: float = 0.02,
     ) -> None:
         super().__init__()
         self.layers, self.scale, self.residual = layers, hidden**-0.5, residual

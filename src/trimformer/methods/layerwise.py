@@ -30,7 +30,8 @@ class LayerwiseSettings(MethodSettings):
     name: Literal["attendout"] = "attendout"
     keep_layers: int | None = Field(None, ge=0, description="attention layers that stay; none: the reward decides")
     control: Literal["learned", "untrained", "reversed"] = Field(
-        "learned", description="untrained: the gates never learn; reversed: the choice is applied in reversed order"
+        "learned",
+        description="untrained: the gates never learn; reversed: the choice is applied in reversed order",
     )
     samples: int = Field(4, ge=2, description="sets of layers scored on each held-out batch")
     gate_learning_rate: float = Field(0.05, gt=0)
@@ -188,9 +189,7 @@ class Layerwise(Method):
         data = self.context.selection
         module = self.networks["A"].module
         gates = keep_gates(self.layers, set(kept))
-        logits = torch.from_numpy(
-            predict_logits(module, data, gates=gates, device=self.context.accelerator.device)
-        )
+        logits = torch.from_numpy(predict_logits(module, data, gates=gates, device=self.context.accelerator.device))
         loss = task_loss(logits, torch.as_tensor(data.labels)).item()
         prize = 0.0 if self.settings.keep_layers is not None else self.settings.removal
         return -loss + prize * (1 - len(kept) / self.layers)

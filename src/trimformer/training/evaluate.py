@@ -37,7 +37,7 @@ def predict_logits(
     return logits
 
 
-class evaluating:  # noqa: N801  (used like a function)
+class evaluating:
     """Dropout off inside the block, and back to what it was after it."""
 
     def __init__(self, *models: Any) -> None:

@@ -106,7 +106,7 @@ class Family:
                 f"{self.name} model; keep this one in the trimformer format (save_pretrained)."
             )
         has_head = isinstance(model, TrimformerForSequenceClassification)
-        cls = self.head_class if has_head else self.body_class
+        cls: Any = self.head_class if has_head else self.body_class
         stock_config = cls.config_class(
             **{name: getattr(config, name) for name in SHARED_FIELDS},
             num_attention_heads=shape.heads,
@@ -145,6 +145,7 @@ SHARED_FIELDS = (
     "initializer_range",
     "problem_type",
 )
+
 
 def _modern(name: str) -> str:
     """Checkpoints from TensorFlow days call LayerNorm's weight gamma and its bias beta."""

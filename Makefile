@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-all lint clean
+
+help:
+	@echo "make demo      create the environment, install, run the main job on the built-in data (about 10 minutes)"
+	@echo "make test      create the environment, install, lint, type-check, run the tests"
+	@echo "make test-all  the same with the slow tests"
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.installed
+	rm -rf runs/demo runs/demo.partial
+	$(BIN)/trimformer demo --out runs/demo
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One thread for each of the test processes: two that share the cores with two threads each wait for one another.
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+test-all: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+clean:
+	rm -rf $(VENV) runs build dist

@@ -1,0 +1,95 @@
+"""``compress`` and ``evaluate`` as functions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from .encoder.load import load, load_tokenizer
+from .encoder.modeling import TrimformerForSequenceClassification
+from .errors import TrimformerError
+from .measure.significance import Bootstrap, paired_bootstrap
+from .pipeline import run
+from .recipe import Recipe, standard_recipe
+from .report.schema import Report
+from .tasks.encode import encode
+from .tasks.metrics import metric_function, predictions, score
+from .tasks.settings import TaskSettings
+from .tasks.task import load_validation
+from .training.evaluate import predict_logits
+
+
+def compress(
+    model: str | Path,
+    task: TaskSettings | dict[str, Any],
+    recipe: Recipe | dict[str, Any],
+    out: str | Path,
+    *,
+    resume: bool = False,
+) -> Report:
+    """Learn which attention layers are needed, remove the others, fine-tune, measure, export and report.
+
+    model: folder or hub id, or ``demo``. task: data and columns. recipe: either only the method, such as
+    ``{"name": "attendout", "keep_layers": 3}``, with the standard stages for it; or a full :class:`Recipe`, whose
+    model, task and out are replaced by the ones given here. out: a new folder for model, ONNX files and report.
+
+    Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
+    """
+    settings = task if isinstance(task, TaskSettings) else TaskSettings.model_validate(task)
+    if isinstance(recipe, Recipe):
+        changes = {"model": str(model), "task": settings, "out": str(out)}
+        return run(recipe.model_copy(update=changes), resume=resume)
+    return run(standard_recipe(str(model), settings, str(out), method=recipe), resume=resume)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
+
+    truncated: texts longer than the limit, which were cut.
+    """
+
+    model: str
+    task: str
+    n_examples: int
+    truncated: int
+    scores: dict[str, float]
+    against: Bootstrap | None = None
+
+
+def evaluate(
+    model: str | Path, task: TaskSettings | dict[str, Any], *, against: str | Path | None = None
+) -> Evaluation:
+    """Score a fine-tuned model on the task's validation examples, in fp32.
+
+    against: another model, scored on the same examples; the result then holds the paired bootstrap of the difference
+        (this model minus the other).
+    """
+    settings = task if isinstance(task, TaskSettings) else TaskSettings.model_validate(task)
+    net = _with_head(model)
+    names = [] if net.config.problem_type == "regression" else net.config.label_names
+    known, examples = load_validation(settings, names or None)
+    data = encode(examples, load_tokenizer(model), min(settings.max_length, net.config.max_tokens))
+    logits = predict_logits(net, data)
+    test = None
+    if against is not None:
+        other = _with_head(against)
+        if other.config.label_names != net.config.label_names:
+            raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
+        other_data = encode(examples, load_tokenizer(against), min(settings.max_length, other.config.max_tokens))
+        test = paired_bootstrap(
+            metric_function(known),
+            predictions(known, predict_logits(other, other_data)),
+            predictions(known, logits),
+            data.labels,
+        )
+    scores = score(known, logits, data.labels)
+    return Evaluation(str(model), known.name, len(data), data.truncated, scores, test)
+
+
+def _with_head(model: str | Path) -> TrimformerForSequenceClassification:
+    net = load(model)
+    if not isinstance(net, TrimformerForSequenceClassification):
+        raise TrimformerError(f"{model} has no task head to score: fine-tune it first (trimformer compress).")
+    return net

@@ -1,0 +1,142 @@
+"""Loading checks what it reads, and says what is wrong."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
+
+from tests.models import tiny
+from trimformer import TrimformerError, TrimformerModel, load, trim
+from trimformer.encoder.load import load_tokenizer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    trim(tiny(), attention={1: "mean"}).save_pretrained(tmp_path / "m")
+    return tmp_path / "m"
+
+
+def rewrite(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def loaders():
+    return [load, AutoModelForSequenceClassification.from_pretrained]
+
+
+@pytest.mark.parametrize("loader", loaders())
+def test_a_missing_layer_fails_loudly(folder, loader):
+    rewrite(folder, lambda w: w.pop("encoder.layers.2.attention.query.weight"))
+    with pytest.raises(TrimformerError, match=r"layers\.2\.attention\.query\.weight is missing"):
+        loader(folder)
+
+
+@pytest.mark.parametrize("loader", loaders())
+def test_left_over_weights_fail_loudly(folder, loader):
+    config = json.loads((folder / "config.json").read_text())
+    config["layers"][2]["attention"] = "mean"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrimformerError, match=r"layers\.2\.attention\.(key|query)\.\w+ is not in the shape"):
+        loader(folder)
+
+
+@pytest.mark.parametrize("loader", loaders())
+def test_wrong_sizes_fail_loudly(folder, loader):
+    config = json.loads((folder / "config.json").read_text())
+    config["layers"][0]["ffn"] = 20
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrimformerError, match="do not fit the shape"):
+        loader(folder)
+
+
+def test_a_truncated_file_is_named(folder):
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(TrimformerError, match=r"model\.safetensors cannot be read, it is truncated"):
+        load(folder)
+
+
+def test_a_missing_weight_file_is_named(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(TrimformerError, match="weight file is missing"):
+        load(folder)
+
+
+def test_pickled_weights_are_refused(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(TrimformerError, match="can run code"):
+        load(folder)
+
+
+def test_a_foreign_weight_file_is_refused(folder):
+    save_file({"something.else": torch.ones(2)}, folder / "model.safetensors")
+    with pytest.raises(TrimformerError, match=r"something\.else is not in the shape|is missing"):
+        load(folder)
+
+
+def test_an_unsupported_architecture_names_the_supported_ones(folder):
+    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(TrimformerError, match=r"'gpt2' is not supported; supported are bert, roberta"):
+        load(folder)
+
+
+def test_a_newer_format_asks_for_an_upgrade(folder):
+    config = json.loads((folder / "config.json").read_text()) | {"format_version": 99}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrimformerError, match="upgrade trimformer"):
+        load(folder)
+
+
+def test_broken_or_missing_config(folder, tmp_path):
+    (folder / "config.json").write_text("{")
+    with pytest.raises(TrimformerError, match=r"config\.json is not a readable JSON file"):
+        load(folder)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrimformerError, match=r"no config\.json"):
+        load(tmp_path / "empty")
+    with pytest.raises(TrimformerError, match="not a model folder"):
+        load(tmp_path / "absent")
+
+
+def test_a_folder_without_tokenizer(folder):
+    with pytest.raises(TrimformerError, match="no readable tokenizer"):
+        load_tokenizer(folder)
+
+
+def test_shards_and_half_precision_are_read(folder):
+    weights = load_file(folder / "model.safetensors")
+    names = sorted(weights)
+    halves = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, keys in halves.items():
+        save_file({key: weights[key].half() for key in keys}, folder / file)
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {key: file for file, keys in halves.items() for key in keys}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    model = load(folder)
+    assert model.dtype == torch.float32
+    torch.testing.assert_close(model.head.output.weight, weights["head.output.weight"], atol=1e-3, rtol=1e-2)
+    (folder / "b.safetensors").unlink()
+    with pytest.raises(TrimformerError, match=r"b\.safetensors named in .* is missing"):
+        load(folder)
+
+
+def test_a_saved_body_loads_as_a_body(tmp_path):
+    body = tiny().encoder
+    body.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    assert isinstance(again, TrimformerModel)
+    for name, weight in body.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name])
+
+
+def test_bare_shapes():
+    model = load("shape:bert-tiny,attention=1=mean")
+    assert [shape.attention for shape in model.config.shapes] == ["full", "mean"]
+    with pytest.raises(TrimformerError, match="did you mean bert-tiny"):
+        load("shape:bert-tny")
+    with pytest.raises(TrimformerError, match="There is no layer 2"):
+        load("shape:bert-tiny,attention=2=mean")

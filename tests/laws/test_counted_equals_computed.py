@@ -1,0 +1,45 @@
+"""Law: the cost computed from the shape is the cost counted on the model."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.models import tiny
+from trimformer import cost, load, trim
+from trimformer.measure.cost import expected_flops
+
+KINDS = [{}, {1: "mean"}, {0: "mean", 2: "mean"}, {0: "mean", 1: "mean", 2: "mean"}]
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids=str)
+@pytest.mark.parametrize("n", [1, 12])
+def test_flops_and_weights_equal_the_count(kinds, n):
+    model = trim(tiny(), attention=kinds)
+    computed = cost(model, n)
+    # The unfused attention consists of plain matrix products, which the counter counts one by one.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(torch.randint(4, 50, (1, n)), torch.ones(1, n, dtype=torch.long))
+    assert counter.get_total_flops() == computed.flops
+    assert computed.params == sum(p.numel() for p in model.parameters())
+    assert computed.bytes == 4 * computed.params
+    body = cost(model.encoder, n)
+    assert body.params == sum(p.numel() for p in model.encoder.parameters())
+
+
+def test_expected_flops_at_hard_gates_are_the_trimmed_flops_and_have_a_gradient():
+    model = tiny()
+    gates = torch.tensor([1.0, 0.0, 1.0], requires_grad=True)
+    expected = expected_flops(model.config, 12, gates)
+    trimmed = cost(trim(model, attention={1: "mean"}), 12)
+    assert expected.item() == sum(layer.flops for layer in trimmed.layers)
+    expected.backward()
+    full, mean = cost(model, 12).layers[1].flops, trimmed.layers[1].flops
+    assert gates.grad[1].item() == full - mean > 0
+
+
+def test_bert_base_costs_what_is_published():
+    counted = cost(load("shape:bert-base"), 128)
+    assert sum(layer.flops for layer in counted.layers) == pytest.approx(22.35e9, rel=1e-3)  # TinyBERT prints 22.5B
+    weights = 12 * (4 * 768**2 + 2 * 768 * 3072)
+    assert sum(layer.params for layer in counted.layers) == pytest.approx(weights, rel=2e-3)

@@ -1,0 +1,63 @@
+"""Law: trim(model, gates)(x) == model(x, gates=gates) for every hard gate, with padding and batch > 1."""
+
+import itertools
+
+import pytest
+import torch
+
+from tests.models import hard_gates, padded_batch, tiny
+from trimformer import trim
+
+SETS = [set(chosen) for count in range(4) for chosen in itertools.combinations(range(3), count)]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", ["attention", "positions"])
+@pytest.mark.parametrize("removed", SETS, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])
+def test_trimmed_equals_gated(family, kind, removed, dtype, tolerance):
+    model = tiny(family=family).to(dtype)
+    batch = padded_batch(model)
+    gates = hard_gates(kind, 3, 4, 9, removed)
+    trimmed = trim(model, gates)
+    assert [shape.attention for shape in trimmed.config.shapes] == [
+        "mean" if index in removed else "full" for index in range(3)
+    ]
+    with torch.no_grad():
+        difference = trimmed(**batch).logits - model(**batch, gates=gates).logits
+    assert difference.abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["attention", "positions"])
+def test_gates_that_keep_all_change_nothing(kind):
+    model = tiny()
+    batch = padded_batch(model)
+    with torch.no_grad():
+        plain = model(**batch).logits
+        gated = model(**batch, gates=hard_gates(kind, 3, 4, 9, set())).logits
+    torch.testing.assert_close(gated, plain, atol=1e-6, rtol=0)
+
+
+def test_a_soft_attention_gate_interpolates_and_its_ends_are_the_hard_gates():
+    model = tiny(layers=1).double()
+    batch = padded_batch(model)
+    attention = model.encoder.layers[0].attention
+    seen = {}
+    hook = attention.register_forward_hook(lambda *args: seen.update(out=args[2]))
+    outputs = {}
+    for value in (0.0, 0.25, 1.0):
+        gate = torch.tensor([value], dtype=torch.double, requires_grad=True)
+        model(**batch, gates=type(hard_gates("attention", 1, 1, 1, set()))(attention=gate))
+        outputs[value] = seen["out"].detach()
+    hook.remove()
+    torch.testing.assert_close(outputs[0.25], 0.25 * outputs[1.0] + 0.75 * outputs[0.0])
+    with torch.no_grad():
+        model(**batch)
+    torch.testing.assert_close(outputs[1.0], attention.attend(*_inputs(model, batch), None).detach())
+
+
+def _inputs(model, batch):
+    from trimformer.encoder.modeling import PaddingMask
+
+    x = model.encoder.embeddings(batch["input_ids"], batch["token_type_ids"])
+    return x, PaddingMask(batch["attention_mask"])

@@ -1,0 +1,55 @@
+"""Tiny random models that the tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerForSequenceClassification
+
+
+def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 0, **others: Any) -> Any:
+    """A classifier 16 wide with 2 heads; weights large enough that every part matters."""
+    shape = dataclasses.asdict(LayerShape("full", 2, 8, 24))
+    positions = "from_padding" if family == "roberta" else "absolute"
+    config = TrimformerConfig(
+        family=family,
+        positions=positions,
+        pad_token_id=1 if family == "roberta" else 0,
+        vocab_size=50,
+        hidden_size=16,
+        max_position_embeddings=40,
+        initializer_range=0.3,
+        layers=[shape] * layers,
+        id2label={i: f"label{i}" for i in range(labels)},
+        **others,
+    )
+    torch.manual_seed(seed)
+    model = TrimformerForSequenceClassification(config).eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def padded_batch(model: Any, batch: int = 4, n: int = 9, seed: int = 0) -> dict[str, Tensor]:
+    """Random ids; row b has b padded positions at its end, so the first row is full."""
+    torch.manual_seed(seed)
+    pad = model.config.pad_token_id
+    ids = torch.randint(4, model.config.vocab_size, (batch, n))
+    mask = (torch.arange(n)[None] < n - torch.arange(batch)[:, None] % (n - 1)).long()
+    types = torch.randint(0, 2, (batch, n)) * mask
+    if model.config.type_vocab_size < 2:
+        types = torch.zeros_like(types)
+    return {"input_ids": ids.where(mask.bool(), pad), "attention_mask": mask, "token_type_ids": types}
+
+
+def hard_gates(kind: str, layers: int, batch: int, n: int, removed: set[int]) -> Gates:
+    """Gates of one kind that remove the attention of the given layers."""
+    keep = torch.tensor([0.0 if index in removed else 1.0 for index in range(layers)])
+    if kind == "attention":
+        return Gates(attention=keep)
+    return Gates(positions=keep.bool()[:, None, None, None, None].expand(layers, batch, 1, n, n))
