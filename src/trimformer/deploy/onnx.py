@@ -1,0 +1,203 @@
+"""Export to ONNX: fp32 and int8, dynamic batch and length, checked against PyTorch on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..encoder import TrimformerConfig, TrimformerForSequenceClassification, TrimformerModel
+from ..errors import TrimformerError
+from ..files import atomic_file, explain_write_errors
+from .fold import FoldedEncoder
+from .session import INPUTS, open_session, require_onnx, run_session
+
+# From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
+OPSET = 20
+MAX_FP32_ERROR = 1e-4
+FILES: dict[str, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+WORD_TABLE = "embeddings.word.weight"
+CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
+
+Model = TrimformerModel | TrimformerForSequenceClassification
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """One exported file and how far it is from the PyTorch model.
+
+    bytes: size on disk. max_abs_error: largest difference of a logit (of a hidden state, for a bare body)
+    over padded batches of random tokens of several shapes. label_agreement: share of these inputs with the
+    same arg-max label; None where there are no labels. Random tokens are a harder test than text: measure the
+    score on your own data.
+    """
+
+    path: Path
+    precision: Literal["fp32", "int8"]
+    bytes: int
+    max_abs_error: float
+    label_agreement: float | None
+
+
+def export(
+    model: Model,
+    folder: str | Path,
+    to: str = "onnx",
+    int8: bool = True,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> list[ExportedFile]:
+    """Write ``model.onnx`` and, with ``int8``, ``model.int8.onnx`` into ``folder``; the model is not changed.
+
+    Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
+    ``logits`` (batch, labels), or ``last_hidden_state`` (batch, n, hidden) of a bare body. With a tokenizer
+    its files and config.json go into the folder too, so that the folder can be used alone.
+
+    Raises TrimformerError where the ``onnx`` extra is missing, the folder cannot be written, or the fp32 file
+    differs from PyTorch by more than 1e-4; then no file of that name is left.
+    """
+    if to != "onnx":
+        raise TrimformerError(f"Cannot export to {to!r}: the only format is 'onnx'.")
+    require_onnx()
+    folder = Path(folder)
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    plain = copy.deepcopy(model).cpu().float().eval()
+    exported = []
+    with atomic_file(folder / FILES["fp32"]) as path:
+        _write_fp32(plain, path)
+        exported.append(_checked(plain, path, "fp32"))
+        if not exported[0].max_abs_error <= MAX_FP32_ERROR:  # a NaN is no parity either
+            raise TrimformerError(
+                f"The exported graph differs from PyTorch by {exported[0].max_abs_error:.1e} (allowed "
+                f"{MAX_FP32_ERROR:.0e}), so it was not kept: report this "
+                "with your versions of torch and onnxruntime."
+            )
+    if int8:
+        with atomic_file(folder / FILES["int8"]) as path:
+            quantize(folder / FILES["fp32"], path)
+            exported.append(_checked(plain, path, "int8"))
+    if tokenizer is not None:
+        with explain_write_errors(folder):
+            tokenizer.save_pretrained(folder)
+            model.config.save_pretrained(folder)
+    return [dataclasses.replace(file, path=folder / FILES[file.precision]) for file in exported]
+
+
+def quantize(source: Path, target: Path) -> None:
+    """Quantize an exported fp32 file: int8 weights (one scale for each output unit), activations at run time.
+
+    Signed weights use the fast kernels of CPUs with VNNI; a scale for each unit costs no time and halves the
+    error or better. The word table is int8 too: it is most of a small encoder's bytes. The small position and
+    segment tables stay fp32, because their few large rows would set the scale of all.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    nodes = onnx.load(str(source), load_external_data=False).graph.node
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # the quantizer advises a pre-processing that this graph does not need
+    try:
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=[n.name for n in nodes if n.op_type == "Gather" and WORD_TABLE not in n.input],
+            extra_options={"MatMulConstBOnly": True},
+        )
+    finally:
+        root.setLevel(level)
+
+
+def _write_fp32(model: Model, path: Path) -> None:
+    import onnx
+
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    output = "logits" if isinstance(model, TrimformerForSequenceClassification) else "last_hidden_state"
+    example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            FoldedEncoder(model),
+            tuple(example[name] for name in INPUTS),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=list(INPUTS),
+            output_names=[output],
+            dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
+        )
+    if program is None:
+        raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.8 or newer.")
+    graph: Any = program.model_proto
+    # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
+    # fails.
+    del graph.graph.value_info[:]
+    onnx.save(graph, str(path))
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """The exporter warns of packages that an encoder does not use, and of its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def random_inputs(
+    config: TrimformerConfig, batch: int, length: int, *, padded: bool = False, seed: int = 0
+) -> dict[str, Tensor]:
+    """Random token ids, mask and segments, int64 (batch, length); ``padded`` shortens all rows but the first."""
+    generator = torch.Generator().manual_seed(seed)
+    pad: int = config.pad_token_id or 0
+    ids = torch.randint(0, config.vocab_size - 1, (batch, length), generator=generator)
+    ids += (ids >= pad).long()  # every id but the padding
+    lengths = torch.randint(1, length + 1, (batch,), generator=generator)
+    lengths[0] = length
+    mask = torch.ones_like(ids)
+    if padded:
+        mask = (torch.arange(length)[None] < lengths[:, None]).long()
+    segments = torch.randint(0, config.type_vocab_size, (batch, length), generator=generator)
+    return {"input_ids": torch.where(mask == 1, ids, pad), "attention_mask": mask, "token_type_ids": segments}
+
+
+def _checked(model: Model, path: Path, precision: Literal["fp32", "int8"]) -> ExportedFile:
+    """Compare a file with PyTorch on padded batches of several shapes."""
+    session = open_session(path)
+    has_labels = isinstance(model, TrimformerForSequenceClassification) and len(model.config.id2label or ()) > 1
+    errors, same = [], []
+    for seed, (batch, length) in enumerate(CHECK_SHAPES):
+        length = min(length, model.config.max_tokens)
+        inputs = random_inputs(model.config, batch, length, padded=True, seed=seed)
+        with torch.inference_mode():
+            out = model(**inputs)
+        expected, got = _values(out), torch.from_numpy(run_session(session, inputs))
+        if not isinstance(model, TrimformerForSequenceClassification):
+            real = inputs["attention_mask"].bool()
+            expected, got = expected[real], got[real]
+        errors.append(float((expected - got).abs().max()))
+        same += (expected.argmax(-1) == got.argmax(-1)).tolist()
+    agreement = float(np.mean(same)) if has_labels else None
+    # np.max keeps a NaN, which max() may lose
+    return ExportedFile(path, precision, path.stat().st_size, float(np.max(errors)), agreement)
+
+
+def _values(output: Any) -> Tensor:
+    values: Tensor = output.logits if "logits" in output else output.last_hidden_state
+    return values

@@ -1,0 +1,88 @@
+"""Exported files agree with PyTorch for every shape, and nothing half-written is left."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import trimformer.deploy.onnx as deploy
+from trimformer.deploy.onnx import OPSET, export, random_inputs
+from trimformer.deploy.session import open_session, run_session
+from trimformer.encoder.load import with_labels
+from trimformer.errors import TrimformerError
+
+from .conftest import tiny_body, tiny_classifier
+
+
+def outputs(path: Path, model: Any, batch: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    inputs = random_inputs(model.config, batch, length, padded=True, seed=length)
+    with torch.inference_mode():
+        expected = model(**inputs)[0].numpy()
+    got = run_session(open_session(path), inputs)
+    real = slice(None) if "logits" in model(**inputs) else inputs["attention_mask"].bool().numpy()
+    return got[real], expected[real]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("length", [5, 40])
+def test_parity_with_padding_and_any_shape(saved: Path, batch: int, length: int) -> None:
+    model = tiny_classifier(num_labels=3)
+    np.testing.assert_allclose(*outputs(saved / "onnx" / "model.onnx", model, batch, length), atol=1e-5)
+
+
+def test_figures_and_files(tmp_path: Path) -> None:
+    model = tiny_classifier("full", "mean", num_labels=3)
+    model.train()
+    fp32, int8 = export(model, tmp_path / "out")
+    assert model.training, "the model given must stay as it was"
+    assert [file.precision for file in (fp32, int8)] == ["fp32", "int8"]
+    assert fp32.max_abs_error <= 1e-4
+    assert fp32.label_agreement == 1
+    assert int8.label_agreement is not None
+    assert int8.label_agreement >= 0.8
+    assert fp32.max_abs_error < int8.max_abs_error < 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model.int8.onnx", "model.onnx"]
+    assert int8.bytes == int8.path.stat().st_size < fp32.bytes
+    assert onnx.load(str(fp32.path)).opset_import[0].version == OPSET
+
+
+def test_roberta_positions(tmp_path: Path) -> None:
+    model = tiny_classifier("full", "mean", positions="from_padding", pad_token_id=1, type_vocab_size=1)
+    (file,) = export(model, tmp_path, int8=False)
+    assert file.max_abs_error <= 1e-4
+    np.testing.assert_allclose(*outputs(file.path, model, 3, 11), atol=1e-5)
+
+
+def test_regression_has_no_labels_to_agree_on(tmp_path: Path) -> None:
+    config = with_labels(tiny_classifier().config, ())
+    fp32, int8 = export(type(tiny_classifier())(config), tmp_path)
+    assert fp32.label_agreement is None
+    assert int8.label_agreement is None
+
+
+def test_bare_body_gives_hidden_states(tmp_path: Path) -> None:
+    body = tiny_body()
+    (file,) = export(body, tmp_path, int8=False)
+    assert open_session(file.path).get_outputs()[0].name == "last_hidden_state"
+    np.testing.assert_allclose(*outputs(file.path, body, 3, 9), atol=1e-5)
+
+
+def test_no_parity_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "MAX_FP32_ERROR", -1.0)
+    with pytest.raises(TrimformerError, match="differs from PyTorch"):
+        export(tiny_classifier("mean"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_extra_and_unknown_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrimformerError, match="only format is 'onnx'"):
+        export(tiny_body(), tmp_path, to="tflite")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(TrimformerError, match=r"pip install \"trimformer\[onnx\]\""):
+        export(tiny_body(), tmp_path)

@@ -1,0 +1,91 @@
+"""Predictions: order, windows, backends, and clear words for what is missing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trimformer.deploy.predictor import WINDOW, Predictor
+from trimformer.encoder.load import with_labels
+from trimformer.errors import TrimformerError
+
+from .conftest import WORDS, tiny_body, tiny_classifier, tiny_tokenizer
+
+
+def texts(count: int) -> list[str]:
+    draw = random.Random(0)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 30))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "onnx"])
+def test_batches_and_backends_agree_with_one_by_one(saved: Path, backend: str) -> None:
+    reference = Predictor(saved / "model", "torch")
+    rows = texts(75)
+    alone = [reference.predict([text])[0] for text in rows]
+    together = Predictor(saved / "model", backend, threads=1).predict(rows, batch_size=2)  # type: ignore[arg-type]
+    assert len(rows) > 2 * 2 * WINDOW, "more than one window"
+    for one, other in zip(alone, together, strict=True):
+        assert one.label == other.label
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+        assert sum(one.scores.values()) == pytest.approx(1)
+        assert one.score == max(one.scores.values())
+
+
+def test_auto_takes_onnx_and_int8_only_when_asked(saved: Path) -> None:
+    assert Predictor(saved / "model").backend == "onnx"
+    assert Predictor(saved / "onnx", "onnx-int8").predict(["good film"])[0].label in {"LABEL_0", "LABEL_1", "LABEL_2"}
+
+
+def test_stream_reads_one_window_ahead(saved: Path) -> None:
+    read = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal read
+        while True:
+            read += 1
+            yield "good film"
+
+    stream = Predictor(saved / "model").stream(endless(), batch_size=3)
+    for _ in range(2):
+        next(stream)
+    assert read == 3 * WINDOW
+
+
+def test_pairs_long_texts_and_empty_input(saved: Path) -> None:
+    predictor = Predictor(saved / "model")
+    first, second = predictor.predict(["a film", "a film"], ["it was good", "never again"])
+    assert first.scores != second.scores
+    assert predictor.predict(["good " * 5000])[0].label
+    assert predictor.predict([]) == []
+    with pytest.raises(TrimformerError, match="1 texts and 2 pairs"):
+        predictor.predict(["a"], ["b", "c"])
+
+
+def test_regression_gives_a_number(tmp_path: Path) -> None:
+    config = with_labels(tiny_classifier("mean").config, ())
+    model = type(tiny_classifier())(config)
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    (prediction,) = Predictor(tmp_path).predict(["good film"])
+    assert prediction.label is None
+    assert prediction.scores == {}
+
+
+def test_clear_words_for_what_is_wrong(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(saved / "model", folder)
+    with pytest.raises(TrimformerError, match=r"There is no .*model\.onnx: export"):
+        Predictor(folder, "onnx")
+    (folder / "model.onnx").write_bytes((saved / "onnx" / "model.onnx").read_bytes()[:5000])
+    with pytest.raises(TrimformerError, match="damaged or cut short"):
+        Predictor(folder)
+    with pytest.raises(TrimformerError, match="Unknown backend 'tpu'"):
+        Predictor(folder, "tpu")  # type: ignore[arg-type]
+    tiny_body().save_pretrained(tmp_path / "body")
+    tiny_tokenizer().save_pretrained(tmp_path / "body")
+    with pytest.raises(TrimformerError, match="no task head"):
+        Predictor(tmp_path / "body")
