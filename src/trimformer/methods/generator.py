@@ -54,7 +54,7 @@ def real_pairs(attention_mask: Tensor) -> Tensor:
 
 def log_probability(logits: Tensor, masks: Tensor, pairs: Tensor) -> Tensor:
     """Log probability of sampled masks, averaged over layers and real pairs (AttendOut's 1/(L n²)); a scalar."""
-    log_p = -F.binary_cross_entropy_with_logits(logits.float(), masks.float(), reduction="none")
+    log_p = -F.binary_cross_entropy_with_logits(logits, masks.to(logits.dtype), reduction="none")
     return (log_p * pairs).sum() / (pairs.sum() * logits.shape[0])
 
 

@@ -1,0 +1,60 @@
+"""The README.md of a trimmed model's folder: how to load it, what was removed, how it scores, how fast it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from . import numbers, summary
+from .schema import Report, table
+from .templating import environment
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+HUB_NAMES = {"demo": "sentence-transformers/all-MiniLM-L6-v2"}
+HUB_METRICS = {
+    "f1_macro": "f1",
+    "matthews": "matthews_correlation",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+}
+
+
+def model_card(report: Report, repo_name: str) -> str:
+    """The card in markdown. repo_name: folder or hub id that ``from_pretrained`` takes.
+
+    The licence is left out, because the report does not know it. Raises TrimformerError where jinja2 is missing.
+    """
+    env = environment()
+    env.filters["plain"] = plain
+    return env.get_template("model_card.md").render(
+        report=report,
+        name=repo_name,
+        front_matter=yaml.safe_dump(front_matter(report), sort_keys=False, allow_unicode=True),
+        headline=summary.headline(report),
+        details=summary.details(report),
+        rows=table(report),
+        removed=report.removed_layers(),
+        trimmed=report.variant("trimmed"),
+        numbers=numbers,
+    )
+
+
+def front_matter(report: Report) -> dict[str, Any]:
+    """What the Hugging Face hub reads; base_model only where the source looks like a hub id."""
+    base = HUB_NAMES.get(report.model, report.model)
+    method = re.split(r"[\s,]", report.method, maxsplit=1)[0].lower()
+    return {
+        "library_name": "trimformer",
+        "pipeline_tag": "text-classification",
+        **({"base_model": base} if HUB_ID.fullmatch(base) else {}),
+        "tags": list(dict.fromkeys(["trimformer", "compression", *([method] if method else [])])),
+        "metrics": [HUB_METRICS.get(report.task.metric, report.task.metric)],
+    }
+
+
+def plain(value: object) -> str:
+    """Text that markdown shows as it is, on one line, also inside a table."""
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)

@@ -1,0 +1,158 @@
+"""The pictures of the report as plotly figures.
+
+Colours are names (``@dense``) that the page replaces by those of its light or dark theme.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from . import numbers
+from .schema import Latency, Report
+
+MAX_POINTS = 400
+"""More points than a picture has pixels for only make the file bigger; report.json keeps them all."""
+
+T = TypeVar("T")
+Figure = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A figure with its title and the sentence that says the same without the picture."""
+
+    title: str
+    alternative: str
+    height: int
+    figure: Figure
+
+
+def keep_probability(report: Report) -> Chart | None:
+    """A heat map of layer by step: many layers stay readable, where lines would cover each other."""
+    points = _thin(report.history.keep_probability)
+    if not points:
+        return None
+    layers = range(len(points[-1].values))
+    trimmed, removed = report.variant("trimmed"), set(report.removed_layers())
+    decided = trimmed is not None and len(trimmed.layers) == len(layers)
+    fate = {index: (" removed" if index in removed else " kept") if decided else "" for index in layers}
+    heatmap = {
+        "type": "heatmap",
+        "x": [point.step for point in points],
+        "y": [f"{index}{fate[index]}" for index in layers],
+        "z": [[round(point.values[index], 3) for point in points] for index in layers],
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [[0, "@low"], [0.5, "@middle"], [1, "@high"]],
+        "colorbar": {"thickness": 10, "tickvals": [0, 0.5, 1], "outlinewidth": 0},
+        "hovertemplate": "layer %{y}<br>step %{x}<br>keep probability %{z:.2f}<extra></extra>",
+        "ygap": 2,
+    }
+    layout = {
+        "xaxis": {"title": {"text": "optimiser step"}, "showgrid": False},
+        "yaxis": {"autorange": "reversed", "type": "category", "showgrid": False, "dtick": 1, "ticksuffix": " "},
+    }
+    last = ", ".join(f"layer {index} {points[-1].values[index]:.2f}" for index in layers)
+    alternative = f"Probability of keeping the attention of each layer. At step {points[-1].step}: {last}."
+    height = 110 + 26 * len(layers)
+    return Chart("Keep probability of each layer", alternative, height, {"data": [heatmap], "layout": layout})
+
+
+def reward(report: Report) -> Chart | None:
+    """The reward as points and, where there are enough of them, its moving mean as a line."""
+    points = report.history.reward
+    if not points:
+        return None
+    steps, values = [point.step for point in points], [point.value for point in points]
+    window = len(points) // 20
+    shown = _thin(list(zip(steps, values, _moving_mean(values, window), strict=True)))
+    single = {
+        "type": "scatter",
+        "mode": "markers" if window > 1 else "lines+markers",
+        "name": "each step" if window > 1 else "reward",
+        "x": [step for step, _, _ in shown],
+        "y": [value for _, value, _ in shown],
+        "marker": {"color": "@trimmed", "size": 4, "opacity": 0.35 if window > 1 else 1},
+        "line": {"color": "@trimmed", "width": 2},
+    }
+    mean = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": f"mean of {window}",
+        "x": [step for step, _, _ in shown],
+        "y": [mean for _, _, mean in shown],
+        "line": {"color": "@trimmed", "width": 2.5},
+    }
+    layout = {"xaxis": {"title": {"text": "optimiser step"}}, "showlegend": window > 1}
+    alternative = f"Reward from {values[0]:.3f} at step {steps[0]} to {values[-1]:.3f} at step {steps[-1]}."
+    data = [single, mean] if window > 1 else [single]
+    return Chart("Reward of the generator", alternative, 280, {"data": data, "layout": layout})
+
+
+def latency(report: Report) -> list[Chart]:
+    """One chart of horizontal bars per batch and length, as times of different sizes share no axis."""
+    times = {variant.name: variant.latency_ms for variant in report.variants}
+    every = [entry for entries in times.values() for entry in entries]
+    charts = []
+    for batch, length in dict.fromkeys((entry.batch, entry.length) for entry in every):
+        here = {name: [e for e in t if (e.batch, e.length) == (batch, length)] for name, t in times.items()}
+        backends = list(dict.fromkeys(_label(entry) for entries in here.values() for entry in entries))
+        longest = max(entry.median for entries in here.values() for entry in entries)
+        layout = {
+            "barmode": "group",
+            "bargap": 0.3,
+            "xaxis": {"range": [0, 1.4 * longest], "title": {"text": "ms, median"}, "nticks": 5},
+            "yaxis": {
+                "autorange": "reversed",
+                "categoryorder": "array",
+                "categoryarray": backends,
+                "showgrid": False,
+                "ticksuffix": "  ",
+            },
+            "showlegend": True,
+        }
+        charts.append(
+            Chart(
+                title=f"Batch {batch}, {length} tokens",
+                alternative="The same times are in the table above.",
+                height=110 + 58 * len(backends),
+                figure={"data": [_bars(name, entries) for name, entries in here.items()], "layout": layout},
+            )
+        )
+    return charts
+
+
+def _bars(name: str, entries: Sequence[Latency]) -> Figure:
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "x": [entry.median for entry in entries],
+        "y": [_label(entry) for entry in entries],
+        "text": [numbers.milliseconds(entry.median) for entry in entries],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "customdata": [[entry.p95, entry.runs] for entry in entries],
+        "hovertemplate": "%{y}: %{x:.2f} ms, p95 %{customdata[0]:.2f} ms, %{customdata[1]} runs",
+        "marker": {"color": f"@{name}"},
+    }
+
+
+def _label(entry: Latency) -> str:
+    return numbers.backend(entry.backend)
+
+
+def _moving_mean(values: Sequence[float], window: int) -> list[float]:
+    """Mean of the last ``window`` values, of fewer at the start."""
+    window = max(1, window)
+    starts = [max(0, end - window) for end in range(1, len(values) + 1)]
+    return [sum(values[start : end + 1]) / (end + 1 - start) for end, start in enumerate(starts)]
+
+
+def _thin(points: Sequence[T]) -> list[T]:
+    """At most MAX_POINTS of them, evenly spaced, first and last among them."""
+    if len(points) <= MAX_POINTS:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]

@@ -1,0 +1,231 @@
+"""What report.json holds: every field with its meaning and unit. Documented in docs/report.md."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from . import numbers
+
+FORMAT_VERSION: Literal[1] = 1
+
+
+class _Strict(BaseModel):
+    """Unknown keys are errors, so that no misspelt field vanishes; NaN and infinities become strings."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+
+class TaskInfo(_Strict):
+    """The data and the metric."""
+
+    name: str = Field(description="name of the task")
+    kind: str = Field(description="classification or regression")
+    labels: list[str] = Field(description="label names in the order of the outputs; empty for regression")
+    source: str = Field(description="where the data came from")
+    n_train: int = Field(description="examples that weights were trained on")
+    n_selection: int = Field(description="examples held out from train, on which the structure was chosen")
+    n_validation: int = Field(description="examples that the reported scores are computed on")
+    metric: str = Field(description="name of the official metric")
+
+
+class Latency(_Strict):
+    """Wall-clock time of one forward pass in one setting."""
+
+    backend: str = Field(description="what ran the model, with its precision where it is not fp32")
+    batch: int = Field(description="sequences per forward pass")
+    length: int = Field(description="tokens per sequence")
+    median: float = Field(description="median time of a forward pass of the whole batch, in milliseconds")
+    p95: float = Field(description="95th percentile of the same times, in milliseconds")
+    runs: int = Field(description="timed forward passes, warm-up excluded")
+    threads: int = Field(description="CPU threads that the backend was allowed")
+
+    @property
+    def setting(self) -> tuple[str, int, int, int]:
+        """What must be equal for two times to be compared."""
+        return self.backend, self.batch, self.length, self.threads
+
+
+class LayerInfo(_Strict):
+    """One encoder layer."""
+
+    index: int = Field(description="position in the encoder, the first is 0")
+    attention: str = Field(description="what mixes the tokens: full self-attention, or mean")
+    heads: int = Field(description="attention heads; 0 where the layer has none")
+    ffn: int = Field(description="units of the feed-forward block; 0 where it is removed")
+    params: int = Field(description="number of weights")
+    flops: float = Field(description="floating-point operations for one sequence of flops_length tokens")
+
+
+class Variant(_Strict):
+    """The model before (dense) or after (trimmed)."""
+
+    name: Literal["dense", "trimmed"] = Field(description="dense or trimmed")
+    score: float | None = Field(description="official metric on the validation examples; null: none")
+    metric: str = Field(description="name of that metric")
+    scores: dict[str, float] = Field(default_factory=dict, description="value of each metric by its name")
+    n_examples: int = Field(description="examples that the scores are computed on")
+    params: int = Field(description="number of weights")
+    bytes: int = Field(description="size of the weights, in bytes")
+    flops_per_example: float = Field(description="floating-point operations for one sequence")
+    flops_length: int = Field(description="tokens of the sequence that the operations are counted for")
+    latency_ms: list[Latency] = Field(default_factory=list, description="one per backend, batch and length")
+    layers: list[LayerInfo] = Field(default_factory=list, description="the encoder layers in order")
+
+
+class Comparison(_Strict):
+    """Paired bootstrap between the two variants on the same examples."""
+
+    metric: str = Field(description="name of the metric that is compared")
+    difference: float = Field(description="trimmed minus dense, in units of the metric (0.01 = one point)")
+    low: float = Field(description="lower end of the 95 % interval of the difference, same unit")
+    high: float = Field(description="upper end of the 95 % interval of the difference, same unit")
+    p_value: float = Field(description="two-sided, of no difference between the variants; between 0 and 1")
+    n_examples: int = Field(description="examples that both variants were scored on")
+    resamples: int = Field(description="bootstrap samples drawn")
+
+
+class Step(_Strict):
+    """One step of the run."""
+
+    name: str = Field(description="name of the step")
+    seconds: float = Field(description="wall-clock time, in seconds")
+    note: str = Field(default="", description="a remark; empty: none")
+
+
+class KeepPoint(_Strict):
+    """The keep probabilities at one time of the training."""
+
+    step: int = Field(description="optimiser steps done")
+    values: list[float] = Field(description="probability (0 to 1) of keeping the attention, one per layer")
+
+
+class RewardPoint(_Strict):
+    """The generator's reward at one time of the training."""
+
+    step: int = Field(description="optimiser steps done")
+    value: float = Field(description="reward, without a unit; what it is made of depends on the method")
+
+
+class History(_Strict):
+    """How the decision came about."""
+
+    keep_probability: list[KeepPoint] = Field(default_factory=list, description="over training")
+    reward: list[RewardPoint] = Field(default_factory=list, description="over training")
+
+
+class ExportInfo(_Strict):
+    """A file written for another runtime, compared with the trimmed model."""
+
+    file: str = Field(description="path relative to the report")
+    bytes: int = Field(description="size of the file, in bytes")
+    precision: str = Field(description="number format of the weights, such as fp32 or int8")
+    max_abs_error: float = Field(description="largest absolute difference of a logit from the trimmed model")
+    label_agreement: float | None = Field(
+        default=None, description="share (0 to 1) of examples with the trimmed model's label; null: none"
+    )
+
+
+class Report(_Strict):
+    """Everything that a run found out."""
+
+    format_version: Literal[1] = Field(default=FORMAT_VERSION, description="version of this format")
+    trimformer_version: str = Field(description="version of trimformer that wrote the report")
+    created: str = Field(description="date and time of writing, ISO 8601 with time zone")
+    model: str = Field(description="the model that was compressed: folder or hub id")
+    task: TaskInfo = Field(description="the data and the metric")
+    method: str = Field(description="what was done, for people, such as: attendout layerwise, keep 3")
+    hardware: dict[str, str] = Field(default_factory=dict, description="machine and software, by name")
+    variants: list[Variant] = Field(description="the model before (dense) and after (trimmed)")
+    comparison: Comparison | None = Field(default=None, description="test of the difference; null: none")
+    steps: list[Step] = Field(default_factory=list, description="the steps of the run, in order")
+    training_cost: dict[str, float] = Field(
+        default_factory=dict, description="seconds per optimiser step, by part of the training"
+    )
+    history: History = Field(default_factory=History, description="how the decision came about")
+    export: list[ExportInfo] = Field(default_factory=list, description="files written for other runtimes")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")
+    notes: list[str] = Field(default_factory=list, description="sentences on what was decided")
+
+    def variant(self, name: str) -> Variant | None:
+        """The variant of that name, or None."""
+        return next((variant for variant in self.variants if variant.name == name), None)
+
+    def removed_layers(self) -> list[int]:
+        """Layers of the trimmed model without full attention, which the dense one has."""
+        dense, trimmed = self.variant("dense"), self.variant("trimmed")
+        if trimmed is None:
+            return []
+        removed = [layer.index for layer in trimmed.layers if layer.attention != "full"]
+        if dense is None or not dense.layers:
+            return removed
+        full = {layer.index for layer in dense.layers if layer.attention == "full"}
+        return [index for index in removed if index in full]
+
+    def speedups(self) -> list[tuple[Latency, Latency]]:
+        """(dense, trimmed) of every setting that both were timed in, in the order of the dense variant."""
+        dense, trimmed = self.variant("dense"), self.variant("trimmed")
+        if dense is None or trimmed is None:
+            return []
+        times = {entry.setting: entry for entry in trimmed.latency_ms}
+        return [(entry, times[entry.setting]) for entry in dense.latency_ms if entry.setting in times]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the dense-vs-trimmed table, formatted; ``change`` is of trimmed against dense."""
+
+    label: str
+    dense: str
+    trimmed: str
+    change: str
+
+
+def table(report: Report) -> list[Row]:
+    """Dense vs trimmed: scores, weights, size, FLOPs, then the time of every setting with the speed-up."""
+    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+    rows: list[Row] = []
+
+    def add(label: str, values: tuple[Any, Any], show: Any, change: Any) -> None:
+        a, b = values
+        if a is None and b is None:
+            return
+        cells = [numbers.NONE if value is None else show(value) for value in (a, b)]
+        rows.append(Row(label, cells[0], cells[1], change(a, b) if None not in (a, b) else numbers.NONE))
+
+    def both(field: str) -> tuple[Any, Any]:
+        return getattr(dense, field, None), getattr(trimmed, field, None)
+
+    metric = report.task.metric
+    scores = [variant.scores if variant else {} for variant in (dense, trimmed)]
+    add(metric, both("score"), numbers.score, lambda a, b: numbers.points(b - a, metric))
+    for name in dict.fromkeys([*scores[0], *scores[1]]):
+        if name != metric:
+            add(
+                name,
+                (scores[0].get(name), scores[1].get(name)),
+                numbers.score,
+                lambda a, b, name=name: numbers.points(b - a, name),
+            )
+    add("Weights", both("params"), numbers.count, numbers.percent_change)
+    add("Size", both("bytes"), numbers.size, numbers.percent_change)
+    lengths = {variant.flops_length for variant in (dense, trimmed) if variant}
+    change = numbers.percent_change if len(lengths) == 1 else lambda a, b: numbers.NONE
+    at = f" at {lengths.pop()} tokens" if len(lengths) == 1 else ""
+    add(f"FLOPs{at}", both("flops_per_example"), numbers.count, change)
+
+    times = [
+        {entry.setting: entry.median for entry in variant.latency_ms} if variant else {}
+        for variant in (dense, trimmed)
+    ]
+    settings = list(dict.fromkeys([*times[0], *times[1]]))
+    several_threads = len({threads for *_, threads in settings}) > 1
+    for setting in settings:
+        backend, batch, length, threads = setting
+        label = f"{numbers.backend(backend)}, batch {batch}, {length} tokens"
+        if several_threads:
+            label += f", {threads} threads"
+        add(label, (times[0].get(setting), times[1].get(setting)), numbers.milliseconds, numbers.speedup)
+    return rows

@@ -1,0 +1,86 @@
+"""The result in plain words, for the head of the report, the terminal and the model card."""
+
+from __future__ import annotations
+
+from . import numbers
+from .schema import Latency, Report
+
+LOWER_IS_BETTER = {"mse"}
+
+
+def headline(report: Report) -> str:
+    """One sentence: what was removed, how fast it is now, and what the score did.
+
+    The speed is that of the first setting timed for both, whichever it is; ``details`` gives the range over all.
+    """
+    parts = [text for text in (speed_words(report), score_words(report)) if text]
+    return f"{removal_words(report)}{': ' if parts else ''}{', '.join(parts)}."
+
+
+def removal_words(report: Report) -> str:
+    """What was removed from how many layers."""
+    trimmed = report.variant("trimmed")
+    if trimmed is None or not trimmed.layers:
+        return f"{report.model} on {report.task.name}"
+    removed, layers = report.removed_layers(), len(trimmed.layers)
+    if not removed:
+        return f"Attention kept in all {layers} layers"
+    return f"Attention removed from {len(removed)} of {layers} layers"
+
+
+def speed_words(report: Report) -> str:
+    """The speed-up in the first setting timed for both; empty without times."""
+    pairs = report.speedups()
+    if not pairs:
+        return ""
+    dense, trimmed = pairs[0]
+    return f"{_ratio(dense.median / trimmed.median)} at {setting_words(dense)}"
+
+
+def score_words(report: Report) -> str:
+    """Score after and before, with the interval of the difference; empty without scores."""
+    dense, trimmed, metric = report.variant("dense"), report.variant("trimmed"), report.task.metric
+    if trimmed is None or trimmed.score is None:
+        return ""
+    text = f"{metric} {numbers.score(trimmed.score)}"
+    if dense is None or dense.score is None:
+        return text
+    details = f"difference {numbers.points(trimmed.score - dense.score, metric)}"
+    if report.comparison is not None and report.comparison.metric == metric:
+        ends = (report.comparison.low, report.comparison.high)
+        low, high = (numbers.points(end, metric, unit=False) for end in ends)
+        details += f", 95\u00a0% interval {low} to {high}"
+    return f"{text} vs {numbers.score(dense.score)} ({details})"
+
+
+def details(report: Report) -> str:
+    """What the headline leaves out: the range of the speed-up, and what the interval says; empty without either."""
+    ratios = [dense.median / trimmed.median for dense, trimmed in report.speedups()]
+    sentences = []
+    if len(ratios) > 1:
+        span = f"{min(ratios):.2f}× to {max(ratios):.2f}×"
+        sentences.append(f"Over all {len(ratios)} settings timed the speed is {span} that of the dense model.")
+    return " ".join([*sentences, verdict(report)]).strip()
+
+
+def verdict(report: Report) -> str:
+    """What the interval of the difference says, in one sentence; empty without a comparison."""
+    test = report.comparison
+    if test is None:
+        return ""
+    examples = f"{test.n_examples} validation examples ({numbers.p_value(test.p_value)})"
+    if test.low <= 0 <= test.high:
+        return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
+    better = (test.difference > 0) != (test.metric in LOWER_IS_BETTER)
+    return f"The trimmed model is {'better' if better else 'worse'} by more than chance on these {examples}."
+
+
+def setting_words(entry: Latency) -> str:
+    """Backend, batch and length of a time."""
+    return f"batch {entry.batch}, {entry.length} tokens on {numbers.backend(entry.backend)}"
+
+
+def _ratio(ratio: float) -> str:
+    if ratio >= 1.005:
+        return f"{ratio:.2f}× as fast"
+    return "as fast as before" if ratio > 0.995 else f"slower, {ratio:.2f}× the speed"
