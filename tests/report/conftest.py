@@ -116,9 +116,7 @@ def example() -> Report:
             keep_probability=[
                 KeepPoint(step=step, values=[keep(index, step) for index in range(6)]) for step in range(0, 300, 5)
             ],
-            reward=[
-                RewardPoint(step=step, value=-0.4 + step / 1500 + 0.1 * rng.random()) for step in range(0, 300, 2)
-            ],
+            reward=[RewardPoint(step=step, value=-0.4 + step / 1500 + 0.1 * rng.random()) for step in range(0, 300, 2)],
         ),
         export=[
             ExportInfo(file="onnx/model.onnx", bytes=87_500_000, precision="fp32", max_abs_error=3.1e-6),

@@ -72,8 +72,7 @@ def paired_bootstrap(
     drawn = drawn[np.isfinite(drawn)]
     if 2 * len(drawn) < resamples:
         raise TrimformerError(
-            f"The metric is finite on only {len(drawn)} of {resamples} resamples of {n} examples: "
-            "use more examples."
+            f"The metric is finite on only {len(drawn)} of {resamples} resamples of {n} examples: use more examples."
         )
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     # The tolerance keeps ties ties: sums of the same fractions differ in the last bits.

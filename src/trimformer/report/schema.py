@@ -37,8 +37,10 @@ class Latency(_Strict):
     backend: str = Field(description="what ran the model, with its precision where it is not fp32")
     batch: int = Field(description="sequences per forward pass")
     length: int = Field(description="tokens per sequence")
-    median: float = Field(description="median time of a forward pass of the whole batch, in milliseconds")
-    p95: float = Field(description="95th percentile of the same times, in milliseconds")
+    median: float = Field(
+        gt=0, allow_inf_nan=False, description="median time of a forward pass of the whole batch, in milliseconds"
+    )
+    p95: float = Field(gt=0, allow_inf_nan=False, description="95th percentile of the same times, in milliseconds")
     runs: int = Field(description="timed forward passes, warm-up excluded")
     threads: int = Field(description="CPU threads that the backend was allowed")
 
@@ -217,8 +219,7 @@ def table(report: Report) -> list[Row]:
     add(f"FLOPs{at}", both("flops_per_example"), numbers.count, change)
 
     times = [
-        {entry.setting: entry.median for entry in variant.latency_ms} if variant else {}
-        for variant in (dense, trimmed)
+        {entry.setting: entry.median for entry in variant.latency_ms} if variant else {} for variant in (dense, trimmed)
     ]
     settings = list(dict.fromkeys([*times[0], *times[1]]))
     several_threads = len({threads for *_, threads in settings}) > 1

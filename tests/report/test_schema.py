@@ -1,0 +1,144 @@
+"""report.json: strict, complete, documented; and the table made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from trimformer.report import numbers, schema, summary
+from trimformer.report.schema import Comparison, Report, table
+
+MODELS = [
+    model
+    for model in vars(schema).values()
+    if isinstance(model, type) and issubclass(model, BaseModel) and model.model_fields
+]
+DOCS = Path(__file__).parents[2] / "docs" / "report.md"
+
+
+def test_survives_json(report: Report) -> None:
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_keeps_numbers_that_are_not_finite(report: Report) -> None:
+    report.export[0].max_abs_error = float("inf")
+    assert Report.model_validate_json(report.model_dump_json()).export[0].max_abs_error == float("inf")
+
+
+def test_refuses_unknown_keys_and_other_versions(report: Report) -> None:
+    content = report.model_dump()
+    with pytest.raises(ValidationError, match="scoer"):
+        Report.model_validate({**content, "scoer": 1})
+    with pytest.raises(ValidationError, match="format_version"):
+        Report.model_validate({**content, "format_version": 2})
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_field_is_described_and_documented(model: type[BaseModel]) -> None:
+    section = DOCS.read_text(encoding="utf-8").split(f"\n## {model.__name__}\n")[1].split("\n## ")[0]
+    for name, field in model.model_fields.items():
+        assert field.description, f"{model.__name__}.{name}"
+        assert f"| `{name}` |" in section
+        assert field.description in section
+
+
+def test_removed_layers(report: Report) -> None:
+    assert report.removed_layers() == [1, 4, 5]
+    report.variants = report.variants[:1]
+    assert report.removed_layers() == []
+
+
+def test_layer_that_had_no_attention_before_was_not_removed(report: Report) -> None:
+    report.variants[0].layers[4].attention = "mean"
+    assert report.removed_layers() == [1, 5]
+
+
+def test_table(report: Report) -> None:
+    rows = {row.label: row for row in table(report)}
+    assert rows["accuracy"].change == "−0.6 points"
+    assert (rows["Weights"].dense, rows["Weights"].trimmed, rows["Weights"].change) == ("22.7 M", "21.8 M", "−4 %")
+    assert rows["FLOPs at 128 tokens"].change == "−29 %"
+    assert rows["PyTorch, batch 1, 32 tokens"].change == "1.56×"
+    only_dense = rows["Transformers SDPA, batch 1, 32 tokens"]
+    assert (only_dense.trimmed, only_dense.change) == ("–", "–")
+
+
+def test_table_never_compares_operations_at_different_lengths(report: Report) -> None:
+    report.variants[1].flops_length = 64
+    assert next(row for row in table(report) if row.label.startswith("FLOPs")).change == "–"
+
+
+def test_table_never_compares_times_with_different_threads(report: Report) -> None:
+    for entry in report.variants[1].latency_ms:
+        entry.threads = 1
+    rows = [row for row in table(report) if "threads" in row.label]
+    assert rows
+    assert all(row.change == "–" for row in rows)
+    assert report.speedups() == []
+
+
+def test_table_of_one_variant(report: Report) -> None:
+    report.variants = report.variants[:1]
+    assert all(row.change == "–" for row in table(report))
+
+
+def test_headline(report: Report) -> None:
+    assert summary.headline(report).replace("\u00a0", " ") == (
+        "Attention removed from 3 of 6 layers: 1.56× as fast at batch 1, 32 tokens on PyTorch, accuracy 0.868 vs 0.874 "
+        "(difference −0.6 points, 95 % interval −1.9 to +0.6)."
+    )
+
+
+def test_headline_says_slower(report: Report) -> None:
+    for entry in report.variants[1].latency_ms:
+        entry.median *= 2
+    assert "slower, 0.78× the speed" in summary.headline(report)
+
+
+def test_headline_without_measurements(report: Report) -> None:
+    report.comparison = None
+    for variant in report.variants:
+        variant.score, variant.scores, variant.latency_ms = None, {}, []
+    assert summary.headline(report) == "Attention removed from 3 of 6 layers."
+    assert summary.details(report) == ""
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "words"),
+    [
+        ("accuracy", -0.02, 0.01, "do not tell them apart"),
+        ("accuracy", -0.03, -0.01, "is worse by more than chance"),
+        ("accuracy", 0.01, 0.03, "is better by more than chance"),
+        ("mse", 0.01, 0.03, "is worse by more than chance"),
+    ],
+)
+def test_verdict(report: Report, metric: str, low: float, high: float, words: str) -> None:
+    report.comparison = Comparison(
+        metric=metric, difference=(low + high) / 2, low=low, high=high, p_value=0.0002, n_examples=872, resamples=2000
+    )
+    assert words in summary.verdict(report)
+    assert "872 validation examples (p < 0.001)" in summary.verdict(report)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (numbers.count(999), "999"),
+        (numbers.count(999_999), "1.00 M"),
+        (numbers.count(22_350_000_000), "22.4 G"),
+        (numbers.size(90_855_944), "90.9 MB"),
+        (numbers.milliseconds(9.999), "10.0 ms"),
+        (numbers.duration(0.031), "0.03 s"),
+        (numbers.duration(59.97), "1 min 00 s"),
+        (numbers.duration(4210), "1 h 10 min"),
+        (numbers.points(-0.0001, "accuracy"), "0.0 points"),
+        (numbers.points(0.01, "mse"), "+0.010"),
+        (numbers.percent_change(0, 3), "–"),
+        (numbers.speedup(3, 0), "–"),
+        (numbers.score(-0.05), "−0.050"),
+    ],
+)
+def test_numbers(text: str, expected: str) -> None:
+    assert text == expected
