@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from transformers import PreTrainedTokenizerBase
 
 from .console import console
+from .deploy.session import require_onnx
 from .encoder.load import Checkpoint, build, load, load_tokenizer, read_checkpoint
 from .encoder.modeling import TrimformerForSequenceClassification
 from .encoder.trim import trim
@@ -31,6 +32,7 @@ from .methods import METHODS, Context
 from .methods.base import check_keep
 from .recipe import Recipe, StageSettings, differences, load_recipe
 from .report.schema import Report
+from .report.templating import require_packages
 from .results import assemble, export_model, measure
 from .tasks.data import Task, TaskData
 from .tasks.encode import Encoded, encode
@@ -172,6 +174,9 @@ class Run:
 
     def _load(self) -> Inputs:
         recipe = self.recipe
+        require_packages()
+        if recipe.export.onnx:
+            require_onnx()
         checkpoint = read_checkpoint(recipe.model)
         tokenizer = load_tokenizer(recipe.model)
         for stage in recipe.stages:
@@ -190,12 +195,12 @@ class Run:
         return Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
 
     def _dense(self, inputs: Inputs) -> StageResult:
-        """The baseline and teacher: fine-tuned here, unless the checkpoint already has a head for these labels."""
-        if inputs.has_trained_head:
+        """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""
+        if self.recipe.baseline is not None or inputs.has_trained_head:
             folder = self.folder / "dense"
             result = StageResult("dense", folder, {"notes": [], "clock": {}, "kept": None, "history": None})
             if not result.model_folder.is_dir() and self.accelerator.is_main_process:
-                self._save_model(build(inputs.checkpoint), inputs, result.model_folder)  # type: ignore[arg-type]
+                self._save_model(self._given_baseline(inputs), inputs, result.model_folder)
             self.accelerator.wait_for_everyone()
             return result
         stage = StageSettings.model_validate(
@@ -207,6 +212,17 @@ class Run:
             }
         )
         return self._stage(-1, stage, inputs, [])
+
+    def _given_baseline(self, inputs: Inputs) -> TrimformerForSequenceClassification:
+        if self.recipe.baseline is None:
+            return build(inputs.checkpoint)  # type: ignore[return-value]
+        model: Any = load(self.recipe.baseline)
+        if model.config.label_names != (list(inputs.task.labels) or ["score"]):
+            raise TrimformerError(
+                f"The baseline {self.recipe.baseline} has the labels {', '.join(model.config.label_names)}, the task "
+                f"has {', '.join(inputs.task.labels)}: give a baseline fine-tuned on this task."
+            )
+        return model
 
     def _stage(self, index: int, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> StageResult:
         """Train, decide, trim, save; a stage is done when its model folder is there."""

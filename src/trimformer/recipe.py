@@ -74,6 +74,9 @@ class Recipe(_Strict):
         default_factory=TrainingSettings,
         description="fine-tuning of the dense model, where the checkpoint has no head for these labels",
     )
+    baseline: str | None = Field(
+        None, description="a dense model fine-tuned on this task before: baseline and teacher instead of a new one"
+    )
     stages: list[StageSettings] = Field(min_length=1)
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)

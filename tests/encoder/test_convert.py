@@ -97,7 +97,9 @@ def test_old_layer_norm_names_are_understood():
     from trimformer.encoder.convert.bert import BERT
 
     weight = torch.ones(1)
-    ours = BERT.to_ours({"bert.embeddings.LayerNorm.gamma": weight, "bert.encoder.layer.1.output.LayerNorm.beta": weight})
+    ours = BERT.to_ours(
+        {"bert.embeddings.LayerNorm.gamma": weight, "bert.encoder.layer.1.output.LayerNorm.beta": weight}
+    )
     assert set(ours) == {"encoder.embeddings.norm.weight", "encoder.layers.1.ffn_norm.bias"}
 
 

@@ -43,6 +43,4 @@ def test_padding_changes_nothing_under_random_position_gates():
         short = model(**batch, gates=Gates(positions=positions)).logits
         for fill in (False, True):
             wide = F.pad(positions, (0, 3, 0, 3), value=fill)
-            torch.testing.assert_close(
-                model(**longer, gates=Gates(positions=wide)).logits, short, atol=1e-10, rtol=0
-            )
+            torch.testing.assert_close(model(**longer, gates=Gates(positions=wide)).logits, short, atol=1e-10, rtol=0)

@@ -19,9 +19,7 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
     """
     train_file, validation_file = find_files(settings)
     if train_file is None:
-        raise TrimformerError(
-            f"task: only a validation file ({validation_file}) is given; set train or data as well"
-        )
+        raise TrimformerError(f"task: only a validation file ({validation_file}) is given; set train or data as well")
     rows = _read(train_file, settings)
     kind = decide_kind(rows.labels) if settings.kind == "auto" else settings.kind
     names = class_names(rows.labels) if kind == "classification" else ()
@@ -70,8 +68,7 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
             validation = validation or _in_folder(data, "validation")
             if train is None and validation is None:
                 raise TrimformerError(
-                    f"{data} holds no train file; put train.csv, .tsv, .jsonl or .parquet there, or "
-                    "name the file"
+                    f"{data} holds no train file; put train.csv, .tsv, .jsonl or .parquet there, or name the file"
                 )
         elif data.exists():
             train = train or data

@@ -86,9 +86,7 @@ def encode(
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if pad_id is None or backend is None:
         missing = "padding token" if pad_id is None else "fast form (tokenizer.json)"
-        raise TrimformerError(
-            f"the tokenizer {tokenizer.name_or_path or ''} has no {missing}; use one that has it"
-        )
+        raise TrimformerError(f"the tokenizer {tokenizer.name_or_path or ''} has no {missing}; use one that has it")
     folder = cache or Path(os.environ.get("TRIMFORMER_CACHE") or Path.home() / ".cache" / "trimformer")
     file = folder / f"tokens-{_key(examples, tokenizer, max_length)}.npz"
     arrays = _read(file, len(examples))
@@ -106,9 +104,7 @@ def encode(
     )
 
 
-def _tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> dict[str, np.ndarray]:
+def _tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     lengths = [0]

@@ -38,8 +38,7 @@ class Table:
         if name not in self.names:
             columns = ", ".join(self.names)
             raise TrimformerError(
-                f"{self.path} has no column '{name}'; name one of its own ({columns})"
-                f"{did_you_mean(name, self.names)}"
+                f"{self.path} has no column '{name}'; name one of its own ({columns}){did_you_mean(name, self.names)}"
             )
         at = self.names.index(name)
         return [row[at] for row in self.rows]
@@ -141,8 +140,7 @@ def _delimited(
             dropped += 1
         else:
             raise TrimformerError(
-                f"{path}, line {number}: {len(cells)} columns where {len(names)} are expected; "
-                "correct this row"
+                f"{path}, line {number}: {len(cells)} columns where {len(names)} are expected; correct this row"
             )
     return _filled(Table(path, list(names or []), rows, lines, dropped))
 
@@ -156,9 +154,7 @@ def _jsonl(path: Path) -> Table:
         try:
             value = json.loads(line)
         except ValueError as error:
-            raise TrimformerError(
-                f"{path}, line {number}: not valid JSON ({error}); correct this line"
-            ) from error
+            raise TrimformerError(f"{path}, line {number}: not valid JSON ({error}); correct this line") from error
         if not isinstance(value, dict):
             raise TrimformerError(
                 f"{path}, line {number}: not a JSON object; write one {{...}} with the columns per line"

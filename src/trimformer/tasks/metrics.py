@@ -15,9 +15,7 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 """(predictions, labels), both of shape (n,) -> one number."""
 
 
-def score(
-    task: Task, logits: np.ndarray, labels: Sequence[int] | Sequence[float] | np.ndarray
-) -> dict[str, float]:
+def score(task: Task, logits: np.ndarray, labels: Sequence[int] | Sequence[float] | np.ndarray) -> dict[str, float]:
     """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher.
 
     `logits` has shape (n, labels), for regression (n, 1) or (n,). Raises TrimformerError if a logit is not

@@ -121,8 +121,7 @@ def _texts(table: Table, name: str) -> list[str]:
     for row, value in enumerate(texts):
         if value is None:
             raise TrimformerError(
-                f"{table.where(row)}: column '{name}' is empty or holds no plain value; "
-                "fill it in or remove the row"
+                f"{table.where(row)}: column '{name}' is empty or holds no plain value; fill it in or remove the row"
             )
     return [value for value in texts if value is not None]
 

@@ -88,9 +88,7 @@ class _Writer:
 
 
 def _plain(w: _Writer, good: bool) -> str:
-    return w.pick("{}", "honestly, {}", "all in all, {}", "I have to say that {}").format(
-        w.clause(w.parts()[0], good)
-    )
+    return w.pick("{}", "honestly, {}", "all in all, {}", "I have to say that {}").format(w.clause(w.parts()[0], good))
 
 
 def _agreement(w: _Writer, good: bool) -> str:

@@ -38,23 +38,15 @@ BAD = _words(
 )
 
 FILMS = Field(
-    things=_words(
-        "film thriller documentary comedy sequel drama western remake musical mystery cartoon romance"
-    ),
+    things=_words("film thriller documentary comedy sequel drama western remake musical mystery cartoon romance"),
     parts=_phrases(
         "plot | acting | script | soundtrack | dialogue | camera work | ending | opening scene | lead "
         "actor | villain | editing | direction | humour | pacing | supporting cast | story | lighting | "
         "final act"
     ),
-    good=_words(
-        "gripping moving witty clever touching inventive absorbing subtle charming fresh stylish thrilling"
-    ),
-    bad=_words(
-        "dull tedious clumsy shallow predictable lifeless muddled silly stale sluggish contrived boring"
-    ),
-    others=_phrases(
-        "the critic | my brother | the festival jury | the local paper | the reviewer | my flatmate"
-    ),
+    good=_words("gripping moving witty clever touching inventive absorbing subtle charming fresh stylish thrilling"),
+    bad=_words("dull tedious clumsy shallow predictable lifeless muddled silly stale sluggish contrived boring"),
+    others=_phrases("the critic | my brother | the festival jury | the local paper | the reviewer | my flatmate"),
     settings=_phrases(
         "We saw it at a late show | I watched it on a long flight | It was on television last Friday | I "
         "caught it at the film club | We rented it over the weekend | I went with two friends from work | "
@@ -62,16 +54,12 @@ FILMS = Field(
     ),
 )
 FOOD = Field(
-    things=_words(
-        "restaurant bistro cafe pizzeria bakery diner brasserie canteen steakhouse pub trattoria takeaway"
-    ),
+    things=_words("restaurant bistro cafe pizzeria bakery diner brasserie canteen steakhouse pub trattoria takeaway"),
     parts=_phrases(
         "soup | pasta | fish | bread | dessert | sauce | coffee | steak | salad | curry | house wine | "
         "starter | risotto | cheese board | lemon tart | roast chicken | seafood platter | breakfast"
     ),
-    good=_words(
-        "delicious tasty fresh flavourful tender fragrant crisp juicy heavenly appetising mouth-watering rich"
-    ),
+    good=_words("delicious tasty fresh flavourful tender fragrant crisp juicy heavenly appetising mouth-watering rich"),
     bad=_words("bland soggy greasy stale tasteless rubbery burnt watery overcooked lukewarm sour inedible"),
     others=_phrases("the guidebook | my aunt | the food blog | our neighbour | the taxi driver | my boss"),
     settings=_phrases(
@@ -87,12 +75,8 @@ GADGETS = Field(
         "packaging | power button | carrying case | customer support | setup | wireless range | motor | "
         "finish"
     ),
-    good=_words(
-        "reliable sturdy solid efficient polished well-made dependable flawless elegant handy robust superior"
-    ),
-    bad=_words(
-        "flimsy faulty clunky defective unreliable cheap awkward useless buggy fragile inferior crude"
-    ),
+    good=_words("reliable sturdy solid efficient polished well-made dependable flawless elegant handy robust superior"),
+    bad=_words("flimsy faulty clunky defective unreliable cheap awkward useless buggy fragile inferior crude"),
     others=_phrases("the salesman | a magazine test | my colleague | the forum | the advert | my nephew"),
     settings=_phrases(
         "I bought it in March | It arrived after four days | I use it every day at the office | I ordered "
@@ -107,15 +91,10 @@ HOTELS = Field(
         "buffet | shower | staff | balcony | gym | air conditioning | bar | parking | room service"
     ),
     good=_words(
-        "comfortable spotless welcoming spacious peaceful cosy inviting immaculate pleasant relaxing tidy "
-        "perfect"
+        "comfortable spotless welcoming spacious peaceful cosy inviting immaculate pleasant relaxing tidy perfect"
     ),
-    bad=_words(
-        "dirty noisy cramped shabby filthy run-down gloomy unpleasant neglected smelly dingy unwelcoming"
-    ),
-    others=_phrases(
-        "the travel agent | the brochure | my cousin | another guest | the booking site | a friend"
-    ),
+    bad=_words("dirty noisy cramped shabby filthy run-down gloomy unpleasant neglected smelly dingy unwelcoming"),
+    others=_phrases("the travel agent | the brochure | my cousin | another guest | the booking site | a friend"),
     settings=_phrases(
         "We stayed for three nights | I was there for a conference | We arrived late on a Sunday | We had "
         "two rooms on the third floor | I booked it through work | We stopped there on the way south | We "

@@ -15,8 +15,7 @@ class TaskSettings(BaseModel, extra="forbid"):
 
     name: str = Field(
         default="custom",
-        description="a GLUE task (cola sst2 mrpc stsb qqp mnli qnli rte wnli), 'sentiment' (built in) or "
-        "'custom'",
+        description="a GLUE task (cola sst2 mrpc stsb qqp mnli qnli rte wnli), 'sentiment' (built in) or 'custom'",
     )
     data: str | None = Field(
         default=None,
@@ -32,9 +31,7 @@ class TaskSettings(BaseModel, extra="forbid"):
         default="auto", description="auto: regression if all labels are numbers and not few distinct integers"
     )
     max_length: int = Field(default=128, ge=8, description="tokens per example; longer ones are cut")
-    train_limit: int | None = Field(
-        default=None, ge=1, description="at most so many training rows, for quick runs"
-    )
+    train_limit: int | None = Field(default=None, ge=1, description="at most so many training rows, for quick runs")
     selection: float = Field(
         default=0.15,
         gt=0,

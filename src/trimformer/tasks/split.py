@@ -48,7 +48,5 @@ def _stratified(groups: np.ndarray, held: int, rng: np.random.Generator) -> Sequ
     rest = held - int(quota.sum())
     quota[np.argsort(quota - exact, kind="stable")[:rest]] += 1
     quota = np.minimum(quota, counts - 1)
-    chosen = [
-        rng.permutation(np.flatnonzero(groups == name))[:k] for name, k in zip(names, quota, strict=True)
-    ]
+    chosen = [rng.permutation(np.flatnonzero(groups == name))[:k] for name, k in zip(names, quota, strict=True)]
     return np.concatenate(chosen).tolist()

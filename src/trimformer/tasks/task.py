@@ -38,9 +38,7 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
         train = split(train, settings.train_limit, classes, seed)[1]
     train, selection = split(train, held_rows(len(train), settings.selection), classes, seed)
     if classes and len(set(train.labels)) < 2:
-        raise TrimformerError(
-            "task: all training rows left have the same label; raise train_limit or add rows"
-        )
+        raise TrimformerError("task: all training rows left have the same label; raise train_limit or add rows")
     return TaskData(task, train, selection, validation)
 
 
@@ -92,8 +90,7 @@ def _check(settings: TaskSettings) -> None:
     """Refuse unknown names, and settings that the named task would silently ignore."""
     if settings.name not in NAMES:
         raise TrimformerError(
-            f"task.name: '{settings.name}' is no task (known: "
-            f"{', '.join(NAMES)}){did_you_mean(settings.name, NAMES)}"
+            f"task.name: '{settings.name}' is no task (known: {', '.join(NAMES)}){did_you_mean(settings.name, NAMES)}"
         )
     if settings.name == "custom":
         return
@@ -104,8 +101,7 @@ def _check(settings: TaskSettings) -> None:
     ignored = [field for field in own if getattr(settings, field) != getattr(defaults, field)]
     if ignored:
         raise TrimformerError(
-            f"task.{ignored[0]} has no meaning for {settings.name}, which brings its own; remove it "
-            "or set name: custom"
+            f"task.{ignored[0]} has no meaning for {settings.name}, which brings its own; remove it or set name: custom"
         )
 
 

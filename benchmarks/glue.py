@@ -1,0 +1,104 @@
+"""Dense, last-k and AttendOut on SST-2, MRPC and RTE with the demo encoder: ``python benchmarks/glue.py --data DIR``.
+
+For each task one dense model is fine-tuned; it is the baseline, teacher and start of the others. The controls get as
+many epochs of repair as the layerwise variant gets for search and repair together. Every finished run is added to
+benchmarks/results/glue_<task>.json at once; runs that are there already are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from trimformer.files import atomic_file
+from trimformer.pipeline import partial_folder, run
+from trimformer.recipe import Recipe, standard_recipe
+from trimformer.report.schema import Report
+from trimformer.tasks.settings import TaskSettings
+from trimformer.training.settings import TrainingSettings
+
+RESULTS = Path(__file__).parent / "results"
+# task: (training rows used, epochs of dense fine-tuning, of search, of repair)
+TASKS = {"sst2": (16000, 2, 1, 2), "mrpc": (None, 5, 2, 4), "rte": (None, 5, 2, 4)}
+LAYERS = 6
+RUNS = ["dense", "last-2", "last-4", "layerwise-2", "layerwise-4", "faithful-2", "faithful-4", "layerwise-3", "last-3"]
+
+
+def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
+    """The recipe of one run, such as ``layerwise-2``: two layers lose their attention."""
+    limit, dense_epochs, search_epochs, repair_epochs = TASKS[task]
+    settings = TaskSettings(name=task, data=data, train_limit=limit)
+    method, _, removed = name.rpartition("-")
+    names = {"": "none", "last": "last-k", "layerwise": "attendout", "faithful": "attendout-faithful"}
+    chosen: dict[str, object] = {"name": names[method]}
+    if removed.isdigit():
+        chosen["keep_layers"] = LAYERS - int(removed)
+    training = TrainingSettings(learning_rate=1e-4, epochs=dense_epochs)
+    made = standard_recipe("demo", settings, str(work / f"{task}-{name}"), method=chosen, training=training, seed=seed)
+    made.measure.backends = ["onnx", "onnx-int8"]
+    made.measure.batch = [8]
+    if name == "dense":
+        made.stages[0].training.epochs = repair_epochs
+        return made
+    made.baseline = str(work / f"{task}-dense" / "dense" / "model")
+    epochs = {
+        "last": (1.0, search_epochs + repair_epochs),
+        "layerwise": (search_epochs, repair_epochs),
+        "faithful": (dense_epochs, repair_epochs / 2),
+    }[method]
+    for stage, count in zip(made.stages, epochs, strict=True):
+        stage.training = training.model_copy(update={"epochs": count})
+    return made
+
+
+def summary(report: Report) -> dict[str, object]:
+    """What the table needs from a report."""
+    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+    assert dense is not None
+    assert trimmed is not None
+    return {
+        "metric": trimmed.metric,
+        "scores": trimmed.scores,
+        "dense_scores": dense.scores,
+        "removed_layers": report.removed_layers(),
+        "comparison": report.comparison.model_dump() if report.comparison else None,
+        "params": [dense.params, trimmed.params],
+        "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
+        "latency_ms": {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants},
+        "training_cost": report.training_cost,
+        "steps": [step.model_dump() for step in report.steps],
+        "notes": report.notes,
+        "examples": report.task.model_dump(),
+        "hardware": report.hardware,
+        "recipe": report.recipe | {"out": "", "baseline": "dense"} | {"task": report.recipe["task"] | {"data": "glue"}},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="folder with SST-2/, MRPC/ and RTE/")
+    parser.add_argument("--work", type=Path, default=Path("runs/glue"))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--runs", nargs="+", default=RUNS)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for task in options.tasks:
+        file = RESULTS / f"glue_{task}.json"
+        known = json.loads(file.read_text("utf-8")) if file.is_file() else {"runs": {}}
+        for name in options.runs:
+            key = f"{name} seed {options.seed}"
+            if key in known["runs"]:
+                continue
+            made = recipe(task, name, options.data, options.work, options.seed)
+            report = run(made, resume=partial_folder(Path(made.out)).exists())
+            known["command"] = "python " + " ".join(sys.argv).replace(options.data, "GLUE")
+            known["runs"][key] = summary(report)
+            with atomic_file(file) as temporary:
+                temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            print(task, name, report.removed_layers(), known["runs"][key]["scores"], flush=True)
+
+
+if __name__ == "__main__":
+    main()

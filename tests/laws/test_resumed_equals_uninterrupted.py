@@ -1,0 +1,49 @@
+"""Law: a run that was cut and resumed ends bit for bit as one that was not, for every method that learns."""
+
+import pytest
+import torch
+
+from tests.learning import context, make_method
+from trimformer.methods import METHODS
+from trimformer.training.loop import train
+
+LEARNING = [name for name, method in METHODS.items() if method.trains]
+OPTIONS = {"attendout-faithful": {"pruning_step": 3}, "attendout": {"keep_layers": 1}}
+
+
+class Cut(Exception):
+    """Stands for a power cut: nothing after it runs."""
+
+
+def finish(name, folder, stop_before=None, **training):
+    """Train to the end, or die before an optimiser step; the state is saved after every step."""
+    stage = context(checkpoint_seconds=0, **training)
+    method = make_method(name, stage, **OPTIONS.get(name, {}))
+    update = method.update
+
+    def cutting(step):
+        if step == stop_before:
+            raise Cut
+        return update(step)
+
+    method.update = cutting
+    torch.manual_seed(7)
+    folder.mkdir(exist_ok=True)
+    train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title=name)
+    return method, method.decide().attention.tolist(), (folder / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("stop_before", [2, 4, 8, 11])
+@pytest.mark.parametrize("training", [{"epochs": 2}, {"epochs": 4, "accumulate": 2}], ids=str)
+def test_cut_and_resumed_equals_uninterrupted(tmp_path, name, stop_before, training):
+    whole, gates, metrics = finish(name, tmp_path / "whole", **training)
+    with pytest.raises(Cut):
+        finish(name, tmp_path / "cut", stop_before, **training)
+    again, gates_again, metrics_again = finish(name, tmp_path / "cut", **training)
+    for network in whole.networks:
+        weights, others = whole.networks[network].bare.state_dict(), again.networks[network].bare.state_dict()
+        assert all(torch.equal(weights[key], others[key]) for key in weights)
+    assert gates_again == gates
+    assert metrics_again == metrics
+    assert again.history.state_dict() == whole.history.state_dict()

@@ -1,0 +1,124 @@
+"""The training loop: stopping, diverging, accumulating, interruption."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from tests.learning import context, make_method
+from trimformer import TrimformerError
+from trimformer.training.loop import Interrupted, total_steps, train
+from trimformer.training.settings import TrainingSettings
+
+
+def fit(stage, folder, method=None):
+    method = method or make_method("none", stage)
+    torch.manual_seed(7)
+    folder.mkdir(exist_ok=True)
+    train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title="stage")
+    return method
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_training_learns_the_toy_task(tmp_path):
+    stage = context(rows=256, epochs=12, learning_rate=2e-3, layers=2, patience=12)
+    method = fit(stage, tmp_path)
+    assert method.validate() >= 0.9
+
+
+def test_every_step_and_every_epoch_is_logged(tmp_path):
+    stage = context(epochs=2)  # 48 rows in batches of 8
+    fit(stage, tmp_path)
+    lines = logged(tmp_path)
+    assert [line["step"] for line in lines if "loss" in line] == list(range(1, 13))
+    assert len([line for line in lines if "selection_score" in line]) == 2
+
+
+def test_stops_when_the_selection_score_stops_rising_and_keeps_the_best(tmp_path):
+    stage = context(epochs=9, patience=2)
+    method = make_method("none", stage)
+    scores = iter([0.5, 0.7, 0.7, 0.6, 0.9])
+    seen = []
+
+    def validate():
+        seen.append(stage.model.head.output.weight.detach().clone())
+        return next(scores)
+
+    method.validate = validate
+    fit(stage, tmp_path, method)
+    assert len(seen) == 4  # two epochs after the best one
+    assert torch.equal(stage.model.head.output.weight, seen[1])
+
+
+def test_a_part_of_an_epoch(tmp_path):
+    stage = context(epochs=0.5)
+    fit(stage, tmp_path)
+    assert [line["step"] for line in logged(tmp_path) if "loss" in line] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "epochs", "accumulate", "processes", "steps"),
+    [(48, 8, 2, 1, 1, 12), (50, 8, 1, 1, 1, 7), (48, 8, 2, 2, 1, 6), (48, 8, 2, 1, 2, 6), (5, 8, 0.1, 1, 1, 1)],
+)
+def test_total_steps(rows, batch, epochs, accumulate, processes, steps):
+    settings = TrainingSettings(batch_size=batch, epochs=epochs, accumulate=accumulate)
+    assert total_steps(rows, settings, processes) == steps
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch():
+    stage = context()
+    whole, parts = stage.train.batch(range(16)), [stage.train.batch(range(i, i + 8)) for i in (0, 8)]
+    gradients = []
+    for batches in ([whole], parts):
+        method = make_method("none", context())
+        method.networks["model"].module.eval()
+        for batch in batches:
+            method.micro_step(batch, 1 / len(batches))
+        gradients.append([p.grad for p in method.model.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_the_last_state(tmp_path):
+    stage = context(epochs=2, checkpoint_seconds=0)
+    method = make_method("none", stage)
+    plain = method.micro_step
+    calls = []
+
+    def poisoned(batch, share):
+        calls.append(1)
+        if len(calls) == 5:
+            for weight in stage.model.head.output.parameters():
+                weight.data.fill_(float("nan"))
+        return plain(batch, share)
+
+    method.micro_step = poisoned
+    with pytest.raises(TrimformerError, match="diverged at step 5 of stage"):
+        fit(stage, tmp_path, method)
+    state = torch.load(tmp_path / "state-0.pt", weights_only=True)
+    assert state["step"] == 4
+    assert all(torch.isfinite(weight).all() for weight in state["networks"]["model"]["weights"].values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_and_stops_between_two_steps(tmp_path, number):
+    stage = context(epochs=2, checkpoint_seconds=1e9)
+    method = make_method("none", stage)
+    update = method.update
+
+    def interrupted(step):
+        if step == 3:
+            os.kill(os.getpid(), number)
+        return update(step)
+
+    method.update = interrupted
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="step 3"):
+        fit(stage, tmp_path, method)
+    assert torch.load(tmp_path / "state-0.pt", weights_only=True)["step"] == 3
+    assert signal.getsignal(number) == before
