@@ -26,7 +26,7 @@ def logged(folder):
 
 
 def test_training_learns_the_toy_task(tmp_path):
-    stage = context(rows=256, epochs=12, learning_rate=2e-3, layers=2, patience=12)
+    stage = context(rows=512, epochs=12, learning_rate=1e-3, layers=2, patience=12)
     method = fit(stage, tmp_path)
     assert method.validate() >= 0.9
 
