@@ -11,7 +11,7 @@ from .encoder.modeling import TrimformerForSequenceClassification
 from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
 from .pipeline import run
-from .recipe import Recipe, standard_recipe
+from .recipe import Recipe, checked_task, standard_recipe
 from .report.schema import Report
 from .tasks.encode import encode
 from .tasks.metrics import metric_function, predictions, score
@@ -36,7 +36,7 @@ def compress(
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
-    settings = task if isinstance(task, TaskSettings) else TaskSettings.model_validate(task)
+    settings = checked_task(task)
     if isinstance(recipe, Recipe):
         changes = {"model": str(model), "task": settings, "out": str(out)}
         return run(recipe.model_copy(update=changes), resume=resume)
@@ -66,7 +66,7 @@ def evaluate(
     against: another model, scored on the same examples; the result then holds the paired bootstrap of the difference
         (this model minus the other).
     """
-    settings = task if isinstance(task, TaskSettings) else TaskSettings.model_validate(task)
+    settings = checked_task(task)
     net = _with_head(model)
     names = [] if net.config.problem_type == "regression" else net.config.label_names
     known, examples = load_validation(settings, names or None)

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -81,15 +81,35 @@ def task_settings(**values: Any) -> Any:
     return _validated(TaskSettings, {key: value for key, value in values.items() if value is not None})
 
 
-def _validated(model: Any, values: dict[str, Any]) -> Any:
+def _validated(model: Any, values: dict[str, Any], owner: str = "this command") -> Any:
+    """Settings from options; a mistake names the option."""
     from pydantic import ValidationError
 
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        option = str(first["loc"][-1]).replace("_", "-")
-        raise TrimformerError(f"--{option}: {first['msg'].lower()} (got {first['input']!r}).") from error
+        option = "--" + str(first["loc"][-1]).replace("_", "-")
+        if first["type"] == "missing":
+            message = f"{option} is missing: {owner} needs it."
+        elif first["type"] == "extra_forbidden":
+            message = f"{option} has no meaning for {owner}: leave it out."
+        else:
+            message = f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
+        raise TrimformerError(message) from error
+
+
+def _method(values: dict[str, Any]) -> dict[str, Any]:
+    """The method's own settings from options, checked."""
+    from .methods import METHODS
+    from .recipe import unknown_method
+
+    name = values["name"]
+    if name not in METHODS:
+        raise TrimformerError(f"--method: {unknown_method(name)}")
+    given = {key: value for key, value in values.items() if value is not None}
+    _validated(METHODS[name].Settings, given, f"the method {name}")
+    return given
 
 
 def _compress(
@@ -107,8 +127,7 @@ def _compress(
     from .training.settings import TrainingSettings
 
     settings = _validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
-    chosen = {key: value for key, value in method.items() if value is not None}
-    recipe = standard_recipe(model, task, str(out), method=chosen, training=settings, seed=seed)
+    recipe = standard_recipe(model, task, str(out), method=_method(method), training=settings, seed=seed)
     with resumable(out):
         report = run(recipe, resume=resume)
     show_report(report, out, as_json)
@@ -381,15 +400,20 @@ def export(
     from .encoder.load import load, load_tokenizer
     from .files import atomic_folder, require_new_folder
 
+    if to not in ("onnx", "huggingface"):
+        raise TrimformerError(f"--to: {to!r} is not known: use onnx or huggingface.")
     require_new_folder(out)
-    if to == "huggingface":
-        with atomic_folder(out) as folder:
-            to_huggingface(load(model)).save_pretrained(folder)
-            load_tokenizer(model).save_pretrained(folder)
-        rows = [{"path": str(out)}]
-    else:
-        files = export_model(load(model), out, to=to, int8=int8, tokenizer=load_tokenizer(model))
-        rows = [{k: str(v) if k == "path" else v for k, v in dataclasses.asdict(file).items()} for file in files]
+    net = load(model)
+    tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
+    with atomic_folder(out) as folder:
+        if to == "huggingface":
+            to_huggingface(net).save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+            rows: list[dict[str, Any]] = [{"path": str(out)}]
+        else:
+            files = export_model(net, folder, int8=int8, tokenizer=tokenizer)
+            rows = [dataclasses.asdict(file) | {"path": str(out / file.path.name)} for file in files]
     if json_:
         print(json.dumps(rows, indent=2))
     else:
@@ -467,7 +491,16 @@ def main() -> None:
     try:
         app()
     except TrimformerError as error:
-        if _state["debug"]:
-            console.print_exception()
-        console.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _fail(f"{error.filename or 'A file'}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    if _state["debug"]:
+        console.print_exception()
+    message = message if message.endswith((".", "?", "!", "`")) else f"{message}."
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    sys.exit(2)

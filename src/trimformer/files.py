@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from .errors import TrimformerError
 
@@ -17,13 +21,25 @@ def explain_write_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise TrimformerError(f"The disk is full while writing {target}: free some space and resume.") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise TrimformerError(
-                f"{target} cannot be written ({error.strerror}): choose a folder that you may write to."
-            ) from error
-        raise
+        if error.errno is None:  # not from the system: libraries derive their own errors from OSError
+            raise
+        raise _refused(target, error.errno) from error
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise _refused(target, int(number[1])) from error
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # how torch.save says that not all bytes went to the disk
+            raise
+        raise _refused(target, errno.ENOSPC) from error
+
+
+def _refused(target: Path, number: int) -> TrimformerError:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return TrimformerError(f"The disk is full while writing {target}: free some space and try again.")
+    reason = os.strerror(number).lower()
+    return TrimformerError(f"{target} cannot be written ({reason}): choose a place that you may write to.")
 
 
 @contextlib.contextmanager
@@ -55,6 +71,8 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def require_new_folder(folder: Path) -> None:
-    """Raise TrimformerError where the output folder exists and is not empty."""
+    """Raise TrimformerError where the output folder exists and is not empty, or has no name of its own."""
+    if folder.name in ("", ".."):
+        raise TrimformerError(f"The output folder {folder} has no name of its own: name a new folder.")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise TrimformerError(f"The output folder {folder} exists and is not empty: choose another one.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -82,6 +83,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, resume: bool) -> None:
         self.out = Path(recipe.out)
+        require_new_folder(self.out)
         self.folder = partial_folder(self.out)
         self.work = self.folder / "work"
         precision = recipe.precision
@@ -94,7 +96,7 @@ class Run:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         if self.accelerator.is_main_process:
-            self._open_folder(resume)
+            self._check_folder(resume)
         self.accelerator.wait_for_everyone()
         self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
 
@@ -134,30 +136,35 @@ class Run:
         with atomic_file(self.folder / "metrics.jsonl") as file:
             file.write_text("".join(line.read_text("utf-8") for line in lines if line.is_file()), "utf-8")
         with explain_write_errors(self.out):
-            shutil.rmtree(self.work)
             self.folder.rename(self.out)
+            shutil.rmtree(self.out / "work")
         return report
 
-    def _open_folder(self, resume: bool) -> None:
+    def _check_folder(self, resume: bool) -> None:
+        """Refuse to touch another run."""
         saved = self.folder / "recipe.yaml"
-        require_new_folder(self.out)
-        if resume and not saved.is_file():
-            raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
         if not resume and self.folder.exists():
             raise TrimformerError(
                 f"An unfinished run is in {self.folder}: go on with `{resume_command(self.out)}`, or delete it."
             )
-        if resume:
-            changed = differences(load_recipe(saved), self.recipe)
-            if changed:
-                raise TrimformerError(
-                    f"The recipe differs from that of the unfinished run in {', '.join(changed)}: "
-                    f"go on with `{resume_command(self.out)}`."
-                )
+        if not resume:
             return
-        with explain_write_errors(self.folder):
-            self.work.mkdir(parents=True)
-        self.recipe.save(saved)
+        if not saved.is_file():
+            raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
+        changed = differences(load_recipe(saved), self.recipe)
+        if changed:
+            raise TrimformerError(
+                f"The recipe differs from that of the unfinished run in {', '.join(changed)}: "
+                f"go on with `{resume_command(self.out)}`."
+            )
+
+    def _make_folder(self) -> None:
+        """Only when everything could be read: a mistake in the data or the settings leaves nothing behind."""
+        if self.accelerator.is_main_process and not self.folder.exists():
+            with atomic_folder(self.folder) as folder:
+                (folder / "work").mkdir()
+                self.recipe.save(folder / "recipe.yaml")
+        self.accelerator.wait_for_everyone()
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         """Do one step and note its time; the work itself knows whether it is done already."""
@@ -192,7 +199,11 @@ class Run:
             )
         if validation.truncated:
             notes.append(f"{validation.truncated} of {len(validation)} validation texts were cut at {length} tokens.")
-        return Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
+        inputs = Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
+        if recipe.baseline is not None:
+            self._given_baseline(inputs)
+        self._make_folder()
+        return inputs
 
     def _dense(self, inputs: Inputs) -> StageResult:
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""
@@ -322,7 +333,7 @@ def partial_folder(out: Path) -> Path:
 
 def resume_command(out: Path) -> str:
     """The command line that goes on with an unfinished run."""
-    return f"trimformer run {partial_folder(out) / 'recipe.yaml'} --resume"
+    return f"trimformer run {shlex.quote(str(partial_folder(out) / 'recipe.yaml'))} --resume"
 
 
 def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[TaskData, bool, list[str]]:

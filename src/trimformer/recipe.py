@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     AnyMethod = MethodSettings
 else:
     AnyMethod = Annotated[reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")]
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -108,7 +111,7 @@ def standard_recipe(
     from it; the faithful variant starts from the pre-trained weights and ends with plain fine-tuning, as published;
     ``none`` is that plain fine-tuning alone.
     """
-    name = method.get("name")
+    name = checked_method(method).name
     training = training or TrainingSettings()
     faithful = name == "attendout-faithful"
     first = {
@@ -148,31 +151,53 @@ def load_recipe(path: str | Path) -> Recipe:
 
 
 def parse(content: dict[str, Any], source: str, root: yaml.Node | None = None) -> Recipe:
-    """Validate settings strictly; the first mistake becomes one sentence."""
+    """Validate a recipe strictly; the first mistake becomes one sentence."""
+    return _validated(Recipe, content, source, root)
+
+
+def checked_task(settings: TaskSettings | dict[str, Any]) -> TaskSettings:
+    """The settings of a task, validated; raises TrimformerError naming the key."""
+    return settings if isinstance(settings, TaskSettings) else _validated(TaskSettings, settings, "the task")
+
+
+def checked_method(settings: dict[str, Any]) -> MethodSettings:
+    """The settings of the method that ``name`` says, validated; raises TrimformerError naming the key."""
+    name = settings.get("name")
+    if name not in METHODS:
+        raise TrimformerError(unknown_method(name))
+    return _validated(METHODS[name].Settings, settings, f"the method {name}")
+
+
+def unknown_method(name: Any) -> str:
+    """What to say about a name that is no method."""
+    near = difflib.get_close_matches(str(name), METHODS, 1, cutoff=0.4)
+    return f"Unknown method {name!r}: " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}.")
+
+
+def _validated(model: type[M], content: Any, source: str, root: yaml.Node | None = None) -> M:
     try:
-        return Recipe.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise TrimformerError(_explain(error, source, root)) from error
+        raise TrimformerError(_explain(error, model, source, root)) from error
 
 
-def _explain(error: ValidationError, source: str, root: yaml.Node | None) -> str:
+def _explain(error: ValidationError, model: type[BaseModel], source: str, root: yaml.Node | None) -> str:
     first = error.errors()[0]
     path = [part for part in first["loc"] if part not in METHODS]
     line = _line(root, path)
     where = f"{source}, line {line}" if line else source
     key = ".".join(str(part) for part in path)
     if first["type"] == "extra_forbidden":
-        known = _known_keys(Recipe, list(first["loc"][:-1]))
+        known = _known_keys(model, list(first["loc"][:-1]))
         near = difflib.get_close_matches(str(path[-1]), known, 1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
         return f"Unknown key {key!r} in {where}: {hint}"
     if first["type"] == "missing":
         return f"The key {key!r} is missing in {where}."
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        given = str(first.get("ctx", {}).get("tag", ""))
-        near = difflib.get_close_matches(given, METHODS, 1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}."
-        return f"Unknown method {given!r} in {where}: {hint}"
+    if first["type"] == "union_tag_not_found":
+        return f"The key '{key}.name' is missing in {where}."
+    if first["type"] == "union_tag_invalid":
+        return unknown_method(first["ctx"]["tag"]).replace(":", f" in {where}:", 1)
     return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
 
 

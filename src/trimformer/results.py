@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from .deploy.onnx import export
 from .encoder.load import load, load_tokenizer
 from .encoder.modeling import TrimformerForSequenceClassification
+from .files import atomic_folder
 from .measure.cost import cost
 from .measure.hardware import hardware, usable_cores
 from .measure.latency import benchmark
@@ -200,9 +202,9 @@ def assemble(
         notes=notes,
     )
     model = folder / "model"
-    if trimmed != model:
-        trimmed.rename(model)
-    (model / "README.md").write_text(model_card(report, Path(recipe.out).name), encoding="utf-8")
+    with atomic_folder(model) as temporary:  # a copy: where this step is cut, the run can still be resumed
+        shutil.copytree(trimmed, temporary, dirs_exist_ok=True)
+        (temporary / "README.md").write_text(model_card(report, Path(recipe.out).name), encoding="utf-8")
     write_report(report, folder)
     return report
 
