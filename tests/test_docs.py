@@ -1,0 +1,116 @@
+"""The documents say what the code does: settings, recipes, commands, links."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+import trimformer
+from trimformer.cli import app
+from trimformer.methods import METHODS
+from trimformer.recipe import ExportSettings, MeasureSettings, Recipe, StageSettings, load_recipe
+from trimformer.tasks.settings import TaskSettings
+from trimformer.training.objective import ObjectiveSettings
+from trimformer.training.settings import TrainingSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+METHOD_PAGES = dict.fromkeys(METHODS, "methods/attendout.md")
+TABLES: list[tuple[str, str, type[BaseModel]]] = [
+    ("recipes.md", "Recipe", Recipe),
+    ("recipes.md", "Task", TaskSettings),
+    ("recipes.md", "Stage", StageSettings),
+    ("recipes.md", "Objective", ObjectiveSettings),
+    ("recipes.md", "Training", TrainingSettings),
+    ("recipes.md", "Measure", MeasureSettings),
+    ("recipes.md", "Export", ExportSettings),
+    *((METHOD_PAGES[name], f"Settings of {name}", method.Settings) for name, method in METHODS.items()),
+]
+
+
+def rows(page: str, heading: str) -> dict[str, str]:
+    """Setting -> default, from the table under a heading."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    section = re.split(rf"^#+ {re.escape(heading)}$", text, flags=re.MULTILINE)[1]
+    section = re.split(r"^#+ ", section, flags=re.MULTILINE)[0]
+    return dict(re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", section, flags=re.MULTILINE))
+
+
+def written(value: Any) -> str:
+    """A default as the tables write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    return f"`{value}`" if isinstance(value, str) else str(value)
+
+
+@pytest.mark.parametrize(("page", "heading", "settings"), TABLES, ids=[table[1] for table in TABLES])
+def test_every_setting_is_documented_with_its_default(page, heading, settings):
+    documented = rows(page, heading)
+    assert list(documented) == list(settings.model_fields)
+    for name, field in settings.model_fields.items():
+        if field.default_factory is not None:
+            assert documented[name].startswith("see ")
+        elif field.default is PydanticUndefined:
+            assert documented[name] == "required"
+        else:
+            assert documented[name] == written(field.default), name
+
+
+def test_every_ambiguity_of_the_paper_has_a_row():
+    page = (ROOT / "docs/methods/attendout.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| ([a-z]) \|", page, flags=re.MULTILINE) == list("abcdefghijklmnopq")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_ready_recipes_are_valid(path):
+    recipe = load_recipe(path)
+    assert recipe.out.startswith("runs/")
+    assert len({stage.name for stage in recipe.stages}) == len(recipe.stages)
+
+
+def test_the_faithful_recipe_has_the_published_settings():
+    recipe = load_recipe(ROOT / "recipes/attendout-faithful.yaml")
+    search = recipe.stages[0]
+    assert (search.method.name, search.start) == ("attendout-faithful", "pretrained")
+    assert (recipe.task.max_length, search.method.pruning_step) == (256, 10)
+    assert search.method.generator_learning_rate == 5e-5
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist_with_their_options(page):
+    known: Any = typer.main.get_command(app)
+    for block in blocks(page, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if "trimformer" not in words:
+                continue
+            verb, *rest = words[words.index("trimformer") + 1 :]
+            options = {name for parameter in known.commands[verb].params for name in parameter.opts}
+            assert {word for word in rest if word.startswith("--")} <= options, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_parse_and_use_public_names(page):
+    for block in blocks(page, "python"):
+        compile(block, str(page), "exec")
+        assert set(re.findall(r"\btrimformer\.([A-Za-z]\w+)\(", block)) <= set(trimformer.__all__)
