@@ -76,8 +76,11 @@ def resumable(out: Path) -> Iterator[None]:
 
 
 def task_settings(**values: Any) -> Any:
+    """The task from options."""
     from .tasks.settings import TaskSettings
 
+    if values["name"] == "custom" and not any(values.get(key) for key in ("data", "train", "validation")):
+        raise TrimformerError("No data is given: name your file or folder with --data, or a known task with --task.")
     return _validated(TaskSettings, {key: value for key, value in values.items() if value is not None})
 
 
@@ -106,7 +109,7 @@ def _method(values: dict[str, Any]) -> dict[str, Any]:
 
     name = values["name"]
     if name not in METHODS:
-        raise TrimformerError(f"--method: {unknown_method(name)}")
+        raise TrimformerError(unknown_method(name))
     given = {key: value for key, value in values.items() if value is not None}
     _validated(METHODS[name].Settings, given, f"the method {name}")
     return given

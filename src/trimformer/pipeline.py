@@ -90,11 +90,16 @@ class Run:
         if precision == "auto":
             precision = "bf16" if has_native_bf16() else "fp32"
         self.recipe = recipe.model_copy(update={"precision": precision})
-        self.accelerator = Accelerator(
-            mixed_precision="bf16" if precision == "bf16" else "no",
-            # A gated-off layer leaves weights without a gradient in that step.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
+        try:
+            self.accelerator = Accelerator(
+                mixed_precision="bf16" if precision == "bf16" else "no",
+                # A gated-off layer leaves weights without a gradient in that step.
+                kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            )
+        except ValueError as error:  # Accelerate fixes the precision with the first run of a process
+            raise TrimformerError(
+                f"This process has trained in another precision than {precision}: start a new one for this run."
+            ) from error
         if self.accelerator.is_main_process:
             self._check_folder(resume)
         self.accelerator.wait_for_everyone()
@@ -186,6 +191,10 @@ class Run:
             require_onnx()
         checkpoint = read_checkpoint(recipe.model)
         tokenizer = load_tokenizer(recipe.model)
+        if any(shape.attention != "full" for shape in checkpoint.config.shapes):
+            raise TrimformerError(
+                f"{recipe.model} has layers without attention already: give the dense model that it was made from."
+            )
         for stage in recipe.stages:
             keep = getattr(stage.method, "keep_layers", None)
             if keep is not None:
@@ -227,11 +236,16 @@ class Run:
     def _given_baseline(self, inputs: Inputs) -> TrimformerForSequenceClassification:
         if self.recipe.baseline is None:
             return build(inputs.checkpoint)  # type: ignore[return-value]
-        model: Any = load(self.recipe.baseline)
-        if model.config.label_names != (list(inputs.task.labels) or ["score"]):
+        model = load(self.recipe.baseline)
+        wanted = inputs.checkpoint.config
+        if (
+            not isinstance(model, TrimformerForSequenceClassification)
+            or model.config.label_names != (list(inputs.task.labels) or ["score"])
+            or (model.config.shapes, model.config.hidden_size) != (wanted.shapes, wanted.hidden_size)
+        ):
             raise TrimformerError(
-                f"The baseline {self.recipe.baseline} has the labels {', '.join(model.config.label_names)}, the task "
-                f"has {', '.join(inputs.task.labels)}: give a baseline fine-tuned on this task."
+                f"The baseline {self.recipe.baseline} is not {self.recipe.model} fine-tuned on this task: its layers, "
+                "width and labels must be the same."
             )
         return model
 
@@ -261,9 +275,10 @@ class Run:
         )
         method = METHODS[stage.method.name](stage.method, context)
         torch.manual_seed(seed + 1000 * (index + 2) + self.accelerator.process_index)
+        steps = 0
         if method.trains:
             with progress_bar(self.accelerator.is_main_process) as progress:
-                train(
+                steps = train(
                     method,
                     inputs.train,
                     stage.training,
@@ -278,8 +293,8 @@ class Run:
         info = {
             "kept": [i for i, shape in enumerate(model.config.shapes) if shape.attention == "full"],
             "history": method.history.state_dict(),
-            "clock": method.clock.per_step(context.steps),
-            "steps": context.steps,
+            "clock": method.clock.per_step(steps),
+            "steps": steps,
             "notes": [f"{stage.name}: {note}" for note in method.notes()],
         }
         if self.accelerator.is_main_process:

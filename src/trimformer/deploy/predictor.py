@@ -46,9 +46,9 @@ class Prediction:
 class Predictor:
     """A classifier or regressor loaded from a folder, ready to predict.
 
-    folder: model folder (or hub id) with config.json, tokenizer and weights; ONNX files are looked for in it,
-        in its ``onnx`` subfolder and in an ``onnx`` folder beside it. Weights are read by the ``torch``
-        backend only.
+    folder: model folder (or hub id) with config.json, tokenizer and weights; ONNX files are looked for in it, in its
+        ``onnx`` subfolder and, if it is called ``model``, in ``onnx`` beside it, as a run leaves them. Weights are
+        read by the ``torch`` backend only.
     backend: ``auto`` takes ``model.onnx`` where there is one, else ``torch``; int8 changes the numbers a
         little and is taken only when asked for.
     threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
@@ -145,8 +145,11 @@ def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The ONNX file in the model folder, in ``onnx`` below it or ``onnx`` beside it."""
-    places = (folder, folder / "onnx", folder.resolve().parent / "onnx")
+    """The ONNX file in the model folder, in ``onnx`` below it, or beside it in the folder of a run."""
+    places = [folder, folder / "onnx"]
+    folder = folder.resolve()
+    if folder.name == "model":  # beside a folder of another name lies the export of who knows which model
+        places.append(folder.parent / "onnx")
     return next((place / name for place in places if (place / name).is_file()), None)
 
 

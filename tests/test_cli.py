@@ -1,0 +1,234 @@
+"""Every command on the user's own files with a tiny encoder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tests.command import Result, trimformer
+from tests.tinymodel import write_csv, write_scores, write_stock_bert
+from trimformer import load
+from trimformer.recipe import ExportSettings, MeasureSettings, load_recipe, standard_recipe
+from trimformer.report.schema import Report
+from trimformer.tasks.settings import TaskSettings
+from trimformer.training.settings import TrainingSettings
+
+COMMANDS = ["compress", "demo", "run", "evaluate", "trim", "bench", "export", "predict", "inspect"]
+COLUMNS = ["--text", "review", "--label", "stars"]
+QUICK = ["--method", "last-k", "--keep-layers", 1, "--epochs", 1, "--learning-rate", 1e-3]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    """Time a few passes only; leave no precision behind for the tests of other modules."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        yield
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's folder: a bare encoder and one with a head, reviews, and the run `out` on them."""
+    home = tmp_path_factory.mktemp("home")
+    write_stock_bert(home / "bare")
+    write_stock_bert(home / "head", ["pos", "neg"])
+    write_csv(home / "reviews.csv")
+    write_scores(home / "scores.jsonl")
+    return home
+
+
+@pytest.fixture(scope="module")
+def compressed(home: Path) -> Result:
+    data = ["--data", home / "reviews.csv", *COLUMNS]
+    return trimformer("compress", home / "bare", *data, *QUICK, "--out", home / "out", "--json")
+
+
+@pytest.fixture(scope="module")
+def out(home: Path, compressed: Result) -> Path:
+    assert compressed.code == 0, compressed.err
+    return home / "out"
+
+
+def test_compress_prints_the_report_alone(out: Path, compressed: Result) -> None:
+    printed = Report.model_validate_json(compressed.out)
+    assert printed == Report.model_validate_json((out / "report.json").read_text())
+    assert printed.removed_layers() == [1]
+    assert printed.task.labels == ["neg", "pos"]
+    assert [step.name for step in printed.steps] == ["load", "dense", "search", "repair", "measure", "export"]
+    assert "dense: step" in printed.training_cost
+
+
+def test_compress_writes_everything(out: Path) -> None:
+    names = {path.name for path in out.iterdir()}
+    assert names == {"dense", "metrics.jsonl", "model", "onnx", "recipe.yaml", "report.html", "report.json"}
+    assert not list(out.parent.glob("*out.partial*"))
+    assert {file.name for file in (out / "onnx").glob("*.onnx")} == {"model.onnx", "model.int8.onnx"}
+    assert "<html" in (out / "report.html").read_text()
+    assert load_recipe(out / "recipe.yaml").stages[0].method.name == "last-k"
+    stages = [json.loads(line)["stage"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(stages)) == ["dense", "repair"]
+
+
+def test_the_model_loads_elsewhere(out: Path) -> None:
+    """A fresh process that only imports the package gives the same logits, under the user's label names."""
+    code = (
+        "import sys, torch, trimformer; from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+        "model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1])\n"
+        "tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\n"
+        "logits = model(**tokenizer('the film was good', return_tensors='pt')).logits\n"
+        "print(model.config.id2label, [x.hex() for x in logits[0].tolist()])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, out / "model"], capture_output=True, text=True, check=True)
+    model = load(out / "model")
+    with torch.inference_mode():
+        inputs = AutoTokenizer.from_pretrained(out / "model")("the film was good", return_tensors="pt")
+        logits = model(**inputs).logits
+    assert done.stdout.strip() == f"{ {0: 'neg', 1: 'pos'} } {[x.hex() for x in logits[0].tolist()]}"
+
+
+def run_without_export(home: Path, model: str, name: str, **task: str) -> Report:
+    """A run by recipe, without what the run `out` has shown already."""
+    recipe = standard_recipe(
+        str(home / model), TaskSettings(**task), str(home / name),  # type: ignore[arg-type]
+        method={"name": "last-k", "keep_layers": 1}, training=TrainingSettings(epochs=1),
+    )  # fmt: skip
+    quick = {"export": ExportSettings(onnx=False), "measure": MeasureSettings(backends=["torch"])}
+    recipe.model_copy(update=quick).save(home / "recipe.yaml")
+    result = trimformer("run", home / "recipe.yaml", "--json")
+    assert result.code == 0, result.err
+    return Report.model_validate_json(result.out)
+
+
+def test_numbers_from_jsonl(home: Path) -> None:
+    write_scores(home / "scores.jsonl")
+    report = run_without_export(home, "bare", "numbers", data=str(home / "scores.jsonl"))
+    assert (report.task.kind, report.task.metric) == ("regression", "pearson")
+    assert load(home / "numbers/model").config.problem_type == "regression"
+    float(trimformer("predict", home / "numbers/model", stdin="good\n").out)
+
+
+def test_a_trained_head_is_the_baseline(home: Path) -> None:
+    """It is not trained again, and its label order holds, whatever the alphabet says."""
+    columns = {"text": "review", "label": "stars"}
+    report = run_without_export(home, "head", "headed", data=str(home / "reviews.csv"), **columns)
+    assert not any(part.startswith("dense") for part in report.training_cost)
+    assert report.task.labels == ["pos", "neg"]
+    assert load(home / "headed/model").config.label_names == ["pos", "neg"]
+    stock = AutoModelForSequenceClassification.from_pretrained(home / "head")
+    dense = load(home / "headed/dense/model")
+    ids = torch.tensor([[2, 5, 9, 3]])
+    torch.testing.assert_close(dense(input_ids=ids).logits, stock(input_ids=ids).logits, atol=1e-5, rtol=0)
+
+
+def test_evaluate(home: Path, out: Path) -> None:
+    data = ["--data", home / "reviews.csv", *COLUMNS]
+    alone = json.loads(trimformer("evaluate", out / "model", *data, "--json").out)
+    report = Report.model_validate_json((out / "report.json").read_text())
+    trimmed = report.variant("trimmed")
+    assert trimmed is not None
+    assert alone["scores"] == pytest.approx(trimmed.scores)
+    assert (alone["n_examples"], alone["against"]) == (9, None)
+    paired = json.loads(trimformer("evaluate", out / "model", *data, "--against", out / "dense/model", "--json").out)
+    assert paired["against"]["difference"] == pytest.approx(report.comparison.difference)
+    shown = trimformer("evaluate", out / "model", *data, "--against", out / "dense/model")
+    assert "accuracy" in shown.out
+    assert "difference to" in shown.out
+
+
+def test_inspect(out: Path) -> None:
+    result = json.loads(trimformer("inspect", out / "model", "--json").out)
+    assert [layer["attention"] for layer in result["layers"]] == ["full", "mean"]
+    assert result["params"] == sum(p.numel() for p in load(out / "model").parameters())
+    assert "embeddings" in trimformer("inspect", out / "model").out
+
+
+def test_bench(home: Path, out: Path) -> None:
+    sizes = ["--batch", 1, "--batch", 2, "--length", 8, "--threads", 1, "--backends", "eager,torch"]
+    models = [out / "dense/model", out / "model"]
+    result = trimformer("bench", *models, *sizes, "--json", home / "bench.json")
+    assert result.code == 0, result.err
+    written = json.loads((home / "bench.json").read_text())
+    assert len(written["timings"]) == 8
+    assert written["timings"][0]["speedup"] == 1
+    assert "median ms" in result.out
+    printed = trimformer("bench", *models, *sizes, "--json", "-")
+    assert json.loads(printed.out)["hardware"] == written["hardware"]
+
+
+def test_export_to_onnx(home: Path, out: Path) -> None:
+    result = trimformer("export", out / "model", "--out", home / "onnx", "--json")
+    assert result.code == 0, result.err
+    fp32, int8 = json.loads(result.out)
+    assert fp32["path"] == str(home / "onnx/model.onnx")
+    assert fp32["max_abs_error"] < 1e-4
+    assert int8["bytes"] == (home / "onnx/model.int8.onnx").stat().st_size
+
+
+def test_export_back_to_huggingface(home: Path, out: Path) -> None:
+    result = trimformer("export", out / "dense/model", "--to", "huggingface", "--out", home / "stock")
+    assert result.code == 0, result.err
+    stock = AutoModelForSequenceClassification.from_pretrained(home / "stock")
+    assert stock.config.model_type == "bert"
+    ids = torch.tensor([[2, 5, 9, 3]])
+    expected = load(out / "dense/model")(input_ids=ids).logits
+    torch.testing.assert_close(stock(input_ids=ids).logits, expected, atol=1e-5, rtol=0)
+    assert trimformer("predict", home / "stock", stdin="good\n").out in ("pos\n", "neg\n")
+
+
+def test_trim(home: Path) -> None:
+    result = trimformer("trim", home / "head", "--attention", "0=mean", "--out", home / "trimmed", "--json")
+    assert result.code == 0, result.err
+    before, after = json.loads(result.out)["params"]
+    assert before - after == 2 * (16 * 16 + 16)
+    assert [shape.attention for shape in load(home / "trimmed").config.shapes] == ["mean", "full"]
+    assert trimformer("predict", home / "trimmed", stdin="good\n").code == 0
+
+
+def test_predict_from_standard_input(out: Path) -> None:
+    result = trimformer("predict", out / "model", stdin="the film was good\n\na dull plot\n")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert len(lines) == 3
+    assert set(lines) <= {"pos", "neg"}
+
+
+def test_predict_from_files(home: Path, out: Path) -> None:
+    plain = trimformer("predict", out / "model", home / "reviews.csv", "--text", "review")
+    assert plain.code == 0, plain.err
+    answers = home / "answers.jsonl"
+    result = trimformer("predict", out / "model", home / "scores.jsonl", "--json", "--out", answers)
+    assert (result.code, result.out) == (0, "")
+    objects = [json.loads(line) for line in answers.read_text().splitlines()]
+    assert [value["label"] for value in objects] == plain.out.splitlines()  # the same texts in both files
+    assert objects[0]["scores"][objects[0]["label"]] == objects[0]["score"]
+
+
+def test_predict_takes_no_export_of_another_model(home: Path) -> None:
+    """`onnx` beside a model folder may be anybody's."""
+    (home / "onnx").mkdir(exist_ok=True)
+    (home / "onnx/model.onnx").write_bytes(b"of another model")
+    assert trimformer("predict", home / "head", stdin="good\n").code == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    result = trimformer(command, "--help")
+    assert result.code == 0
+    assert "Example" in result.out
+    assert f"trimformer {command}" in result.out.split("Example")[1]
+
+
+def test_help_lists_the_commands() -> None:
+    result = trimformer("--help")
+    assert result.code == 0
+    assert all(command in result.out for command in COMMANDS)
