@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .encoder.load import load
     from .measure.cost import cost
     from .measure.latency import benchmark
-    from .recipe import Recipe
+    from .recipe import Recipe, load_recipe, standard_recipe
     from .tasks.settings import TaskSettings
 
 __version__ = version("trimformer")
@@ -41,6 +41,8 @@ _LAZY = {
     "cost": "measure.cost",
     "benchmark": "measure.latency",
     "Recipe": "recipe",
+    "load_recipe": "recipe",
+    "standard_recipe": "recipe",
     "TaskSettings": "tasks.settings",
 }
 
@@ -60,6 +62,8 @@ __all__ = [
     "evaluate",
     "export",
     "load",
+    "load_recipe",
+    "standard_recipe",
     "to_huggingface",
     "trim",
 ]

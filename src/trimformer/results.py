@@ -204,14 +204,15 @@ def assemble(
     model = folder / "model"
     with atomic_folder(model) as temporary:  # a copy: where this step is cut, the run can still be resumed
         shutil.copytree(trimmed, temporary, dirs_exist_ok=True)
-        (temporary / "README.md").write_text(model_card(report, Path(recipe.out).name), encoding="utf-8")
+        (temporary / "README.md").write_text(model_card(report, f"{recipe.out}/model"), encoding="utf-8")
     write_report(report, folder)
     return report
 
 
 def method_label(recipe: Recipe) -> str:
     """The deciding method with the number of layers that it was told to keep."""
-    method = recipe.stages[0].method
+    methods = [stage.method for stage in recipe.stages]
+    method = next((method for method in methods if method.name != "none"), methods[0])
     keep = getattr(method, "keep_layers", None)
     control = getattr(method, "control", "learned")
     parts = [

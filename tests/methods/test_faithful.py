@@ -7,7 +7,7 @@ import torch
 
 from tests.learning import batches, context, make_method
 from trimformer import TrimformerError
-from trimformer.methods.generator import Generator, kept_share, log_probability, real_pairs
+from trimformer.methods.generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 
 def test_the_estimator_is_unbiased_and_a_baseline_lowers_its_variance():
@@ -47,9 +47,16 @@ def test_log_probability_counts_real_pairs_only():
     masks = (torch.rand_like(logits) < 0.5).float()
     inner = log_probability(logits[..., :2, :2], masks[..., :2, :2], real_pairs(mask[:, :2]))
     torch.testing.assert_close(log_probability(logits, masks, pairs), inner)
-    kept, total = kept_share(logits, pairs)
-    assert total == 4
-    assert kept.tolist() == (logits[..., :2, :2] > 0).flatten(1).sum(1).tolist()
+    hard, soft = kept(logits, pairs)
+    assert hard.tolist() == (logits[..., :2, :2] > 0).flatten(1).sum(1).tolist()
+    torch.testing.assert_close(soft, torch.sigmoid(logits[..., :2, :2]).flatten(1).sum(1))
+
+
+def test_empty_rows_counts_real_queries_without_a_real_key():
+    masks = torch.ones(2, 1, 1, 3, 3, dtype=torch.bool)
+    masks[1, 0, 0, 0] = torch.tensor([False, False, True])  # only the padded key is left
+    masks[1, 0, 0, 2] = False  # a padded query does not count
+    assert empty_rows(masks, torch.tensor([[1, 1, 0]])).item() == pytest.approx(0.25)
 
 
 def test_the_generator_is_one_attention_layer_applied_again_and_again():
@@ -145,12 +152,14 @@ def test_the_reward_is_the_loss_of_d_minus_the_loss_of_a_under_its_masks():
 
 def test_the_rule_and_the_reversed_control(monkeypatch):
     method = trained(1)
-    monkeypatch.setattr(method, "layer_shares", lambda data: [0.5, 0.51, 0.0])
+    monkeypatch.setattr(method, "layer_shares", lambda data: ([0.5, 0.51, 0.0], [0.5, 0.5, 0.1]))
     assert method.decide().attention.tolist() == [0, 1, 0]
     method.settings.rule = "strict"
     assert method.decide().attention.tolist() == [1, 1, 0]
     method.settings.keep_layers = 1
     assert method.decide().attention.tolist() == [0, 1, 0]
+    monkeypatch.setattr(method, "layer_shares", lambda data: ([1.0, 1.0, 1.0], [0.5, 0.6, 0.7]))
+    assert method.decide().attention.tolist() == [0, 0, 1]
     batch = batches(method.context, 1)[0]
     plain = method.keep_logits(batch)
     method.settings.control = "reversed"

@@ -22,7 +22,7 @@ from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
 from ..training.evaluate import evaluating
 from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
-from .generator import Generator, kept_share, log_probability, real_pairs
+from .generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 Batch = dict[str, Tensor]
 
@@ -145,11 +145,12 @@ class Faithful(Method):
         with self.clock("copy"):
             self.networks["D"].copy_from(self.networks["A"], self.settings.copy_moments)
         self.cache = []
-        share, pairs = self._kept(episodes)
-        keep = (share / pairs).tolist()
+        keep = self._sampled_shares(episodes)
+        batch, masks = episodes[-1]
         self.history.keep_probability.append((step, keep))
         self.history.reward.append((step, mean))
-        return {"reward": mean, "kept": sum(keep)}
+        empty = empty_rows(masks, batch["attention_mask"]).item()
+        return {"reward": mean, "kept": sum(keep), "empty_rows": empty}
 
     def rewards(self, episodes: list[tuple[Batch, Tensor]]) -> Tensor:
         """How much better A scores than D on each batch, in evaluation mode: (episodes,)."""
@@ -184,29 +185,31 @@ class Faithful(Method):
         ]
         return [(batch, self.sample(batch)) for batch in batches]
 
-    def _kept(self, episodes: list[tuple[Batch, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Kept positions of the sampled masks of each layer, and the number of real positions."""
+    def _sampled_shares(self, episodes: list[tuple[Batch, Tensor]]) -> list[float]:
+        """Share of real positions that the sampled masks keep in each layer."""
         pairs = [real_pairs(batch["attention_mask"]) for batch, _ in episodes]
-        kept = [(masks & p).flatten(1).sum(1) for (_, masks), p in zip(episodes, pairs, strict=True)]
-        return torch.stack(kept).sum(0), torch.stack([p.sum() for p in pairs]).sum()
+        counts = [(masks & p).flatten(1).sum(1) for (_, masks), p in zip(episodes, pairs, strict=True)]
+        return (torch.stack(counts).sum(0) / torch.stack([p.sum() for p in pairs]).sum()).tolist()
 
-    def layer_shares(self, data: Encoded) -> list[float]:
-        """q_l: the share of real positions that G keeps at the threshold 0.5 in each layer."""
-        kept, total = torch.zeros(self.layers), torch.zeros(())
+    def layer_shares(self, data: Encoded) -> tuple[list[float], list[float]]:
+        """For each layer q_l, the share of real positions kept at the threshold 0.5, and their mean probability."""
+        hard, soft, total = torch.zeros(self.layers), torch.zeros(self.layers), 0
         order = bucketed_batches(data.lengths, 64, self.context.seed, 0, shuffle=False)
         with torch.no_grad():
             for indices in order:
                 batch = {k: v.to(self.context.accelerator.device) for k, v in data.batch(indices).items()}
-                some, pairs = kept_share(self.keep_logits(batch), real_pairs(batch["attention_mask"]))
-                kept, total = kept + some.cpu(), total + pairs.cpu()
-        return (kept / total).tolist()
+                pairs = real_pairs(batch["attention_mask"])
+                counted, summed = kept(self.keep_logits(batch), pairs)
+                hard, soft, total = hard + counted.cpu(), soft + summed.cpu(), total + int(pairs.sum())
+        return (hard / total).tolist(), (soft / total).tolist()
 
     def decide(self) -> Gates:
         with self.clock("rule"):
-            shares = self.layer_shares(self.context.selection)
+            shares, probabilities = self.layer_shares(self.context.selection)
         self.shares = shares
         if self.settings.keep_layers is not None:
-            ranked = sorted(range(self.layers), key=lambda index: -shares[index])
+            # G's deeper passes collapse towards one sign, so equal shares are common: the probability decides then.
+            ranked = sorted(range(self.layers), key=lambda index: (-shares[index], -probabilities[index]))
             return keep_gates(self.layers, set(ranked[: self.settings.keep_layers]))
         threshold = 0.5 if self.settings.rule == "majority" else 0.01
         return keep_gates(self.layers, {index for index, q in enumerate(shares) if q > threshold})

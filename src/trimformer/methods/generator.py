@@ -58,6 +58,14 @@ def log_probability(logits: Tensor, masks: Tensor, pairs: Tensor) -> Tensor:
     return (log_p * pairs).sum() / (pairs.sum() * logits.shape[0])
 
 
-def kept_share(logits: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
-    """Kept positions at the threshold 0.5, and how many positions there are: (layers,) and a scalar."""
-    return ((logits > 0) & pairs).flatten(1).sum(1), pairs.sum()
+def kept(logits: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """Over the real pairs of each layer: positions kept at the threshold 0.5, and the sum of keep probabilities."""
+    hard = ((logits > 0) & pairs).flatten(1).sum(1)
+    return hard, (torch.sigmoid(logits) * pairs).flatten(1).sum(1)
+
+
+def empty_rows(masks: Tensor, attention_mask: Tensor) -> Tensor:
+    """Share of real queries that no real key was left for (they attend uniformly); a scalar."""
+    rows = (masks & real_pairs(attention_mask)).any(-1)
+    real = attention_mask.bool()[:, None].expand_as(rows[0])
+    return 1 - (rows & real).sum() / (real.sum() * len(rows))

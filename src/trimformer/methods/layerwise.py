@@ -50,8 +50,9 @@ class Policy(nn.Module):
         super().__init__()
         self.logits = nn.Parameter(torch.full((layers,), float(np.log(initial_keep / (1 - initial_keep)))))
 
-    def forward(self) -> Tensor:
-        return self.logits
+    def forward(self, sets: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probability of each set (count, layers) -> (count,), and the entropy."""
+        return log_probability(self.logits, sets), entropy(self.logits)
 
     def sample(self, count: int) -> Tensor:
         """(count, layers) of 0 and 1."""
@@ -116,9 +117,9 @@ class Layerwise(Method):
         rewards = scores + self.removal_reward(sets.sum(-1), step)
         with self.clock("gates"):
             if self.settings.control != "untrained":
-                logits = self.networks["gates"]()
-                loss = -(leave_one_out(rewards) * log_probability(logits, sets)).mean()
-                self.networks["gates"].backward(loss - self.settings.entropy * entropy(logits))
+                log_p, spread = self.networks["gates"](sets)
+                loss = -(leave_one_out(rewards) * log_p).mean() - self.settings.entropy * spread
+                self.networks["gates"].backward(loss)
                 self.networks["gates"].step()
             keep = torch.sigmoid(self.policy.logits.detach()).tolist()
         self.history.keep_probability.append((step, keep))

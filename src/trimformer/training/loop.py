@@ -74,11 +74,11 @@ def train(
     seed: int,
     title: str,
     progress: Progress | None = None,
-) -> None:
+) -> int:
     """Train until the epochs are over or the selection score stops rising; continues from ``folder`` if it was cut.
 
     folder: holds ``state-<rank>.pt`` (everything needed to go on), ``best.pt`` and ``metrics.jsonl``. Afterwards the
-    networks hold the weights of the best epoch, where the learner validates.
+    networks hold the weights of the best epoch, where the learner validates. Returns the optimiser steps done.
 
     Raises TrimformerError with the step when a loss becomes NaN or infinite (the last good checkpoint stays), and
     Interrupted after Ctrl-C or SIGTERM, when the state has been saved.
@@ -111,9 +111,12 @@ def train(
                     run.micro += 1
                 logged |= learner.update(run.step + 1)
             except NonFiniteLoss as error:
+                saved = (
+                    f"the last good state is kept in {folder}" if run.state_file.is_file() else "no state was saved yet"
+                )
                 raise TrimformerError(
-                    f"Training diverged at step {run.step + 1} of {title}: {error}; the last good state is kept in "
-                    f"{folder}. Lower the learning rate ({settings.learning_rate:g}) and start again."
+                    f"Training diverged at step {run.step + 1} of {title}: {error}; {saved}. "
+                    f"Lower the learning rate ({settings.learning_rate:g}) and start in a new folder."
                 ) from error
             run.step += 1
             run.log({"stage": title, "step": run.step, **logged})
@@ -129,6 +132,7 @@ def train(
                 raise Interrupted(f"stopped at step {run.step} of {title}")
     run.restore_best()
     run.write_metrics()
+    return run.step
 
 
 class _Run:

@@ -54,6 +54,8 @@ class Family:
         """The configuration of the same encoder; raises TrimformerError for variants that it cannot express."""
         if getattr(stock, "is_decoder", False) or getattr(stock, "add_cross_attention", False):
             raise TrimformerError("This checkpoint is a decoder: trimformer takes encoders only.")
+        if stock.problem_type == "multi_label_classification":
+            raise TrimformerError("This checkpoint has a multi-label head: only one label per text is supported.")
         kind = getattr(stock, "position_embedding_type", "absolute") or "absolute"
         if kind != "absolute":
             raise TrimformerError(f"This checkpoint has {kind!r} positions: only absolute positions are supported.")

@@ -1,0 +1,5 @@
+"""``python -m trimformer``, which ``accelerate launch -m`` needs."""
+
+from .cli import main
+
+main()
