@@ -1,0 +1,21 @@
+"""Law: the exported model gives PyTorch's answers, with padding, at batches and lengths that the export never saw."""
+
+import pytest
+import torch
+
+from tests.models import padded_batch, tiny
+from trimformer import export, trim
+from trimformer.deploy.session import open_session, run_session
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("removed", [(), (1,), (0, 1, 2)])
+def test_the_onnx_file_gives_the_same_logits(tmp_path, family, removed):
+    model = trim(tiny(family=family), attention=dict.fromkeys(removed, "mean"))
+    files = export(model, tmp_path / "onnx", int8=False)
+    session = open_session(files[0].path, threads=1)
+    for batch, n in [(1, 3), (4, 9), (5, 21)]:
+        inputs = padded_batch(model, batch, n)
+        with torch.no_grad():
+            expected = model(**inputs).logits
+        torch.testing.assert_close(torch.from_numpy(run_session(session, inputs)), expected, atol=1e-4, rtol=0)
