@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import TrimformerError
 from .files import atomic_file
@@ -49,9 +49,7 @@ class MeasureSettings(_Strict):
     """What is timed at the end."""
 
     batch: list[int] = Field([1, 8], min_length=1)
-    length: list[int] | None = Field(
-        None, description="tokens; none: the mean length of the validation texts, and the task's max_length"
-    )
+    length: list[int] | None = Field(None, description="tokens; none: the mean and the longest of the validation texts")
     threads: int | None = Field(None, ge=1, description="none: all cores")
     backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"])
     resamples: int = Field(2000, ge=100, description="of the paired bootstrap")
@@ -62,6 +60,10 @@ class ExportSettings(_Strict):
 
     onnx: bool = True
     int8: bool = True
+
+
+RESERVED = ("load", "dense", "measure", "export")
+"""Names of the pipeline's own steps."""
 
 
 class Recipe(_Strict):
@@ -83,6 +85,15 @@ class Recipe(_Strict):
     stages: list[StageSettings] = Field(min_length=1)
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
+
+    @field_validator("stages")
+    @classmethod
+    def _names_differ(cls, stages: list[StageSettings]) -> list[StageSettings]:
+        names = [stage.name for stage in stages]
+        taken = [name for name in names if name in RESERVED or names.count(name) > 1]
+        if taken:
+            raise ValueError(f"the stage name {taken[0]!r} is taken twice or reserved")
+        return stages
 
     def save(self, path: Path) -> None:
         """Write the resolved recipe as YAML."""
@@ -162,7 +173,9 @@ def checked_task(settings: TaskSettings | dict[str, Any]) -> TaskSettings:
 
 def checked_method(settings: dict[str, Any]) -> MethodSettings:
     """The settings of the method that ``name`` says, validated; raises TrimformerError naming the key."""
-    name = settings.get("name")
+    if "name" not in settings:
+        raise TrimformerError(f"The key 'name' is missing in the method: known are {', '.join(METHODS)}.")
+    name = settings["name"]
     if name not in METHODS:
         raise TrimformerError(unknown_method(name))
     return _validated(METHODS[name].Settings, settings, f"the method {name}")
@@ -182,7 +195,8 @@ def _validated(model: type[M], content: Any, source: str, root: yaml.Node | None
 
 
 def _explain(error: ValidationError, model: type[BaseModel], source: str, root: yaml.Node | None) -> str:
-    first = error.errors()[0]
+    # A misspelt key counts as missing too; the word that was written helps more.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     path = [part for part in first["loc"] if part not in METHODS]
     line = _line(root, path)
     where = f"{source}, line {line}" if line else source
@@ -198,6 +212,8 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str, root: 
         return f"The key '{key}.name' is missing in {where}."
     if first["type"] == "union_tag_invalid":
         return unknown_method(first["ctx"]["tag"]).replace(":", f" in {where}:", 1)
+    if first["type"] == "value_error":  # of a validator of ours
+        return f"{key} in {where}: {first['ctx']['error']}."
     return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
 
 

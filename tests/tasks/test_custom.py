@@ -45,9 +45,7 @@ def test_columns_and_pairs(write: Write) -> None:
 
 
 def test_regression(write: Write) -> None:
-    path = write(
-        "all.jsonl", "".join(json.dumps({"text": f"t{i}", "label": i / 7}) + "\n" for i in range(30))
-    )
+    path = write("all.jsonl", "".join(json.dumps({"text": f"t{i}", "label": i / 7}) + "\n" for i in range(30)))
     data = load_task(TaskSettings(data=str(path)))
     assert (data.task.kind, data.task.labels) == ("regression", ())
     assert data.task.metrics == ("pearson", "spearman", "mse")

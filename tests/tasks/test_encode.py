@@ -33,9 +33,7 @@ def test_pairs_have_types_and_numbers_are_floats(tokenizer: PreTrainedTokenizerF
     assert batch["labels"].tolist() == [0.5, 2.0]
 
 
-def test_no_types_if_the_tokenizer_makes_none(
-    typeless_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
+def test_no_types_if_the_tokenizer_makes_none(typeless_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     assert "token_type_ids" not in encode(PAIRS, typeless_tokenizer, 16, tmp_path).batch([0])
 
 
@@ -103,9 +101,7 @@ def test_real_tokenizer_gives_what_a_plain_call_gives(tmp_path: Path) -> None:
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("the demo extra is not installed")
     tokenizer = AutoTokenizer.from_pretrained(Path(spec.submodule_search_locations[0]) / "model")
-    examples = Examples(
-        ["A man is dancing.", "Ünïcode? Yes!"] * 600, ["He stands.", "No " * 60] * 600, [0, 1] * 600
-    )
+    examples = Examples(["A man is dancing.", "Ünïcode? Yes!"] * 600, ["He stands.", "No " * 60] * 600, [0, 1] * 600)
     encoded = encode(examples, tokenizer, 32, tmp_path)
     want = tokenizer(
         examples.texts[:2],

@@ -25,9 +25,7 @@ REAL = [
 
 
 @pytest.mark.parametrize(("name", "folder", "train", "dev", "text", "label"), REAL)
-def test_real_files(
-    shared_data: Path, name: str, folder: str, train: int, dev: int, text: str, label: float
-) -> None:
+def test_real_files(shared_data: Path, name: str, folder: str, train: int, dev: int, text: str, label: float) -> None:
     data = load_task(TaskSettings(name=name, data=str(shared_data / folder)))
     assert (len(data.train) + len(data.selection), len(data.validation)) == (train, dev)
     assert data.validation.texts[0].startswith(text)
@@ -56,9 +54,7 @@ def test_first_metrics() -> None:
 def test_original_layouts(write: Write) -> None:
     """MNLI's dev_matched and gold_label, QQP's broken rows, as in the files that GLUE publishes."""
     head = "index\tsentence1\tsentence2\tlabel1\tgold_label\n"
-    write(
-        "MNLI/train.tsv", head + "0\ta\tb\tneutral\tcontradiction\n" * 20 + "1\ta\tb\tneutral\tneutral\n" * 20
-    )
+    write("MNLI/train.tsv", head + "0\ta\tb\tneutral\tcontradiction\n" * 20 + "1\ta\tb\tneutral\tneutral\n" * 20)
     folder = write("MNLI/dev_matched.tsv", head + "0\tc\td\tneutral\tentailment\n").parent.parent
     data = load_task(TaskSettings(name="mnli", data=str(folder)))
     assert (data.validation.pairs, data.validation.labels) == (["d"], [0])
@@ -114,7 +110,5 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no route\nmore lines")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(
-        TrimformerError, match=r"me/glue is no folder here, .*cannot be loaded \(no route\); give"
-    ):
+    with pytest.raises(TrimformerError, match=r"me/glue is no folder here, .*cannot be loaded \(no route\); give"):
         load_task(TaskSettings(name="mnli", data="me/glue"))
