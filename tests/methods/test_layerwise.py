@@ -87,7 +87,7 @@ def test_scores_are_of_the_held_out_batch_under_each_set():
 
     stage = context()
     method = make_method("attendout", stage, keep_layers=1)
-    sets = torch.tensor([[1.0, 1, 1], [0, 0, 1]])
+    sets = torch.tensor([[1.0, 1, 1], [0, 0, 1], [1, 1, 1]])
     scores = method.held_out_scores(sets, 1)
     batch = method._held_out_batch(1)
     model = method.model.eval()
