@@ -181,7 +181,8 @@ class Run:
             self.steps.append({"name": name, "seconds": seconds, "note": ""})
             if self.accelerator.is_main_process:
                 self._write_json("steps.json", self.steps)
-        console.print(f"[bold]{name}[/bold] {seconds:.1f} s" if entry is None else f"{name} (done before)")
+        if self.accelerator.is_main_process:
+            console.print(f"[bold]{name}[/bold] {seconds:.1f} s" if entry is None else f"{name} (done before)")
         return result
 
     def _load(self) -> Inputs:
