@@ -1,0 +1,58 @@
+"""The command line: verbs only. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.markup import escape
+
+from ..console import console
+from ..errors import TrimformerError
+from .jobs import compress, demo, evaluate, run
+from .models import bench, export, inspect, predict, trim
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
+)
+for verb in (compress, demo, run, evaluate, trim, bench, export, predict, inspect):
+    app.command()(verb)
+_state = {"debug": False}
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    _state["debug"] = debug
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence and exit code 2; ``--debug`` shows where it arose."""
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    if "--debug" in sys.argv:  # it belongs to the program: take it wherever it stands
+        sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
+    try:
+        app()
+    except TrimformerError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _fail(f"{error.filename or 'A file'}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    if _state["debug"]:
+        console.print_exception()
+    message = message if message.endswith((".", "?", "!", "`")) else f"{message}."
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    sys.exit(2)

@@ -1,0 +1,216 @@
+"""Verbs that run a job on data: compress, demo, run, evaluate."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..console import console, output, print_table
+from .options import (
+    BatchSize,
+    Control,
+    Data,
+    Epochs,
+    Json,
+    Keep,
+    Kind,
+    Label,
+    MaxLength,
+    Method,
+    Model,
+    Out,
+    Rate,
+    Resume,
+    Seed,
+    TaskName,
+    Text,
+    TextPair,
+    TrainFile,
+    TrainLimit,
+    ValidationFile,
+    method_settings,
+    task_settings,
+    validated,
+)
+
+
+@contextlib.contextmanager
+def resumable(out: Path) -> Iterator[None]:
+    """After Ctrl-C, say how to go on."""
+    from ..pipeline import partial_folder, resume_command
+
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if (partial_folder(out) / "recipe.yaml").is_file():
+            console.print(f"Stopped; what is done is saved. Go on with: {resume_command(out)}", soft_wrap=True)
+        raise typer.Exit(130) from error
+
+
+def _compress(
+    model: str,
+    task: Any,
+    method: dict[str, Any],
+    training: dict[str, Any],
+    out: Path,
+    seed: int,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    from ..pipeline import run
+    from ..recipe import standard_recipe
+    from ..training.settings import TrainingSettings
+
+    settings = validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
+    recipe = standard_recipe(model, task, str(out), method=method_settings(method), training=settings, seed=seed)
+    with resumable(out):
+        report = run(recipe, resume=resume)
+    show_report(report, out, as_json)
+
+
+def show_report(report: Any, out: Path, as_json: bool) -> None:
+    """Dense against trimmed in the terminal, or the whole report as JSON."""
+    from ..report.schema import table
+
+    if as_json:
+        print(report.model_dump_json(indent=2))
+        return
+    rows = [dataclasses.astuple(row) for row in table(report)]
+    removed = ", ".join(map(str, report.removed_layers())) or "none"
+    print_table(["", "dense", "trimmed", "change"], rows, f"Attention removed from layers: {removed}")
+    output.print(f"Model, ONNX files and report: {out}  (open {out / 'report.html'})", soft_wrap=True)
+
+
+def compress(
+    model: Model,
+    out: Out,
+    task: TaskName = "custom",
+    data: Data = None,
+    train: TrainFile = None,
+    validation: ValidationFile = None,
+    text: Text = None,
+    text_pair: TextPair = None,
+    label: Label = None,
+    kind: Kind = "auto",
+    max_length: MaxLength = 128,
+    train_limit: TrainLimit = None,
+    method: Method = "attendout",
+    keep_layers: Keep = None,
+    control: Control = None,
+    epochs: Epochs = None,
+    learning_rate: Rate = None,
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    json_: Json = False,
+) -> None:
+    """Learn which attention layers are needed, remove the others, fine-tune, measure, export and report.
+
+    Examples:
+
+    `trimformer compress bert-base-uncased --task sst2 --data glue/ --keep-layers 4 --out runs/sst2`
+
+    `trimformer compress my-model/ --train train.csv --text review --label stars --out runs/mine`
+    """
+    settings = task_settings(
+        name=task, data=data, train=train, validation=validation, text=text, text_pair=text_pair,
+        label=label, kind=kind, max_length=max_length, train_limit=train_limit,
+    )  # fmt: skip
+    _compress(
+        model, settings, {"name": method, "keep_layers": keep_layers, "control": control},
+        {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}, out, seed, resume, json_,
+    )  # fmt: skip
+
+
+def demo(
+    out: Out = Path("runs/demo"),
+    task: TaskName = "sentiment",
+    data: Data = None,
+    text: Text = None,
+    label: Label = None,
+    train_limit: TrainLimit = None,
+    keep_layers: Keep = 3,
+    epochs: Epochs = 2,
+    seed: Seed = 0,
+    resume: Resume = False,
+    json_: Json = False,
+) -> None:
+    """Run the main job offline: the demo encoder on a generated sentiment set, or on your data.
+
+    Examples:
+
+    `trimformer demo`
+
+    `trimformer demo --task custom --data reviews.csv --text review --label sentiment --out runs/reviews`
+    """
+    settings = task_settings(name=task, data=data, text=text, label=label, train_limit=train_limit)
+    method = {"name": "attendout", "keep_layers": keep_layers}
+    _compress("demo", settings, method, {"epochs": epochs, "learning_rate": 1e-4}, out, seed, resume, json_)
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    resume: Resume = False,
+    json_: Json = False,
+) -> None:
+    """Run a recipe: the model, the data and every setting in one YAML file.
+
+    Examples:
+
+    `trimformer run recipes/attendout.yaml`
+
+    `trimformer run runs/sst2.partial/recipe.yaml --resume`
+    """
+    from ..pipeline import run as run_recipe
+    from ..recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    out = Path(loaded.out)
+    with resumable(out):
+        report = run_recipe(loaded, resume=resume)
+    show_report(report, out, json_)
+
+
+def evaluate(
+    model: Model,
+    task: TaskName = "custom",
+    data: Data = None,
+    validation: ValidationFile = None,
+    text: Text = None,
+    text_pair: TextPair = None,
+    label: Label = None,
+    kind: Kind = "auto",
+    max_length: MaxLength = 128,
+    against: Annotated[str | None, typer.Option(help="Another model: adds the paired bootstrap test.")] = None,
+    json_: Json = False,
+) -> None:
+    """Score a fine-tuned model on validation data, alone or against another model.
+
+    Examples:
+
+    `trimformer evaluate runs/sst2/model --task sst2 --data glue/`
+
+    `trimformer evaluate new/model --validation dev.csv --text review --label stars --against old/model`
+    """
+    from ..api import evaluate as evaluate_model
+
+    settings = task_settings(
+        name=task, data=data, validation=validation, text=text, text_pair=text_pair, label=label, kind=kind,
+        max_length=max_length,
+    )  # fmt: skip
+    result = evaluate_model(model, settings, against=against)
+    if json_:
+        print(json.dumps(dataclasses.asdict(result), indent=2))
+        return
+    rows: list[tuple[str, Any]] = [(name, f"{value:.4f}") for name, value in result.scores.items()]
+    rows += [("examples", result.n_examples), ("cut at the length limit", result.truncated)]
+    if (test := result.against) is not None:
+        interval = f"{test.difference:+.4f} (95 % {test.low:+.4f} to {test.high:+.4f}, p = {test.p_value:.3f})"
+        rows.append((f"difference to {against}", interval))
+    print_table(["", "value"], rows, f"{model} on {result.task}")

@@ -1,0 +1,74 @@
+"""The options that commands share, and the settings that are made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import TrimformerError
+
+Model = Annotated[str, typer.Argument(help="Folder or hub id of an encoder, or `demo` for the offline demo encoder.")]
+TaskName = Annotated[str, typer.Option("--task", help="A GLUE task, `sentiment` (built in) or `custom`.")]
+Data = Annotated[str | None, typer.Option(help="Folder, file or hub dataset id.")]
+TrainFile = Annotated[str | None, typer.Option("--train", help="Your training file (CSV, TSV, JSONL, Parquet).")]
+ValidationFile = Annotated[str | None, typer.Option("--validation", help="Your validation file.")]
+Text = Annotated[str | None, typer.Option(help="Text column of your files.")]
+TextPair = Annotated[str | None, typer.Option(help="Second text column, for pairs.")]
+Label = Annotated[str | None, typer.Option(help="Label column of your files.")]
+Kind = Annotated[str, typer.Option(help="auto, classification or regression.")]
+MaxLength = Annotated[int, typer.Option(help="Tokens per example; longer texts are cut.")]
+TrainLimit = Annotated[int | None, typer.Option(help="Use at most so many training rows.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Method = Annotated[
+    str, typer.Option(help="attendout, attendout-faithful, last-k, random-k or none (plain fine-tuning).")
+]
+Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]
+Control = Annotated[str | None, typer.Option(help="For attendout: learned, untrained or reversed.")]
+Epochs = Annotated[float | None, typer.Option(help="Passes over the training data in each stage.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate in each stage.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples per batch in training.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Out = Annotated[Path, typer.Option("--out", help="New folder for the results.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
+
+
+def task_settings(**values: Any) -> Any:
+    """The task from options."""
+    from ..tasks.settings import TaskSettings
+
+    if values["name"] == "custom" and not any(values.get(key) for key in ("data", "train", "validation")):
+        raise TrimformerError("No data is given: name your file or folder with --data, or a known task with --task.")
+    return validated(TaskSettings, {key: value for key, value in values.items() if value is not None})
+
+
+def validated(model: Any, values: dict[str, Any], owner: str = "this command") -> Any:
+    """Settings from options; a mistake names the option."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][-1]).replace("_", "-")
+        if first["type"] == "missing":
+            message = f"{option} is missing: {owner} needs it."
+        elif first["type"] == "extra_forbidden":
+            message = f"{option} has no meaning for {owner}: leave it out."
+        else:
+            message = f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
+        raise TrimformerError(message) from error
+
+
+def method_settings(values: dict[str, Any]) -> dict[str, Any]:
+    """The method's own settings from options, checked."""
+    from ..methods import METHODS
+    from ..recipe import unknown_method
+
+    name = values["name"]
+    if name not in METHODS:
+        raise TrimformerError(unknown_method(name))
+    given = {key: value for key, value in values.items() if value is not None}
+    validated(METHODS[name].Settings, given, f"the method {name}")
+    return given
