@@ -88,6 +88,8 @@ def test_differences_name_the_keys() -> None:
         ("epochs: 1", "epochs: 0", "dense.epochs in {}, line 6: input should be greater than 0 (got 0)."),
         ("keep_layers: 3", "keep_layers: -1", "stages.0.method.keep_layers in {}, line 11: input should be greater"),
         ("[1]", "[]", "measure.batch in {}, line 15: list should have at least 1 item"),
+        ("[1]", "[0]", "measure.batch.0 in {}, line 15: input should be greater than 0 (got 0)."),
+        ("batch: [1]", "backends: [onx]", "measure.backends in {}, line 15: unknown backend 'onx', use some of eager"),
         ("name: search", "name: a/b", "stages.0.name in {}, line 8: string should match pattern"),
         (MINIMAL, "- a\n- b\n", "The recipe {} must be a YAML mapping with model, task, out and stages."),
         (MINIMAL, "", "The recipe {} must be a YAML mapping"),

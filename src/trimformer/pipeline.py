@@ -200,6 +200,11 @@ class Run:
             keep = getattr(stage.method, "keep_layers", None)
             if keep is not None:
                 check_keep(keep, checkpoint.config.num_hidden_layers)
+        if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
+            raise TrimformerError(
+                f"measure.length: {recipe.model} takes at most {checkpoint.config.max_tokens} tokens, "
+                f"not {max(recipe.measure.length or [0])}."
+            )
         with self.accelerator.main_process_first():
             data = load_task(recipe.task, recipe.seed)
             data, trained, notes = match_head(checkpoint, data)
@@ -210,6 +215,7 @@ class Run:
         if validation.truncated:
             notes.append(f"{validation.truncated} of {len(validation)} validation texts were cut at {length} tokens.")
         inputs = Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
+        build(checkpoint, labels=None if trained else data.task.labels)  # do the weights fit?
         if recipe.baseline is not None:
             self._given_baseline(inputs)
         self._make_folder()

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from .errors import TrimformerError
 from .files import atomic_file
+from .measure.variants import BACKENDS
 from .methods import METHODS, MethodSettings
 from .tasks.settings import TaskSettings
 from .training.objective import ObjectiveSettings
@@ -48,11 +49,21 @@ class StageSettings(_Strict):
 class MeasureSettings(_Strict):
     """What is timed at the end."""
 
-    batch: list[int] = Field([1, 8], min_length=1)
-    length: list[int] | None = Field(None, description="tokens; none: the mean and the longest of the validation texts")
+    batch: list[PositiveInt] = Field([1, 8], min_length=1)
+    length: list[PositiveInt] | None = Field(
+        None, min_length=1, description="tokens; none: the mean and the longest of the validation texts"
+    )
     threads: int | None = Field(None, ge=1, description="none: all cores")
-    backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"])
+    backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
     resamples: int = Field(2000, ge=100, description="of the paired bootstrap")
+
+    @field_validator("backends")
+    @classmethod
+    def _known(cls, backends: list[str]) -> list[str]:
+        for backend in backends:
+            if backend not in BACKENDS:
+                raise ValueError(f"unknown backend {backend!r}, use some of {', '.join(BACKENDS)}")
+        return backends
 
 
 class ExportSettings(_Strict):
