@@ -295,6 +295,7 @@ class Run:
                     title=stage.name,
                     progress=progress,
                 )
+        self.accelerator.wait_for_everyone()  # the best weights have been read by all before they are deleted below
         gates = method.decide()
         model = trim(method.model, gates).cpu()
         info = {
