@@ -68,8 +68,7 @@ def evaluate(
     """
     settings = checked_task(task)
     net = _with_head(model)
-    names = [] if net.config.problem_type == "regression" else net.config.label_names
-    known, examples = load_validation(settings, names or None)
+    known, examples = load_validation(settings, net.config.label_names)
     data = encode(examples, load_tokenizer(model), min(settings.max_length, net.config.max_tokens))
     logits = predict_logits(net, data)
     test = None

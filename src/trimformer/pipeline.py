@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 import shutil
 import time
@@ -23,7 +24,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .console import console
 from .deploy.session import require_onnx
-from .encoder.load import Checkpoint, build, load, load_tokenizer, read_checkpoint
+from .encoder.load import Checkpoint, build, load, load_tokenizer, read_checkpoint, with_labels
 from .encoder.modeling import TrimformerForSequenceClassification
 from .encoder.trim import trim
 from .errors import TrimformerError
@@ -82,6 +83,7 @@ class Run:
     """One run of a recipe in its folder."""
 
     def __init__(self, recipe: Recipe, resume: bool) -> None:
+        self.resume = resume
         self.out = Path(recipe.out)
         require_new_folder(self.out)
         self.folder = partial_folder(self.out)
@@ -103,6 +105,7 @@ class Run:
         if self.accelerator.is_main_process:
             self._check_folder(resume)
         self.accelerator.wait_for_everyone()
+        self.continued = False
         self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
 
     def execute(self) -> Report:
@@ -165,7 +168,9 @@ class Run:
 
     def _make_folder(self) -> None:
         """Only when everything could be read: a mistake in the data or the settings leaves nothing behind."""
-        if self.accelerator.is_main_process and not self.folder.exists():
+        if self.accelerator.is_main_process and not self.resume:
+            if self.folder.exists():
+                raise TrimformerError(f"Another run has started in {self.folder}: choose another output folder.")
             with atomic_folder(self.folder) as folder:
                 (folder / "work").mkdir()
                 self.recipe.save(folder / "recipe.yaml")
@@ -178,7 +183,11 @@ class Run:
         seconds = time.perf_counter() - start
         entry = next((step for step in self.steps if step["name"] == name), None)
         if entry is None:
-            self.steps.append({"name": name, "seconds": seconds, "note": ""})
+            # A resumed run times its first unfinished step from there on only.
+            cut = self.resume and name != "load" and not self.continued
+            self.continued = self.continued or cut
+            note = "since the run was resumed" if cut else ""
+            self.steps.append({"name": name, "seconds": seconds, "note": note})
             if self.accelerator.is_main_process:
                 self._write_json("steps.json", self.steps)
         if self.accelerator.is_main_process:
@@ -205,12 +214,19 @@ class Run:
                 f"measure.length: {recipe.model} takes at most {checkpoint.config.max_tokens} tokens, "
                 f"not {max(recipe.measure.length or [0])}."
             )
+        processes = self.accelerator.num_processes
         with self.accelerator.main_process_first():
             data = load_task(recipe.task, recipe.seed)
-            data, trained, notes = match_head(checkpoint, data)
+            checkpoint, data, trained, notes = match_head(checkpoint, data)
             length = min(recipe.task.max_length, checkpoint.config.max_tokens)
             train, selection, validation = (
                 encode(split, tokenizer, length) for split in (data.train, data.selection, data.validation)
+            )
+        largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
+        if -(-len(train) // largest) < processes:
+            raise TrimformerError(
+                f"{len(train)} training examples do not fill one batch of {largest} for each of {processes} "
+                "processes: lower the batch size."
             )
         if validation.truncated:
             notes.append(f"{validation.truncated} of {len(validation)} validation texts were cut at {length} tokens.")
@@ -261,6 +277,7 @@ class Run:
         folder = self.folder / "dense" if index < 0 else self.work / f"{index}-{stage.name}"
         result_file = folder / "stage.json"
         if (folder / "model").is_dir():
+            remove_training_files(folder)
             return StageResult(stage.name, folder, json.loads(result_file.read_text("utf-8")))
         if self.accelerator.is_main_process:
             with explain_write_errors(folder):
@@ -295,7 +312,6 @@ class Run:
                     title=stage.name,
                     progress=progress,
                 )
-        self.accelerator.wait_for_everyone()  # the best weights have been read by all before they are deleted below
         gates = method.decide()
         model = trim(method.model, gates).cpu()
         info = {
@@ -309,8 +325,7 @@ class Run:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info), encoding="utf-8")
             self._save_model(model, inputs, folder / "model")
-            for leftover in [*folder.glob("state-*.pt"), folder / "best.pt"]:
-                leftover.unlink(missing_ok=True)
+            remove_training_files(folder)
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
@@ -349,6 +364,12 @@ class Run:
             file.write_text(json.dumps(content), encoding="utf-8")
 
 
+def remove_training_files(folder: Path) -> None:
+    """Delete what only a cut training needs."""
+    for leftover in [*folder.glob("state-*.pt"), folder / "best.pt"]:
+        leftover.unlink(missing_ok=True)
+
+
 def partial_folder(out: Path) -> Path:
     """Where a run works until it is complete."""
     return out.with_name(f"{out.name}.partial")
@@ -359,23 +380,30 @@ def resume_command(out: Path) -> str:
     return f"trimformer run {shlex.quote(str(partial_folder(out) / 'recipe.yaml'))} --resume"
 
 
-def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[TaskData, bool, list[str]]:
-    """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order."""
+def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
+    """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order.
+
+    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
+    """
     if not checkpoint.has_head:
-        return data, False, []
-    names = checkpoint.config.label_names
-    if data.task.kind == "regression":
-        return data, len(names) == 1, []
-    if len(names) == len(data.task.labels):
+        return checkpoint, data, False, []
+    names, labels = checkpoint.config.label_names, list(data.task.labels) or ["score"]
+    if len(names) == len(labels):
+        if data.task.kind == "regression":
+            return checkpoint, data, True, []
+        if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+            note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
+            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels))
+            return named, data, True, [note]
         try:
-            return with_label_order(data, names), True, []
+            return checkpoint, with_label_order(data, names), True, []
         except TrimformerError:
             pass  # other labels: the note says so
     note = (
-        f"The checkpoint's head knows the labels {', '.join(names)}, the data have {', '.join(data.task.labels)}: "
+        f"The checkpoint's head knows {', '.join(names)}, the data have {', '.join(labels)}: "
         "the head was replaced and the dense model fine-tuned first."
     )
-    return data, False, [note]
+    return checkpoint, data, False, [note]
 
 
 def progress_bar(enabled: bool) -> Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -44,6 +45,8 @@ def main() -> None:
         app()
     except TrimformerError as error:
         _fail(str(error))
+    except BrokenPipeError:  # the reader of our output has gone, as in `trimformer predict … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno is None:
             raise

@@ -12,11 +12,9 @@ import numpy as np
 import torch
 from scipy.special import softmax
 from torch import Tensor
-from transformers import AutoConfig
 
-from ..encoder import TrimformerConfig, TrimformerForSequenceClassification
-from ..encoder.convert import family_of
-from ..encoder.load import load, load_tokenizer, resolve
+from ..encoder import TrimformerForSequenceClassification
+from ..encoder.load import load, load_tokenizer, read_config, resolve
 from ..errors import TrimformerError
 from .onnx import FILES
 from .session import open_session, run_session, torch_threads
@@ -68,7 +66,7 @@ class Predictor:
         if backend not in get_args(Backend):
             raise TrimformerError(f"Unknown backend {backend!r}: use one of {', '.join(get_args(Backend))}.")
         path = resolve(folder)
-        self.config = _read_config(path)
+        self.config = read_config(path)
         self.tokenizer = load_tokenizer(path)
         self.threads = threads
         self.max_length = min(max_length or self.config.max_tokens, self.config.max_tokens)
@@ -151,10 +149,3 @@ def _find(folder: Path, name: str) -> Path | None:
     if folder.name == "model":  # beside a folder of another name lies the export of who knows which model
         places.append(folder.parent / "onnx")
     return next((place / name for place in places if (place / name).is_file()), None)
-
-
-def _read_config(folder: Path) -> TrimformerConfig:
-    if not (folder / "config.json").is_file():
-        raise TrimformerError(f"There is no config.json in {folder}: give the folder of a saved model.")
-    config = AutoConfig.from_pretrained(folder)
-    return config if isinstance(config, TrimformerConfig) else family_of(config.model_type).to_config(config)

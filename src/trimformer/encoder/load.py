@@ -60,7 +60,7 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside the weights."""
     folder = resolve(path_or_id)
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrimformerError(
             f"There is no readable tokenizer in {folder}: save it there with tokenizer.save_pretrained."
@@ -111,19 +111,29 @@ def with_labels(config: TrimformerConfig, labels: Sequence[str]) -> TrimformerCo
 def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     """Read configuration and weights of a folder or hub id, renamed to the one encoder's names."""
     folder = resolve(path_or_id)
-    if not (folder / "config.json").is_file():
-        raise TrimformerError(f"There is no config.json in {folder}: give the folder of a saved model.")
+    config = read_config(folder)
     weights = _read_weights(folder)
-    model_type = _read_json(folder / "config.json").get("model_type", "")
+    model_type = _read_json(folder / "config.json")["model_type"]
     if model_type == TrimformerConfig.model_type:
-        config = TrimformerConfig.from_pretrained(folder)
         if not any(name.startswith("encoder.") for name in weights):
             weights = {f"encoder.{name}": weight for name, weight in weights.items()}
     else:
-        family = family_of(model_type)
-        config = family.to_config(AutoConfig.from_pretrained(folder))
-        weights = family.to_ours(weights)
+        weights = family_of(model_type).to_ours(weights)
     return Checkpoint(config, weights, has_head="head.output.weight" in weights, source=str(path_or_id))
+
+
+def read_config(folder: Path) -> TrimformerConfig:
+    """The configuration in a folder, of a trimformer model or of a supported family."""
+    if not (folder / "config.json").is_file():
+        raise TrimformerError(f"There is no config.json in {folder}: give the folder of a saved model.")
+    model_type = _read_json(folder / "config.json").get("model_type")
+    try:
+        if model_type == TrimformerConfig.model_type:
+            return TrimformerConfig.from_pretrained(folder)
+        family = family_of(str(model_type))
+        return family.to_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    except (TypeError, ValueError) as error:
+        raise TrimformerError(f"{folder / 'config.json'} is not a valid configuration: {error}.") from error
 
 
 def resolve(path_or_id: str | Path) -> Path:

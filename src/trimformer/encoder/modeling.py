@@ -224,7 +224,6 @@ class TrimformerModel(TrimformerPreTrainedModel):
         token_type_ids: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
-        **_: Any,
     ) -> BaseModelOutput:
         """Run the encoder.
 
@@ -278,7 +277,6 @@ class TrimformerForSequenceClassification(TrimformerPreTrainedModel):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
-        **_: Any,
     ) -> SequenceClassifierOutput:
         """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch)."""
         out = self.encoder(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)

@@ -29,8 +29,10 @@ def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, st
     """
     if (gates is None) == (attention is None):
         raise TrimformerError("trim needs either gates or attention={layer: kind}, and not both.")
-    kinds: dict[int, Any] = dict(attention) if attention is not None else _kinds_from_gates(gates or Gates())
     shapes = list(model.config.shapes)
+    kinds: dict[int, Any] = dict(attention or {})
+    if gates is not None:
+        kinds = _kinds_from_gates(gates, len(shapes))
     for index, kind in kinds.items():
         if not 0 <= index < len(shapes):
             raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(shapes) - 1}.")
@@ -53,14 +55,19 @@ def with_shapes(model: Model, shapes: list[LayerShape]) -> Model:
     return smaller.train(model.training)
 
 
-def _kinds_from_gates(gates: Gates) -> dict[int, str]:
+def _kinds_from_gates(gates: Gates, layers: int) -> dict[int, str]:
     kinds: dict[int, str] = {}
+    for given in (gates.attention, gates.positions):
+        if given is not None and len(given) != layers:
+            raise TrimformerError(f"There are gates for {len(given)} layers, but the model has {layers}.")
     if gates.attention is not None:
         values = gates.attention.detach().float()
         if not ((values == 0) | (values == 1)).all():
             raise TrimformerError(f"Gates must be hard (0 or 1) to trim, got {values.tolist()}.")
         kinds = {index: "mean" for index, value in enumerate(values.tolist()) if value == 0}
     for index, mask in enumerate(gates.positions if gates.positions is not None else []):
+        if index in kinds:
+            continue  # gated off already: its positions say nothing
         if not mask.any():
             kinds[index] = "mean"
         elif not (mask == 1).all():

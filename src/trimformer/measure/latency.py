@@ -13,6 +13,7 @@ import numpy as np
 from rich.progress import Progress
 from torch import Tensor
 
+from ..console import console
 from ..deploy.onnx import random_inputs
 from ..deploy.session import torch_threads
 from ..errors import TrimformerError
@@ -139,7 +140,7 @@ class _Ticker:
     """A progress bar that appears only when the work takes longer than two seconds."""
 
     def __init__(self, total: int) -> None:
-        self.progress = Progress(transient=True)
+        self.progress = Progress(transient=True, console=console)
         self.task = self.progress.add_task("Timing", total=total)
         self.started = time.perf_counter()
 

@@ -74,7 +74,12 @@ class Faithful(Method):
         self.networks["A"] = context.network("A", context.model.train())
         self.generator = self._make_generator()
         self.networks["G"] = context.network(
-            "G", self.generator, learning_rate=settings.generator_learning_rate, schedule=False
+            # Decay would pull G's scores towards the threshold.
+            "G",
+            self.generator,
+            learning_rate=settings.generator_learning_rate,
+            schedule=False,
+            decay=False,
         )
         self.objective = context.make_objective()
         self.cache: list[tuple[Batch, Tensor]] = []
@@ -215,8 +220,17 @@ class Faithful(Method):
         return keep_gates(self.layers, {index for index, q in enumerate(shares) if q > threshold})
 
     def notes(self) -> list[str]:
+        if not self.history.reward:
+            return [
+                f"The stage had fewer than {self.settings.pruning_step} steps, so G never learned: "
+                "the choice of layers is that of its random weights."
+            ]
         listed = ", ".join(f"{index}: {share:.3f}" for index, share in enumerate(self.shares))
-        return [f"Share of positions that G keeps, by layer: {listed}."]
+        strict = [str(index) for index, share in enumerate(self.shares) if share <= 0.01]
+        return [
+            f"Share of positions that G keeps, by layer: {listed}.",
+            f"The strict rule (at most 1 % kept) would remove: {', '.join(strict) or 'none'}.",
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         cache = [{"batch": batch, "masks": masks} for batch, masks in self.cache]
@@ -224,5 +238,9 @@ class Faithful(Method):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.cache = [(entry["batch"], entry["masks"]) for entry in state["cache"]]
+        device = self.context.accelerator.device
+        self.cache = [
+            ({name: value.to(device) for name, value in entry["batch"].items()}, entry["masks"].to(device))
+            for entry in state["cache"]
+        ]
         self.baseline = state["baseline"]

@@ -136,7 +136,7 @@ class Layerwise(Method):
             losses = [
                 task_loss(module(**inputs, gates=Gates(attention=gates)).logits, batch["labels"]) for gates in different
             ]
-        return -torch.stack(losses).cpu()[which.cpu()]
+        return -torch.stack(losses)[which]
 
     def removal_reward(self, kept: Tensor, step: int) -> Tensor:
         """With a target: minus the distance to a count that falls linearly to it; free: a prize per removed layer."""

@@ -86,11 +86,6 @@ def train(
     run = _Run(learner, accelerator, folder)
     steps = total_steps(len(data), settings, accelerator.num_processes)
     per_epoch = -(-len(data) // settings.batch_size) // accelerator.num_processes
-    if per_epoch == 0:
-        raise TrimformerError(
-            f"{len(data)} training examples do not fill one batch of {settings.batch_size} for each of "
-            f"{accelerator.num_processes} processes: lower the batch size."
-        )
     run.restore()
     bar = progress.add_task(title, total=steps, completed=run.step) if progress else None
     batches: list[list[int]] = []
@@ -124,14 +119,16 @@ def train(
                 progress.update(bar, completed=run.step, description=f"{title}  {_brief(logged)}")
             if run.micro // per_epoch > (run.micro - settings.accumulate) // per_epoch or run.step == steps:
                 run.end_of_epoch(settings.patience, title)
-            stopping = signals.received
-            if stopping or time.monotonic() - last_saved >= settings.checkpoint_seconds:
+            due = time.monotonic() - last_saved >= settings.checkpoint_seconds
+            stopping, due = run.agree(signals.received, due)
+            if stopping or due:
                 run.save()
                 last_saved = time.monotonic()
             if stopping:
                 raise Interrupted(f"stopped at step {run.step} of {title}")
     run.restore_best()
     run.write_metrics()
+    accelerator.wait_for_everyone()  # the caller may delete the files that another process still reads
     return run.step
 
 
@@ -151,8 +148,11 @@ class _Run:
         self.lines: list[str] = []
 
     def end_of_epoch(self, patience: int, title: str) -> None:
-        with self.learner.clock("evaluation"):
-            score = self.learner.validate()
+        try:
+            with self.learner.clock("evaluation"):
+                score = self.learner.validate()
+        except TrimformerError as error:
+            raise TrimformerError(f"After step {self.step} of {title}: {error}") from error
         if score is None:
             return
         self.log({"stage": title, "step": self.step, "selection_score": score})
@@ -183,8 +183,16 @@ class _Run:
             with atomic_file(self.metrics_file) as file:
                 file.write_text("".join(line + "\n" for line in self.lines), encoding="utf-8")
 
+    def agree(self, *flags: bool) -> list[bool]:
+        """Each flag is true where any process has it, so that all save and stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        counts = self.accelerator.reduce(torch.tensor(flags, device=self.accelerator.device).int(), reduction="sum")
+        return [bool(count) for count in counts.tolist()]
+
     def save(self) -> None:
         state = {
+            "processes": self.accelerator.num_processes,
             "step": self.step,
             "micro": self.micro,
             "best": self.best,
@@ -198,12 +206,21 @@ class _Run:
         }
         with atomic_file(self.state_file) as file:
             torch.save(state, file)
+            self.accelerator.wait_for_everyone()  # all have written before any replaces its last state
         self.write_metrics()
 
     def restore(self) -> None:
-        if not self.state_file.is_file():
+        state: dict[str, Any] = {"step": 0, "processes": self.accelerator.num_processes}
+        if self.state_file.is_file():
+            state = torch.load(self.state_file, weights_only=True, map_location="cpu")
+        steps = self.accelerator.gather(torch.tensor([state["step"]], device=self.accelerator.device)).tolist()
+        if state["processes"] != self.accelerator.num_processes or len(set(steps)) > 1:
+            raise TrimformerError(
+                f"The states saved in {self.folder} are of {state['processes']} processes at the steps "
+                f"{', '.join(map(str, steps))}: resume with as many processes, or delete that folder."
+            )
+        if state["step"] == 0:
             return
-        state = torch.load(self.state_file, weights_only=True, map_location="cpu")
         self.step, self.micro = state["step"], state["micro"]
         self.best, self.waiting, self.finished = state["best"], state["waiting"], state["finished"]
         for name, network in self.learner.networks.items():

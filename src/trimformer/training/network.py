@@ -30,11 +30,14 @@ class Network:
         *,
         learning_rate: float | None = None,
         schedule: bool = True,
+        decay: bool = True,
     ) -> None:
         self.name, self.accelerator, self.settings = name, accelerator, settings
         self.bare = module
         optimizer = torch.optim.AdamW(
-            _groups(module, settings.weight_decay), lr=learning_rate or settings.learning_rate, fused=True
+            _groups(module, settings.weight_decay if decay else 0.0),
+            lr=learning_rate or settings.learning_rate,
+            fused=True,
         )
         warmup = max(1, round(settings.warmup * steps))
 
