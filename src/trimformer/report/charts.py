@@ -88,7 +88,7 @@ def reward(report: Report) -> Chart | None:
     layout = {"xaxis": {"title": {"text": "optimiser step"}}, "showlegend": window > 1}
     alternative = f"Reward from {values[0]:.3f} at step {steps[0]} to {values[-1]:.3f} at step {steps[-1]}."
     data = [single, mean] if window > 1 else [single]
-    return Chart("Reward of the generator", alternative, 280, {"data": data, "layout": layout})
+    return Chart("Reward of the search", alternative, 280, {"data": data, "layout": layout})
 
 
 def latency(report: Report) -> list[Chart]:

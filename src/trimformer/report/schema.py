@@ -105,7 +105,7 @@ class KeepPoint(_Strict):
 
 
 class RewardPoint(_Strict):
-    """The generator's reward at one time of the training."""
+    """The reward at one time of the training."""
 
     step: int = Field(description="optimiser steps done")
     value: float = Field(description="reward, without a unit; what it is made of depends on the method")
