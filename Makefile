@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# On a machine that others use too, threads that spin while they wait make everything slow; on an idle one it costs nothing.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help demo test test-all lint clean
 
