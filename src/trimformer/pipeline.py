@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shlex
 import shutil
 import time
@@ -20,15 +19,15 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from transformers import PreTrainedTokenizerBase
 
 from .console import console
 from .deploy.session import require_onnx
-from .encoder.load import Checkpoint, build, load, load_tokenizer, read_checkpoint, with_labels
+from .encoder.load import build, load, load_tokenizer, read_checkpoint
 from .encoder.modeling import TrimformerForSequenceClassification
 from .encoder.trim import trim
 from .errors import TrimformerError
 from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
+from .inputs import Inputs, match_head
 from .measure.hardware import has_native_bf16
 from .methods import METHODS, Context
 from .methods.base import check_keep
@@ -36,9 +35,8 @@ from .recipe import Recipe, StageSettings, differences, load_recipe
 from .report.schema import Report
 from .report.templating import require_packages
 from .results import assemble, export_model, measure
-from .tasks.data import Task, TaskData
-from .tasks.encode import Encoded, encode
-from .tasks.task import load_task, with_label_order
+from .tasks.encode import encode
+from .tasks.task import load_task
 from .training.loop import total_steps, train
 
 
@@ -63,20 +61,6 @@ class StageResult:
     @property
     def model_folder(self) -> Path:
         return self.folder / "model"
-
-
-@dataclasses.dataclass(frozen=True)
-class Inputs:
-    """Everything read at the start."""
-
-    checkpoint: Checkpoint
-    has_trained_head: bool
-    tokenizer: PreTrainedTokenizerBase
-    task: Task
-    train: Encoded
-    selection: Encoded
-    validation: Encoded
-    notes: list[str]
 
 
 class Run:
@@ -378,32 +362,6 @@ def partial_folder(out: Path) -> Path:
 def resume_command(out: Path) -> str:
     """The command line that goes on with an unfinished run."""
     return f"trimformer run {shlex.quote(str(partial_folder(out) / 'recipe.yaml'))} --resume"
-
-
-def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
-    """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order.
-
-    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
-    """
-    if not checkpoint.has_head:
-        return checkpoint, data, False, []
-    names, labels = checkpoint.config.label_names, list(data.task.labels) or ["score"]
-    if len(names) == len(labels):
-        if data.task.kind == "regression":
-            return checkpoint, data, True, []
-        if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
-            note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
-            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels))
-            return named, data, True, [note]
-        try:
-            return checkpoint, with_label_order(data, names), True, []
-        except TrimformerError:
-            pass  # other labels: the note says so
-    note = (
-        f"The checkpoint's head knows {', '.join(names)}, the data have {', '.join(labels)}: "
-        "the head was replaced and the dense model fine-tuned first."
-    )
-    return checkpoint, data, False, [note]
 
 
 def progress_bar(enabled: bool) -> Progress:

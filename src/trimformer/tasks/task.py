@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+import trimformer.tasks.custom as custom
+import trimformer.tasks.glue as glue
+import trimformer.tasks.sentiment as sentiment
 from trimformer.errors import TrimformerError
-from trimformer.tasks import custom, glue, sentiment
 from trimformer.tasks.data import Examples, Task, TaskData, did_you_mean
 from trimformer.tasks.rows import match_labels
 from trimformer.tasks.settings import TaskSettings

@@ -1,0 +1,54 @@
+"""What a run reads at the start, and how the checkpoint's head meets the labels of the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from transformers import PreTrainedTokenizerBase
+
+from .encoder.load import Checkpoint, with_labels
+from .errors import TrimformerError
+from .tasks.data import Task, TaskData
+from .tasks.encode import Encoded
+from .tasks.task import with_label_order
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """Everything read at the start."""
+
+    checkpoint: Checkpoint
+    has_trained_head: bool
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    train: Encoded
+    selection: Encoded
+    validation: Encoded
+    notes: list[str]
+
+
+def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
+    """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order.
+
+    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
+    """
+    if not checkpoint.has_head:
+        return checkpoint, data, False, []
+    names, labels = checkpoint.config.label_names, list(data.task.labels) or ["score"]
+    if len(names) == len(labels):
+        if data.task.kind == "regression":
+            return checkpoint, data, True, []
+        if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+            note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
+            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels))
+            return named, data, True, [note]
+        try:
+            return checkpoint, with_label_order(data, names), True, []
+        except TrimformerError:
+            pass  # other labels: the note says so
+    note = (
+        f"The checkpoint's head knows {', '.join(names)}, the data have {', '.join(labels)}: "
+        "the head was replaced and the dense model fine-tuned first."
+    )
+    return checkpoint, data, False, [note]
