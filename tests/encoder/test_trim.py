@@ -42,3 +42,15 @@ def test_layer_lists():
     for bad in ("", "1", "1=none!", "a=mean", "3-1=mean"):
         with pytest.raises(TrimformerError):
             parse_attention(bad)
+
+
+def test_gates_must_be_for_every_layer():
+    with pytest.raises(TrimformerError, match="gates for 1 layers, but the model has 3"):
+        trim(tiny(), Gates(attention=torch.zeros(1)))
+
+
+def test_positions_of_a_layer_that_is_gated_off_say_nothing():
+    positions = torch.ones(3, 1, 1, 4, 4, dtype=torch.bool)
+    positions[0, 0, 0, 1, 2] = False
+    trimmed = trim(tiny(), Gates(attention=torch.tensor([0.0, 1.0, 1.0]), positions=positions))
+    assert [shape.attention for shape in trimmed.config.shapes] == ["mean", "full", "full"]

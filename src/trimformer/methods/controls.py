@@ -11,18 +11,22 @@ from ..encoder.gates import Gates
 from .base import Method, MethodSettings, check_keep, keep_gates, register
 
 
-class LastKSettings(MethodSettings):
+class KeepSettings(MethodSettings):
     """How many layers keep their attention."""
+
+    keep_layers: int = Field(ge=0, description="attention layers that stay")
+
+
+class LastKSettings(KeepSettings):
+    """Settings of last-k."""
 
     name: Literal["last-k"] = "last-k"
-    keep_layers: int = Field(ge=0, description="attention layers that stay")
 
 
-class RandomKSettings(MethodSettings):
-    """How many layers keep their attention."""
+class RandomKSettings(KeepSettings):
+    """Settings of random-k."""
 
     name: Literal["random-k"] = "random-k"
-    keep_layers: int = Field(ge=0, description="attention layers that stay")
 
 
 @register

@@ -1,0 +1,46 @@
+"""How a checkpoint's head meets the labels of the data."""
+
+import pytest
+
+from tests.models import tiny
+from trimformer.encoder.load import Checkpoint, with_labels
+from trimformer.inputs import match_head
+from trimformer.tasks.data import Examples, Task, TaskData
+
+
+def checkpoint(names, has_head=True):
+    return Checkpoint(with_labels(tiny().config, names), {}, has_head, "here")
+
+
+def data(labels):
+    rows = Examples(["x", "y"], None, [0, 1])
+    kind = "classification" if labels else "regression"
+    return TaskData(Task("toy", kind, tuple(labels), ("accuracy",), "test"), rows, rows, rows)
+
+
+def test_a_bare_body_has_no_head_to_match():
+    _, _, trained, notes = match_head(checkpoint(["a", "b"], has_head=False), data(["a", "b"]))
+    assert (trained, notes) == (False, [])
+
+
+def test_the_data_follow_the_label_order_of_the_head():
+    _, matched, trained, _ = match_head(checkpoint(["b", "a"]), data(["a", "b"]))
+    assert trained
+    assert matched.train.labels == [1, 0]
+
+
+def test_a_head_without_names_takes_those_of_the_data_and_says_so():
+    named, matched, trained, notes = match_head(checkpoint(["LABEL_0", "LABEL_1"]), data(["neg", "pos"]))
+    assert trained
+    assert named.config.label_names == ["neg", "pos"]
+    assert matched.train.labels == [0, 1]
+    assert "neg, pos, in order" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("head", "labels"), [(["a", "b"], ["a", "c"]), (["a", "b", "c"], ["a", "b"]), (["a", "b"], [])]
+)
+def test_another_head_is_replaced_and_the_note_says_so(head, labels):
+    _, _, trained, notes = match_head(checkpoint(head), data(labels))
+    assert not trained
+    assert "the head was replaced" in notes[0]
