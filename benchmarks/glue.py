@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 # task: (training rows used, epochs of dense fine-tuning, of search, of repair)
 TASKS = {"sst2": (16000, 2, 1, 2), "mrpc": (None, 3, 2, 3), "rte": (None, 2, 1, 2)}
 LAYERS = 6
-RUNS = ["dense", "last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4"]
+RUNS = ["dense", "last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4", "faithful-4"]
 
 
 def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
