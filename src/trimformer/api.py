@@ -6,8 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from .encoder.load import load, load_tokenizer
-from .encoder.modeling import TrimformerForSequenceClassification
+from .encoder.load import load_classifier, load_tokenizer
 from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
 from .pipeline import run
@@ -67,13 +66,13 @@ def evaluate(
         (this model minus the other).
     """
     settings = checked_task(task)
-    net = _with_head(model)
+    net = load_classifier(model)
     known, examples = load_validation(settings, net.config.label_names)
     data = encode(examples, load_tokenizer(model), min(settings.max_length, net.config.max_tokens))
     logits = predict_logits(net, data)
     test = None
     if against is not None:
-        other = _with_head(against)
+        other = load_classifier(against)
         if other.config.label_names != net.config.label_names:
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
         other_data = encode(examples, load_tokenizer(against), min(settings.max_length, other.config.max_tokens))
@@ -85,10 +84,3 @@ def evaluate(
         )
     scores = score(known, logits, data.labels)
     return Evaluation(str(model), known.name, len(data), data.truncated, scores, test)
-
-
-def _with_head(model: str | Path) -> TrimformerForSequenceClassification:
-    net = load(model)
-    if not isinstance(net, TrimformerForSequenceClassification):
-        raise TrimformerError(f"{model} has no task head to score: fine-tune it first (trimformer compress).")
-    return net

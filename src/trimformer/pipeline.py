@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from .console import console
 from .deploy.session import require_onnx
-from .encoder.load import build, load, load_tokenizer, read_checkpoint
+from .encoder.load import build, load, load_classifier, load_tokenizer, read_checkpoint
 from .encoder.modeling import TrimformerForSequenceClassification
 from .encoder.trim import trim
 from .errors import TrimformerError
@@ -225,7 +225,7 @@ class Run:
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""
         if self.recipe.baseline is not None or inputs.has_trained_head:
             folder = self.folder / "dense"
-            result = StageResult("dense", folder, {"notes": [], "clock": {}, "kept": None, "history": None})
+            result = StageResult("dense", folder, {"notes": [], "clock": {}, "history": None})
             if not result.model_folder.is_dir() and self.accelerator.is_main_process:
                 self._save_model(self._given_baseline(inputs), inputs, result.model_folder)
             self.accelerator.wait_for_everyone()
@@ -299,7 +299,6 @@ class Run:
         gates = method.decide()
         model = trim(method.model, gates).cpu()
         info = {
-            "kept": [i for i, shape in enumerate(model.config.shapes) if shape.attention == "full"],
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
@@ -322,10 +321,10 @@ class Run:
             return build(inputs.checkpoint, labels=labels)  # type: ignore[return-value]
         if stage.start == "dense":
             return self._dense_model(before)
-        return load(before[-1].model_folder)  # type: ignore[return-value]
+        return load_classifier(before[-1].model_folder)
 
     def _dense_model(self, before: list[StageResult]) -> TrimformerForSequenceClassification:
-        return load(before[0].model_folder)  # type: ignore[return-value]
+        return load_classifier(before[0].model_folder)
 
     def _save_model(self, model: TrimformerForSequenceClassification, inputs: Inputs, folder: Path) -> None:
         with atomic_folder(folder) as temporary:

@@ -56,6 +56,14 @@ def load(
     return build(read_checkpoint(path_or_id), labels=labels)
 
 
+def load_classifier(path_or_id: str | Path) -> TrimformerForSequenceClassification:
+    """Load a model that must have a task head; raises TrimformerError where it has none."""
+    model = load(path_or_id)
+    if not isinstance(model, TrimformerForSequenceClassification):
+        raise TrimformerError(f"{path_or_id} has no task head to score: fine-tune it first (trimformer compress).")
+    return model
+
+
 def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside the weights."""
     folder = resolve(path_or_id)

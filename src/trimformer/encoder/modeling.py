@@ -198,10 +198,6 @@ class TrimformerPreTrainedModel(PreTrainedModel):
                 )
         return (model, info) if wants_info else model
 
-    @property
-    def dummy_inputs(self) -> dict[str, Tensor]:
-        return {"input_ids": torch.ones(1, 4, dtype=torch.long)}
-
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if "size" in line or "shape" in line]

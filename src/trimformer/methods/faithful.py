@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import TrimformerForSequenceClassification, task_loss
+from ..encoder.modeling import task_loss
 from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
 from ..training.evaluate import evaluating
@@ -99,10 +99,6 @@ class Faithful(Method):
             for name in ("query", "key", "value"):
                 getattr(generator, name).weight.data.copy_(getattr(first.attention, name).weight.data)
         return generator
-
-    @property
-    def model(self) -> TrimformerForSequenceClassification:
-        return self.context.model
 
     def keep_logits(self, batch: Batch) -> Tensor:
         """G's keep logits for a batch, (layers, batch, 1, n, n); its input, A's embedding output, is detached."""

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import TrimformerForSequenceClassification
 from ..tasks.metrics import score
 from ..training.evaluate import predict_logits
 from .base import Context, Method, MethodSettings, register
@@ -31,10 +30,6 @@ class FineTune(Method):
         super().__init__(settings, context)
         self.networks["model"] = context.network("model", context.model.train())
         self.objective = context.make_objective()
-
-    @property
-    def model(self) -> TrimformerForSequenceClassification:
-        return self.context.model
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("step"):

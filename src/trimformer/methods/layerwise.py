@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import TrimformerForSequenceClassification, task_loss
+from ..encoder.modeling import task_loss
 from ..tasks.batches import bucketed_batches
 from ..training.evaluate import evaluating, predict_logits
 from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
@@ -96,10 +96,6 @@ class Layerwise(Method):
         self.objective = context.make_objective()
         self.held_out_order: list[list[int]] = []
         self.held_out_round = -1
-
-    @property
-    def model(self) -> TrimformerForSequenceClassification:
-        return self.context.model
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("A"):
