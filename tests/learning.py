@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from tests.models import tiny
 from trimformer.methods import METHODS, Context
-from trimformer.tasks.data import Task
+from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.encode import Encoded
 from trimformer.training.loop import total_steps
 from trimformer.training.objective import ObjectiveSettings
@@ -31,7 +31,8 @@ def toy_data(rows: int, seed: int = 0) -> Encoded:
         texts.append(np.concatenate([[2], ids]))
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
     ids = np.concatenate(texts).astype(np.int32)
-    return Encoded(ids, None, offsets, labels.astype(np.int64), truncated=0, pad_id=0)
+    examples = Examples(["" for _ in texts], None, labels.tolist())
+    return Encoded(ids, None, offsets, labels.astype(np.int64), 0, 0, "classification", examples)
 
 
 def context(

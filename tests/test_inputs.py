@@ -3,13 +3,16 @@
 import pytest
 
 from tests.models import tiny
+from trimformer import TrimformerForSequenceClassification
 from trimformer.encoder.load import Checkpoint, with_labels
 from trimformer.inputs import match_head
 from trimformer.tasks.data import Examples, Task, TaskData
 
 
 def checkpoint(names, has_head=True):
-    return Checkpoint(with_labels(tiny().config, names), {}, has_head, "here")
+    kind = "classification" if len(names) > 1 else "regression"
+    head = TrimformerForSequenceClassification if has_head else None
+    return Checkpoint(with_labels(tiny().config, names, kind), {}, head, "here")
 
 
 def data(labels):

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from .encoder.load import load_classifier, load_tokenizer
+from .encoder.load import load_tokenizer, load_with_head
 from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
 from .pipeline import run
@@ -66,13 +66,13 @@ def evaluate(
         (this model minus the other).
     """
     settings = checked_task(task)
-    net = load_classifier(model)
+    net = load_with_head(model)
     known, examples = load_validation(settings, net.config.label_names)
     data = encode(examples, load_tokenizer(model), min(settings.max_length, net.config.max_tokens))
     logits = predict_logits(net, data)
     test = None
     if against is not None:
-        other = load_classifier(against)
+        other = load_with_head(against)
         if other.config.label_names != net.config.label_names:
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
         other_data = encode(examples, load_tokenizer(against), min(settings.max_length, other.config.max_tokens))

@@ -7,10 +7,11 @@ import re
 
 from transformers import PreTrainedTokenizerBase
 
-from .encoder.load import Checkpoint, with_labels
+from .encoder.load import Checkpoint, head_labels, with_labels
 from .errors import TrimformerError
 from .tasks.data import Task, TaskData
 from .tasks.encode import Encoded
+from .tasks.rows import shown
 from .tasks.task import with_label_order
 
 
@@ -33,22 +34,23 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
 
     A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
     """
-    if not checkpoint.has_head:
+    if checkpoint.head is None:
         return checkpoint, data, False, []
-    names, labels = checkpoint.config.label_names, list(data.task.labels) or ["score"]
-    if len(names) == len(labels):
-        if data.task.kind == "regression":
+    kind = data.task.kind
+    names, labels = checkpoint.config.label_names, head_labels(data.task.labels, kind)
+    if checkpoint.kind == kind and len(names) == len(labels):
+        if kind in ("regression", "spans"):
             return checkpoint, data, True, []
         if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
             note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
-            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels))
+            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
             return named, data, True, [note]
         try:
             return checkpoint, with_label_order(data, names), True, []
         except TrimformerError:
             pass  # other labels: the note says so
-    note = (
-        f"The checkpoint's head knows {', '.join(names)}, the data have {', '.join(labels)}: "
-        "the head was replaced and the dense model fine-tuned first."
-    )
+    has = f"knows {shown(names)}, the data have {shown(labels)}"
+    if checkpoint.kind != kind:
+        has = f"was made for {checkpoint.kind}, the task is {kind}"
+    note = f"The checkpoint's head {has}: the head was replaced and the dense model fine-tuned first."
     return checkpoint, data, False, [note]

@@ -22,8 +22,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from .console import console
 from .deploy.session import require_onnx
-from .encoder.load import build, load, load_classifier, load_tokenizer, read_checkpoint
-from .encoder.modeling import TrimformerForSequenceClassification
+from .encoder.heads import TrimformerWithHead
+from .encoder.load import build, load, load_tokenizer, load_with_head, read_checkpoint
 from .encoder.trim import trim
 from .errors import TrimformerError
 from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
@@ -240,13 +240,13 @@ class Run:
         )
         return self._stage(-1, stage, inputs, [])
 
-    def _given_baseline(self, inputs: Inputs) -> TrimformerForSequenceClassification:
+    def _given_baseline(self, inputs: Inputs) -> TrimformerWithHead:
         if self.recipe.baseline is None:
             return build(inputs.checkpoint)  # type: ignore[return-value]
         model = load(self.recipe.baseline)
         wanted = inputs.checkpoint.config
         if (
-            not isinstance(model, TrimformerForSequenceClassification)
+            not isinstance(model, TrimformerWithHead)
             or model.config.label_names != (list(inputs.task.labels) or ["score"])
             or (model.config.shapes, model.config.hidden_size) != (wanted.shapes, wanted.hidden_size)
         ):
@@ -313,20 +313,18 @@ class Run:
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
 
-    def _start_model(
-        self, stage: StageSettings, inputs: Inputs, before: list[StageResult]
-    ) -> TrimformerForSequenceClassification:
+    def _start_model(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> TrimformerWithHead:
         if stage.start == "pretrained":
             labels = None if inputs.has_trained_head else inputs.task.labels
             return build(inputs.checkpoint, labels=labels)  # type: ignore[return-value]
         if stage.start == "dense":
             return self._dense_model(before)
-        return load_classifier(before[-1].model_folder)
+        return load_with_head(before[-1].model_folder)
 
-    def _dense_model(self, before: list[StageResult]) -> TrimformerForSequenceClassification:
-        return load_classifier(before[0].model_folder)
+    def _dense_model(self, before: list[StageResult]) -> TrimformerWithHead:
+        return load_with_head(before[0].model_folder)
 
-    def _save_model(self, model: TrimformerForSequenceClassification, inputs: Inputs, folder: Path) -> None:
+    def _save_model(self, model: TrimformerWithHead, inputs: Inputs, folder: Path) -> None:
         with atomic_folder(folder) as temporary:
             model.save_pretrained(temporary)
             inputs.tokenizer.save_pretrained(temporary)

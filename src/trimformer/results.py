@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .deploy.onnx import export
-from .encoder.load import load, load_classifier, load_tokenizer
+from .encoder.load import load, load_tokenizer, load_with_head
 from .files import atomic_folder
 from .measure.cost import cost
 from .measure.hardware import hardware, usable_cores
@@ -48,7 +48,7 @@ def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: P
     """
     lengths = settings.length or default_lengths(validation)
     folders = dict(zip(NAMES, (dense, trimmed), strict=True))
-    models = {name: load_classifier(folder) for name, folder in folders.items()}
+    models = {name: load_with_head(folder) for name, folder in folders.items()}
     variants, answers = [], {}
     for name, model in models.items():
         logits = predict_logits(model, validation)

@@ -60,7 +60,7 @@ def test_roberta_positions(tmp_path: Path) -> None:
 
 
 def test_regression_has_no_labels_to_agree_on(tmp_path: Path) -> None:
-    config = with_labels(tiny_classifier().config, ())
+    config = with_labels(tiny_classifier().config, (), "regression")
     fp32, int8 = export(type(tiny_classifier())(config), tmp_path)
     assert fp32.label_agreement is None
     assert int8.label_agreement is None

@@ -66,7 +66,7 @@ def test_pairs_long_texts_and_empty_input(saved: Path) -> None:
 
 
 def test_regression_gives_a_number(tmp_path: Path) -> None:
-    config = with_labels(tiny_classifier("mean").config, ())
+    config = with_labels(tiny_classifier("mean").config, (), "regression")
     model = type(tiny_classifier())(config)
     model.save_pretrained(tmp_path)
     tiny_tokenizer().save_pretrained(tmp_path)

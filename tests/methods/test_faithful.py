@@ -135,7 +135,7 @@ def test_a_constant_reward_equal_to_the_baseline_moves_nothing():
 
 def test_the_reward_is_the_loss_of_d_minus_the_loss_of_a_under_its_masks():
     from trimformer import Gates
-    from trimformer.encoder.modeling import task_loss
+    from trimformer.encoder.heads import task_loss
 
     method = trained(2)
     rewards = method.rewards(method.cache)
@@ -143,8 +143,8 @@ def test_the_reward_is_the_loss_of_d_minus_the_loss_of_a_under_its_masks():
     inputs = {name: value for name, value in batch.items() if name != "labels"}
     defender, attacker = (method.networks[name].bare.eval() for name in "DA")
     with torch.no_grad():
-        loss_d = task_loss(defender(**inputs).logits, batch["labels"])
-        loss_a = task_loss(attacker(**inputs, gates=Gates(positions=masks)).logits, batch["labels"])
+        loss_d = task_loss("classification", defender(**inputs).logits, batch["labels"])
+        loss_a = task_loss("classification", attacker(**inputs, gates=Gates(positions=masks)).logits, batch["labels"])
     torch.testing.assert_close(rewards[1], loss_d - loss_a)
     method.settings.reward = "sign"
     assert set(method.rewards(method.cache).tolist()) <= {-1.0, 0.0, 1.0}

@@ -83,7 +83,7 @@ def test_the_target_falls_linearly_from_all_layers():
 
 def test_scores_are_of_the_held_out_batch_under_each_set():
     from trimformer import Gates
-    from trimformer.encoder.modeling import task_loss
+    from trimformer.encoder.heads import task_loss
 
     stage = context()
     method = make_method("attendout", stage, keep_layers=1)
@@ -94,7 +94,7 @@ def test_scores_are_of_the_held_out_batch_under_each_set():
     with torch.no_grad():
         for gates, score in zip(sets, scores, strict=True):
             out = model(batch["input_ids"], batch["attention_mask"], gates=Gates(attention=gates))
-            torch.testing.assert_close(score, -task_loss(out.logits, batch["labels"]))
+            torch.testing.assert_close(score, -task_loss("classification", out.logits, batch["labels"]))
     seen = [method._held_out_batch(step)["input_ids"].shape[0] for step in range(1, 4)]
     assert sum(seen) == len(stage.selection)  # one round over the selection split, none of train
 

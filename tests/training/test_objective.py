@@ -13,17 +13,18 @@ from trimformer.training.objective import Objective, ObjectiveSettings, hidden_l
 def test_equal_models_have_no_distillation_loss():
     model = tiny(labels=2)
     batch = padded_batch(model) | {"labels": torch.tensor([0, 1, 0, 1])}
-    plain = Objective(ObjectiveSettings())(model, batch)
-    distilled = Objective(ObjectiveSettings(logits=1, hidden=1), model)(model, batch)
+    plain = Objective(ObjectiveSettings(), "classification")(model, batch)
+    distilled = Objective(ObjectiveSettings(logits=1, hidden=1), "classification", model)(model, batch)
     torch.testing.assert_close(distilled, plain, atol=1e-6, rtol=0)
 
 
 def test_logit_loss_is_the_softened_divergence_times_temperature_squared():
     student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    mask = torch.ones(1, 1)
     p = 1 / (1 + math.exp(-1))  # softmax of (2, 0) / 2
     expected = 4 * (p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5))
-    assert logit_loss(student, teacher, 2.0, False).item() == pytest.approx(expected, abs=1e-6)
-    assert logit_loss(student, teacher, 2.0, True).item() == pytest.approx(2.0)
+    assert logit_loss("classification", student, teacher, mask, 2.0).item() == pytest.approx(expected, abs=1e-6)
+    assert logit_loss("regression", student, teacher, mask, 2.0).item() == pytest.approx(2.0)
 
 
 def test_hidden_loss_is_blind_to_padding():
@@ -48,4 +49,4 @@ def test_the_teacher_is_frozen():
 
 def test_distillation_without_a_teacher_is_refused():
     with pytest.raises(ValueError, match="teacher"):
-        Objective(ObjectiveSettings(hidden=1.0))
+        Objective(ObjectiveSettings(hidden=1.0), "classification")

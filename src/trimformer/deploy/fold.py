@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..encoder import TrimformerForSequenceClassification, TrimformerModel
+from ..encoder import TrimformerForSequenceClassification, TrimformerModel, TrimformerWithHead
 from ..encoder.modeling import FullAttention, Layer, MeanAttention
 
 # Added to the score of a padded key. Finite, so that a row of padding only gives numbers and not NaN.
@@ -112,15 +112,16 @@ class FoldedEncoder(nn.Module):
     It shares the weights that stay as they are with the model it was made from, which is not changed.
     """
 
-    def __init__(self, model: TrimformerModel | TrimformerForSequenceClassification) -> None:
+    def __init__(self, model: TrimformerModel | TrimformerWithHead) -> None:
         super().__init__()
-        body = model.encoder if isinstance(model, TrimformerForSequenceClassification) else model
-        self.head = model.head if isinstance(model, TrimformerForSequenceClassification) else None
+        body = model.encoder if isinstance(model, TrimformerWithHead) else model
+        self.head = model.head if isinstance(model, TrimformerWithHead) else None
+        reads_first = isinstance(model, TrimformerForSequenceClassification)
         self.embeddings = body.embeddings
         layers = cast(Iterable[Layer], body.layers)
         last = len(body.layers) - 1
         self.layers = nn.ModuleList(
-            FoldedLayer(layer, first_only=self.head is not None and index == last) for index, layer in enumerate(layers)
+            FoldedLayer(layer, first_only=reads_first and index == last) for index, layer in enumerate(layers)
         )
         self.eval()
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder import TrimformerConfig, TrimformerForSequenceClassification, TrimformerModel
+from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ..errors import TrimformerError
 from ..files import atomic_file, explain_write_errors
 from .fold import FoldedEncoder
@@ -29,7 +29,7 @@ FILES: dict[str, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 WORD_TABLE = "embeddings.word.weight"
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
 
-Model = TrimformerModel | TrimformerForSequenceClassification
+Model = TrimformerModel | TrimformerWithHead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _write_fp32(model: Model, path: Path) -> None:
     import onnx
 
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
-    output = "logits" if isinstance(model, TrimformerForSequenceClassification) else "last_hidden_state"
+    output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
     with _quiet_exporter():
         program = torch.onnx.export(
@@ -183,7 +183,7 @@ def random_inputs(
 def _checked(model: Model, path: Path, precision: Literal["fp32", "int8"]) -> ExportedFile:
     """Compare a file with PyTorch on padded batches of several shapes."""
     session = open_session(path)
-    has_labels = isinstance(model, TrimformerForSequenceClassification) and len(model.config.id2label or ()) > 1
+    has_labels = isinstance(model, TrimformerWithHead) and len(model.config.id2label or ()) > 1
     errors, same, largest = [], [], 0.0
     for seed, (batch, length) in enumerate(CHECK_SHAPES):
         length = min(length, model.config.max_tokens)
@@ -191,7 +191,7 @@ def _checked(model: Model, path: Path, precision: Literal["fp32", "int8"]) -> Ex
         with torch.inference_mode():
             out = model(**inputs)
         expected, got = _values(out), torch.from_numpy(run_session(session, inputs))
-        if not isinstance(model, TrimformerForSequenceClassification):
+        if not isinstance(model, TrimformerWithHead):
             real = inputs["attention_mask"].bool()
             expected, got = expected[real], got[real]
         errors.append(float((expected - got).abs().max()))

@@ -13,7 +13,7 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from ..encoder import TrimformerForSequenceClassification
+from ..encoder import TrimformerWithHead
 from ..encoder.load import load, load_tokenizer, read_config, resolve
 from ..errors import TrimformerError
 from .onnx import FILES
@@ -76,7 +76,7 @@ class Predictor:
         self.model: Any = None
         if self.backend == "torch":
             self.model = load(path)
-            headless = not isinstance(self.model, TrimformerForSequenceClassification)
+            headless = not isinstance(self.model, TrimformerWithHead)
         else:
             precision = "int8" if self.backend == "onnx-int8" else "fp32"
             self.session = open_session(found[precision] or path / FILES[precision], threads)

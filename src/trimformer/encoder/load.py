@@ -18,48 +18,70 @@ from ..errors import TrimformerError
 from .config import TrimformerConfig
 from .convert import family_of
 from .demo import demo_folder
-from .modeling import TrimformerForSequenceClassification, TrimformerModel
+from .heads import HEADS, Kind, TrimformerWithHead, head_class
+from .modeling import TrimformerModel
 from .shapes import PREFIX, from_shape
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 DEMO = "demo"
+PROBLEM_TYPES: dict[Kind, str] = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
+"""What transformers calls the kinds of a sequence classification head."""
+SEQUENCE_KINDS = tuple(PROBLEM_TYPES)
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint under the names of TrimformerForSequenceClassification, not yet built.
+    """A checkpoint under the names of a model with a head (``encoder.*``, ``head.*``), not yet built.
 
-    has_head: whether it holds the last layer of a task head.
+    head: the model class whose head it holds, None for a bare body.
     """
 
     config: TrimformerConfig
     weights: dict[str, Tensor]
-    has_head: bool
+    head: type[TrimformerWithHead] | None
     source: str
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of task that the head was made for, None for a bare body."""
+        if self.head is None:
+            return None
+        if self.head.kinds != SEQUENCE_KINDS:
+            return self.head.kinds[0]
+        by_type = {name: kind for kind, name in PROBLEM_TYPES.items()}
+        if self.config.problem_type is None and len(self.config.label_names) == 1:
+            return "regression"
+        return by_type.get(self.config.problem_type or "", "classification")
 
 
 def load(
-    path_or_id: str | Path, *, labels: Sequence[str] | None = None
-) -> TrimformerModel | TrimformerForSequenceClassification:
+    path_or_id: str | Path, *, labels: Sequence[str] | None = None, kind: Kind | None = None
+) -> TrimformerModel | TrimformerWithHead:
     """Load an encoder in evaluation mode, fp32.
 
     path_or_id: a folder or hub id with a supported Hugging Face checkpoint or a model saved by trimformer; ``demo``
         (the offline demo encoder); or a bare shape with random weights such as ``shape:bert-base``.
     labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
         checkpoint is kept, and a checkpoint without one gives the bare body.
+    kind: what the new head answers: ``classification`` (the default with labels), ``multilabel``, ``regression``,
+        ``tokens`` (a label per word) or ``spans`` (question answering; needs no labels).
 
     Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
     """
     if str(path_or_id).startswith(PREFIX):
         return from_shape(str(path_or_id))
-    return build(read_checkpoint(path_or_id), labels=labels)
+    return build(read_checkpoint(path_or_id), labels=labels, kind=kind)
 
 
-def load_classifier(path_or_id: str | Path) -> TrimformerForSequenceClassification:
+def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
     """Load a model that must have a task head; raises TrimformerError where it has none."""
     model = load(path_or_id)
-    if not isinstance(model, TrimformerForSequenceClassification):
+    if not isinstance(model, TrimformerWithHead):
         raise TrimformerError(f"{path_or_id} has no task head to score: fine-tune it first (trimformer compress).")
     return model
 
@@ -76,15 +98,22 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
 
 
 def build(
-    checkpoint: Checkpoint, *, labels: Sequence[str] | None = None
-) -> TrimformerModel | TrimformerForSequenceClassification:
-    """Make the model of a checkpoint; every weight of the encoder must be there and fit."""
+    checkpoint: Checkpoint, *, labels: Sequence[str] | None = None, kind: Kind | None = None
+) -> TrimformerModel | TrimformerWithHead:
+    """Make the model of a checkpoint; every weight must be there and fit. Arguments as of :func:`load`."""
     config, weights = checkpoint.config, dict(checkpoint.weights)
-    if labels is not None:
-        config = with_labels(config, labels)
-        weights = {name: w for name, w in weights.items() if not name.startswith("head.output.")}
-    cls: Any = TrimformerForSequenceClassification
-    if labels is None and not checkpoint.has_head:
+    if kind is None and labels is not None:
+        kind = "classification" if labels else "regression"
+    cls: Any
+    if kind is not None:
+        cls = head_class(kind)
+        config = with_labels(config, labels or (), kind)
+        # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
+        same = checkpoint.head in (None, cls) and cls.keeps_lower_head
+        weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+    elif checkpoint.head is not None:
+        cls = checkpoint.head
+    else:
         cls = TrimformerModel
         weights = {n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")}
     model = cls(config)
@@ -97,7 +126,7 @@ def build(
                 checkpoint, f"{name} has shape {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
             )
     missing = [name for name in expected if name not in weights]
-    if labels is not None:
+    if kind is not None:
         missing = [name for name in missing if not name.startswith("head.")]
     if missing:
         raise _foreign(checkpoint, f"{missing[0]} is missing")
@@ -105,15 +134,20 @@ def build(
     return model.eval()
 
 
-def with_labels(config: TrimformerConfig, labels: Sequence[str]) -> TrimformerConfig:
-    """The configuration with a head for these label names; none means regression."""
-    names = list(labels) or ["score"]
+def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> TrimformerConfig:
+    """The configuration with a head of this kind for these label names."""
+    names = head_labels(labels, kind)
     changes = {
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
-        "problem_type": "single_label_classification" if labels else "regression",
+        "problem_type": PROBLEM_TYPES.get(kind),
     }
     return TrimformerConfig.from_dict(config.to_dict() | changes)
+
+
+def head_labels(labels: Sequence[str], kind: Kind) -> list[str]:
+    """Names of the outputs of a head: the labels, or what stands for them in a task without labels."""
+    return {"regression": ["score"], "spans": ["start", "end"]}.get(kind, list(labels))
 
 
 def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
@@ -121,13 +155,19 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     folder = resolve(path_or_id)
     config = read_config(folder)
     weights = _read_weights(folder)
-    model_type = _read_json(folder / "config.json")["model_type"]
+    stored = _read_json(folder / "config.json")
+    model_type = stored["model_type"]
+    architecture = str((stored.get("architectures") or [""])[0])
+    head: type[TrimformerWithHead] | None = next(
+        (cls for cls in HEADS if architecture.endswith(cls.__name__.removeprefix("Trimformer"))), None
+    )
     if model_type == TrimformerConfig.model_type:
         if not any(name.startswith("encoder.") for name in weights):
             weights = {f"encoder.{name}": weight for name, weight in weights.items()}
     else:
-        weights = family_of(model_type).to_ours(weights)
-    return Checkpoint(config, weights, has_head="head.output.weight" in weights, source=str(path_or_id))
+        weights = family_of(model_type).to_ours(weights, head)
+    has_head = "head.output.weight" in weights
+    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, source=str(path_or_id))
 
 
 def read_config(folder: Path) -> TrimformerConfig:

@@ -1,4 +1,4 @@
-"""The one encoder: a post-LayerNorm Transformer in which every layer has its own shape."""
+"""The body of the one encoder: a post-LayerNorm Transformer in which every layer has its own shape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
-from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import TrimformerError
 from .config import LayerShape, TrimformerConfig
@@ -237,55 +237,3 @@ class TrimformerModel(TrimformerPreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word
-
-
-class ClassificationHead(nn.Module):
-    """tanh layer on the first token, dropout, linear: (batch, n, hidden) -> (batch, labels).
-
-    It is BERT's pooler + classifier and RoBERTa's classification head, which differ in names only.
-    """
-
-    def __init__(self, config: TrimformerConfig) -> None:
-        super().__init__()
-        dropout = config.classifier_dropout
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.output = nn.Linear(config.hidden_size, len(config.label_names))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.dropout(torch.tanh(self.dense(x[:, 0]))))
-
-
-class TrimformerForSequenceClassification(TrimformerPreTrainedModel):
-    """The encoder with a head for one label per text, or one number (``problem_type="regression"``)."""
-
-    def __init__(self, config: TrimformerConfig) -> None:
-        super().__init__(config)
-        self.encoder = TrimformerModel(config)
-        self.head = ClassificationHead(config)
-        self.post_init()
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        gates: Gates | None = None,
-        output_hidden_states: bool = False,
-    ) -> SequenceClassifierOutput:
-        """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch)."""
-        out = self.encoder(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
-        logits = self.head(out.last_hidden_state)
-        loss = None if labels is None else task_loss(logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.encoder.embeddings.word
-
-
-def task_loss(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """Cross-entropy for integer labels, mean squared error for numbers; computed in fp32."""
-    if labels.is_floating_point():
-        return F.mse_loss(logits.float().squeeze(-1), labels.float(), reduction=reduction)
-    return F.cross_entropy(logits.float(), labels, reduction=reduction)

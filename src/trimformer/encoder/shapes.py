@@ -10,7 +10,7 @@ import torch
 
 from ..errors import TrimformerError
 from .config import LayerShape, TrimformerConfig
-from .modeling import TrimformerForSequenceClassification
+from .heads import TrimformerForSequenceClassification
 from .trim import parse_attention, trim
 
 PREFIX = "shape:"

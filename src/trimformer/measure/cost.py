@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..encoder.config import LayerShape, TrimformerConfig
-from ..encoder.modeling import TrimformerForSequenceClassification, TrimformerModel
+from ..encoder.heads import TrimformerForQuestionAnswering, TrimformerForSequenceClassification, TrimformerWithHead
+from ..encoder.modeling import TrimformerModel
 
 Number = float | Tensor
 
@@ -42,25 +43,28 @@ class Cost:
 
 
 def cost(
-    model: TrimformerModel | TrimformerForSequenceClassification | TrimformerConfig,
+    model: TrimformerModel | TrimformerWithHead | TrimformerConfig,
     length: int = 128,
     *,
-    head: bool | None = None,
+    head: type[TrimformerWithHead] | None = None,
     bytes_per_weight: int = 4,
 ) -> Cost:
-    """Cost of a model, or of a configuration (``head`` says whether a classification head belongs to it)."""
+    """Cost of a model, or of a configuration (``head``: the model class whose head belongs to it)."""
     config = model if isinstance(model, TrimformerConfig) else model.config
-    if head is None:
-        head = isinstance(model, TrimformerForSequenceClassification)
+    if isinstance(model, TrimformerWithHead):
+        head = type(model)
     d = config.hidden_size
     layers = tuple(LayerCost(_layer_params(s, d), float(layer_flops(s, d, length))) for s in config.shapes)
     embedding_rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
     params = embedding_rows * d + 2 * d + sum(layer.params for layer in layers)
     flops = sum(layer.flops for layer in layers)
-    if head:
-        labels = len(config.label_names)
-        params += d * d + d + d * labels + labels
-        flops += 2 * d * d + 2 * d * labels
+    if head is not None:
+        outputs = 2 if head is TrimformerForQuestionAnswering else len(config.label_names)
+        params += d * outputs + outputs
+        flops += 2 * d * outputs * (1 if head is TrimformerForSequenceClassification else length)
+    if head is TrimformerForSequenceClassification:
+        params += d * d + d
+        flops += 2 * d * d
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 

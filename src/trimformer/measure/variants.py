@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..deploy.onnx import FILES, export
 from ..deploy.session import open_session, run_session
-from ..encoder import TrimformerForSequenceClassification, TrimformerModel
+from ..encoder import TrimformerModel, TrimformerWithHead
 from ..encoder.convert import to_huggingface
 from ..encoder.load import load
 from ..errors import TrimformerError
@@ -20,7 +20,7 @@ from ..errors import TrimformerError
 BACKENDS = ("eager", "sdpa", "torch", "onnx", "onnx-int8")
 """Stock Hugging Face with eager or SDPA attention; this encoder in PyTorch; ONNX Runtime fp32 and int8."""
 
-Model = TrimformerModel | TrimformerForSequenceClassification
+Model = TrimformerModel | TrimformerWithHead
 
 
 @dataclasses.dataclass(frozen=True)

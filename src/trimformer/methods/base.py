@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import TrimformerForSequenceClassification
+from ..encoder.heads import TrimformerWithHead
 from ..errors import TrimformerError
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
@@ -40,8 +40,8 @@ class Context:
     steps: optimiser steps of the stage.
     """
 
-    model: TrimformerForSequenceClassification
-    teacher: TrimformerForSequenceClassification | None
+    model: TrimformerWithHead
+    teacher: TrimformerWithHead | None
     task: Task
     train: Encoded
     selection: Encoded
@@ -62,7 +62,7 @@ class Context:
             if self.teacher is None:
                 raise TrimformerError("This stage distils, but there is no dense model to learn from.")
             teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
-        return Objective(self.objective, teacher)
+        return Objective(self.objective, self.task.kind, teacher)
 
 
 @dataclasses.dataclass
@@ -102,7 +102,7 @@ class Method(ABC):
         return self.context.model.config.num_hidden_layers
 
     @property
-    def model(self) -> TrimformerForSequenceClassification:
+    def model(self) -> TrimformerWithHead:
         """The weights as they are after training, for trimming."""
         return self.context.model
 

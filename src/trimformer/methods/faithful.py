@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import task_loss
+from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
 from ..training.evaluate import evaluating
@@ -161,8 +161,9 @@ class Faithful(Method):
             for batch, masks in episodes:
                 inputs = {name: value for name, value in batch.items() if name != "labels"}
                 gates = Gates(positions=masks) if self.settings.reward_masked else None
-                loss_d = task_loss(defender(**inputs).logits, batch["labels"])
-                loss_a = task_loss(attacker(**inputs, gates=gates).logits, batch["labels"])
+                kind, mask = self.context.task.kind, batch["attention_mask"]
+                loss_d = task_loss(kind, defender(**inputs).logits, batch["labels"], mask)
+                loss_a = task_loss(kind, attacker(**inputs, gates=gates).logits, batch["labels"], mask)
                 values.append(loss_d - loss_a)
         rewards = torch.stack(values).cpu()
         return rewards.sign() if self.settings.reward == "sign" else rewards

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import task_loss
+from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
-from ..training.evaluate import evaluating, predict_logits
+from ..training.evaluate import evaluating, mean_loss
 from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
 
 
@@ -130,7 +130,13 @@ class Layerwise(Method):
         different, which = torch.unique(sets, dim=0, return_inverse=True)  # equal sets are scored once
         with torch.no_grad(), evaluating(module):
             losses = [
-                task_loss(module(**inputs, gates=Gates(attention=gates)).logits, batch["labels"]) for gates in different
+                task_loss(
+                    self.context.task.kind,
+                    module(**inputs, gates=Gates(attention=gates)).logits,
+                    batch["labels"],
+                    batch["attention_mask"],
+                )
+                for gates in different
             ]
         return -torch.stack(losses)[which]
 
@@ -184,10 +190,11 @@ class Layerwise(Method):
         return [chosen for chosen, _ in Counter(draws).most_common(count)]
 
     def _final_reward(self, kept: tuple[int, ...]) -> float:
-        data = self.context.selection
-        module = self.networks["A"].module
-        gates = keep_gates(self.layers, set(kept))
-        logits = torch.from_numpy(predict_logits(module, data, gates=gates, device=self.context.accelerator.device))
-        loss = task_loss(logits, torch.as_tensor(data.labels)).item()
+        loss = mean_loss(
+            self.networks["A"].module,
+            self.context.selection,
+            gates=keep_gates(self.layers, set(kept)),
+            device=self.context.accelerator.device,
+        )
         prize = 0.0 if self.settings.keep_layers is not None else self.settings.removal
         return -loss + prize * (1 - len(kept) / self.layers)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, NamedTuple
 
-Kind = Literal["classification", "regression"]
+from trimformer.encoder.heads import Kind
+
+__all__ = ["Answer", "Examples", "Kind", "Task", "TaskData", "did_you_mean"]
 
 
 @dataclass(frozen=True)
 class Task:
     """What is predicted and how it is scored.
 
-    `labels` holds the names by id, () for regression; `metrics[0]` is the score. `positive` is the id that
-    binary F1 looks for.
+    `labels` holds the names by id, () for regression and spans; `metrics[0]` is the score. `positive` is the id
+    that binary F1 looks for.
     """
 
     name: str
@@ -26,13 +28,34 @@ class Task:
     positive: int = 1
 
 
+class Answer(NamedTuple):
+    """An answer in its context: `context[start : start + len(text)] == text`."""
+
+    text: str
+    start: int
+
+
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split; `pairs` holds the second texts, if any; labels are ids or numbers."""
+    """Rows of one split. What they hold depends on the kind of the task:
 
-    texts: list[str]
+    ================  ======================  ================  ==========================================
+    kind              texts                   pairs             labels
+    ================  ======================  ================  ==========================================
+    classification    the text                second text       label id
+    multilabel        the text                second text       tuple of label ids, in order, may be ()
+    regression        the text                second text       number
+    tokens            tuple of words          None              tuple of label ids, one per word
+    spans             the question            the context       tuple of the right answers (`Answer`), >= 1
+    ================  ======================  ================  ==========================================
+
+    `ids` names the examples in files that have names for them (SQuAD), else None.
+    """
+
+    texts: list[Any]
     pairs: list[str] | None
-    labels: list[int] | list[float]
+    labels: list[Any]
+    ids: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -40,7 +63,8 @@ class Examples:
     def take(self, indices: Sequence[int]) -> Examples:
         """The rows at these indices, in this order."""
         pairs = None if self.pairs is None else [self.pairs[i] for i in indices]
-        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices])
+        ids = None if self.ids is None else [self.ids[i] for i in indices]
+        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices], ids)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from trimformer.encoder.heads import IGNORED
 from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples
+from trimformer.tasks.data import Examples, Kind
 
 FORMAT = 1
 """Part of every cache key: raise it when the arrays or their meaning change."""
@@ -31,7 +32,13 @@ class Encoded:
     """A tokenised split, its rows laid end to end: row i is `ids[offsets[i]:offsets[i + 1]]`.
 
     ids int32 (tokens,); types uint8 (tokens,) or None if the tokenizer makes no token types; offsets int64 (n
-    + 1,); labels int64 or float32 (n,); `truncated` counts the rows that were cut to fit.
+    + 1,); `truncated` counts the rows that were cut to fit; `examples` is what was tokenised.
+
+    labels: int64 (n,) for classification, float32 (n,) for regression, float32 (n, labels) for multilabel; int64
+    (tokens,) for tokens, -100 where a token has none; int64 (n, 2) for spans: first and last token in the row.
+    words, for tokens only: int32 (tokens,), the index of the word that begins at this token, -1 where none does.
+    owners, for spans only: int64 (n,), the example that a row is a window of. chars, for spans only: int32 (tokens,
+    2), first character and end of the token in the context, -1 outside the context.
     """
 
     ids: np.ndarray
@@ -40,9 +47,14 @@ class Encoded:
     labels: np.ndarray
     truncated: int
     pad_id: int
+    kind: Kind
+    examples: Examples
+    words: np.ndarray | None = None
+    owners: np.ndarray | None = None
+    chars: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
     @property
     def lengths(self) -> np.ndarray:
@@ -53,7 +65,7 @@ class Encoded:
         """Rows padded on the right to the longest of them.
 
         input_ids, attention_mask and, if the tokenizer makes them, token_type_ids: int64 (batch, longest);
-        labels int64 or float32 (batch,).
+        labels as in the data, for tokens int64 (batch, longest), -100 on padding.
         """
         rows = [slice(self.offsets[i], self.offsets[i + 1]) for i in indices]
         lengths = torch.from_numpy(self.lengths[list(indices)])
@@ -61,14 +73,19 @@ class Encoded:
         batch = {
             "input_ids": torch.full(shape, self.pad_id),
             "attention_mask": (torch.arange(shape[1]) < lengths[:, None]).long(),
-            "labels": torch.from_numpy(self.labels[list(indices)]),
         }
+        if self.kind == "tokens":
+            batch["labels"] = torch.full(shape, IGNORED)
+        else:
+            batch["labels"] = torch.from_numpy(self.labels[list(indices)])
         if self.types is not None:
             batch["token_type_ids"] = torch.zeros(shape, dtype=torch.int64)
         for at, (row, length) in enumerate(zip(rows, lengths.tolist(), strict=True)):
             batch["input_ids"][at, :length] = torch.from_numpy(self.ids[row])
             if self.types is not None:
                 batch["token_type_ids"][at, :length] = torch.from_numpy(self.types[row])
+            if self.kind == "tokens":
+                batch["labels"][at, :length] = torch.from_numpy(self.labels[row])
         return batch
 
 
@@ -101,6 +118,8 @@ def encode(
         labels=np.asarray(examples.labels, dtype=np.float32 if numbers else np.int64),
         truncated=int(arrays["truncated"]),
         pad_id=int(pad_id),
+        kind="regression" if numbers else "classification",
+        examples=examples,
     )
 
 

@@ -15,11 +15,12 @@ class TaskSettings(BaseModel, extra="forbid"):
 
     name: str = Field(
         default="custom",
-        description="a GLUE task (cola sst2 mrpc stsb qqp mnli qnli rte wnli), 'sentiment' (built in) or 'custom'",
+        description="a GLUE task (cola sst2 mrpc stsb qqp mnli qnli rte wnli), imdb, conll2003, ud, treebank, squad, "
+        "'sentiment' (built in) or 'custom'",
     )
     data: str | None = Field(
         default=None,
-        description="GLUE: a folder or a hub dataset id (default nyu-mll/glue); "
+        description="a named task: a folder with its original files, or a hub dataset id (default: the usual one); "
         "custom: a folder with train.* and validation.*, or one file",
     )
     train: str | None = Field(default=None, description="custom: the training file, instead of data")
@@ -27,10 +28,27 @@ class TaskSettings(BaseModel, extra="forbid"):
     text: str | None = Field(default=None, description="custom: the text column (default 'text')")
     text_pair: str | None = Field(default=None, description="custom: the second text column, for pairs")
     label: str | None = Field(default=None, description="custom: the label column (default 'label')")
-    kind: Literal["auto", "classification", "regression"] = Field(
-        default="auto", description="auto: regression if all labels are numbers and not few distinct integers"
+    kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans"] = Field(
+        default="auto",
+        description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "
+        "question and context, multilabel if labels are lists, regression if all labels are numbers and not few "
+        "distinct integers",
+    )
+    tags: str | None = Field(
+        default=None, description="conll2003: ner (default), pos or chunk; ud: upos (default) or xpos"
+    )
+    scheme: Literal["iob1", "iob2"] | None = Field(
+        default=None, description="how spans are tagged in the files; default: iob1 in conll2003, iob2 elsewhere"
     )
     max_length: int = Field(default=128, ge=8, description="tokens per example; longer ones are cut")
+    truncation: Literal["head", "tail", "both"] = Field(
+        default="head",
+        description="which part of a long text stays: its head, its tail, or a quarter of the length from the head "
+        "and the rest from the tail (Sun et al., 2019)",
+    )
+    stride: int = Field(
+        default=64, ge=0, description="spans: tokens that neighbouring windows of a long context have in common"
+    )
     train_limit: int | None = Field(default=None, ge=1, description="at most so many training rows, for quick runs")
     selection: float = Field(
         default=0.15,

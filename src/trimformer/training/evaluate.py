@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder.gates import Gates
+from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
 
@@ -22,19 +23,47 @@ def predict_logits(
     gates: Gates | None = None,
     device: torch.device | None = None,
 ) -> np.ndarray:
-    """Logits (examples, labels) in the order of the data; batches are sorted by length so that little is padded."""
+    """Logits in the order of the data: (rows, labels), or (tokens, labels) where every token has its own.
+
+    Batches are sorted by length so that little is padded; tokens lie end to end as in the data, without padding.
+    """
     batches = bucketed_batches(data.lengths, batch_size, seed=0, epoch=0, shuffle=False)
     logits: np.ndarray | None = None
     with torch.no_grad(), evaluating(model):
         for indices in batches:
             batch = {k: v.to(device) if device else v for k, v in data.batch(indices).items() if k != "labels"}
             out: Tensor = model(**batch, gates=gates).logits
+            values = out.float().cpu().numpy()
             if logits is None:
-                logits = np.zeros((len(data), out.shape[-1]), dtype=np.float32)
-            logits[np.asarray(indices)] = out.float().cpu().numpy()
+                logits = np.zeros((len(data) if out.ndim == 2 else len(data.ids), out.shape[-1]), dtype=np.float32)
+            if out.ndim == 2:
+                logits[np.asarray(indices)] = values
+                continue
+            for row, index in zip(values, indices, strict=True):
+                begin, end = data.offsets[index], data.offsets[index + 1]
+                logits[begin:end] = row[: end - begin]
     if logits is None:
         raise ValueError("there is nothing to evaluate")
     return logits
+
+
+def mean_loss(
+    model: Callable[..., Any],
+    data: Encoded,
+    *,
+    batch_size: int = 64,
+    gates: Gates | None = None,
+    device: torch.device | None = None,
+) -> float:
+    """The task loss over a split, a mean over its rows of their batch's loss."""
+    total = 0.0
+    with torch.no_grad(), evaluating(model):
+        for indices in bucketed_batches(data.lengths, batch_size, seed=0, epoch=0, shuffle=False):
+            batch = {k: v.to(device) if device else v for k, v in data.batch(indices).items()}
+            labels = batch.pop("labels")
+            logits = model(**batch, gates=gates).logits
+            total += len(indices) * task_loss(data.kind, logits, labels, batch["attention_mask"]).item()
+    return total / len(data)
 
 
 class evaluating:

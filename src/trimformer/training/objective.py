@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..encoder.gates import Gates
-from ..encoder.modeling import task_loss
+from ..encoder.heads import Kind, task_loss
 
 
 class ObjectiveSettings(BaseModel):
@@ -30,46 +30,55 @@ class ObjectiveSettings(BaseModel):
 
 
 class Objective:
-    """Loss of a model on a batch.
+    """Loss of a model on a batch of a kind of task.
 
     teacher: called without gradient on the same batch; needed where ``settings.needs_teacher``.
     """
 
-    def __init__(self, settings: ObjectiveSettings, teacher: Callable[..., Any] | None = None) -> None:
+    def __init__(self, settings: ObjectiveSettings, kind: Kind, teacher: Callable[..., Any] | None = None) -> None:
         if settings.needs_teacher and teacher is None:
             raise ValueError("distillation needs a teacher")
-        self.settings = settings
+        self.settings, self.kind = settings, kind
         self.teacher = teacher if settings.needs_teacher else None
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         hidden = self.settings.hidden > 0
         out = model(**inputs, gates=gates, output_hidden_states=hidden)
-        loss = self.settings.task * task_loss(out.logits, batch["labels"])
+        mask = batch["attention_mask"]
+        loss = self.settings.task * task_loss(self.kind, out.logits, batch["labels"], mask)
         if self.teacher is None:
             return loss
         with torch.no_grad():
             target = self.teacher(**inputs, output_hidden_states=hidden)
         if self.settings.logits:
-            regression = batch["labels"].is_floating_point()
-            loss = loss + self.settings.logits * logit_loss(
-                out.logits, target.logits, self.settings.temperature, regression
-            )
+            distance = logit_loss(self.kind, out.logits, target.logits, mask, self.settings.temperature)
+            loss = loss + self.settings.logits * distance
         if hidden:
-            loss = loss + self.settings.hidden * hidden_loss(
-                out.hidden_states[1:], target.hidden_states[1:], batch["attention_mask"]
-            )
+            loss = loss + self.settings.hidden * hidden_loss(out.hidden_states[1:], target.hidden_states[1:], mask)
         return loss
 
 
-def logit_loss(student: Tensor, teacher: Tensor, temperature: float, regression: bool) -> Tensor:
-    """τ² KL(teacher ‖ student) of the softened distributions (Hinton et al., 2015); squared error for regression."""
+def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> Tensor:
+    """τ² KL(teacher ‖ student) of the softened distributions (Hinton et al., 2015); squared error for regression.
+
+    A mean over texts; over real tokens for tokens; over both ends, each a distribution over the tokens, for spans; for
+    several labels the mean over labels of the divergence between the two-way distributions.
+    """
     student, teacher = student.float(), teacher.float()
-    if regression:
+    if kind == "regression":
         return F.mse_loss(student, teacher)
-    log_student = F.log_softmax(student / temperature, -1)
-    log_teacher = F.log_softmax(teacher / temperature, -1)
-    return temperature**2 * F.kl_div(log_student, log_teacher, log_target=True, reduction="batchmean")
+    student, teacher = student / temperature, teacher / temperature
+    if kind == "multilabel":  # a label is a choice between the logit and 0
+        student, teacher = (torch.stack([x, torch.zeros_like(x)], -1).flatten(0, -2) for x in (student, teacher))
+    elif kind == "tokens":
+        student, teacher = student[mask.bool()], teacher[mask.bool()]
+    elif kind == "spans":
+        lowest = torch.finfo(student.dtype).min
+        padded = ~mask.bool()[..., None]
+        student, teacher = (x.masked_fill(padded, lowest).transpose(1, 2).flatten(0, 1) for x in (student, teacher))
+    logs = F.log_softmax(student, -1), F.log_softmax(teacher, -1)
+    return temperature**2 * F.kl_div(*logs, log_target=True, reduction="batchmean")
 
 
 def hidden_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], mask: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from transformers import PreTrainedModel
 
 from ...errors import TrimformerError
-from ..modeling import TrimformerForSequenceClassification, TrimformerModel
+from ..heads import TrimformerWithHead
+from ..modeling import TrimformerModel
 from .bert import BERT
 from .family import Family
 from .roberta import ROBERTA
@@ -21,7 +22,7 @@ def family_of(model_type: str) -> Family:
     return FAMILIES[model_type]
 
 
-def to_huggingface(model: TrimformerModel | TrimformerForSequenceClassification) -> PreTrainedModel:
+def to_huggingface(model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
     """Back to the stock model class, where the shape is uniform and dense; the logits are the same.
 
     Raises TrimformerError where a layer was removed: no stock class can hold that shape.

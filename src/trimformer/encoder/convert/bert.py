@@ -1,7 +1,17 @@
 """BERT (Devlin et al., 2019)."""
 
-from transformers import BertForSequenceClassification, BertModel
+from transformers import (
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
 
+from ..heads import (
+    TrimformerForQuestionAnswering,
+    TrimformerForSequenceClassification,
+    TrimformerForTokenClassification,
+)
 from .family import Family
 
 BERT = Family(
@@ -11,5 +21,9 @@ BERT = Family(
     # The pooler belongs to the body in a stock BERT; here it is the first layer of the classification head.
     head_names={"bert.pooler.dense": "head.dense", "classifier": "head.output"},
     body_class=BertModel,
-    head_class=BertForSequenceClassification,
+    head_classes={
+        TrimformerForSequenceClassification: BertForSequenceClassification,
+        TrimformerForTokenClassification: BertForTokenClassification,
+        TrimformerForQuestionAnswering: BertForQuestionAnswering,
+    },
 )

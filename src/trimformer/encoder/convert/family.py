@@ -12,7 +12,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ...errors import TrimformerError
 from ..config import LayerShape, TrimformerConfig
-from ..modeling import TrimformerForSequenceClassification, TrimformerModel
+from ..heads import (
+    TrimformerForQuestionAnswering,
+    TrimformerForTokenClassification,
+    TrimformerWithHead,
+)
+from ..modeling import TrimformerModel
 
 # Weight names that BERT-like families share: stock name without the family's prefix -> name in TrimformerModel.
 BODY_NAMES = {
@@ -39,8 +44,8 @@ class Family:
     """One architecture of the transformers library.
 
     prefix: of the body's weights in a model with a head (``bert``). config: fields of TrimformerConfig that differ
-    from the defaults. head_names: names of the head's weights, stock -> ours (``head.dense``, ``head.output``).
-    body_class, head_class: the stock model classes.
+    from the defaults. head_names: names of the classification head's weights, stock -> ours (``head.dense``,
+    ``head.output``). body_class, head_classes: the stock model classes, the latter by ours.
     """
 
     name: str
@@ -48,14 +53,12 @@ class Family:
     config: Mapping[str, Any]
     head_names: Mapping[str, str]
     body_class: type[PreTrainedModel]
-    head_class: type[PreTrainedModel]
+    head_classes: Mapping[type[TrimformerWithHead], type[PreTrainedModel]]
 
     def to_config(self, stock: PreTrainedConfig) -> TrimformerConfig:
         """The configuration of the same encoder; raises TrimformerError for variants that it cannot express."""
         if getattr(stock, "is_decoder", False) or getattr(stock, "add_cross_attention", False):
             raise TrimformerError("This checkpoint is a decoder: trimformer takes encoders only.")
-        if stock.problem_type == "multi_label_classification":
-            raise TrimformerError("This checkpoint has a multi-label head: only one label per text is supported.")
         kind = getattr(stock, "position_embedding_type", "absolute") or "absolute"
         if kind != "absolute":
             raise TrimformerError(f"This checkpoint has {kind!r} positions: only absolute positions are supported.")
@@ -75,21 +78,26 @@ class Family:
             layers=[dataclasses.asdict(shape)] * stock.num_hidden_layers,
         )
 
-    def to_ours(self, stock: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights under the names of TrimformerForSequenceClassification; weights of other heads are left out."""
+    def names_of(self, head: type[TrimformerWithHead] | None) -> Mapping[str, str]:
+        """Names of a head's weights, stock -> ours; without a known head those of a classification head."""
+        return HEAD_NAMES.get(head, self.head_names) if head is not None else self.head_names
+
+    def to_ours(self, stock: Mapping[str, Tensor], head: type[TrimformerWithHead] | None = None) -> dict[str, Tensor]:
+        """Weights under the names of a model with this head; weights of other heads are left out."""
         ours = {}
+        names = self.names_of(head)
         for name, weight in stock.items():
-            renamed = self._our_name(_modern(name))
+            renamed = self._our_name(_modern(name), names)
             if renamed is not None:
                 ours[renamed] = weight
         return ours
 
-    def _our_name(self, name: str) -> str | None:
+    def _our_name(self, name: str, head_names: Mapping[str, str]) -> str | None:
         module, _, leaf = name.rpartition(".")
         # A checkpoint of the bare body names its pooler without the prefix.
         for head_name in (module, f"{self.prefix}.{module}"):
-            if head_name in self.head_names:
-                return f"{self.head_names[head_name]}.{leaf}"
+            if head_name in head_names:
+                return f"{head_names[head_name]}.{leaf}"
         body = name.removeprefix(f"{self.prefix}.")
         module = body.rpartition(".")[0]
         if module in BODY_NAMES:
@@ -98,7 +106,7 @@ class Family:
             return f"encoder.layers.{match[1]}.{BODY_NAMES[match[2]]}.{match[3]}"
         return None
 
-    def to_stock(self, model: TrimformerModel | TrimformerForSequenceClassification) -> PreTrainedModel:
+    def to_stock(self, model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
         """The stock model with the same weights; the shape must be uniform and dense."""
         config = model.config
         shapes = set(config.shapes)
@@ -107,8 +115,9 @@ class Family:
                 "Only an encoder whose layers are all equal and have full attention is a stock "
                 f"{self.name} model; keep this one in the trimformer format (save_pretrained)."
             )
-        has_head = isinstance(model, TrimformerForSequenceClassification)
-        cls: Any = self.head_class if has_head else self.body_class
+        has_head = isinstance(model, TrimformerWithHead)
+        head: Any = type(model) if has_head else None
+        cls: Any = self.head_classes[head] if has_head else self.body_class
         stock_config = cls.config_class(
             **{name: getattr(config, name) for name in SHARED_FIELDS},
             num_attention_heads=shape.heads,
@@ -118,7 +127,7 @@ class Family:
             label2id=config.label2id,
         )
         stock = cls(stock_config) if has_head else cls(stock_config, add_pooling_layer=False)
-        names = {ours: stock_name for stock_name, ours in self.head_names.items()}
+        names = {ours: stock_name for stock_name, ours in self.names_of(head).items()}
         weights = {}
         for name, weight in model.state_dict().items():
             module, _, leaf = name.rpartition(".")
@@ -132,6 +141,12 @@ class Family:
         stock.load_state_dict(weights)
         return stock.to(model.dtype).eval()
 
+
+# The heads for tokens and spans have the same names in all families.
+HEAD_NAMES: Mapping[type[TrimformerWithHead], Mapping[str, str]] = {
+    TrimformerForTokenClassification: {"classifier": "head.output"},
+    TrimformerForQuestionAnswering: {"qa_outputs": "head.output"},
+}
 
 SHARED_FIELDS = (
     "vocab_size",

@@ -1,7 +1,17 @@
 """RoBERTa (Liu et al., 2019): BERT with positions counted from the padding id and a head of its own."""
 
-from transformers import RobertaForSequenceClassification, RobertaModel
+from transformers import (
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
+    RobertaModel,
+)
 
+from ..heads import (
+    TrimformerForQuestionAnswering,
+    TrimformerForSequenceClassification,
+    TrimformerForTokenClassification,
+)
 from .family import Family
 
 ROBERTA = Family(
@@ -10,5 +20,9 @@ ROBERTA = Family(
     config={"positions": "from_padding"},
     head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
     body_class=RobertaModel,
-    head_class=RobertaForSequenceClassification,
+    head_classes={
+        TrimformerForSequenceClassification: RobertaForSequenceClassification,
+        TrimformerForTokenClassification: RobertaForTokenClassification,
+        TrimformerForQuestionAnswering: RobertaForQuestionAnswering,
+    },
 )

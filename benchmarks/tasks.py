@@ -1,0 +1,142 @@
+"""Dense and layerwise AttendOut with the demo encoder on every task: ``python benchmarks/tasks.py --data DIR``.
+
+For each task one run: dense fine-tuning, a search that keeps the attention of 3 of the 6 layers, repair by
+distillation from the dense model. Every finished run is written to benchmarks/results/tasks_<task>.json at once; runs
+that are there already are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trimformer.files import atomic_file
+from trimformer.pipeline import partial_folder, run
+from trimformer.recipe import Recipe, standard_recipe
+from trimformer.report.schema import Report
+from trimformer.tasks.settings import TaskSettings
+from trimformer.training.settings import TrainingSettings
+
+RESULTS = Path(__file__).parent / "results"
+KEEP = 3
+
+
+def glue(name: str, **others: Any) -> Callable[[Path, Path], dict[str, Any]]:
+    return lambda data, work: {"name": name, "data": str(data / "glue"), **others}
+
+
+def quora(data: Path, work: Path) -> dict[str, Any]:
+    """The balanced Quora split: its dev half to train on, its test half to report on."""
+    folder = work / "quora"
+    folder.mkdir(parents=True, exist_ok=True)
+    for target, source in (("train.tsv.gz", "dev.tsv.gz"), ("dev.tsv.gz", "test.tsv.gz")):
+        (folder / target).write_bytes((data / "quora_bimpm" / source).read_bytes())
+    return {"name": "qqp", "data": str(folder)}
+
+
+def mnli(data: Path, work: Path) -> dict[str, Any]:
+    """Both parts of MNLI's training rows, and the part of dev-matched."""
+    folder = work / "mnli"
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [
+        gzip.decompress((data / "mnli_subset" / f"{name}.tsv.gz").read_bytes()) for name in ("train", "train_extra")
+    ]
+    (folder / "train.tsv").write_bytes(parts[0] + parts[1].split(b"\n", 1)[1])
+    (folder / "dev_matched.tsv.gz").write_bytes((data / "mnli_subset" / "dev.tsv.gz").read_bytes())
+    return {"name": "mnli", "data": str(folder)}
+
+
+# task: (its settings, epochs of dense fine-tuning, of search, of repair, what of the data was used)
+TASKS: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], tuple[float, float, float], str]] = {
+    "cola": (glue("cola"), (3, 1, 2), "all"),
+    "stsb": (glue("stsb"), (3, 2, 3), "all"),
+    "mrpc": (glue("mrpc"), (3, 2, 3), "all"),
+    "rte": (glue("rte"), (3, 2, 3), "all"),
+    "qqp": (quora, (2, 1, 2), "10,000 train and 10,000 validation pairs of the balanced Quora split"),
+    "mnli": (
+        mnli,
+        (2, 1, 2),
+        "12,808 of the 392,702 train rows (full stops are missing in 9,808), 7,469 of dev-matched",
+    ),
+    "sst2": (glue("sst2", train_limit=16000), (2, 1, 2), "16,000 of the 67,349 train rows, all of dev"),
+}
+
+
+def recipe(task: str, data: Path, work: Path, seed: int) -> Recipe:
+    """The recipe of one task."""
+    settings, epochs, _ = TASKS[task]
+    training = TrainingSettings(learning_rate=1e-4, epochs=epochs[0])
+    method: dict[str, Any] = {"name": "attendout", "keep_layers": KEEP}
+    made = standard_recipe(
+        "demo",
+        TaskSettings(**settings(data, work)),
+        str(work / f"{task}-{seed}"),
+        method=method,
+        training=training,
+        seed=seed,
+    )
+    for stage, count in zip(made.stages, epochs[1:], strict=True):
+        stage.training = training.model_copy(update={"epochs": count})
+    made.measure.backends = ["onnx", "onnx-int8"]
+    made.measure.batch = [8]
+    return made
+
+
+def summary(report: Report, task: str) -> dict[str, Any]:
+    """What the table needs from a report."""
+    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+    assert dense is not None
+    assert trimmed is not None
+    return {
+        "metric": trimmed.metric,
+        "scores": trimmed.scores,
+        "dense_scores": dense.scores,
+        "removed_layers": report.removed_layers(),
+        "comparison": report.comparison.model_dump() if report.comparison else None,
+        "part": TASKS[task][2],
+        "params": [dense.params, trimmed.params],
+        "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
+        "flops_length": dense.flops_length,
+        "latency_ms": {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants},
+        "steps": [step.model_dump() for step in report.steps],
+        "notes": report.notes,
+        "examples": report.task.model_dump(exclude={"source"}),
+        "hardware": report.hardware,
+        "recipe": report.recipe
+        | {"out": "", "task": report.recipe["task"] | {"data": "", "train": "", "validation": ""}},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data", required=True, type=Path, help="folder with glue/, imdb/, conll2003/, squad/ and so on"
+    )
+    parser.add_argument("--work", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for task in options.tasks:
+        file = RESULTS / f"tasks_{task}.json"
+        known = json.loads(file.read_text("utf-8")) if file.is_file() else {"runs": {}}
+        key = f"seed {options.seed}"
+        if key in known["runs"]:
+            continue
+        made = recipe(task, options.data, options.work, options.seed)
+        report = run(made, resume=partial_folder(Path(made.out)).exists())
+        known["command"] = "python " + " ".join(sys.argv).replace(str(options.data), "DATA")
+        known["runs"][key] = summary(report, task)
+        with atomic_file(file) as temporary:
+            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        print(
+            task, report.removed_layers(), known["runs"][key]["dense_scores"], known["runs"][key]["scores"], flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The encoder with a head: one class for each shape of an answer (one per text, one per token, a span of tokens)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.utils import ModelOutput
+
+from .config import TrimformerConfig
+from .gates import Gates
+from .modeling import TrimformerModel, TrimformerPreTrainedModel
+
+Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
+"""What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
+
+IGNORED = -100
+"""The label of a token that has none, as in torch's cross-entropy."""
+
+
+class ClassificationHead(nn.Module):
+    """tanh layer on the first token, dropout, linear: (batch, n, hidden) -> (batch, labels).
+
+    It is BERT's pooler + classifier and RoBERTa's classification head, which differ in names only.
+    """
+
+    def __init__(self, config: TrimformerConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dropout = nn.Dropout(_dropout(config))
+        self.output = nn.Linear(config.hidden_size, len(config.label_names))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.dropout(torch.tanh(self.dense(x[:, 0]))))
+
+
+class TokenHead(nn.Module):
+    """Dropout, linear: (batch, n, hidden) -> (batch, n, outputs)."""
+
+    def __init__(self, config: TrimformerConfig, outputs: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(_dropout(config))
+        self.output = nn.Linear(config.hidden_size, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.dropout(x))
+
+
+def _dropout(config: TrimformerConfig) -> float:
+    return float(config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout)
+
+
+class TrimformerWithHead(TrimformerPreTrainedModel):
+    """The encoder with a task head."""
+
+    kinds: ClassVar[tuple[Kind, ...]]
+    """The kinds of task that the head answers."""
+    keeps_lower_head: ClassVar[bool] = False
+    """Whether a checkpoint may bring layers of the head that lie below its last one (BERT's pooler)."""
+
+    def __init__(self, config: TrimformerConfig) -> None:
+        super().__init__(config)
+        self.encoder = TrimformerModel(config)
+        self.head = self.make_head(config)
+        self.post_init()
+
+    def make_head(self, config: TrimformerConfig) -> nn.Module:
+        raise NotImplementedError
+
+    def run(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        gates: Gates | None,
+        output_hidden_states: bool,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Logits, and the trace where it was asked for."""
+        out = self.encoder(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        return self.head(out.last_hidden_state), out.hidden_states
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.encoder.embeddings.word
+
+
+class TrimformerForSequenceClassification(TrimformerWithHead):
+    """One label, several labels or one number per text, as ``config.problem_type`` says (None: by the labels' type)."""
+
+    kinds = ("classification", "multilabel", "regression")
+    keeps_lower_head = True
+
+    def make_head(self, config: TrimformerConfig) -> nn.Module:
+        return ClassificationHead(config)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+    ) -> SequenceClassifierOutput:
+        """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch).
+
+        labels: int64 (batch,) for one label, float (batch,) for a number, float (batch, labels) of 0 and 1 for several.
+        """
+        logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        loss = None
+        if labels is not None:
+            kind: Kind = "classification"
+            if labels.is_floating_point():
+                kind = "multilabel" if labels.ndim == 2 and labels.shape[1] > 1 else "regression"
+            loss = task_loss(kind, logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=trace)
+
+
+class TrimformerForTokenClassification(TrimformerWithHead):
+    """One label per token."""
+
+    kinds = ("tokens",)
+
+    def make_head(self, config: TrimformerConfig) -> nn.Module:
+        return TokenHead(config, len(config.label_names))
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+    ) -> TokenClassifierOutput:
+        """Logits of shape (batch, n, labels); with ``labels`` (batch, n), -100 where there is none, also the loss."""
+        logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        loss = None if labels is None else task_loss("tokens", logits, labels)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=trace)
+
+
+@dataclasses.dataclass
+class SpanOutput(ModelOutput):
+    """Scores (batch, n) of each token as the first and as the last of the answer."""
+
+    loss: Tensor | None = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+    @property
+    def logits(self) -> Tensor:
+        """(batch, n, 2)"""
+        assert self.start_logits is not None
+        assert self.end_logits is not None
+        return torch.stack([self.start_logits, self.end_logits], -1)
+
+
+class TrimformerForQuestionAnswering(TrimformerWithHead):
+    """The first and the last token of the answer within the input."""
+
+    kinds = ("spans",)
+
+    def make_head(self, config: TrimformerConfig) -> nn.Module:
+        return TokenHead(config, 2)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+    ) -> SpanOutput:
+        """Start and end logits, each (batch, n); with ``labels`` (batch, 2), first and last token, also the loss."""
+        logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        loss = None if labels is None else task_loss("spans", logits, labels, attention_mask)
+        return SpanOutput(loss, logits[..., 0], logits[..., 1], trace)
+
+
+HEADS: tuple[type[TrimformerWithHead], ...] = (
+    TrimformerForSequenceClassification,
+    TrimformerForTokenClassification,
+    TrimformerForQuestionAnswering,
+)
+
+
+def head_class(kind: Kind) -> type[TrimformerWithHead]:
+    """The model class that answers this kind of task."""
+    return next(head for head in HEADS if kind in head.kinds)
+
+
+def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """The loss of a kind of task, computed in fp32, as a mean: over texts, labelled tokens, or both ends of the spans.
+
+    Logits and labels as in the forward pass of the model class. attention_mask: (batch, n), so that no part of a span
+    lies on padding.
+    """
+    logits = logits.float()
+    if kind == "regression":
+        return F.mse_loss(logits.squeeze(-1), labels.float())
+    if kind == "multilabel":
+        return F.binary_cross_entropy_with_logits(logits, labels.float())
+    if kind == "tokens":
+        total = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        return total / (labels != IGNORED).sum().clamp(min=1)  # a batch without any label has loss 0, not NaN
+    if kind == "spans":
+        if attention_mask is not None:
+            logits = logits.masked_fill(~attention_mask.bool()[..., None], torch.finfo(logits.dtype).min)
+        return F.cross_entropy(logits, labels)
+    return F.cross_entropy(logits, labels)
