@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerForSequenceClassification
+from trimformer.encoder.convert import FAMILIES
+
+FAMILY_NAMES = tuple(FAMILIES)
 
 
 def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 0, **others: Any) -> Any:
     """A classifier 16 wide with 2 heads; weights large enough that every part matters."""
     shape = dataclasses.asdict(LayerShape("full", 2, 8, 24))
-    positions = "from_padding" if family == "roberta" else "absolute"
-    config = TrimformerConfig(
-        family=family,
-        positions=positions,
-        pad_token_id=1 if family == "roberta" else 0,
-        vocab_size=50,
-        hidden_size=16,
-        max_position_embeddings=40,
-        initializer_range=0.3,
-        layers=[shape] * layers,
-        id2label={i: f"label{i}" for i in range(labels)},
-        **others,
-    )
+    fields = {
+        "pad_token_id": 1 if FAMILIES[family].config.get("positions") == "from_padding" else 0,
+        "vocab_size": 50,
+        "hidden_size": 16,
+        "max_position_embeddings": 40,
+        "initializer_range": 0.3,
+        "layers": [shape] * layers,
+        "id2label": {i: f"label{i}" for i in range(labels)},
+    }
+    config = TrimformerConfig(**{"family": family} | FAMILIES[family].config | fields | others)
     torch.manual_seed(seed)
     model = TrimformerForSequenceClassification(config).eval()
     for name, parameter in model.named_parameters():

@@ -1,18 +1,16 @@
 """Conversion from and to stock checkpoints gives the same answers."""
 
+import inspect
+
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    BertModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    RobertaModel,
-)
+from transformers import BertConfig
 
-from tests.models import padded_batch
-from trimformer import TrimformerError, TrimformerForSequenceClassification, TrimformerModel, load, to_huggingface, trim
+from tests.models import FAMILY_NAMES, padded_batch
+from trimformer import TrimformerError, TrimformerModel, load, to_huggingface, trim
+from trimformer.encoder.convert import FAMILIES
+from trimformer.encoder.convert.bert import BERT
+from trimformer.encoder.heads import HEADS
 
 SIZES = {
     "vocab_size": 50,
@@ -23,88 +21,111 @@ SIZES = {
     "max_position_embeddings": 40,
     "initializer_range": 0.3,
 }
-STOCK = {
-    "bert": (BertConfig, BertModel, BertForSequenceClassification, {}),
-    "roberta": (
-        RobertaConfig,
-        RobertaModel,
-        RobertaForSequenceClassification,
-        {"type_vocab_size": 1, "layer_norm_eps": 1e-5},
-    ),
+ROBERTA = {"type_vocab_size": 1, "layer_norm_eps": 1e-5, "pad_token_id": 1}
+# What the configuration of a family says beside the sizes.
+OWN = {
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
 }
+HEADS_OR_BODY = pytest.mark.parametrize("head", [*HEADS, None], ids=lambda head: head.__name__ if head else "body")
 
 
 def stock(family, head, **others):
-    config_class, body, classifier, own = STOCK[family]
+    """A random model of the transformers library; no weight of it is zero."""
+    known = FAMILIES[family]
+    cls = known.head_classes[head] if head else known.body_class
+    fields = {known.renamed.get(name, name): value for name, value in (SIZES | OWN.get(family, {}) | others).items()}
     torch.manual_seed(0)
-    config = config_class(**SIZES, **own, **others)
-    return (classifier if head else body)(config).eval()
+    model = cls(cls.config_class(**fields))
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    return model.eval()
 
 
-@pytest.mark.parametrize("family", STOCK)
-def test_a_classifier_gives_the_stock_logits_with_padding(tmp_path, family):
-    reference = stock(family, True, id2label={0: "no", 1: "maybe", 2: "yes"})
+def answers(model, batch):
+    """All outputs as one tensor, padding left out of those that are per token."""
+    takes = inspect.signature(model.forward).parameters
+    with torch.no_grad():
+        out = model(**{name: value for name, value in batch.items() if name in takes})
+    values = torch.stack([out.start_logits, out.end_logits], -1) if "start_logits" in out else out[0]
+    return values[batch["attention_mask"].bool()] if values.ndim == 3 else values
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+@HEADS_OR_BODY
+def test_from_stock_and_back(tmp_path, family, head):
+    labels = {0: "start", 1: "end"} if head and head.kinds == ("spans",) else {0: "no", 1: "maybe", 2: "yes"}
+    reference = stock(family, head, id2label=labels)
     reference.save_pretrained(tmp_path)
     model = load(tmp_path)
-    assert isinstance(model, TrimformerForSequenceClassification)
-    assert model.config.label_names == ["no", "maybe", "yes"]
+    assert type(model) is (head or TrimformerModel)
+    assert head is None or model.config.label_names == list(labels.values())
     batch = padded_batch(model)
-    with torch.no_grad():
-        torch.testing.assert_close(model(**batch).logits, reference(**batch).logits, atol=1e-5, rtol=0)
+    expected = answers(reference, batch)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(answers(model, batch), expected, atol=1e-5, rtol=0)
+    back = to_huggingface(model)
+    assert type(back) is type(reference)
+    torch.testing.assert_close(answers(back, batch), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", STOCK)
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
 def test_a_body_gives_the_stock_hidden_states(tmp_path, family):
-    reference = stock(family, False)
+    reference = stock(family, None)
     reference.save_pretrained(tmp_path)
     model = load(tmp_path)
-    assert isinstance(model, TrimformerModel)
     batch = padded_batch(model)
-    real = batch["attention_mask"].bool()
+    real = batch.pop("attention_mask").bool()
+    batch.pop("token_type_ids")
     with torch.no_grad():
-        ours = model(**batch, output_hidden_states=True).hidden_states
-        theirs = reference(**batch, output_hidden_states=True).hidden_states
+        ours = model(**batch, attention_mask=real, output_hidden_states=True).hidden_states
+        theirs = reference(**batch, attention_mask=real, output_hidden_states=True).hidden_states
     assert len(ours) == len(theirs) == 3
     for mine, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine[real], expected[real], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", STOCK)
-@pytest.mark.parametrize("head", [True, False])
-def test_back_to_stock_is_the_same_model(tmp_path, family, head):
-    reference = stock(family, head)
-    reference.save_pretrained(tmp_path)
+@pytest.mark.parametrize(("family", "longest"), [("bert", 40), ("xlm-roberta", 38), ("distilbert", 40)])
+def test_the_longest_input_is_what_the_positions_allow(tmp_path, family, longest):
+    stock(family, None).save_pretrained(tmp_path)
     model = load(tmp_path)
-    back = to_huggingface(model)
-    assert type(back) is type(reference)
-    batch = padded_batch(model)
-    real = batch["attention_mask"].bool()
-    with torch.no_grad():
-        ours, theirs = back(**batch)[0], reference(**batch)[0]
-    if not head:
-        ours, theirs = ours[real], theirs[real]
-    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    assert model.config.max_tokens == longest
+    model(torch.full((1, longest), 5))
+    with pytest.raises(IndexError):
+        model(torch.full((1, longest + 1), 5))
 
 
 def test_a_bert_body_keeps_its_pooler_for_a_new_head(tmp_path):
-    reference = stock("bert", False)
+    reference = stock("bert", None)
     reference.save_pretrained(tmp_path)
     model = load(tmp_path, labels=["a", "b"])
     assert torch.equal(model.head.dense.weight, reference.pooler.dense.weight)
 
 
-def test_old_layer_norm_names_are_understood():
-    from trimformer.encoder.convert.bert import BERT
+def test_head_dropout_is_carried_over_and_back(tmp_path):
+    stock("distilbert", HEADS[0], seq_classif_dropout=0.4).save_pretrained(tmp_path)
+    model = load(tmp_path)
+    assert model.head.dropout.p == 0.4
+    assert to_huggingface(model).config.seq_classif_dropout == 0.4
 
+
+def test_old_layer_norm_names_are_understood():
     weight = torch.ones(1)
-    ours = BERT.to_ours(
-        {"bert.embeddings.LayerNorm.gamma": weight, "bert.encoder.layer.1.output.LayerNorm.beta": weight}
-    )
+    names = ["bert.embeddings.LayerNorm.gamma", "bert.encoder.layer.1.output.LayerNorm.beta"]
+    ours = BERT.to_ours(dict.fromkeys(names, weight), BERT.to_config(BertConfig(**SIZES)))
     assert set(ours) == {"encoder.embeddings.norm.weight", "encoder.layers.1.ffn_norm.bias"}
 
 
+def test_a_layer_that_the_configuration_does_not_have_fails_loudly(tmp_path):
+    stock("bert", None, num_hidden_layers=3).save_pretrained(tmp_path)
+    BertConfig(**SIZES, architectures=["BertModel"]).save_pretrained(tmp_path)
+    with pytest.raises(TrimformerError, match=r"encoder\.layer\.2\.\S+ is not in the shape"):
+        load(tmp_path)
+
+
 def test_a_trimmed_model_cannot_become_stock(tmp_path):
-    stock("bert", True).save_pretrained(tmp_path)
+    stock("bert", HEADS[0]).save_pretrained(tmp_path)
     with pytest.raises(TrimformerError, match="full attention"):
         to_huggingface(trim(load(tmp_path), attention={0: "mean"}))
 
@@ -113,9 +134,7 @@ def test_a_trimmed_model_cannot_become_stock(tmp_path):
     ("changes", "message"),
     [({"is_decoder": True}, "decoder"), ({"position_embedding_type": "relative_key"}, "absolute positions")],
 )
-def test_variants_that_cannot_be_expressed_say_why(tmp_path, changes, message):
-    from trimformer.encoder.convert.bert import BERT
-
+def test_variants_that_cannot_be_expressed_say_why(changes, message):
     config = BertConfig(**SIZES)
     for name, value in changes.items():
         setattr(config, name, value)

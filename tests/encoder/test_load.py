@@ -80,7 +80,7 @@ def test_a_foreign_weight_file_is_refused(folder):
 
 def test_an_unsupported_architecture_names_the_supported_ones(folder):
     (folder / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    with pytest.raises(TrimformerError, match=r"'gpt2' is not supported; supported are bert, roberta"):
+    with pytest.raises(TrimformerError, match=r"'gpt2' is not supported; supported are .*bert, .*roberta"):
         load(folder)
 
 

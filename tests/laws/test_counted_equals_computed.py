@@ -5,17 +5,18 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models import tiny
+from tests.models import FAMILY_NAMES, tiny
 from trimformer import cost, load, trim
 from trimformer.measure.cost import expected_flops
 
 KINDS = [{}, {1: "mean"}, {0: "mean", 2: "mean"}, {0: "mean", 1: "mean", 2: "mean"}]
 
 
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("kinds", KINDS, ids=str)
 @pytest.mark.parametrize("n", [1, 12])
-def test_flops_and_weights_equal_the_count(kinds, n):
-    model = trim(tiny(), attention=kinds)
+def test_flops_and_weights_equal_the_count(family, kinds, n):
+    model = trim(tiny(family=family), attention=kinds)
     computed = cost(model, n)
     # The unfused attention consists of plain matrix products, which the counter counts one by one.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):

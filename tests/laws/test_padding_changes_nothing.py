@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.models import padded_batch, tiny
+from tests.models import FAMILY_NAMES, padded_batch, tiny
 from trimformer import Gates, trim
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("removed", [(), (1,), (0, 2), (0, 1, 2)])
 def test_more_padding_changes_no_answer(family, removed):
     model = trim(tiny(family=family).double(), attention=dict.fromkeys(removed, "mean"))

@@ -5,13 +5,13 @@ import itertools
 import pytest
 import torch
 
-from tests.models import hard_gates, padded_batch, tiny
+from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny
 from trimformer import trim
 
 SETS = [set(chosen) for count in range(4) for chosen in itertools.combinations(range(3), count)]
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 @pytest.mark.parametrize("kind", ["attention", "positions"])
 @pytest.mark.parametrize("removed", SETS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])

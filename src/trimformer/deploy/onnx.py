@@ -176,7 +176,7 @@ def random_inputs(
     mask = torch.ones_like(ids)
     if padded:
         mask = (torch.arange(length)[None] < lengths[:, None]).long()
-    segments = torch.randint(0, config.type_vocab_size, (batch, length), generator=generator)
+    segments = torch.randint(0, max(1, config.type_vocab_size), (batch, length), generator=generator)
     return {"input_ids": torch.where(mask == 1, ids, pad), "attention_mask": mask, "token_type_ids": segments}
 
 

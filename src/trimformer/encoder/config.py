@@ -52,6 +52,8 @@ class TrimformerConfig(PreTrainedConfig):
     family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
     positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
         ``pad_token_id + 1`` (RoBERTa).
+    type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
+    classifier_act: activation of the first layer of a sequence classification head.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -68,6 +70,7 @@ class TrimformerConfig(PreTrainedConfig):
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     classifier_dropout: float | int | None = None
+    classifier_act: str = "tanh"
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.activations import ACT2FN
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
@@ -23,19 +24,21 @@ IGNORED = -100
 
 
 class ClassificationHead(nn.Module):
-    """tanh layer on the first token, dropout, linear: (batch, n, hidden) -> (batch, labels).
+    """Dense layer on the first token, dropout, linear: (batch, n, hidden) -> (batch, labels).
 
-    It is BERT's pooler + classifier and RoBERTa's classification head, which differ in names only.
+    It is BERT's pooler + classifier and the classification heads of other families, which differ in names and in the
+    activation of the dense layer only.
     """
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.classifier_act]
         self.dropout = nn.Dropout(_dropout(config))
         self.output = nn.Linear(config.hidden_size, len(config.label_names))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.dropout(torch.tanh(self.dense(x[:, 0]))))
+        return self.output(self.dropout(self.activation(self.dense(x[:, 0]))))
 
 
 class TokenHead(nn.Module):

@@ -165,7 +165,7 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
         if not any(name.startswith("encoder.") for name in weights):
             weights = {f"encoder.{name}": weight for name, weight in weights.items()}
     else:
-        weights = family_of(model_type).to_ours(weights, head)
+        weights = family_of(model_type).to_ours(weights, config, head)
     has_head = "head.output.weight" in weights
     return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, source=str(path_or_id))
 

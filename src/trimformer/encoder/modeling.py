@@ -29,7 +29,8 @@ class Embeddings(nn.Module):
         self.from_padding = config.positions == "from_padding"
         self.word = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
         self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        has_segments = config.type_vocab_size > 0
+        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size) if has_segments else None
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -43,9 +44,11 @@ class Embeddings(nn.Module):
             position_ids = real.cumsum(1) * real + self.pad_token_id
         else:
             position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
-        # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
-        segment = self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids)
-        return self.norm(self.word(input_ids) + self.position(position_ids) + segment)
+        x = self.word(input_ids) + self.position(position_ids)
+        if self.segment is not None:
+            # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
+            x = x + (self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids))
+        return self.norm(x)
 
 
 class MeanAttention(nn.Module):

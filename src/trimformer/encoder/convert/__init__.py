@@ -6,10 +6,13 @@ from ...errors import TrimformerError
 from ..heads import TrimformerWithHead
 from ..modeling import TrimformerModel
 from .bert import BERT
+from .camembert import CAMEMBERT
+from .distilbert import DISTILBERT
 from .family import Family
 from .roberta import ROBERTA
+from .xlm_roberta import XLM_ROBERTA
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (BERT, ROBERTA)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT)}
 
 
 def family_of(model_type: str) -> Family:

@@ -17,13 +17,12 @@ from .family import Family
 BERT = Family(
     name="bert",
     prefix="bert",
-    config={"positions": "absolute"},
-    # The pooler belongs to the body in a stock BERT; here it is the first layer of the classification head.
-    head_names={"bert.pooler.dense": "head.dense", "classifier": "head.output"},
     body_class=BertModel,
     head_classes={
         TrimformerForSequenceClassification: BertForSequenceClassification,
         TrimformerForTokenClassification: BertForTokenClassification,
         TrimformerForQuestionAnswering: BertForQuestionAnswering,
     },
+    # The pooler belongs to the body in a stock BERT; here it is the first layer of the classification head.
+    head_names={"bert.pooler.dense": "head.dense", "classifier": "head.output"},
 )

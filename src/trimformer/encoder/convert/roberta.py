@@ -17,12 +17,12 @@ from .family import Family
 ROBERTA = Family(
     name="roberta",
     prefix="roberta",
-    config={"positions": "from_padding"},
-    head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
     body_class=RobertaModel,
     head_classes={
         TrimformerForSequenceClassification: RobertaForSequenceClassification,
         TrimformerForTokenClassification: RobertaForTokenClassification,
         TrimformerForQuestionAnswering: RobertaForQuestionAnswering,
     },
+    config={"positions": "from_padding"},
+    head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
 )
