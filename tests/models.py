@@ -12,6 +12,8 @@ from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerForSequenc
 from trimformer.encoder.convert import FAMILIES
 
 FAMILY_NAMES = tuple(FAMILIES)
+# What a configuration of a family says beside what all its checkpoints say.
+OWN_FIELDS: dict[str, dict[str, Any]] = {"electra": {"embedding_size": 12}}
 
 
 def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 0, **others: Any) -> Any:
@@ -26,7 +28,9 @@ def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 
         "layers": [shape] * layers,
         "id2label": {i: f"label{i}" for i in range(labels)},
     }
-    config = TrimformerConfig(**{"family": family} | FAMILIES[family].config | fields | others)
+    config = TrimformerConfig(
+        **{"family": family} | FAMILIES[family].config | OWN_FIELDS.get(family, {}) | fields | others
+    )
     torch.manual_seed(seed)
     model = TrimformerForSequenceClassification(config).eval()
     for name, parameter in model.named_parameters():

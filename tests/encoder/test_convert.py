@@ -27,6 +27,7 @@ OWN = {
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
     "camembert": ROBERTA,
+    "electra": {"embedding_size": 12},
 }
 HEADS_OR_BODY = pytest.mark.parametrize("head", [*HEADS, None], ids=lambda head: head.__name__ if head else "body")
 
@@ -84,6 +85,16 @@ def test_a_body_gives_the_stock_hidden_states(tmp_path, family):
     assert len(ours) == len(theirs) == 3
     for mine, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine[real], expected[real], atol=1e-5, rtol=0)
+
+
+def test_embeddings_as_wide_as_the_layers_are_not_projected(tmp_path):
+    reference = stock("electra", None, embedding_size=16)
+    reference.save_pretrained(tmp_path)
+    model = load(tmp_path)
+    assert model.config.embedding_size is None
+    batch = padded_batch(model)
+    torch.testing.assert_close(answers(model, batch), answers(reference, batch), atol=1e-5, rtol=0)
+    assert not hasattr(to_huggingface(model), "embeddings_project")
 
 
 @pytest.mark.parametrize(("family", "longest"), [("bert", 40), ("xlm-roberta", 38), ("distilbert", 40)])

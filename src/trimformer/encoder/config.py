@@ -52,6 +52,8 @@ class TrimformerConfig(PreTrainedConfig):
     family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
     positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
         ``pad_token_id + 1`` (RoBERTa).
+    embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
+        None: they are ``hidden_size`` wide and there is no such map.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
     classifier_act: activation of the first layer of a sequence classification head.
     """
@@ -62,6 +64,7 @@ class TrimformerConfig(PreTrainedConfig):
     family: str = "bert"
     vocab_size: int = 30522
     hidden_size: int = 768
+    embedding_size: int | None = None
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     positions: Literal["absolute", "from_padding"] = "absolute"

@@ -21,24 +21,33 @@ REMOVED_SCORE = -1e4
 
 
 class Embeddings(nn.Module):
-    """Word + position + segment embeddings, LayerNorm, dropout: (batch, n) ids -> (batch, n, hidden)."""
+    """Word + position + segment embeddings, LayerNorm, dropout, projection: (batch, n) ids -> (batch, n, hidden)."""
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__()
         self.pad_token_id = config.pad_token_id or 0
         self.from_padding = config.positions == "from_padding"
-        self.word = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
-        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        width = config.embedding_size or config.hidden_size
+        self.word = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position = nn.Embedding(config.max_position_embeddings, width)
         has_segments = config.type_vocab_size > 0
-        self.segment = nn.Embedding(config.type_vocab_size, config.hidden_size) if has_segments else None
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.segment = nn.Embedding(config.type_vocab_size, width) if has_segments else None
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        factorised = config.embedding_size is not None
+        self.projection = nn.Linear(width, config.hidden_size) if factorised else nn.Identity()
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        return self.dropout(self.embed(input_ids, token_type_ids))
+        x: Tensor = self.projection(self.dropout(self.look_up(input_ids, token_type_ids)))
+        return x
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        """The embeddings before dropout."""
+        """The embeddings without dropout."""
+        x: Tensor = self.projection(self.look_up(input_ids, token_type_ids))
+        return x
+
+    def look_up(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+        """The normalised sum of the tables' rows, as wide as the tables."""
         if self.from_padding:
             real = input_ids.ne(self.pad_token_id).long()
             position_ids = real.cumsum(1) * real + self.pad_token_id

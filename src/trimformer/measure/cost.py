@@ -1,6 +1,6 @@
 """Cost from shapes alone: weights, bytes and floating-point operations.
 
-Conventions: 2 operations per multiply-add; matrix products only (embeddings, biases, softmax, LayerNorm and
+Conventions: 2 operations per multiply-add; matrix products only (table look-ups, biases, softmax, LayerNorm and
 activations are not counted). A full attention layer costs 8nd² + 4n²d and a feed-forward block 4ndf for n tokens, so
 BERT-base at n = 128 costs 22.35 G, which TinyBERT (Jiao et al., 2020, Table 1) prints as 22.5B.
 """
@@ -56,8 +56,12 @@ def cost(
     d = config.hidden_size
     layers = tuple(LayerCost(_layer_params(s, d), float(layer_flops(s, d, length))) for s in config.shapes)
     embedding_rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
-    params = embedding_rows * d + 2 * d + sum(layer.params for layer in layers)
+    width = config.embedding_size or d
+    params = embedding_rows * width + 2 * width + sum(layer.params for layer in layers)
     flops = sum(layer.flops for layer in layers)
+    if config.embedding_size is not None:
+        params += width * d + d
+        flops += 2 * length * width * d
     if head is not None:
         outputs = 2 if head is TrimformerForQuestionAnswering else len(config.label_names)
         params += d * outputs + outputs

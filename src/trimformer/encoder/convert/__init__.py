@@ -8,11 +8,14 @@ from ..modeling import TrimformerModel
 from .bert import BERT
 from .camembert import CAMEMBERT
 from .distilbert import DISTILBERT
+from .electra import ELECTRA
 from .family import Family
 from .roberta import ROBERTA
 from .xlm_roberta import XLM_ROBERTA
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT)}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA)
+}
 
 
 def family_of(model_type: str) -> Family:
