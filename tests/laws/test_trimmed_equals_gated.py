@@ -58,7 +58,7 @@ def test_a_soft_attention_gate_interpolates_and_its_ends_are_the_hard_gates():
 
 
 def _inputs(model, batch):
-    from trimformer.encoder.modeling import PaddingMask
+    from trimformer.encoder.modeling import Shared
 
     x = model.encoder.embeddings(batch["input_ids"], batch["token_type_ids"])
-    return x, PaddingMask(batch["attention_mask"])
+    return x, Shared(x, batch["attention_mask"])

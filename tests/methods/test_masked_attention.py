@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from tests.models import padded_batch, tiny
 from trimformer import Gates
 from trimformer.deploy.fold import FoldedMean
-from trimformer.encoder.modeling import REMOVED_SCORE, MeanAttention, PaddingMask, replace_removed
+from trimformer.encoder.modeling import REMOVED_SCORE, MeanAttention, Shared, replace_removed
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def layer():
     batch = padded_batch(model)
     torch.manual_seed(5)
     x = torch.randn(4, 9, 16, dtype=torch.double)
-    return model.encoder.layers[0].attention, x, PaddingMask(batch["attention_mask"]), batch["attention_mask"]
+    return model.encoder.layers[0].attention, x, Shared(x, batch["attention_mask"]), batch["attention_mask"]
 
 
 def probabilities(scores, positions, mask):
@@ -80,7 +80,7 @@ def test_a_removed_layer_knows_no_token_order_and_no_queries_and_keys(layer):
     none = torch.zeros(4, 1, 9, 9, dtype=torch.bool)
     out = attention.attend(x, mask, none)
     order = torch.randperm(9)
-    shuffled = attention.attend(x[:, order], PaddingMask(real[:, order]), none)
+    shuffled = attention.attend(x[:, order], Shared(x, real[:, order]), none)
     torch.testing.assert_close(shuffled, out, atol=1e-12, rtol=0)
     out.square().sum().backward()
     for projection in (attention.query, attention.key):

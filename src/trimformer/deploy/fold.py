@@ -6,7 +6,9 @@ Made on copies of the weights, before the graph is written:
   between the two maps, so they compose);
 - query, key and value of a ``full`` layer become one product, with the 1/sqrt(head size) inside the query's
   weights;
-- the padding mask is turned into its two forms (score bias, mean weights) once, not once per layer;
+- the padding mask is turned into its two forms (score bias, mean weights) once, not once per layer, and so are
+  windows and relative biases; DeBERTa's position keys and queries, which depend on no input, become constants;
+- the two inner maps of a gated feed-forward block become one product;
 - a classifier reads only the first token of the last layer, so only that token is computed there.
 
 Tokens are kept in rows, (batch * n, hidden). Linear maps of rows export as Gemm, which holds its bias, and
@@ -16,15 +18,16 @@ SkipLayerNormalization, whose CPU kernel takes five times as long as the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoder import TrimformerForSequenceClassification, TrimformerModel, TrimformerWithHead
-from ..encoder.modeling import FullAttention, Layer, MeanAttention
+from ..encoder.modeling import FullAttention, Layer, MeanAttention, PreNormLayer, near
+from ..encoder.positions import Disentangled, Mechanism, RelativeBias
 
 # Added to the score of a padded key. Finite, so that a row of padding only gives numbers and not NaN.
 PADDED_SCORE = -1e9
@@ -36,9 +39,11 @@ class FoldedMean(nn.Module):
     def __init__(self, attention: MeanAttention) -> None:
         super().__init__()
         w_value, w_output = attention.value.weight.double(), attention.output.weight.double()
-        bias = w_output @ attention.value.bias.double() + attention.output.bias.double()
-        self.weight = _constant((w_output @ w_value).to(attention.value.weight.dtype))
-        self.bias = _constant(bias.to(attention.value.bias.dtype))
+        dtype = attention.value.weight.dtype
+        self.weight = _constant((w_output @ w_value).to(dtype))
+        self.bias = None
+        if attention.value.bias is not None:  # the two maps have both a bias, or none
+            self.bias = _constant((w_output @ attention.value.bias.double() + attention.output.bias.double()).to(dtype))
 
     def forward(self, x: Tensor, mean_weights: Tensor) -> Tensor:
         """x: (batch, n, hidden); mean_weights: (batch, 1, n)."""
@@ -46,64 +51,103 @@ class FoldedMean(nn.Module):
         return F.linear(mean, self.weight, self.bias)[:, None]
 
 
+class FoldedTables(nn.Module):
+    """DeBERTa's position keys and queries of one layer, (heads, rows, head size), computed once for all.
+
+    The keys meet a query that has the scale of the scores in it; the queries have it themselves.
+    """
+
+    def __init__(self, attention: FullAttention, table: Tensor) -> None:
+        super().__init__()
+        keys, queries = attention.relative.tables(attention, table)
+        self.keys = None if keys is None else _constant(keys / attention.scale)
+        self.queries = None if queries is None else _constant(queries)
+
+    def tables(self, layer: nn.Module, table: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return self.keys, self.queries
+
+
 class FusedAttention(nn.Module):
     """A ``full`` layer with query, key and value in one product.
 
+    mechanism: how positions enter (see encoder/positions.py), where more is to be done than adding to ``score_bias``.
     first_only: attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n,
     hidden).
     """
 
-    def __init__(self, attention: FullAttention, first_only: bool) -> None:
+    def __init__(self, attention: FullAttention, mechanism: Mechanism | None, first_only: bool) -> None:
         super().__init__()
         self.heads, self.head_size, self.first_only = attention.heads, attention.head_size, first_only
-        scale = attention.head_size**-0.5
-        query = (attention.query.weight * scale, attention.query.bias * scale)
-        key_value = [(part.weight, part.bias) for part in (attention.key, attention.value)]
-        parts = [query, *key_value] if not first_only else key_value
-        self.weight = _constant(torch.cat([weight for weight, _ in parts]))
-        self.bias = _constant(torch.cat([bias for _, bias in parts]))
-        if first_only:
-            self.query_weight, self.query_bias = _constant(query[0]), _constant(query[1])
+        self.window, self.rotary, self.mechanism = attention.window, attention.rotary, mechanism
+        if isinstance(mechanism, Disentangled):
+            self.relative = FoldedTables(attention, mechanism.normed_table())
+        query = _linear(attention.query, attention.scale)
+        key, value = _linear(attention.key), _linear(attention.value)
+        self.fused = _stacked([key, value] if first_only else [query, key, value])
+        self.query = query if first_only else None
         self.output = attention.output
 
-    def forward(self, x: Tensor, score_bias: Tensor) -> Tensor:
-        """x: (batch, n, hidden); score_bias: (batch, 1, 1, n), added to the scores."""
+    def forward(self, x: Tensor, score_bias: Tensor, state: Any) -> Tensor:
+        """x: (batch, n, hidden); score_bias: (batch, 1 or heads, 1 or n, n), added to the scores."""
         batch, hidden = x.shape[0], x.shape[2]
-        rows = F.linear(x.reshape(-1, hidden), self.weight, self.bias)
+        rows = self.fused(x.reshape(-1, hidden))
         heads = rows.reshape(batch, -1, 2 if self.first_only else 3, self.heads, self.head_size)
         *first, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        query = first[0] if first else self.first_query(x)
+        query = first[0] if self.query is None else self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_size)
+        if self.mechanism is not None:
+            query, key, bias = self.mechanism.place(state, self, query, key)
+            score_bias = score_bias if bias is None else score_bias + bias
+        if self.first_only:
+            score_bias = score_bias[:, :, :1]
         probabilities = (query @ key.transpose(-1, -2) + score_bias).softmax(-1)
         context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
         return self.output(context).reshape(batch, -1, hidden)
-
-    def first_query(self, x: Tensor) -> Tensor:
-        query = F.linear(x[:, 0], self.query_weight, self.query_bias)
-        return query.reshape(-1, self.heads, 1, self.head_size)
 
 
 class FoldedLayer(nn.Module):
     """One layer: (batch, n, hidden) -> (batch, n, hidden), or (batch, 1, hidden) with ``first_only``."""
 
-    def __init__(self, layer: Layer, first_only: bool) -> None:
+    def __init__(self, layer: Layer, mechanism: Mechanism | None, first_only: bool) -> None:
         super().__init__()
-        self.full = isinstance(layer.attention, FullAttention)
         self.first_only = first_only
-        self.attention: nn.Module = (
-            FusedAttention(layer.attention, first_only)
+        self.attention: FusedAttention | FoldedMean = (
+            FusedAttention(layer.attention, mechanism, first_only)
             if isinstance(layer.attention, FullAttention)
             else FoldedMean(layer.attention)
         )
         self.layer = layer
 
-    def forward(self, x: Tensor, score_bias: Tensor, mean_weights: Tensor) -> Tensor:
-        batch, hidden = x.shape[0], x.shape[2]
-        mixed = self.attention(x, score_bias if self.full else mean_weights)
+    def forward(self, x: Tensor, biases: dict[int | None, Tensor], mean_weights: Tensor, state: Any) -> Tensor:
+        mixed = self.mix(x, biases, mean_weights, state)
         if self.first_only:
             x = x[:, :1]
+        batch, hidden = x.shape[0], x.shape[2]
         rows = self.layer.attention_norm((x + mixed).reshape(-1, hidden))
         ffn = self.layer.ffn_out(self.layer.activation(self.layer.ffn_in(rows)))
         return self.layer.ffn_norm(rows + ffn).reshape(batch, -1, hidden)
+
+    def mix(self, x: Tensor, biases: dict[int | None, Tensor], mean_weights: Tensor, state: Any) -> Tensor:
+        """The attention, or the mean in its place."""
+        if isinstance(self.attention, FusedAttention):
+            return self.attention(x, biases[self.attention.window], state)
+        return self.attention(x, mean_weights)
+
+
+class FoldedPreNormLayer(FoldedLayer):
+    """One layer with its norms before; the two inner maps of the gated feed-forward block are one product."""
+
+    def __init__(self, layer: PreNormLayer, mechanism: Mechanism | None, first_only: bool) -> None:
+        super().__init__(layer, mechanism, first_only)
+        self.inner = _stacked([layer.ffn_in, layer.ffn_gate])
+
+    def forward(self, x: Tensor, biases: dict[int | None, Tensor], mean_weights: Tensor, state: Any) -> Tensor:
+        hidden = x.shape[2]
+        mixed = self.mix(self.layer.attention_norm(x), biases, mean_weights, state)
+        if self.first_only:
+            x = x[:, :1]
+        x = x + mixed
+        inner, gate = self.inner(self.layer.ffn_norm(x.reshape(-1, hidden))).chunk(2, -1)
+        return x + self.layer.ffn_out(self.layer.activation(inner) * gate).reshape(x.shape)
 
 
 class FoldedEncoder(nn.Module):
@@ -117,22 +161,55 @@ class FoldedEncoder(nn.Module):
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.head = model.head if isinstance(model, TrimformerWithHead) else None
         reads_first = isinstance(model, TrimformerForSequenceClassification)
-        self.embeddings = body.embeddings
-        layers = cast(Iterable[Layer], body.layers)
+        self.embeddings, self.norm = body.embeddings, body.norm
+        self.positions: Mechanism | None = body.positions
+        # The same bias in all layers is added to the padding's before the first one.
+        in_layers = None if isinstance(self.positions, RelativeBias) else self.positions
         last = len(body.layers) - 1
         self.layers = nn.ModuleList(
-            FoldedLayer(layer, first_only=reads_first and index == last) for index, layer in enumerate(layers)
+            (FoldedPreNormLayer if isinstance(layer, PreNormLayer) else FoldedLayer)(
+                layer, in_layers, first_only=reads_first and index == last
+            )
+            for index, layer in enumerate(cast(Iterable[Any], body.layers))
         )
+        self.windows = {shape.window for shape in body.config.shapes if shape.attention == "full"}
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         x = self.embeddings(input_ids, token_type_ids)
         mask = attention_mask.to(x.dtype)
-        score_bias = ((1 - mask) * PADDED_SCORE)[:, None, None]
         mean_weights = (mask / mask.sum(1, keepdim=True))[:, None]
+        score_bias = ((1 - mask) * PADDED_SCORE)[:, None, None]
+        state: Any = None if self.positions is None else self.positions.prepare(x)
+        if isinstance(self.positions, RelativeBias):
+            score_bias = score_bias + state
+        biases = {window: score_bias if window is None else _within(score_bias, window) for window in self.windows}
         for layer in self.layers:
-            x = layer(x, score_bias, mean_weights)
+            x = layer(x, biases, mean_weights, state)
+        x = self.norm(x)
         return x if self.head is None else self.head(x)
+
+
+def _within(score_bias: Tensor, window: int) -> Tensor:
+    """The bias with what lies outside the window as far off as padding."""
+    inside = near(score_bias.shape[-1], window, score_bias.device)
+    return score_bias.masked_fill(~inside, PADDED_SCORE)
+
+
+def _linear(linear: nn.Linear, scale: float = 1.0) -> nn.Linear:
+    """The map with its outputs multiplied by a number."""
+    return _stacked([linear], scale)
+
+
+def _stacked(linears: Sequence[nn.Linear], scale: float = 1.0) -> nn.Linear:
+    """Maps of the same input as one map with their outputs behind one another, multiplied by a number."""
+    weight = torch.cat([linear.weight for linear in linears]) * scale
+    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears]) * scale
+    with torch.device("meta"):
+        stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    stacked.weight = _constant(weight)
+    stacked.bias = None if bias is None else _constant(bias)
+    return stacked
 
 
 def _constant(weight: Tensor) -> nn.Parameter:

@@ -24,12 +24,16 @@ class LayerShape:
         values of the sequence (AttendOut, Eq. 3), computed once per sequence.
     heads, head_size: the value width is ``heads * head_size``; with ``full`` so is the query and key width.
     ffn: units of the feed-forward block.
+    window: with ``full``: a token attends to those at most ``window // 2`` away; None: to all.
+    rotary: with ``full`` and rotary positions: the base of the angles.
     """
 
     attention: AttentionKind
     heads: int
     head_size: int
     ffn: int
+    window: int | None = None
+    rotary: float | None = None
 
     def __post_init__(self) -> None:
         if self.attention not in ATTENTION_KINDS:
@@ -51,9 +55,16 @@ class TrimformerConfig(PreTrainedConfig):
 
     family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
     positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
-        ``pad_token_id + 1`` (RoBERTa).
+        ``pad_token_id + 1`` (RoBERTa); ``none``: the embeddings know of no positions.
     embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
         None: they are ``hidden_size`` wide and there is no such map.
+    attention_positions: how positions enter attention beyond that, a mechanism in positions.py. Of it: the number of
+        buckets of distances (0: each distance has its own), the distance from which on all count as one, and for
+        ``disentangled`` the products (``c2p``, ``p2c``), whether they use the layer's own query and key weights, and
+        whether the table is normalised.
+    pre_norm: layers as in ModernBERT: norms before attention and before a gated feed-forward block, and a last norm
+        after all layers; else as in BERT.
+    attention_bias, ffn_bias, norm_bias: whether these maps have a bias.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
     classifier_act: activation of the first layer of a sequence classification head.
     """
@@ -67,7 +78,17 @@ class TrimformerConfig(PreTrainedConfig):
     embedding_size: int | None = None
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
-    positions: Literal["absolute", "from_padding"] = "absolute"
+    positions: Literal["absolute", "from_padding", "none"] = "absolute"
+    attention_positions: Literal["none", "relative_bias", "disentangled", "rotary"] = "none"
+    relative_buckets: int = 32
+    relative_span: int = 128
+    relative_terms: list[str] | None = None
+    relative_shares_weights: bool = False
+    relative_norm: bool = False
+    pre_norm: bool = False
+    attention_bias: bool = True
+    ffn_bias: bool = True
+    norm_bias: bool = True
     pad_token_id: int | None = 0
     hidden_act: str = "gelu"
     hidden_dropout_prob: float | int = 0.1

@@ -1,4 +1,4 @@
-"""The body of the one encoder: a post-LayerNorm Transformer in which every layer has its own shape."""
+"""The body of the one encoder: a Transformer in which every layer has its own shape."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from ..errors import TrimformerError
 from .config import LayerShape, TrimformerConfig
 from .gates import Gates, LayerGates
+from .positions import Mechanism, RelativeProjections, mechanism_of
 
 # Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
 # every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
@@ -32,7 +33,7 @@ class Embeddings(nn.Module):
         self.position = nn.Embedding(config.max_position_embeddings, width)
         has_segments = config.type_vocab_size > 0
         self.segment = nn.Embedding(config.type_vocab_size, width) if has_segments else None
-        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.norm = layer_norm(config, width)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         factorised = config.embedding_size is not None
         self.projection = nn.Linear(width, config.hidden_size) if factorised else nn.Identity()
@@ -69,14 +70,14 @@ class MeanAttention(nn.Module):
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()
-        self.value = nn.Linear(config.hidden_size, shape.width)
-        self.output = nn.Linear(shape.width, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
+        self.output = nn.Linear(shape.width, config.hidden_size, bias=config.attention_bias)
 
-    def forward(self, x: Tensor, mask: PaddingMask, gates: LayerGates | None = None) -> Tensor:
-        return self.mean_values(x, mask)
+    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None = None) -> Tensor:
+        return self.mean_values(x, shared)
 
-    def mean_values(self, x: Tensor, mask: PaddingMask) -> Tensor:
-        return self.output(self.value(mask.mean_weights(x) @ x))
+    def mean_values(self, x: Tensor, shared: Shared) -> Tensor:
+        return self.output(self.value(shared.mean_weights(x) @ x))
 
 
 class FullAttention(MeanAttention):
@@ -88,32 +89,45 @@ class FullAttention(MeanAttention):
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__(config, shape)
         self.heads, self.head_size = shape.heads, shape.head_size
+        self.window, self.rotary = shape.window, shape.rotary
         self.dropout = float(config.attention_probs_dropout_prob)
-        self.query = nn.Linear(config.hidden_size, shape.width)
-        self.key = nn.Linear(config.hidden_size, shape.width)
+        self.query = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
+        self.key = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
+        products = 1
+        if config.attention_positions == "disentangled":
+            self.relative = RelativeProjections(config, shape)
+            products += len(self.relative.terms)
+        self.scale = (self.head_size * products) ** -0.5
 
-    def forward(self, x: Tensor, mask: PaddingMask, gates: LayerGates | None = None) -> Tensor:
+    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None = None) -> Tensor:
         if gates is None or gates.attention is None:
-            return self.attend(x, mask, None if gates is None else gates.positions)
+            return self.attend(x, shared, None if gates is None else gates.positions)
         gate = gates.attention
         if not gate.requires_grad:
             hard = gate.item()
             if hard == 0:
-                return self.mean_values(x, mask)
+                return self.mean_values(x, shared)
             if hard == 1:
-                return self.attend(x, mask, gates.positions)
-        return gate * self.attend(x, mask, gates.positions) + (1 - gate) * self.mean_values(x, mask)
+                return self.attend(x, shared, gates.positions)
+        return gate * self.attend(x, shared, gates.positions) + (1 - gate) * self.mean_values(x, shared)
 
-    def attend(self, x: Tensor, mask: PaddingMask, positions: Tensor | None) -> Tensor:
+    def attend(self, x: Tensor, shared: Shared, positions: Tensor | None) -> Tensor:
         query, key, value = (self.split(layer(x)) for layer in (self.query, self.key, self.value))
+        query, key, bias = shared.place(self, query, key)
         dropout = self.dropout if self.training else 0.0
         if positions is None:
-            context = F.scaled_dot_product_attention(query, key, value, mask.keys, dropout_p=dropout)
+            mask = shared.mask(query, bias, self.window)
+            context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
         else:
-            scores = query @ key.transpose(-1, -2) * self.head_size**-0.5
+            scores = query @ key.transpose(-1, -2) * self.scale
+            if bias is not None:
+                scores = scores + bias
+            if self.window is not None:
+                # Outside the window is removed, not padding: with nothing left inside, the mean is over all tokens.
+                positions = positions * near(x.shape[1], self.window, x.device)
             scores = replace_removed(scores, positions)
-            if mask.keys is not None:
-                scores = scores.masked_fill(~mask.keys, -torch.inf)
+            if shared.keys is not None:
+                scores = scores.masked_fill(~shared.keys, -torch.inf)
             probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
             context = probabilities @ value
         return self.output(context.transpose(1, 2).flatten(2))
@@ -123,6 +137,10 @@ class FullAttention(MeanAttention):
         return x.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)
 
 
+def layer_norm(config: TrimformerConfig, width: int | None = None) -> nn.LayerNorm:
+    return nn.LayerNorm(width or config.hidden_size, eps=config.layer_norm_eps, bias=config.norm_bias)
+
+
 def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
     """Scores with removed positions *replaced* by a constant; ``positions`` broadcasts over the heads."""
     if positions.dtype == torch.bool:
@@ -130,16 +148,26 @@ def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
     return scores * positions + REMOVED_SCORE * (1 - positions)
 
 
-class PaddingMask:
-    """Which tokens are real, in the forms that the layers need; made once per forward pass.
+def near(n: int, window: int, device: torch.device) -> Tensor:
+    """(n, n) boolean: the pairs of tokens at most ``window // 2`` apart."""
+    positions = torch.arange(n, device=device)
+    return (positions[:, None] - positions).abs() <= window // 2
 
-    keys: (batch, 1, 1, n) boolean, or None when no token is padding as far as is known.
+
+class Shared:
+    """What the layers of one forward pass share, made once: which tokens are real, and where they are.
+
+    keys: (batch, 1, 1, n) boolean, or None when no token is padding as far as is known. x: the input of the first
+    layer, (batch, n, hidden).
     """
 
-    def __init__(self, attention_mask: Tensor | None) -> None:
+    def __init__(self, x: Tensor, attention_mask: Tensor | None, mechanism: Mechanism | None = None) -> None:
+        self.attention_mask = attention_mask
         self.keys = None if attention_mask is None else attention_mask[:, None, None, :].bool()
         self.weights: Tensor | None = None
-        self.attention_mask = attention_mask
+        self.mechanism = mechanism
+        self.state = None if mechanism is None else mechanism.prepare(x)
+        self.masks: dict[int | None, Tensor | None] = {}
 
     def mean_weights(self, x: Tensor) -> Tensor:
         """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""
@@ -147,6 +175,30 @@ class PaddingMask:
             mask = x.new_ones(x.shape[:2]) if self.attention_mask is None else self.attention_mask.to(x.dtype)
             self.weights = (mask / mask.sum(1, keepdim=True))[:, None]
         return self.weights
+
+    def place(self, layer: FullAttention, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Queries and keys with their positions in them, and what these add to the scores, if anything."""
+        return (query, key, None) if self.mechanism is None else self.mechanism.place(self.state, layer, query, key)
+
+    def mask(self, query: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
+        """What SDPA takes: a boolean mask, or the bias with minus infinity where a token is not attended; or None."""
+        if bias is not None and bias is not self.state:  # of this layer alone
+            return self._mask(query, bias, window)
+        if window not in self.masks:
+            self.masks[window] = self._mask(query, bias, window)
+        return self.masks[window]
+
+    def _mask(self, query: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
+        allowed, n = self.keys, query.shape[-2]
+        if window is not None:
+            allowed = near(n, window, query.device)
+            if self.keys is not None:
+                # Padding far from all real tokens attends to itself: a row without any key would be NaN.
+                allowed = allowed & self.keys | torch.eye(n, dtype=torch.bool, device=query.device)
+        if bias is None:
+            return allowed
+        bias = bias.to(query.dtype)
+        return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
 
 
 ATTENTION: dict[str, type[MeanAttention]] = {"full": FullAttention, "mean": MeanAttention}
@@ -158,16 +210,35 @@ class Layer(nn.Module):
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()
         self.attention = ATTENTION[shape.attention](config, shape)
-        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.ffn_in = nn.Linear(config.hidden_size, shape.ffn)
-        self.ffn_out = nn.Linear(shape.ffn, config.hidden_size)
-        self.ffn_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention_norm: nn.Module = layer_norm(config)
+        self.ffn_in = nn.Linear(config.hidden_size, shape.ffn, bias=config.ffn_bias)
+        self.ffn_out = nn.Linear(shape.ffn, config.hidden_size, bias=config.ffn_bias)
+        self.ffn_norm = layer_norm(config)
         self.activation = ACT2FN[config.hidden_act]
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, mask: PaddingMask, gates: LayerGates | None) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask, gates)))
+    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None) -> Tensor:
+        x = self.attention_norm(x + self.dropout(self.attention(x, shared, gates)))
         return self.ffn_norm(x + self.dropout(self.ffn_out(self.activation(self.ffn_in(x)))))
+
+
+class PreNormLayer(Layer):
+    """One layer of ModernBERT: y = x + Attention(LN(x)); y + FFN(LN(y)), the FFN gated (GLU: Shazeer, 2020).
+
+    The first layer has no norm before its attention, for the embeddings end with one.
+    """
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool) -> None:
+        super().__init__(config, shape)
+        if first:
+            self.attention_norm = nn.Identity()
+        self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.ffn_gate = nn.Linear(config.hidden_size, shape.ffn, bias=config.ffn_bias)
+
+    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None) -> Tensor:
+        x = x + self.attention_dropout(self.attention(self.attention_norm(x), shared, gates))
+        y = self.ffn_norm(x)
+        return x + self.ffn_out(self.dropout(self.activation(self.ffn_in(y)) * self.ffn_gate(y)))
 
 
 class TrimformerPreTrainedModel(PreTrainedModel):
@@ -222,7 +293,12 @@ class TrimformerModel(TrimformerPreTrainedModel):
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList(Layer(config, shape) for shape in config.shapes)
+        self.positions = mechanism_of(config)
+        self.layers = nn.ModuleList(
+            PreNormLayer(config, shape, first=index == 0) if config.pre_norm else Layer(config, shape)
+            for index, shape in enumerate(config.shapes)
+        )
+        self.norm = layer_norm(config) if config.pre_norm else nn.Identity()
         self.post_init()
 
     def forward(
@@ -236,16 +312,18 @@ class TrimformerModel(TrimformerPreTrainedModel):
         """Run the encoder.
 
         attention_mask: (batch, n), 1 = real token. gates: see :class:`Gates`. With ``output_hidden_states`` the
-        embedding output and the output of each layer come back too, each (batch, n, hidden).
+        embedding output and the output of each layer (of the last: after the final norm, where there is one) come
+        back too, each (batch, n, hidden).
         """
-        mask = PaddingMask(attention_mask)
         x = self.embeddings(input_ids, token_type_ids)
+        shared = Shared(x, attention_mask, self.positions)
         trace = [x]
         for index, layer in enumerate(self.layers):
-            x = layer(x, mask, None if gates is None else gates.layer(index))
+            x = layer(x, shared, None if gates is None else gates.layer(index))
             if output_hidden_states:
                 trace.append(x)
-        return BaseModelOutput(last_hidden_state=x, hidden_states=tuple(trace) if output_hidden_states else None)
+        x = self.norm(x)
+        return BaseModelOutput(last_hidden_state=x, hidden_states=(*trace[:-1], x) if output_hidden_states else None)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word

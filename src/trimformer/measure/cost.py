@@ -54,10 +54,15 @@ def cost(
     if isinstance(model, TrimformerWithHead):
         head = type(model)
     d = config.hidden_size
-    layers = tuple(LayerCost(_layer_params(s, d), float(layer_flops(s, d, length))) for s in config.shapes)
-    embedding_rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size
+    layers = tuple(
+        LayerCost(_layer_params(config, index), float(layer_flops(config, shape, length)))
+        for index, shape in enumerate(config.shapes)
+    )
+    position_rows = 0 if config.positions == "none" else config.max_position_embeddings
+    embedding_rows = config.vocab_size + position_rows + config.type_vocab_size
     width = config.embedding_size or d
-    params = embedding_rows * width + 2 * width + sum(layer.params for layer in layers)
+    norms = (width + d * config.pre_norm) * (1 + config.norm_bias)  # after the embeddings, after the last layer
+    params = embedding_rows * width + norms + _table_params(config) + sum(layer.params for layer in layers)
     flops = sum(layer.flops for layer in layers)
     if config.embedding_size is not None:
         params += width * d + d
@@ -72,36 +77,66 @@ def cost(
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 
-def _layer_params(shape: LayerShape, d: int) -> int:
-    width = shape.width
-    attention = (d * width + width) * (3 if shape.attention == "full" else 1) + width * d + d
-    return attention + d * shape.ffn + shape.ffn + shape.ffn * d + d + 4 * d
+def _layer_params(config: TrimformerConfig, index: int) -> int:
+    shape, d = config.shapes[index], config.hidden_size
+    maps = 3 if shape.attention == "full" else 1
+    attention = (maps + 1) * d * shape.width + (maps * shape.width + d) * config.attention_bias
+    if shape.attention == "full" and config.attention_positions == "disentangled":
+        attention += 0 if config.relative_shares_weights else len(config.relative_terms or ()) * (d + 1) * shape.width
+    inner = 2 if config.pre_norm else 1
+    ffn = (inner + 1) * d * shape.ffn + (inner * shape.ffn + d) * config.ffn_bias
+    norms = 1 if config.pre_norm and index == 0 else 2
+    return attention + ffn + norms * d * (1 + config.norm_bias)
 
 
-def attention_flops(shape: LayerShape, d: int, n: int) -> float:
+def _table_rows(config: TrimformerConfig) -> int:
+    """Rows of the table of relative positions that the attending layers share."""
+    if not any(shape.attention == "full" for shape in config.shapes):
+        return 0
+    if config.attention_positions == "disentangled":
+        return 2 * (config.relative_buckets or config.relative_span)
+    return config.relative_buckets if config.attention_positions == "relative_bias" else 0
+
+
+def _table_params(config: TrimformerConfig) -> int:
+    rows = _table_rows(config)
+    if config.attention_positions == "relative_bias":
+        return rows * max(shape.heads for shape in config.shapes)
+    return rows * config.hidden_size + (2 * config.hidden_size if rows and config.relative_norm else 0)
+
+
+def attention_flops(config: TrimformerConfig, shape: LayerShape, n: int) -> float:
     """Operations of the attention sub-layer for one sequence of n tokens.
 
     ``mean``: 2nd for the mean (taken as a product with the weights 1/n) and two products of one vector.
+    A window saves nothing, for the products are computed in full and masked. Each product of DeBERTa (``c2p``,
+    ``p2c``) with a table of r rows adds 2rd² for the table's projection, done once for a batch, and 2nrd.
     """
-    if shape.attention == "full":
-        return 8 * n * d * shape.width + 4 * n * n * shape.width
-    return 2 * n * d + 4 * d * shape.width
+    d = config.hidden_size
+    if shape.attention == "mean":
+        return 2 * n * d + 4 * d * shape.width
+    flops = 8 * n * d * shape.width + 4 * n * n * shape.width
+    if config.attention_positions == "disentangled":
+        flops += len(config.relative_terms or ()) * 2 * _table_rows(config) * (d + n) * shape.width
+    return flops
 
 
-def layer_flops(shape: LayerShape, d: int, n: int, gate: Number = 1.0) -> Number:
+def layer_flops(config: TrimformerConfig, shape: LayerShape, n: int, gate: Number = 1.0) -> Number:
     """Operations of a layer for one sequence; with an attention gate in [0, 1] the expected operations.
 
-    Differentiable in the gate: ``gate * full + (1 - gate) * mean + feed-forward``.
+    Differentiable in the gate: ``gate * full + (1 - gate) * mean + feed-forward``. A gated feed-forward block has
+    three maps instead of two.
     """
-    mean = attention_flops(dataclasses.replace(shape, attention="mean"), d, n)
-    return 4 * n * d * shape.ffn + gate * attention_flops(shape, d, n) + (1 - gate) * mean
+    mean = attention_flops(config, dataclasses.replace(shape, attention="mean"), n)
+    ffn = (6 if config.pre_norm else 4) * n * config.hidden_size * shape.ffn
+    return ffn + gate * attention_flops(config, shape, n) + (1 - gate) * mean
 
 
 def expected_flops(config: TrimformerConfig, length: int, gates: Tensor | Sequence[float]) -> Tensor:
     """Expected operations of the encoder layers when layer l keeps its attention with probability ``gates[l]``."""
     values = torch.as_tensor(gates)
     terms = [
-        torch.as_tensor(layer_flops(shape, config.hidden_size, length, gate))
+        torch.as_tensor(layer_flops(config, shape, length, gate))
         for shape, gate in zip(config.shapes, values, strict=True)
     ]
     return torch.stack(terms).sum()

@@ -10,12 +10,20 @@ from .camembert import CAMEMBERT
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
 from .family import Family
+from .mpnet import MPNET
 from .roberta import ROBERTA
 from .xlm_roberta import XLM_ROBERTA
 
-FAMILIES: dict[str, Family] = {
-    family.name: family for family in (BERT, ROBERTA, XLM_ROBERTA, CAMEMBERT, DISTILBERT, ELECTRA)
-}
+_ALL = (
+    BERT,
+    ROBERTA,
+    XLM_ROBERTA,
+    CAMEMBERT,
+    DISTILBERT,
+    ELECTRA,
+    MPNET,
+)
+FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 
 
 def family_of(model_type: str) -> Family:
