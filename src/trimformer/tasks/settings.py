@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+Truncation = Literal["head", "tail", "both"]
+
 
 class TaskSettings(BaseModel, extra="forbid"):
     """Which data, which columns, how much of it.
@@ -15,7 +17,7 @@ class TaskSettings(BaseModel, extra="forbid"):
 
     name: str = Field(
         default="custom",
-        description="a GLUE task (cola sst2 mrpc stsb qqp mnli qnli rte wnli), imdb, conll2003, ud, treebank, squad, "
+        description="a GLUE task (cola sst2 mrpc stsb qqp mnli mnli-mm qnli rte wnli), imdb, conll2003, ud, treebank, squad, "
         "'sentiment' (built in) or 'custom'",
     )
     data: str | None = Field(
@@ -41,7 +43,7 @@ class TaskSettings(BaseModel, extra="forbid"):
         default=None, description="how spans are tagged in the files; default: iob1 in conll2003, iob2 elsewhere"
     )
     max_length: int = Field(default=128, ge=8, description="tokens per example; longer ones are cut")
-    truncation: Literal["head", "tail", "both"] = Field(
+    truncation: Truncation = Field(
         default="head",
         description="which part of a long text stays: its head, its tail, or a quarter of the length from the head "
         "and the rest from the tail (Sun et al., 2019)",
