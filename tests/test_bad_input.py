@@ -75,6 +75,17 @@ def refused_compress(model: Path | str, *arguments: Any, data: str = "reviews.cs
         ("latin.csv", b"review,stars\ngood,pos\ncaf\xe9,neg\n", "latin.csv is not UTF-8 at line 3"),
         ("ragged.tsv", b"review\tstars\ngood\tpos\nbad\n", "ragged.tsv, line 3: 1 columns where 2 are expected"),
         ("broken.jsonl", b'{"review": "x", "stars": "pos"}\n{', "broken.jsonl, line 2: not valid JSON"),
+        (
+            "list.jsonl",
+            b'{"review": "x", "stars": ["pos"]}\n{"review": "y", "stars": "neg"}\n' * 2,
+            "line 1: the label in",
+        ),
+        (
+            "sets.jsonl",
+            b'{"review": "x", "stars": ["pos"]}\n' * 9 + b'{"review": "y", "stars": 1}',
+            "sets.jsonl, line 10:",
+        ),
+        ("none.jsonl", b'{"review": "x", "stars": []}\n' * 20, "none.jsonl: no row has a label"),
         ("columns.csv", b"reviews,stars\n" + ROWS.encode(), "no column 'review'; name one of its own (reviews, stars)"),
         ("no.csv", None, "no.csv does not exist"),
         ("rev.pdf", b"%PDF", "rev.pdf has an unknown ending"),

@@ -8,6 +8,7 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import TaskSettings, load_task, load_validation
+from trimformer.tasks.glue import TASKS
 
 Write = Callable[[str, str], Path]
 
@@ -42,8 +43,6 @@ def test_real_qnli_has_no_train(shared_data: Path) -> None:
 
 
 def test_first_metrics() -> None:
-    from trimformer.tasks.glue import TASKS
-
     first = {name: glue.metrics[0] for name, glue in TASKS.items()}
     assert first.pop("cola") == "matthews"
     assert first.pop("stsb") == "pearson"
@@ -51,15 +50,65 @@ def test_first_metrics() -> None:
     assert TASKS["mrpc"].metrics == TASKS["qqp"].metrics == ("accuracy", "f1")
 
 
-def test_original_layouts(write: Write) -> None:
-    """MNLI's dev_matched and gold_label, QQP's broken rows, as in the files that GLUE publishes."""
-    head = "index\tsentence1\tsentence2\tlabel1\tgold_label\n"
-    write("MNLI/train.tsv", head + "0\ta\tb\tneutral\tcontradiction\n" * 20 + "1\ta\tb\tneutral\tneutral\n" * 20)
-    folder = write("MNLI/dev_matched.tsv", head + "0\tc\td\tneutral\tentailment\n").parent.parent
-    data = load_task(TaskSettings(name="mnli", data=str(folder)))
-    assert (data.validation.pairs, data.validation.labels) == (["d"], [0])
+# Task: folder and dev file, a row as GLUE publishes it (column=cell; A and B are the texts, L is the label, ~ is a
+# space), two labels as written and what they mean.
+PARSES = "sentence1_binary_parse=x sentence2_binary_parse=x sentence1_parse=x sentence2_parse=x"
+MNLI = f"index=0 promptID=1 pairID=2 genre=g {PARSES} sentence1=A sentence2=B label1=neutral gold_label=L"
+SOURCES = "genre=g filename=f year=2012 old_index=1 source1=none source2=none"
+LAYOUTS = {
+    "cola": ("CoLA/dev", "source=gj04 label=L mark=* sentence=A", "1=acceptable 0=unacceptable"),
+    "sst2": ("SST-2/dev", "sentence=A label=L", "1=positive 0=negative"),
+    "mrpc": ("MRPC/dev", "Quality=L #1~ID=1 #2~ID=2 #1~String=A #2~String=B", "1=equivalent 0=not_equivalent"),
+    "stsb": ("STS-B/dev", f"index=0 {SOURCES} sentence1=A sentence2=B score=L", "5.000=5.0 0.25=0.25"),
+    "qqp": ("QQP/dev", "id=0 qid1=1 qid2=2 question1=A question2=B is_duplicate=L", "1=duplicate 0=not_duplicate"),
+    "mnli": ("MNLI/dev_matched", MNLI, "entailment=entailment contradiction=contradiction"),
+    "mnli-mm": ("MNLI/dev_mismatched", MNLI, "contradiction=contradiction neutral=neutral"),
+    "qnli": (
+        "QNLI/dev",
+        "index=0 question=A sentence=B label=L",
+        "entailment=entailment not_entailment=not_entailment",
+    ),
+    "rte": (
+        "RTE/dev",
+        "index=0 sentence1=A sentence2=B label=L",
+        "not_entailment=not_entailment entailment=entailment",
+    ),
+    "wnli": ("WNLI/dev", "index=0 sentence1=A sentence2=B label=L", "1=entailment 0=not_entailment"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_original_layouts(write: Write, name: str) -> None:
+    dev, row, labels = LAYOUTS[name]
+    columns, cells = zip(*(pair.split("=") for pair in row.split()), strict=True)
+    written, meant = zip(*(pair.split("=") for pair in labels.split()), strict=True)
+    texts = {"A": "first", "B": "second"}
+    lines = ["\t".join((texts | {"L": label}).get(cell, cell) for cell in cells) for label in written]
+    # MRPC begins with a byte order mark, and CoLA has no header.
+    header = {"cola": ""}.get(name, ("\ufeff" if name == "mrpc" else "") + "\t".join(columns).replace("~", " ") + "\n")
+    folder = write(f"{dev}.tsv", header + "\n".join(lines) + "\n").parent
+    write(f"{folder.name}/train.tsv", header + "\n".join(lines * 10) + "\n")
+    data = load_task(TaskSettings(name=name, data=str(folder.parent)))
+    assert data.validation.texts == ["first"] * 2
+    assert data.validation.pairs == (["second"] * 2 if "B" in cells else None)
+    assert [data.task.labels[i] if data.task.labels else str(i) for i in data.validation.labels] == list(meant)
+    assert (data.task.name, len(data.train) + len(data.selection)) == (name, 20)
+
+
+def test_every_task_has_its_layout() -> None:
+    assert LAYOUTS.keys() == TASKS.keys()
+
+
+def test_mismatched_does_not_take_another_dev_file(write: Write) -> None:
+    folder = write("dev.tsv", "sentence1\tsentence2\tlabel\na\tb\tneutral\n").parent
+    assert load_validation(TaskSettings(name="mnli", data=str(folder)))[1].texts == ["a"]
+    with pytest.raises(TrimformerError, match=r"has no dev_mismatched\.tsv \(plain or \.gz\) for GLUE MNLI; add"):
+        load_validation(TaskSettings(name="mnli-mm", data=str(folder)))
+
+
+def test_broken_rows_of_qqp(write: Write) -> None:
     head = "id\tquestion1\tquestion2\tis_duplicate\n"
-    write("QQP/train.tsv", head + "0\ta\tb\t1\n" * 10 + "broken\n" + "0\ta\tb\t0\n" * 10)
+    folder = write("QQP/train.tsv", head + "0\ta\tb\t1\n" * 10 + "broken\n" + "0\ta\tb\t0\n" * 10).parent.parent
     write("QQP/dev.tsv", head + "0\ta\tb\t1\n")
     data = load_task(TaskSettings(name="qqp", data=str(folder)))
     assert len(data.train) + len(data.selection) == 20
@@ -103,6 +152,20 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [("nyu-mll/glue", "sst2", "train"), ("nyu-mll/glue", "sst2", "validation")]
     assert data.task.labels == ("negative", "positive")
     assert data.validation.labels[:2] == [1, 0]
+
+
+def test_hub_mismatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(*place: str, split: str) -> None:
+        asked.append((*place, split))
+        raise ConnectionError("stop here")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    for name in ("mnli", "mnli-mm"):
+        with pytest.raises(TrimformerError, match="stop here"):
+            load_validation(TaskSettings(name=name))
+    assert asked == [("nyu-mll/glue", "mnli", "validation_matched"), ("nyu-mll/glue", "mnli", "validation_mismatched")]
 
 
 def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:

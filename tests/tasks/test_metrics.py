@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import f1_score, matthews_corrcoef
+from sklearn.metrics import confusion_matrix, f1_score, matthews_corrcoef, mean_squared_error
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import Task, metric_function, score
@@ -46,6 +46,36 @@ def test_a_constant_prediction_correlates_with_nothing() -> None:
 
 def test_metric_function_is_the_first_metric() -> None:
     assert metric_function(task("accuracy", "f1"))(PREDICTED, LABELS) == pytest.approx(4 / 6)
+
+
+def by_hand(name: str, predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Each metric once more, from another function or from its definition."""
+    if name in ("accuracy", "f1", "f1_macro", "matthews"):
+        table = confusion_matrix(truth, predicted)
+        right, all_predicted, all_true = table.diagonal(), table.sum(0), table.sum(1)
+        f1 = 2 * right / (all_predicted + all_true)
+        return {
+            "accuracy": right.sum() / table.sum(),
+            "f1": f1[1],
+            "f1_macro": f1.mean(),
+            "matthews": np.corrcoef(predicted, truth)[0, 1],  # of two classes
+        }[name]
+    if name == "spearman":
+        predicted, truth = stats.rankdata(predicted), stats.rankdata(truth)
+    return mean_squared_error(truth, predicted) if name == "mse" else np.corrcoef(predicted, truth)[0, 1]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "f1_macro", "matthews", "pearson", "spearman", "mse"])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_metric_against_an_independent_computation(name: str, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    if name in ("pearson", "spearman", "mse"):
+        truth = random.integers(0, 26, 100) / 5  # ties, as in STS-B
+        predicted = truth + random.normal(0, 1, 100).round(1)
+    else:
+        truth = random.integers(0, 3 if name in ("accuracy", "f1_macro") else 2, 100)
+        predicted = np.where(random.random(100) < 0.6, truth, random.permutation(truth))
+    assert metric_function(task(name))(predicted, truth) == pytest.approx(by_hand(name, predicted, truth))
 
 
 def test_outputs_that_are_not_numbers() -> None:

@@ -7,9 +7,17 @@ from pathlib import Path
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Examples, Kind, Task
-from trimformer.tasks.files import ENDINGS, read_table
+from trimformer.tasks.files import ENDINGS, Table, cell_text, read_table
+from trimformer.tasks.multilabel import METRICS as MULTILABEL_METRICS
+from trimformer.tasks.multilabel import SetRows, take_set_rows
 from trimformer.tasks.rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
 from trimformer.tasks.settings import TaskSettings
+
+METRICS: dict[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy", "f1_macro"),
+    "multilabel": MULTILABEL_METRICS,
+    "regression": ("pearson", "spearman", "mse"),
+}
 
 
 def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
@@ -20,19 +28,17 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
     train_file, validation_file = find_files(settings)
     if train_file is None:
         raise TrimformerError(f"task: only a validation file ({validation_file}) is given; set train or data as well")
-    rows = _read(train_file, settings)
-    kind = decide_kind(rows.labels) if settings.kind == "auto" else settings.kind
-    names = class_names(rows.labels) if kind == "classification" else ()
-    if len(set(rows.labels)) == 1:
-        raise TrimformerError(
-            f"{train_file}: every row has the same label ({shown(rows.labels[:1])}), so there is "
-            "nothing to learn; add rows with another label"
-        )
+    table = read_table(train_file)
+    kind = _kind(table, settings)
+    rows = _rows(table, settings, kind)
     source = f"train: {train_file}"
     if validation_file is not None:
         source += f"; validation: {validation_file}"
-    task = _task(kind, names, source + _reading(settings, kind))
-    validation = None if validation_file is None else _examples(_read(validation_file, settings), task)
+    task = _task(rows, settings, kind, source)
+    _check_variety(rows, task)
+    validation = None
+    if validation_file is not None:
+        validation = _examples(_rows(read_table(validation_file), settings, kind), task)
     return task, _examples(rows, task), validation
 
 
@@ -44,16 +50,10 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tup
     file = find_files(settings)[1]
     if file is None:
         return None
-    rows = _read(file, settings)
-    kind: Kind
-    if settings.kind != "auto":
-        kind = settings.kind
-    elif labels:
-        kind = "regression" if len(labels) == 1 else "classification"
-    else:
-        kind = decide_kind(rows.labels)
-    names = class_names(rows.labels) if kind == "classification" else ()
-    task = _task(kind, names, f"validation: {file}{_reading(settings, kind)}")
+    table = read_table(file)
+    kind = _kind(table, settings, labels)
+    rows = _rows(table, settings, kind)
+    task = _task(rows, settings, kind, f"validation: {file}")
     return task, _examples(rows, task)
 
 
@@ -86,21 +86,51 @@ def _in_folder(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(path: Path, settings: TaskSettings) -> Rows:
-    table = read_table(path)
-    return take_rows(table, settings.text or "text", settings.text_pair, settings.label or "label")
+def _kind(table: Table, settings: TaskSettings, labels: Sequence[str] | None = None) -> Kind:
+    """What is predicted, as far as the settings leave it open: by the labels in the table and those of a model."""
+    if settings.kind != "auto":
+        return settings.kind
+    cells = table.column(settings.label or "label")
+    if 2 * sum(isinstance(cell, list) for cell in cells) > len(cells):
+        return "multilabel"
+    if labels:
+        return "regression" if len(labels) == 1 else "classification"
+    return decide_kind([cell_text(cell) or "" for cell in cells])
 
 
-def _examples(rows: Rows, task: Task) -> Examples:
+def _rows(table: Table, settings: TaskSettings, kind: Kind) -> Rows | SetRows:
+    take = take_set_rows if kind == "multilabel" else take_rows
+    return take(table, settings.text or "text", settings.text_pair, settings.label or "label")
+
+
+def _task(rows: Rows | SetRows, settings: TaskSettings, kind: Kind, source: str) -> Task:
+    names: tuple[str, ...] = ()
+    if isinstance(rows, SetRows):
+        names = class_names([name for labels in rows.labels for name in labels])
+    elif kind == "classification":
+        names = class_names(rows.labels)
+    elif settings.kind == "auto":
+        source += f" (labels read as numbers, because they are not at most {FEW_INTEGERS} different integers)"
+    return Task("custom", kind, names, METRICS[kind], source)
+
+
+def _examples(rows: Rows | SetRows, task: Task) -> Examples:
+    if isinstance(rows, SetRows):
+        return rows.as_sets(task.labels)
     return rows.as_classes(task.labels) if task.kind == "classification" else rows.as_numbers()
 
 
-def _task(kind: Kind, names: tuple[str, ...], source: str) -> Task:
-    metrics = ("accuracy", "f1_macro") if kind == "classification" else ("pearson", "spearman", "mse")
-    return Task("custom", kind, names, metrics, source)
-
-
-def _reading(settings: TaskSettings, kind: Kind) -> str:
-    if settings.kind == "auto" and kind == "regression":
-        return f" (labels read as numbers, because they are not at most {FEW_INTEGERS} different integers)"
-    return ""
+def _check_variety(rows: Rows | SetRows, task: Task) -> None:
+    """Refuse training rows from which nothing can be learned."""
+    if isinstance(rows, SetRows) and len(task.labels) < 2:
+        found = f"only one label ({task.labels[0]}) occurs" if task.labels else "no row has a label"
+        raise TrimformerError(
+            f"{rows.table.path}: {found}, and several labels per text need at least two; add rows, or "
+            "write one name per row for kind: classification"
+        )
+    if len(set(rows.labels)) == 1:
+        same = rows.labels[0] if isinstance(rows, Rows) else shown(rows.labels[0])
+        raise TrimformerError(
+            f"{rows.table.path}: every row has the same label ({same}), so there is "
+            "nothing to learn; add rows with another label"
+        )

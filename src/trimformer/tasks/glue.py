@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.files import Table, read_tsv
-from trimformer.tasks.rows import Rows, match_labels, take_rows
+from trimformer.tasks.hub import load_split, local_folder
+from trimformer.tasks.rows import Rows, take_rows
 
 HUB = "nyu-mll/glue"
 
 
 @dataclass(frozen=True)
 class Glue:
-    """One task. Of the column names the first one that a file has is used; `labels` are the hub's, by id."""
+    """One task; `labels` are the hub's, by id.
+
+    Of the names of columns and dev files the first one that is there is used. hub: the name there, if it is another.
+    """
 
     folder: str
     labels: tuple[str, ...]
@@ -26,7 +27,8 @@ class Glue:
     pair: tuple[str, ...] = ()
     label: tuple[str, ...] = ("label",)
     metrics: tuple[str, ...] = ("accuracy",)
-    dev: str = "dev"
+    dev: tuple[str, ...] = ("dev",)
+    hub: str | None = None
     hub_validation: str = "validation"
     header: tuple[str, ...] | None = None
     drop_ragged: bool = False
@@ -75,13 +77,15 @@ TASKS = {
         text=("sentence1", "premise"),
         pair=("sentence2", "hypothesis"),
         label=("gold_label", "label"),
-        dev="dev_matched",
+        dev=("dev_matched", "dev"),
         hub_validation="validation_matched",
     ),
     "qnli": Glue("QNLI", _ENTAILMENT, text=("question",), pair=("sentence",)),
     "rte": Glue("RTE", _ENTAILMENT, text=("sentence1",), pair=("sentence2",)),
     "wnli": Glue("WNLI", ("not_entailment", "entailment"), text=("sentence1",), pair=("sentence2",)),
 }
+# MNLI has a second dev set, from genres that its training rows do not have.
+TASKS["mnli-mm"] = replace(TASKS["mnli"], dev=("dev_mismatched",), hub="mnli", hub_validation="validation_mismatched")
 
 
 def load(name: str, data: str | None) -> tuple[Task, Examples, Examples]:
@@ -117,13 +121,12 @@ def _examples(name: str, rows: Rows) -> Examples:
 
 def _split(name: str, data: str | None, split: str) -> Rows:
     glue = TASKS[name]
-    folder = None if data is None else Path(data).expanduser()
-    if folder is not None and folder.is_dir():
+    folder = local_folder(data)
+    if folder is not None:
         table = _from_folder(glue, folder, split)
-    elif folder is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(data)):
-        raise TrimformerError(f"task.data: the folder {folder} does not exist; correct the path")
     else:
-        table = _from_hub(name, data or HUB, split)
+        hub_split = glue.hub_validation if split == "validation" else split
+        table = load_split(data or HUB, glue.hub or name, hub_split, glue.labels)
     pair = _column(table, glue.pair) if glue.pair else None
     return take_rows(table, _column(table, glue.text), pair, _column(table, glue.label))
 
@@ -134,7 +137,7 @@ def _column(table: Table, candidates: tuple[str, ...]) -> str:
 
 
 def _from_folder(glue: Glue, folder: Path, split: str) -> Table:
-    stems = ["train"] if split == "train" else [glue.dev, *(["dev"] if glue.dev != "dev" else [])]
+    stems = ("train",) if split == "train" else glue.dev
     names = [stem + ending for stem in stems for ending in (".tsv", ".tsv.gz")]
     # A parent of all tasks holds no files of its own, only CoLA/, SST-2/ and so on.
     place = folder / glue.folder if (folder / glue.folder).is_dir() else folder
@@ -145,27 +148,3 @@ def _from_folder(glue: Glue, folder: Path, split: str) -> Table:
         f"{place} has no {' or '.join(names[::2])} (plain or .gz) for GLUE {glue.folder}; "
         "add the file or set task.data to the folder that holds it"
     )
-
-
-def _from_hub(name: str, dataset: str, split: str) -> Table:
-    import datasets
-
-    hub_split = TASKS[name].hub_validation if split == "validation" else split
-    try:
-        loaded: Any = datasets.load_dataset(dataset, name, split=hub_split)
-    except Exception as error:  # hub, network and cache raise all kinds: the user needs one sentence
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise TrimformerError(
-            f"task.data: {dataset} is no folder here, and the {name} {hub_split} split of a hub "
-            f"dataset of that name cannot be loaded ({reason}); "
-            "give a folder with the GLUE files, or check the id and the network"
-        ) from error
-    columns = {column: list(loaded[column]) for column in loaded.column_names}
-    names = getattr(loaded.features.get("label"), "names", None)
-    if names is not None:
-        ours = TASKS[name].labels
-        order = match_labels(names, ours)
-        # An id of -1 means that the label is withheld: left as it is, it is reported with its row.
-        columns["label"] = [ours[order[i]] if i >= 0 else "-1" for i in columns["label"]]
-    rows: list[Sequence[object]] = list(zip(*columns.values(), strict=True))
-    return Table(Path(dataset) / f"{name}:{split}", list(columns), rows, list(range(1, len(rows) + 1)))

@@ -50,14 +50,20 @@ class Rows:
 
 
 def take_rows(table: Table, text: str, pair: str | None, label: str) -> Rows:
-    """Pick the columns; raises TrimformerError for a missing column, a missing text or an empty label."""
-    labels = [value.strip() for value in _texts(table, label)]
+    """Pick the columns; raises TrimformerError for a missing column, a missing text, an empty label or a list."""
+    for row, cell in enumerate(table.column(label)):
+        if isinstance(cell, list):
+            raise TrimformerError(
+                f"{table.where(row)}: the label in column '{label}' is a list; "
+                "write one name, or set kind: multilabel and write lists everywhere"
+            )
+    labels = [value.strip() for value in text_column(table, label)]
     for row, value in enumerate(labels):
         if not value:
             raise TrimformerError(
                 f"{table.where(row)}: the label in column '{label}' is empty; fill it in or remove the row"
             )
-    return Rows(table, _texts(table, text), None if pair is None else _texts(table, pair), labels)
+    return Rows(table, text_column(table, text), None if pair is None else text_column(table, pair), labels)
 
 
 def decide_kind(labels: Sequence[str]) -> Kind:
@@ -116,7 +122,8 @@ def shown(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f", … {len(names)} in all" if len(names) > 10 else "")
 
 
-def _texts(table: Table, name: str) -> list[str]:
+def text_column(table: Table, name: str) -> list[str]:
+    """The cells of a column as texts; raises TrimformerError where one is missing or no plain value."""
     texts = [cell_text(cell) for cell in table.column(name)]
     for row, value in enumerate(texts):
         if value is None:

@@ -17,8 +17,8 @@ class TaskSettings(BaseModel, extra="forbid"):
 
     name: str = Field(
         default="custom",
-        description="a GLUE task (cola sst2 mrpc stsb qqp mnli mnli-mm qnli rte wnli), imdb, conll2003, ud, treebank, squad, "
-        "'sentiment' (built in) or 'custom'",
+        description="a GLUE task (cola sst2 mrpc stsb qqp mnli mnli-mm qnli rte wnli), imdb, conll2003, ud, treebank, "
+        "squad, 'sentiment' (built in) or 'custom'",
     )
     data: str | None = Field(
         default=None,

@@ -1,0 +1,52 @@
+"""Whether `task.data` is a folder or a dataset on the hub, and a split of such a dataset as a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks.files import Table
+from trimformer.tasks.rows import match_labels
+
+
+def local_folder(data: str | None) -> Path | None:
+    """The folder, or None where `data` may be the id of a dataset on the hub; raises TrimformerError if neither."""
+    if data is None:
+        return None
+    folder = Path(data).expanduser()
+    if folder.is_dir():
+        return folder
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", data):
+        return None
+    raise TrimformerError(f"task.data: the folder {folder} does not exist; correct the path")
+
+
+def load_split(dataset: str, config: str | None, split: str, labels: Sequence[str]) -> Table:
+    """Its columns; the ids in the column 'label' become names, written as in `labels`.
+
+    Raises TrimformerError if the split cannot be loaded and where the names differ.
+    """
+    import datasets
+
+    try:
+        loaded: Any = datasets.load_dataset(dataset, config, split=split)
+    except Exception as error:  # hub, network and cache raise all kinds: the user needs one sentence
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        what = split if config is None else f"{config} {split}"
+        raise TrimformerError(
+            f"task.data: {dataset} is no folder here, and the {what} split of a hub "
+            f"dataset of that name cannot be loaded ({reason}); "
+            "give a folder with the task's files, or check the id and the network"
+        ) from error
+    columns = {column: list(loaded[column]) for column in loaded.column_names}
+    names = getattr(loaded.features.get("label"), "names", None)
+    if names is not None:
+        order = match_labels(names, labels)
+        # An id of -1 means that the label is withheld: left as it is, it is reported with its row.
+        columns["label"] = [labels[order[i]] if i >= 0 else "-1" for i in columns["label"]]
+    rows: list[Sequence[object]] = list(zip(*columns.values(), strict=True))
+    place = split if config is None else f"{config}:{split}"
+    return Table(Path(dataset) / place, list(columns), rows, list(range(1, len(rows) + 1)))
