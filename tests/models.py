@@ -13,7 +13,10 @@ from trimformer.encoder.convert import FAMILIES
 
 FAMILY_NAMES = tuple(FAMILIES)
 # What a configuration of a family says beside what all its checkpoints say.
-OWN_FIELDS: dict[str, dict[str, Any]] = {"electra": {"embedding_size": 12}}
+OWN_FIELDS: dict[str, dict[str, Any]] = {
+    "electra": {"embedding_size": 12},
+    "albert": {"embedding_size": 12, "hidden_act": "gelu_new"},
+}
 
 
 def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 0, **others: Any) -> Any:
@@ -26,6 +29,7 @@ def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 
         "max_position_embeddings": 40,
         "initializer_range": 0.3,
         "layers": [shape] * layers,
+        "sharing": [0] * layers if family == "albert" else None,
         "id2label": {i: f"label{i}" for i in range(labels)},
     }
     config = TrimformerConfig(

@@ -166,12 +166,16 @@ class FoldedEncoder(nn.Module):
         # The same bias in all layers is added to the padding's before the first one.
         in_layers = None if isinstance(self.positions, RelativeBias) else self.positions
         last = len(body.layers) - 1
-        self.layers = nn.ModuleList(
-            (FoldedPreNormLayer if isinstance(layer, PreNormLayer) else FoldedLayer)(
-                layer, in_layers, first_only=reads_first and index == last
-            )
-            for index, layer in enumerate(cast(Iterable[Any], body.layers))
-        )
+        # Layers that share their weights become one module, so that the file holds it once.
+        folded: dict[tuple[nn.Module, type, bool], FoldedLayer] = {}
+        chosen = []
+        for index, layer in enumerate(cast(Iterable[Any], body.layers)):
+            key = (layer.ffn_in, type(layer.attention), reads_first and index == last)
+            if key not in folded:
+                cls = FoldedPreNormLayer if isinstance(layer, PreNormLayer) else FoldedLayer
+                folded[key] = cls(layer, in_layers, first_only=key[-1])
+            chosen.append(folded[key])
+        self.layers = nn.ModuleList(chosen)
         self.windows = {shape.window for shape in body.config.shapes if shape.attention == "full"}
         self.eval()
 

@@ -65,6 +65,8 @@ class TrimformerConfig(PreTrainedConfig):
     pre_norm: layers as in ModernBERT: norms before attention and before a gated feed-forward block, and a last norm
         after all layers; else as in BERT.
     attention_bias, ffn_bias, norm_bias: whether these maps have a bias.
+    sharing: which layers have the same weights: layer i those of layer ``sharing[i]``, the first of its group (ALBERT);
+        None: every layer has its own. Layers of a group differ at most in their attention kind.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
     classifier_act: activation of the first layer of a sequence classification head.
     """
@@ -98,6 +100,7 @@ class TrimformerConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None
+    sharing: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.format_version > FORMAT_VERSION:
@@ -106,7 +109,21 @@ class TrimformerConfig(PreTrainedConfig):
                 "that this trimformer reads: upgrade trimformer."
             )
         self.layers = [dataclasses.asdict(LayerShape(**layer)) for layer in self.layers or []]
+        self._check_sharing()
         super().__post_init__(**kwargs)
+
+    def _check_sharing(self) -> None:
+        if self.sharing is None:
+            return
+        alike = [dataclasses.replace(shape, attention="full") for shape in self.shapes]
+        if len(self.sharing) != len(alike) or any(
+            not 0 <= first <= index or self.sharing[first] != first or alike[first] != alike[index]
+            for index, first in enumerate(self.sharing)
+        ):
+            raise TrimformerError(
+                f"sharing must name for each of the {len(alike)} layers the first layer of its group, whose sizes are "
+                f"the same, got {self.sharing}."
+            )
 
     @property
     def shapes(self) -> tuple[LayerShape, ...]:

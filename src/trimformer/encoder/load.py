@@ -125,7 +125,7 @@ def build(
             raise _foreign(
                 checkpoint, f"{name} has shape {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
             )
-    missing = [name for name in expected if name not in weights]
+    missing = [name for name in expected if name not in weights and name not in model.all_tied_weights_keys]
     if kind is not None:
         missing = [name for name in missing if not name.startswith("head.")]
     if missing:

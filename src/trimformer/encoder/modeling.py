@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -241,6 +242,18 @@ class PreNormLayer(Layer):
         return x + self.ffn_out(self.dropout(self.activation(self.ffn_in(y)) * self.ffn_gate(y)))
 
 
+def share(layers: Iterable[Layer], groups: Sequence[int]) -> None:
+    """Let layers of the same group hold the same modules; the first that has a module gives it to the others.
+
+    A ``mean`` layer has no query and key, so that those of its group may belong to a later layer.
+    """
+    owners: dict[tuple[int, str], nn.Module] = {}
+    for layer, group in zip(layers, groups, strict=True):
+        for name, module in list(layer.named_modules()):
+            if next(module.children(), None) is None and next(module.parameters(), None) is not None:
+                layer.set_submodule(name, owners.setdefault((group, name), module))
+
+
 class TrimformerPreTrainedModel(PreTrainedModel):
     """Loading and saving, shared by the body and the heads."""
 
@@ -249,6 +262,16 @@ class TrimformerPreTrainedModel(PreTrainedModel):
     base_model_prefix = "encoder"
     _supports_sdpa = True
     _no_split_modules = ["Layer"]  # noqa: RUF012  (read by transformers)
+
+    @property
+    def _tied_weights_keys(self) -> dict[str, str]:  # type: ignore[override]
+        """Further names of shared weights -> the first; transformers saves and loads only the first."""
+        first: dict[int, str] = {}
+        names = [(name, first.setdefault(id(p), name)) for name, p in self.named_parameters(remove_duplicate=False)]
+        return {name: source for name, source in names if name != source}
+
+    def get_expanded_tied_weights_keys(self, all_submodels: bool = False) -> dict[str, str]:
+        return self._tied_weights_keys
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -294,10 +317,13 @@ class TrimformerModel(TrimformerPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.positions = mechanism_of(config)
-        self.layers = nn.ModuleList(
+        layers = [
             PreNormLayer(config, shape, first=index == 0) if config.pre_norm else Layer(config, shape)
             for index, shape in enumerate(config.shapes)
-        )
+        ]
+        if config.sharing is not None:
+            share(layers, config.sharing)
+        self.layers = nn.ModuleList(layers)
         self.norm = layer_norm(config) if config.pre_norm else nn.Identity()
         self.post_init()
 

@@ -22,7 +22,7 @@ Number = float | Tensor
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """params: weights. flops: operations for one sequence."""
+    """params: weights; what layers share counts in the first that has it. flops: operations for one sequence."""
 
     params: int
     flops: float
@@ -54,10 +54,8 @@ def cost(
     if isinstance(model, TrimformerWithHead):
         head = type(model)
     d = config.hidden_size
-    layers = tuple(
-        LayerCost(_layer_params(config, index), float(layer_flops(config, shape, length)))
-        for index, shape in enumerate(config.shapes)
-    )
+    flops_of = [float(layer_flops(config, shape, length)) for shape in config.shapes]
+    layers = tuple(LayerCost(params, flops) for params, flops in zip(_own_params(config), flops_of, strict=True))
     position_rows = 0 if config.positions == "none" else config.max_position_embeddings
     embedding_rows = config.vocab_size + position_rows + config.type_vocab_size
     width = config.embedding_size or d
@@ -75,6 +73,19 @@ def cost(
         params += d * d + d
         flops += 2 * d * d
     return Cost(params, params * bytes_per_weight, flops, length, layers)
+
+
+def _own_params(config: TrimformerConfig) -> list[int]:
+    """Weights of each layer that no earlier layer of its group has.
+
+    The weights of a ``mean`` layer are among those of a ``full`` one, so a group has as many as its largest layer.
+    """
+    own, so_far = [], dict.fromkeys(range(config.num_hidden_layers), 0)
+    for index, group in enumerate(config.sharing or range(config.num_hidden_layers)):
+        params = _layer_params(config, index)
+        own.append(max(0, params - so_far[group]))
+        so_far[group] += own[-1]
+    return own
 
 
 def _layer_params(config: TrimformerConfig, index: int) -> int:

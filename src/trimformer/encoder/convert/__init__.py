@@ -5,6 +5,7 @@ from transformers import PreTrainedModel
 from ...errors import TrimformerError
 from ..heads import TrimformerWithHead
 from ..modeling import TrimformerModel
+from .albert import ALBERT
 from .bert import BERT
 from .camembert import CAMEMBERT
 from .distilbert import DISTILBERT
@@ -15,6 +16,7 @@ from .roberta import ROBERTA
 from .xlm_roberta import XLM_ROBERTA
 
 _ALL = (
+    ALBERT,
     BERT,
     ROBERTA,
     XLM_ROBERTA,

@@ -141,7 +141,7 @@ class Family:
 
         A weight of a layer that does not exist keeps its stock name below ``encoder``, where it fits nothing.
         """
-        known: dict[str, str] = {}
+        known: dict[str, str] = {}  # the first name of weights that layers share
         for our_name, stock_name in self.names(config, head):
             known.setdefault(stock_name, our_name)
         in_layers = f"{self.prefix}.{self.layer_path.partition('{')[0]}"
