@@ -16,24 +16,34 @@ FAMILY_NAMES = tuple(FAMILIES)
 OWN_FIELDS: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 12},
     "albert": {"embedding_size": 12, "hidden_act": "gelu_new"},
+    "modernbert": {
+        "attention_bias": False,
+        "ffn_bias": False,
+        "norm_bias": False,
+        "classifier_bias": False,
+        "initializer_range": 0.2,  # gated blocks multiply: larger weights would magnify the rounding of fp32
+    },
 }
+# What its layers say beside the sizes, in turn.
+OWN_SHAPES: dict[str, list[dict[str, Any]]] = {"modernbert": [{"rotary": 100.0}, {"rotary": 20.0, "window": 4}]}
 
 
 def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 0, **others: Any) -> Any:
     """A classifier 16 wide with 2 heads; weights large enough that every part matters."""
-    shape = dataclasses.asdict(LayerShape("full", 2, 8, 24))
+    own = OWN_SHAPES.get(family, [{}])
+    shapes = [LayerShape("full", 2, 8, 24, **own[index % len(own)]) for index in range(layers)]
     fields = {
         "pad_token_id": 1 if FAMILIES[family].config.get("positions") == "from_padding" else 0,
         "vocab_size": 50,
         "hidden_size": 16,
         "max_position_embeddings": 40,
         "initializer_range": 0.3,
-        "layers": [shape] * layers,
         "sharing": [0] * layers if family == "albert" else None,
+        "layers": [dataclasses.asdict(shape) for shape in shapes],
         "id2label": {i: f"label{i}" for i in range(labels)},
     }
     config = TrimformerConfig(
-        **{"family": family} | FAMILIES[family].config | OWN_FIELDS.get(family, {}) | fields | others
+        **{"family": family} | FAMILIES[family].config | fields | OWN_FIELDS.get(family, {}) | others
     )
     torch.manual_seed(seed)
     model = TrimformerForSequenceClassification(config).eval()

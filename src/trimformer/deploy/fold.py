@@ -9,7 +9,7 @@ Made on copies of the weights, before the graph is written:
 - the padding mask is turned into its two forms (score bias, mean weights) once, not once per layer, and so are
   windows and relative biases; DeBERTa's position keys and queries, which depend on no input, become constants;
 - the two inner maps of a gated feed-forward block become one product;
-- a classifier reads only the first token of the last layer, so only that token is computed there.
+- a classifier that reads only the first token of the last layer gets only that token computed there.
 
 Tokens are kept in rows, (batch * n, hidden). Linear maps of rows export as Gemm, which holds its bias, and
 ONNX Runtime then leaves Add and LayerNormalization apart; for three-dimensional tensors it fuses them into
@@ -160,7 +160,9 @@ class FoldedEncoder(nn.Module):
         super().__init__()
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.head = model.head if isinstance(model, TrimformerWithHead) else None
-        reads_first = isinstance(model, TrimformerForSequenceClassification)
+        reads_first = (
+            isinstance(model, TrimformerForSequenceClassification) and model.config.classifier_pooling == "cls"
+        )
         self.embeddings, self.norm = body.embeddings, body.norm
         self.positions: Mechanism | None = body.positions
         # The same bias in all layers is added to the padding's before the first one.
@@ -191,7 +193,7 @@ class FoldedEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x, biases, mean_weights, state)
         x = self.norm(x)
-        return x if self.head is None else self.head(x)
+        return x if self.head is None else self.head(x, attention_mask)
 
 
 def _within(score_bias: Tensor, window: int) -> Tensor:

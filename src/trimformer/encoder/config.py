@@ -69,6 +69,8 @@ class TrimformerConfig(PreTrainedConfig):
         None: every layer has its own. Layers of a group differ at most in their attention kind.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
     classifier_act: activation of the first layer of a sequence classification head.
+    classifier_pooling: what that head reads, the first token or the mean of all. classifier_bias: of its first layer.
+    classifier_norm: as in ModernBERT that layer ends with a norm, and the heads for tokens and spans have it too.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -97,6 +99,9 @@ class TrimformerConfig(PreTrainedConfig):
     attention_probs_dropout_prob: float | int = 0.1
     classifier_dropout: float | int | None = None
     classifier_act: str = "tanh"
+    classifier_pooling: Literal["cls", "mean"] = "cls"
+    classifier_bias: bool = True
+    classifier_norm: bool = False
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None

@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from .config import TrimformerConfig
 from .gates import Gates
-from .modeling import TrimformerModel, TrimformerPreTrainedModel
+from .modeling import TrimformerModel, TrimformerPreTrainedModel, layer_norm
 
 Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
 """What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
@@ -24,21 +24,36 @@ IGNORED = -100
 
 
 class ClassificationHead(nn.Module):
-    """Dense layer on the first token, dropout, linear: (batch, n, hidden) -> (batch, labels).
+    """Dense layer on one vector per text, dropout, linear: (batch, n, hidden) -> (batch, labels).
 
-    It is BERT's pooler + classifier and the classification heads of other families, which differ in names and in the
-    activation of the dense layer only.
+    It is BERT's pooler + classifier and the classification heads of other families, which differ in names, in the
+    activation of the dense layer, and ModernBERT's in a norm after it and in a choice of the vector: that of the first
+    token or the mean.
     """
 
-    def __init__(self, config: TrimformerConfig) -> None:
+    def __init__(self, config: TrimformerConfig, outputs: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.takes_mean = config.classifier_pooling == "mean"
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
         self.activation = ACT2FN[config.classifier_act]
+        self.norm = layer_norm(config) if config.classifier_norm else nn.Identity()
         self.dropout = nn.Dropout(_dropout(config))
-        self.output = nn.Linear(config.hidden_size, len(config.label_names))
+        self.output = nn.Linear(config.hidden_size, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.dropout(self.activation(self.dense(x[:, 0]))))
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.classify(self.pool(x, attention_mask))
+
+    def classify(self, x: Tensor) -> Tensor:
+        return self.output(self.dropout(self.norm(self.activation(self.dense(x)))))
+
+    def pool(self, x: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """(batch, n, hidden) -> (batch, hidden)"""
+        if not self.takes_mean:
+            return x[:, 0]
+        if attention_mask is None:
+            return x.mean(1)
+        mask = attention_mask.to(x.dtype)
+        return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
 
 
 class TokenHead(nn.Module):
@@ -49,8 +64,20 @@ class TokenHead(nn.Module):
         self.dropout = nn.Dropout(_dropout(config))
         self.output = nn.Linear(config.hidden_size, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.output(self.dropout(x))
+
+
+class DenseTokenHead(ClassificationHead):
+    """ModernBERT's head for each token: dense layer with norm, dropout, linear."""
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.classify(x)
+
+
+def token_head(config: TrimformerConfig, outputs: int) -> nn.Module:
+    """The head for each token that the family has."""
+    return (DenseTokenHead if config.classifier_norm else TokenHead)(config, outputs)
 
 
 def _dropout(config: TrimformerConfig) -> float:
@@ -84,7 +111,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """Logits, and the trace where it was asked for."""
         out = self.encoder(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
-        return self.head(out.last_hidden_state), out.hidden_states
+        return self.head(out.last_hidden_state, attention_mask), out.hidden_states
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word
@@ -97,7 +124,7 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
     keeps_lower_head = True
 
     def make_head(self, config: TrimformerConfig) -> nn.Module:
-        return ClassificationHead(config)
+        return ClassificationHead(config, len(config.label_names))
 
     def forward(
         self,
@@ -128,7 +155,7 @@ class TrimformerForTokenClassification(TrimformerWithHead):
     kinds = ("tokens",)
 
     def make_head(self, config: TrimformerConfig) -> nn.Module:
-        return TokenHead(config, len(config.label_names))
+        return token_head(config, len(config.label_names))
 
     def forward(
         self,
@@ -168,7 +195,7 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
     kinds = ("spans",)
 
     def make_head(self, config: TrimformerConfig) -> nn.Module:
-        return TokenHead(config, 2)
+        return token_head(config, 2)
 
     def forward(
         self,

@@ -31,7 +31,8 @@ class Embeddings(nn.Module):
         self.from_padding = config.positions == "from_padding"
         width = config.embedding_size or config.hidden_size
         self.word = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        self.position = nn.Embedding(config.max_position_embeddings, width)
+        has_positions = config.positions != "none"
+        self.position = nn.Embedding(config.max_position_embeddings, width) if has_positions else None
         has_segments = config.type_vocab_size > 0
         self.segment = nn.Embedding(config.type_vocab_size, width) if has_segments else None
         self.norm = layer_norm(config, width)
@@ -50,16 +51,20 @@ class Embeddings(nn.Module):
 
     def look_up(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The normalised sum of the tables' rows, as wide as the tables."""
-        if self.from_padding:
-            real = input_ids.ne(self.pad_token_id).long()
-            position_ids = real.cumsum(1) * real + self.pad_token_id
-        else:
-            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
-        x = self.word(input_ids) + self.position(position_ids)
+        x = self.word(input_ids)
+        if self.position is not None:
+            x = x + self.position(self.number(input_ids))
         if self.segment is not None:
             # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
             x = x + (self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids))
         return self.norm(x)
+
+    def number(self, input_ids: Tensor) -> Tensor:
+        """The position of each token, as (batch, n) or (1, n)."""
+        if self.from_padding:
+            real = input_ids.ne(self.pad_token_id).long()
+            return real.cumsum(1) * real + self.pad_token_id
+        return torch.arange(input_ids.shape[1], device=input_ids.device)[None]
 
 
 class MeanAttention(nn.Module):
@@ -261,7 +266,7 @@ class TrimformerPreTrainedModel(PreTrainedModel):
     config_class = TrimformerConfig
     base_model_prefix = "encoder"
     _supports_sdpa = True
-    _no_split_modules = ["Layer"]  # noqa: RUF012  (read by transformers)
+    _no_split_modules = ["Layer", "PreNormLayer"]  # noqa: RUF012  (read by transformers)
 
     @property
     def _tied_weights_keys(self) -> dict[str, str]:  # type: ignore[override]

@@ -66,12 +66,14 @@ def cost(
         params += width * d + d
         flops += 2 * length * width * d
     if head is not None:
+        of_text = head is TrimformerForSequenceClassification
         outputs = 2 if head is TrimformerForQuestionAnswering else len(config.label_names)
         params += d * outputs + outputs
-        flops += 2 * d * outputs * (1 if head is TrimformerForSequenceClassification else length)
-    if head is TrimformerForSequenceClassification:
-        params += d * d + d
-        flops += 2 * d * d
+        flops_of_vector = 2 * d * outputs
+        if of_text or config.classifier_norm:
+            params += d * d + d * config.classifier_bias + d * (1 + config.norm_bias) * config.classifier_norm
+            flops_of_vector += 2 * d * d
+        flops += flops_of_vector * (1 if of_text else length)
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 

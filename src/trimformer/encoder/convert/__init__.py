@@ -11,6 +11,7 @@ from .camembert import CAMEMBERT
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
 from .family import Family
+from .modernbert import MODERNBERT
 from .mpnet import MPNET
 from .roberta import ROBERTA
 from .xlm_roberta import XLM_ROBERTA
@@ -24,6 +25,7 @@ _ALL = (
     DISTILBERT,
     ELECTRA,
     MPNET,
+    MODERNBERT,
 )
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 

@@ -119,6 +119,22 @@ class Family:
         """Fields of the stock configuration that only this family has."""
         return {}
 
+    def plain(self, shape: LayerShape) -> LayerShape:
+        """The shape without what may differ between the layers of this family."""
+        return shape
+
+    def unpack(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Weights of the stock model, those split that are several of ours in one."""
+        return weights
+
+    def pack(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The way back from :meth:`unpack`."""
+        return weights
+
+    def names_of_head(self, head: type[TrimformerWithHead] | None) -> Mapping[str, str]:
+        """Stock -> our names of a head's modules; without a known head those of a classification head."""
+        return self.head_names if head is None else HEAD_NAMES.get(head, self.head_names)
+
     def stock_layer(self, config: TrimformerConfig, index: int) -> int:
         """The number under which the stock model keeps the weights of a layer."""
         return index
@@ -131,8 +147,7 @@ class Family:
             path = f"{self.prefix}.{self.layer_path.format(self.stock_layer(config, index))}"
             for stock, ours in self.layer_names.items():
                 yield f"encoder.layers.{index}.{ours}", f"{path}.{stock}"
-        head_names = self.head_names if head is None else HEAD_NAMES.get(head, self.head_names)
-        yield from ((ours, stock) for stock, ours in head_names.items())
+        yield from ((ours, stock) for stock, ours in self.names_of_head(head).items())
 
     def to_ours(
         self, stock: Mapping[str, Tensor], config: TrimformerConfig, head: type[TrimformerWithHead] | None = None
@@ -146,7 +161,7 @@ class Family:
             known.setdefault(stock_name, our_name)
         in_layers = f"{self.prefix}.{self.layer_path.partition('{')[0]}"
         ours = {}
-        for name, weight in stock.items():
+        for name, weight in self.unpack(stock).items():
             module, _, leaf = _modern(name).rpartition(".")
             # A checkpoint of the bare body has names without the prefix.
             full = module if module in known else f"{self.prefix}.{module.removeprefix(f'{self.prefix}.')}"
@@ -159,8 +174,9 @@ class Family:
     def to_stock(self, model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
         """The stock model with the same weights; the shape must be uniform and dense."""
         config = model.config
-        shapes = set(config.shapes)
-        if len(shapes) != 1 or (shape := shapes.pop()).attention != "full" or shape.width != config.hidden_size:
+        shapes = {self.plain(shape) for shape in config.shapes}
+        shape = shapes.pop() if len(shapes) == 1 else None
+        if shape is None or shape.attention != "full" or shape.width != config.hidden_size or shape.window is not None:
             raise TrimformerError(
                 "Only an encoder whose layers are all equal and have full attention is a stock "
                 f"{self.name} model; keep this one in the trimformer format (save_pretrained)."
@@ -189,7 +205,7 @@ class Family:
                 weights[f"{names[module]}.{leaf}"] = weight
             else:
                 weights[f"{names[f'encoder.{module}']}.{leaf}".removeprefix(f"{self.prefix}.")] = weight
-        stock.load_state_dict(weights)
+        stock.load_state_dict(self.pack(weights))
         return stock.to(model.dtype).eval()
 
 
