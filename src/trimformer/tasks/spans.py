@@ -1,0 +1,106 @@
+"""From start and end scores to answers, and how right these are (SQuAD v1.1)."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from trimformer.tasks.data import Task
+from trimformer.tasks.encode import Encoded
+
+COLUMNS = ("exact_match", "f1")
+"""What the columns of counts are."""
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class Span(NamedTuple):
+    """Characters `begin` to `end` of the context, with the sum of the start and the end score."""
+
+    score: float
+    begin: int
+    end: int
+
+
+def best_span(
+    start: np.ndarray, end: np.ndarray, chars: np.ndarray, n_best: int = 20, max_tokens: int = 30
+) -> Span | None:
+    """The best span of one row between one of the `n_best` starts and one of the `n_best` ends in its context.
+
+    start, end: scores (n,); chars: (n, 2), -1 outside the context. A span has at most `max_tokens` tokens; of equals
+    the first is taken. None where nothing is valid, as in a row without context.
+    """
+    inside = np.flatnonzero(chars[:, 0] >= 0)
+    first, last = (inside[np.argsort(-scores[inside], kind="stable")[:n_best]] for scores in (start, end))
+    first.sort()
+    last.sort()
+    sums = start[first].astype(np.float64)[:, None] + end[last]
+    tokens = last - first[:, None] + 1
+    sums[(tokens < 1) | (tokens > max_tokens)] = -np.inf
+    if not np.isfinite(sums).any():
+        return None
+    row, column = np.unravel_index(sums.argmax(), sums.shape)
+    return Span(float(sums[row, column]), int(chars[first[row], 0]), int(chars[last[column], 1]))
+
+
+def answers(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[str]:
+    """The best span over all windows of each example as written in its context; '' where nothing is valid.
+
+    logits: (tokens, 2), start and end. Other arguments as of `best_span`.
+    """
+    assert data.owners is not None
+    assert data.chars is not None
+    assert data.examples.pairs is not None
+    best: list[Span | None] = [None] * len(data.examples)
+    for row, owner in enumerate(data.owners):
+        tokens = slice(data.offsets[row], data.offsets[row + 1])
+        span = best_span(logits[tokens, 0], logits[tokens, 1], data.chars[tokens], n_best, max_tokens)
+        known = best[owner]
+        if span is not None and (known is None or span.score > known.score):
+            best[owner] = span
+    # Some tokenizers count the space before a word as part of its token.
+    return [
+        "" if span is None else context[span.begin : span.end].strip()
+        for span, context in zip(best, data.examples.pairs, strict=True)
+    ]
+
+
+def counts(data: Encoded, predicted: list[str]) -> np.ndarray:
+    """Exact match and F1 of each example, 0..1, each the best over its right answers: float64 (n, 2).
+
+    As SQuAD v1.1 scores them (Rajpurkar et al., 2016, section 6.1): case, ASCII punctuation, articles and white space
+    do not count. Where nothing else is left of both texts they match exactly, yet F1 is 0.
+    """
+    found = np.zeros((len(data.examples), len(COLUMNS)))
+    for row, (text, right) in enumerate(zip(predicted, data.examples.labels, strict=True)):
+        words = _words(text)
+        golds = [_words(answer.text) for answer in right]
+        found[row] = any(words == gold for gold in golds), max(_f1(words, gold) for gold in golds)
+    return found
+
+
+def scores(task: Task, counts: np.ndarray) -> dict[str, float]:
+    """The metrics of the task, as fractions, from the counts of all examples."""
+    means = dict(zip(COLUMNS, counts.mean(axis=0).tolist(), strict=True))
+    return {name: means[name] for name in task.metrics}
+
+
+def metric(task: Task) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The first metric of the task on (counts of some examples, anything), for a paired bootstrap."""
+    column = COLUMNS.index(task.metrics[0])
+    return lambda counts, _: float(counts[:, column].mean())
+
+
+def _words(text: str) -> list[str]:
+    return re.sub(r"\b(?:a|an|the)\b", " ", text.lower().translate(_NO_PUNCTUATION)).split()
+
+
+def _f1(predicted: list[str], right: list[str]) -> float:
+    """Harmonic mean of precision and recall over the words, repeated ones counted as often as in both."""
+    shared = (Counter(predicted) & Counter(right)).total()
+    return 2 * shared / (len(predicted) + len(right)) if shared else 0.0

@@ -1,0 +1,229 @@
+"""SQuAD and files like it: what is read, and the one sentence for what is wrong."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks import squad
+from trimformer.tasks.data import Answer
+from trimformer.tasks.settings import TaskSettings
+
+Write = Callable[[str, str], Path]
+
+CONTEXT = "The fox ran. The dog slept."
+QUESTIONS = [
+    {"id": "q1", "question": "Who ran?", "answers": [{"text": "The fox", "answer_start": 0}]},
+    {
+        "id": "q2",
+        "question": "Who slept?",
+        "answers": [{"text": "dog", "answer_start": 17}, {"text": "The dog", "answer_start": 13}],
+    },
+]
+
+
+def document(*questions: dict[str, Any], context: object = CONTEXT) -> dict[str, Any]:
+    return {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": list(questions)}]}]}
+
+
+def custom(path: Path, **columns: str) -> Any:
+    return squad.load_custom_validation(path, TaskSettings(**columns))[1]  # type: ignore[arg-type]
+
+
+def test_folder(tmp_path: Path, write: Write) -> None:
+    write("train-v1.1.json", json.dumps(document(*QUESTIONS)))
+    (tmp_path / "dev-v1.1.json.gz").write_bytes(gzip.compress(json.dumps(document(QUESTIONS[1])).encode()))
+    task, train, validation = squad.load(TaskSettings(name="squad", data=str(tmp_path)))
+    assert (task.name, task.kind, task.labels, task.metrics) == ("squad", "spans", (), ("f1", "exact_match"))
+    assert train.texts == ["Who ran?", "Who slept?"]
+    assert train.pairs is not None
+    assert train.pairs[0] is train.pairs[1]
+    assert train.labels == [(Answer("The fox", 0),), (Answer("dog", 17), Answer("The dog", 13))]
+    assert (train.ids, validation.ids) == (["q1", "q2"], ["q2"])
+    assert squad.load_validation(TaskSettings(name="squad", data=str(tmp_path))) == (task, validation)
+
+
+def test_folder_without_files(tmp_path: Path, write: Write) -> None:
+    write("dev.json", json.dumps(document(*QUESTIONS)))
+    with pytest.raises(TrimformerError, match=r"has no train-v1\.1\.json or train\.json \(plain or \.gz\); set"):
+        squad.load(TaskSettings(name="squad", data=str(tmp_path)))
+    with pytest.raises(TrimformerError, match=r"dev\.json is no folder; set it to the folder"):
+        squad.load(TaskSettings(name="squad", data=str(tmp_path / "dev.json")))
+    with pytest.raises(TrimformerError, match=r"nowhere/at/all is no folder"):
+        squad.load_validation(TaskSettings(name="squad", data=str(tmp_path / "nowhere/at/all")))
+
+
+@pytest.mark.parametrize(
+    ("name", "questions", "first"),
+    [
+        ("squadshifts_new_wiki_v1.0.json.gz", 7938, "is there a delegate?"),
+        ("tydiqa.goldp.en.train.json.gz", 3696, "When was quantum field theory developed?"),
+    ],
+)
+def test_real_files(shared_data: Path, name: str, questions: int, first: str) -> None:
+    examples = custom(shared_data / "squad" / name)
+    assert (len(examples), len(examples.ids), examples.texts[0]) == (questions, questions, first)
+
+
+def test_real_file_with_withheld_answers(shared_data: Path) -> None:
+    with pytest.raises(TrimformerError, match=r"line 1: .*answers\[0\] \(question 'english--\d+-2'\) is empty; write"):
+        custom(shared_data / "squad" / "tydiqa.goldp.en.dev.json.gz")
+
+
+def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(dataset: str, split: str) -> datasets.Dataset:
+        asked.append((dataset, split))
+        answers = [{"text": [a["text"] for a in q["answers"]], "answer_start": [17, 13]} for q in QUESTIONS[1:]]
+        columns = {"id": ["q2"], "title": ["t"], "context": [CONTEXT], "question": ["Who slept?"], "answers": answers}
+        return datasets.Dataset.from_dict(columns)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    task, train, validation = squad.load(TaskSettings(name="squad"))
+    assert asked == [("rajpurkar/squad", "train"), ("rajpurkar/squad", "validation")]
+    assert train == validation
+    assert train.labels == [(Answer("dog", 17), Answer("The dog", 13))]
+    assert "rajpurkar/squad" in task.source
+
+
+def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route\nmore lines")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(TrimformerError, match=r"me/qa is no folder here, .* loaded \(no route\); give"):
+        squad.load_validation(TaskSettings(name="squad", data="me/qa"))
+
+
+def test_tables(tmp_path: Path, write: Write) -> None:
+    """Answers as the datasets library has them, as SQuAD has them, and one plain answer; ids where there are any."""
+    import pyarrow
+    import pyarrow.parquet
+
+    right = [(Answer("The fox", 0),), (Answer("dog", 17), Answer("The dog", 13))]
+    rows = [{"question": q["question"], "context": CONTEXT, "answers": q["answers"]} for q in QUESTIONS]
+    parquet = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), parquet)
+    for row, answers in zip(rows, right, strict=True):
+        row["answers"] = {"text": [a.text for a in answers], "answer_start": [a.start for a in answers]}
+    jsonl = write("a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    for path in (parquet, jsonl):
+        examples = custom(path)
+        assert examples.labels == right
+        assert examples.pairs[0] is examples.pairs[1]
+        assert examples.ids == ["0", "1"]
+    plain = write("a.csv", f"id,question,context,answer,answer_start\nx7,Who?,{CONTEXT},dog,17\n")
+    assert (custom(plain).labels, custom(plain).ids) == ([(Answer("dog", 17),)], ["x7"])
+    renamed = write("b.tsv", f"q\tc\ta\tanswer_start\nWho?\t{CONTEXT}\tdog\t17\n")
+    assert custom(renamed, text="q", text_pair="c", label="a").labels == [(Answer("dog", 17),)]
+
+
+def test_custom_files(write: Write) -> None:
+    path = write("a.json", json.dumps(document(*QUESTIONS)))
+    task, train, validation = squad.load_custom(path, None, TaskSettings())
+    assert (task.name, task.kind, len(train), validation) == ("custom", "spans", 2, None)
+    validation = squad.load_custom(path, path, TaskSettings())[2]
+    assert validation == train
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return document(QUESTIONS[0], {**QUESTIONS[1], **fields})
+
+
+def answer(text: object, start: object) -> dict[str, Any]:
+    return changed(answers=[{"text": text, "answer_start": start}])
+
+
+SECOND = "data[0].paragraphs[0].qas[1]"
+ANSWER = f"{SECOND}.answers[0]"
+
+
+@pytest.mark.parametrize(
+    ("value", "line", "message"),
+    [
+        ({"version": "1.1"}, 1, "has no 'data'; add it"),
+        ([], 1, "has no object"),
+        ({"data": {}}, 2, "data is not a list"),
+        ({"data": ["x"]}, 3, "data[0] is no object with 'paragraphs'"),
+        (document(context=7), 8, "data[0].paragraphs[0].context is not a text"),
+        (document(), 0, "holds no questions"),
+        (changed(question=None), 20, f"{SECOND} has no 'question'"),
+        (changed(question=["a"]), 22, f"{SECOND}.question is not a text"),
+        (changed(answers=None), 20, f"{SECOND} has no 'answers'"),
+        (changed(answers="dog"), 23, f"{SECOND}.answers is not a list"),
+        (changed(answers=["dog"]), 24, f"{ANSWER} is no object with 'text'"),
+        (changed(answers=[]), 20, f"{SECOND} (question 'q2') has no answer, which SQuAD 2.0 allows"),
+        (changed(is_impossible=True), 20, f"{SECOND} (question 'q2') has no answer, which SQuAD 2.0 allows"),
+        (answer("dog", None), 24, f"{ANSWER} has no 'answer_start'"),
+        (answer("dog", "x"), 26, f"{ANSWER}.answer_start is not a whole number"),
+        (answer("dog", -1), 26, f"{ANSWER}.answer_start is not a whole number"),
+        (answer("dog", True), 26, f"{ANSWER}.answer_start is not a whole number"),
+        (answer(" ", 3), 24, f"{ANSWER} (question 'q2') is empty"),
+        (answer("dog", 16), 24, f"{ANSWER} (question 'q2'): the answer 'dog' does not stand at character 16"),
+        (answer("dog", 16), 24, "16 of the context, but only at 17; correct answer_start"),
+        (answer("cat", 10**9), 24, "character 1000000000 of the context, but nowhere; copy the answer"),
+        (answer("The fox ran." * 9, 0), 24, f"the answer '{('The fox ran.' * 9)[:60]}'… does not stand"),
+    ],
+)
+def test_what_is_wrong_with_json(write: Write, value: Any, line: int, message: str) -> None:
+    """The line is that of the value in an indented file; on one line the way to it and the question are named."""
+    if value == []:
+        message = "is no object with 'data'"
+    place = f"a.json, line {line}" if line else "a.json"
+    with pytest.raises(TrimformerError, match=re.escape(place) + ".*" + re.escape(message)):
+        custom(write("a.json", json.dumps(value, indent=1)))
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        custom(write("b.json", json.dumps(value)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a.json is empty"),
+        ("\n \n", "a.json is empty"),
+        ('{"data": [\n  {"title": }', "a.json, line 2: not valid JSON (Expecting value"),
+        ('{"question": "a"}\n{"question": "b"}\n', "call a file with one object per line .jsonl"),
+        ('{"data": ' + "[" * 200_000, "a.json: not valid JSON"),
+        ('{"data": [],\n "data": [\n {}]}', "a.json, line 3: data[0] has no 'paragraphs'"),
+        ('{"a{": "]\\"", "data" :\n\n[ {"paragraphs":null} ] }', "a.json, line 3: data[0] has no 'paragraphs'"),
+    ],
+)
+def test_broken_json(write: Write, text: str, message: str) -> None:
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        custom(write("a.json", text))
+
+
+def table(**cells: Any) -> str:
+    good = {"question": "Who?", "context": CONTEXT, "answers": {"text": ["dog"], "answer_start": [17]}}
+    return json.dumps(good) + "\n\n" + json.dumps(good | cells) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.jsonl", '{"question": "a", "context": "b"}', "a.jsonl has no column 'answers'"),
+        ("a.jsonl", '{"text": "a", "label": 1}', "a.jsonl has no column 'question'; name one of its own (text, label)"),
+        ("a.csv", f"question,context,answer\nq,{CONTEXT},dog\n", "a.csv has no column 'answer_start'"),
+        ("a.csv", f"question,context,answer,answer_start\nq,{CONTEXT},dog,\n", "line 2: answer[0].answer_start is not"),
+        ("a.jsonl", table(question=None), "a.jsonl, line 3 has no 'question'"),
+        ("a.jsonl", table(context=[]), "a.jsonl, line 3: context is not a text"),
+        ("a.jsonl", table(answers=None), "a.jsonl, line 3 has no 'answers'"),
+        ("a.jsonl", table(answers={"text": ["dog"], "answer_start": []}), "line 3: answers is not a list"),
+        ("a.jsonl", table(answers={"text": [], "answer_start": []}), "line 3 (question '1') has no answer"),
+        (
+            "a.jsonl",
+            table(answers={"text": ["dog", "dog"], "answer_start": [17, 3]}),
+            "line 3: answers[1] (question '1'): the answer 'dog' does not stand at character 3",
+        ),
+    ],
+)
+def test_what_is_wrong_with_tables(write: Write, name: str, text: str, message: str) -> None:
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        custom(write(name, text))
