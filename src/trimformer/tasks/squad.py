@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.files import Table
+from trimformer.tasks.hub import load_split, local_folder
 from trimformer.tasks.questions import ENDINGS, from_table, read_questions
 from trimformer.tasks.settings import TaskSettings
 
@@ -48,27 +46,14 @@ def _custom(source: str) -> Task:
 
 
 def _split(settings: TaskSettings, split: str) -> Examples:
-    folder = None if settings.data is None else Path(settings.data).expanduser()
-    if folder is None or (not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(settings.data))):
-        return from_table(_from_hub(settings.data or HUB, split), TaskSettings())
+    folder = local_folder(settings.data)
+    if folder is None:
+        return from_table(load_split(settings.data or HUB, None, split, ()), TaskSettings())
     names = [stem + ending for stem in STEMS[split] for ending in ENDINGS]
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        problem = f"has no {' or '.join(names[::2])} (plain or .gz)" if folder.is_dir() else "is no folder"
-        raise TrimformerError(f"task.data: {folder} {problem}; set it to the folder that holds the SQuAD v1.1 files")
-    return read_questions(found, settings)
-
-
-def _from_hub(dataset: str, split: str) -> Table:
-    import datasets
-
-    try:
-        loaded: Any = datasets.load_dataset(dataset, split=split)
-    except Exception as error:  # hub, network and cache raise all kinds: the user needs one sentence
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise TrimformerError(
-            f"task.data: {dataset} is no folder here, and the {split} split of a hub dataset of that name cannot be "
-            f"loaded ({reason}); give a folder with the SQuAD v1.1 files, or check the id and the network"
-        ) from error
-    rows = list(zip(*(list(loaded[name]) for name in loaded.column_names), strict=True))
-    return Table(Path(dataset) / split, list(loaded.column_names), list(rows), list(range(1, len(rows) + 1)))
+            f"task.data: {folder} has no {' or '.join(names[::2])} (plain or .gz); "
+            "set it to the folder that holds the SQuAD v1.1 files"
+        )
+    return read_questions(found, settings)

@@ -15,7 +15,7 @@ CHUNK = 1000
 """Texts given to the tokenizer at a time, which bounds the memory for its Python objects."""
 
 QUESTION = 64
-"""Longer questions are cut to so many tokens (Devlin et al., 2019), and to half of the row at most."""
+"""Longer questions are cut to so many tokens, as in BERT's published SQuAD code, and to half of a row at most."""
 
 
 class _Tokens(NamedTuple):
