@@ -16,6 +16,16 @@ FAMILY_NAMES = tuple(FAMILIES)
 OWN_FIELDS: dict[str, dict[str, Any]] = {
     "electra": {"embedding_size": 12},
     "albert": {"embedding_size": 12, "hidden_act": "gelu_new"},
+    "deberta-v2": {
+        "positions": "none",
+        "type_vocab_size": 0,
+        "classifier_act": "gelu",
+        "attention_positions": "disentangled",
+        "relative_terms": ["c2p", "p2c"],
+        "relative_buckets": 6,
+        "relative_span": 20,
+        "relative_norm": True,
+    },
     "modernbert": {
         "attention_bias": False,
         "ffn_bias": False,

@@ -29,6 +29,15 @@ OWN = {
     "camembert": ROBERTA,
     "electra": {"embedding_size": 12},
     "albert": {"embedding_size": 12},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": "p2c|c2p",
+        "position_buckets": 6,
+        "max_relative_positions": 20,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+    },
     "modernbert": {"local_attention": 4, "pad_token_id": 0, "layer_types": ["full_attention", "sliding_attention"]},
 }
 HEADS_OR_BODY = pytest.mark.parametrize("head", [*HEADS, None], ids=lambda head: head.__name__ if head else "body")
@@ -73,7 +82,7 @@ def test_from_stock_and_back(tmp_path, family, head):
     torch.testing.assert_close(answers(back, batch), expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "albert", "mpnet", "modernbert"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "albert", "mpnet", "modernbert", "deberta-v2"])
 def test_a_body_gives_the_stock_hidden_states(tmp_path, family):
     reference = stock(family, None)
     reference.save_pretrained(tmp_path)

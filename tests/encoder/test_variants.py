@@ -16,6 +16,13 @@ BIASES = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifi
 LOCAL = {"layer_types": ["sliding_attention"] * 2, "local_attention": 5}
 ROPE = {kind: {"rope_type": "default", "rope_theta": base} for kind, base in [("full_attention", 7.0)]}
 VARIANTS = [
+    ("deberta-v2", {"share_att_key": False}),
+    ("deberta-v2", {"share_att_key": False, "pos_att_type": ["c2p"], "norm_rel_ebd": "none"}),
+    ("deberta-v2", {"pos_att_type": "p2c", "position_biased_input": True, "type_vocab_size": 2}),
+    ("deberta-v2", {"position_buckets": -1, "max_relative_positions": 5, "pooler_hidden_act": "tanh"}),
+    ("deberta-v2", {"position_buckets": 5, "max_relative_positions": -1}),
+    ("deberta-v2", {"pos_att_type": [], "position_biased_input": True}),
+    ("deberta-v2", {"relative_attention": False, "pos_att_type": None, "norm_rel_ebd": "none"}),
     ("modernbert", {"classifier_pooling": "mean"}),
     ("modernbert", BIASES),
     ("modernbert", LOCAL | {"classifier_activation": "tanh"}),
@@ -37,7 +44,7 @@ def test_from_stock_and_back(tmp_path, family, changes, head):
     torch.testing.assert_close(answers(model, batch), expected, atol=1e-5, rtol=0)
     back = to_huggingface(model)
     for implementation in ("eager", "sdpa"):
-        if back._supports_sdpa:
+        if back._supports_sdpa:  # ModernBERT has both; DeBERTa has neither to choose from
             back.set_attn_implementation(implementation)
         torch.testing.assert_close(answers(back, batch), expected, atol=1e-5, rtol=0)
 
@@ -78,6 +85,9 @@ def test_training_in_bf16_reaches_every_weight(family):
 
 
 REFUSED = [
+    ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size 3"),
+    ("deberta-v2", {"embedding_size": 8}, "embeddings 8 wide"),
+    ("deberta-v2", {"relative_attention": False, "pos_att_type": "c2p"}, "no relative_attention"),
     ("mpnet", {"relative_attention_num_buckets": 16}, "relative_attention_num_buckets 16"),
     (
         "modernbert",

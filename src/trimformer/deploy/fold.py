@@ -52,7 +52,7 @@ class FoldedMean(nn.Module):
 
 
 class FoldedTables(nn.Module):
-    """DeBERTa's position keys and queries of one layer, (heads, rows, head size), computed once for all.
+    """DeBERTa's position keys and queries of one layer, (1, heads, rows, head size), computed once for all.
 
     The keys meet a query that has the scale of the scores in it; the queries have it themselves.
     """

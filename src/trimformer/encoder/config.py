@@ -68,7 +68,7 @@ class TrimformerConfig(PreTrainedConfig):
     sharing: which layers have the same weights: layer i those of layer ``sharing[i]``, the first of its group (ALBERT);
         None: every layer has its own. Layers of a group differ at most in their attention kind.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
-    classifier_act: activation of the first layer of a sequence classification head.
+    classifier_act: activation of the first layer of a sequence classification head. pooler_dropout: before that layer.
     classifier_pooling: what that head reads, the first token or the mean of all. classifier_bias: of its first layer.
     classifier_norm: as in ModernBERT that layer ends with a norm, and the heads for tokens and spans have it too.
     """
@@ -98,6 +98,7 @@ class TrimformerConfig(PreTrainedConfig):
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
     classifier_dropout: float | int | None = None
+    pooler_dropout: float | int = 0.0
     classifier_act: str = "tanh"
     classifier_pooling: Literal["cls", "mean"] = "cls"
     classifier_bias: bool = True

@@ -27,13 +27,14 @@ class ClassificationHead(nn.Module):
     """Dense layer on one vector per text, dropout, linear: (batch, n, hidden) -> (batch, labels).
 
     It is BERT's pooler + classifier and the classification heads of other families, which differ in names, in the
-    activation of the dense layer, and ModernBERT's in a norm after it and in a choice of the vector: that of the first
-    token or the mean.
+    activation of the dense layer, DeBERTa's in dropout before it, and ModernBERT's in a norm after it and in a choice
+    of the vector: that of the first token or the mean.
     """
 
     def __init__(self, config: TrimformerConfig, outputs: int) -> None:
         super().__init__()
         self.takes_mean = config.classifier_pooling == "mean"
+        self.pooler_dropout = nn.Dropout(config.pooler_dropout)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
         self.activation = ACT2FN[config.classifier_act]
         self.norm = layer_norm(config) if config.classifier_norm else nn.Identity()
@@ -44,7 +45,7 @@ class ClassificationHead(nn.Module):
         return self.classify(self.pool(x, attention_mask))
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.output(self.dropout(self.norm(self.activation(self.dense(x)))))
+        return self.output(self.dropout(self.norm(self.activation(self.dense(self.pooler_dropout(x))))))
 
     def pool(self, x: Tensor, attention_mask: Tensor | None) -> Tensor:
         """(batch, n, hidden) -> (batch, hidden)"""

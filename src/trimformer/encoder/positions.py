@@ -110,11 +110,11 @@ class RelativeProjections(nn.Module):
             self.query = nn.Linear(config.hidden_size, shape.width)
 
     def tables(self, layer: Any, table: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Position keys and queries, each (heads, rows, head size) and with the scale of the scores in them."""
+        """Position keys and queries, each (1, heads, rows, head size) and with the scale of the scores in them."""
         table = self.dropout(table)
         source = layer if self.shared else self
-        keys = layer.split(source.key(table)) * layer.scale if "c2p" in self.terms else None
-        queries = layer.split(source.query(table)) * layer.scale if "p2c" in self.terms else None
+        keys = layer.split(source.key(table)[None]) * layer.scale if "c2p" in self.terms else None
+        queries = layer.split(source.query(table)[None]) * layer.scale if "p2c" in self.terms else None
         return keys, queries
 
 

@@ -8,6 +8,7 @@ from ..modeling import TrimformerModel
 from .albert import ALBERT
 from .bert import BERT
 from .camembert import CAMEMBERT
+from .deberta import DEBERTA
 from .distilbert import DISTILBERT
 from .electra import ELECTRA
 from .family import Family
@@ -26,6 +27,7 @@ _ALL = (
     ELECTRA,
     MPNET,
     MODERNBERT,
+    DEBERTA,
 )
 FAMILIES: dict[str, Family] = {family.name: family for family in _ALL}
 
