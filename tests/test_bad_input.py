@@ -170,7 +170,7 @@ def change_config(**changes: Any) -> Callable[[Path], None]:
         (cut, "cannot be read, it is truncated or not a safetensors file"),
         (lose_a_layer, "do not fit the shape in its config.json"),
         (change_config(hidden_size=32), "do not fit the shape in its config.json"),
-        (change_config(model_type="t5"), "The architecture 't5' is not supported; supported are bert, roberta"),
+        (change_config(model_type="t5"), "The architecture 't5' is not supported; supported are albert, bert"),
         (lambda folder: (folder / "config.json").unlink(), "There is no config.json in broken"),
         (lambda folder: (folder / "config.json").write_text("{"), "config.json is not a readable JSON file"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "There is no readable tokenizer in broken"),
