@@ -1,0 +1,86 @@
+"""From the tags of the data to label ids, and from those to the ids of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks.data import Examples, Task
+from trimformer.tasks.iob import is_span_tagging
+from trimformer.tasks.rows import class_names, match_labels, number
+from trimformer.tasks.tagged import Tagged
+
+SPAN_METRICS = ("f1", "precision", "recall", "accuracy")
+PLAIN_METRICS = ("accuracy",)
+
+
+def label_names(tags: Iterable[str]) -> tuple[str, ...]:
+    """Sorted names; for spans O first, then B-X and I-X for every X, whether both occur or not."""
+    tags = set(tags)
+    if not is_span_tagging(tags):
+        return class_names(sorted(tags))
+    kinds = {tag[2:] for tag in tags if tag != "O"}
+    return ("O", *sorted(f"{mark}-{kind}" for mark in "BI" for kind in kinds))
+
+
+def from_train(
+    name: str, source: str, train: Tagged, validation: Tagged | None
+) -> tuple[Task, Examples, Examples | None]:
+    """The task with the labels of the training sentences, and the rows of both.
+
+    Raises TrimformerError if there is a single tag, or one in validation that train does not know.
+    """
+    tags = train.tags()
+    if len(tags) == 1:
+        raise TrimformerError(
+            f"{train.path}: every word has the same tag ({next(iter(tags))}), so there is nothing to learn; "
+            "add sentences with another tag"
+        )
+    task = _task(name, label_names(tags), source)
+    ids = {label: i for i, label in enumerate(task.labels)}
+    return task, train.as_examples(ids), None if validation is None else validation.as_examples(ids)
+
+
+def from_validation(name: str, source: str, tagged: Tagged, labels: Sequence[str] | None) -> tuple[Task, Examples]:
+    """The task and the rows of validation sentences alone, with the ids of `labels`, a model's names by id, if given.
+
+    Raises TrimformerError for a tag that the model does not know.
+    """
+    tags = tagged.tags()
+    names = label_names(tags)
+    known = {label.casefold() for label in labels or ()}
+    if any(tag.casefold() in known for tag in tags):
+        tagged.require({tag for tag in tags if tag.casefold() in known})
+        # A model need not know both B-X and I-X where only one of them occurs.
+        names = tuple(name for name in names if name in tags)
+    task = _task(name, names, source)
+    ids = np.arange(len(names))
+    if labels is not None:
+        task, ids = relabel(task, labels)
+    return task, tagged.as_examples(dict(zip(names, ids.tolist(), strict=True)))
+
+
+def relabel(task: Task, labels: Sequence[str]) -> tuple[Task, np.ndarray]:
+    """The task with the ids of a model whose label names by id are `labels`, and the new id int64 by old id.
+
+    The data's own names stay, because the metrics read types of spans from them and a model may have placeholders
+    (LABEL_0). Raises TrimformerError if the names differ.
+    """
+    ids = match_labels(task.labels, labels)
+    names = list(labels)
+    for i, own in zip(ids, task.labels, strict=True):
+        if number(own) is None:
+            names[i] = own
+    metrics = _metrics([names[i] for i in ids])
+    return replace(task, labels=tuple(names), metrics=metrics), np.asarray(ids, dtype=np.int64)
+
+
+def _task(name: str, labels: tuple[str, ...], source: str) -> Task:
+    return Task(name, "tokens", labels, _metrics(labels), source)
+
+
+def _metrics(labels: Iterable[str]) -> tuple[str, ...]:
+    return SPAN_METRICS if is_span_tagging(labels) else PLAIN_METRICS

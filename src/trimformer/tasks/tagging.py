@@ -1,0 +1,181 @@
+"""Tags per word with a model that labels word pieces: tokenising, labels, decoding, scores.
+
+A word is labelled, and predicted, at its first piece (Devlin et al. 2019, section 5.3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from seqeval.metrics.sequence_labeling import get_entities
+from transformers import PreTrainedTokenizerBase
+
+from trimformer.encoder.heads import IGNORED
+from trimformer.tasks.data import Examples, Task
+from trimformer.tasks.iob import is_span_tag, is_span_tagging
+
+if TYPE_CHECKING:
+    from trimformer.tasks.encode import Encoded
+
+__all__ = ["counts", "is_span_tagging", "labels_of", "metric", "scores", "tags", "tokenise"]
+
+CHUNK = 1000
+"""Sentences given to the tokenizer at a time, which bounds the memory for its Python objects."""
+
+UNPREDICTED = -1
+"""The predicted label of a word that has no token."""
+
+
+class _Row(NamedTuple):
+    """One sentence: ids; types if the tokenizer makes them; the word of each token; whether words were lost."""
+
+    ids: list[int]
+    types: list[int] | None
+    words: Sequence[int | None]
+    cut: bool
+
+
+def tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
+    """Word pieces of every sentence, laid end to end, cut on the right to `max_length` tokens.
+
+    ids int32 (tokens,); types uint8 (tokens,) if the tokenizer makes them; offsets int64 (n + 1,); words int32
+    (tokens,): the index of the word that begins at this token, -1 elsewhere; truncated: sentences that lost words. A
+    word without any piece (control characters only) begins nowhere.
+    """
+    rows_of = _fast_rows if getattr(tokenizer, "backend_tokenizer", None) is not None else _slow_rows
+    ids: list[np.ndarray] = []
+    types: list[np.ndarray] = []
+    words: list[np.ndarray] = []
+    truncated = 0
+    for start in range(0, len(examples), CHUNK):
+        for row in rows_of(examples.texts[start : start + CHUNK], tokenizer, max_length):
+            ids.append(np.asarray(row.ids, dtype=np.int32))
+            if row.types is not None:
+                types.append(np.asarray(row.types, dtype=np.uint8))
+            begins = [-1 if word is None or word == before else word for before, word in pairwise([None, *row.words])]
+            words.append(np.asarray(begins, dtype=np.int32))
+            truncated += row.cut
+    arrays = {
+        "ids": np.concatenate(ids),
+        "offsets": np.cumsum([0, *map(len, ids)], dtype=np.int64),
+        "words": np.concatenate(words),
+        "truncated": np.asarray(truncated),
+    }
+    if types:
+        arrays["types"] = np.concatenate(types)
+    return arrays
+
+
+def labels_of(words: np.ndarray, offsets: np.ndarray, examples: Examples) -> np.ndarray:
+    """The label of each token: int64 (tokens,), that of the word that begins there, elsewhere -100."""
+    flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in examples.labels])
+    starts = np.cumsum([0, *map(len, examples.labels)])[:-1]
+    word_at = np.repeat(starts, np.diff(offsets)) + words
+    return np.where(words >= 0, flat[word_at], IGNORED)
+
+
+def tags(data: Encoded, logits: np.ndarray) -> list[np.ndarray]:
+    """For each sentence the predicted label id of every word, int64 (words,), -1 for words without a token.
+
+    logits: (tokens, labels), finite, the sentences end to end as in `data`.
+    """
+    assert data.words is not None
+    best = logits.argmax(axis=1)
+    predicted = []
+    for sentence, begin, end in zip(data.examples.texts, data.offsets[:-1], data.offsets[1:], strict=True):
+        words = data.words[begin:end]
+        row = np.full(len(sentence), UNPREDICTED, dtype=np.int64)
+        row[words[words >= 0]] = best[begin:end][words >= 0]
+        predicted.append(row)
+    return predicted
+
+
+def counts(task: Task, data: Encoded, predicted: Sequence[np.ndarray]) -> np.ndarray:
+    """What the metrics are made of, int64 (n, 5), one row per sentence.
+
+    Columns: right words, words, right entities, predicted entities, true entities (the last three 0 if the tags are
+    no spans). A word without a prediction is wrong, and outside of all entities. An entity is right if its words and
+    its type are (conlleval, Tjong Kim Sang & De Meulder 2003); where predicted tags are not well formed, I-X after
+    another type opens an entity, as in conlleval.
+    """
+    names = [label if is_span_tag(label) else "O" for label in task.labels]
+    # Unpredicted words index this with -1.
+    names.append("O")
+    spans = "f1" in task.metrics
+    rows = np.zeros((len(data.examples), 5), dtype=np.int64)
+    for row, truth, guess in zip(rows, data.examples.labels, predicted, strict=True):
+        row[0], row[1] = np.count_nonzero(guess == np.asarray(truth)), len(truth)
+        if spans:
+            true = set(get_entities([names[i] for i in truth]))
+            found = set(get_entities([names[i] for i in guess]))
+            row[2:] = len(true & found), len(found), len(true)
+    return rows
+
+
+def scores(task: Task, counts: np.ndarray) -> dict[str, float]:
+    """The metrics of the task, in its order, over all sentences (micro average); 0 where nothing can be divided."""
+    totals = counts.sum(axis=0)
+    return {name: _METRICS[name](*totals.tolist()) for name in task.metrics}
+
+
+def metric(task: Task) -> Callable[[np.ndarray, np.ndarray], float]:
+    """The first metric on (rows of `counts`, anything), for a paired bootstrap over sentences."""
+    first = _METRICS[task.metrics[0]]
+    return lambda counts, _: first(*counts.sum(axis=0).tolist())
+
+
+def _fast_rows(sentences: Sequence[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[_Row]:
+    # Byte-level tokenizers tell the first piece of a word by the space before it, and these words have none.
+    space = " " if _is_byte_level(tokenizer) else ""
+    side, tokenizer.truncation_side = tokenizer.truncation_side, "right"
+    try:
+        texts = [[space + word for word in sentence] for sentence in sentences]
+        coded = tokenizer(texts, is_split_into_words=True, truncation=True, max_length=max_length)
+    finally:
+        tokenizer.truncation_side = side
+    types = coded.get("token_type_ids") or [None] * len(sentences)
+    rows = []
+    for encoding, row_types in zip(coded.encodings or [], types, strict=True):
+        lost = {word for part in encoding.overflowing for word in part.word_ids} - set(encoding.word_ids)
+        rows.append(_Row(encoding.ids, row_types, encoding.word_ids, bool(lost)))
+    return rows
+
+
+def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> list[_Row]:
+    """Word by word, for tokenizers that are written in Python and know nothing of words."""
+    room = max_length - tokenizer.num_special_tokens_to_add()
+    rows = []
+    for sentence in sentences:
+        pieces = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)) for word in sentence]
+        owners = [word for word, ids in enumerate(pieces) for _ in ids]
+        kept = [id_ for ids in pieces for id_ in ids][:room]
+        ids = tokenizer.build_inputs_with_special_tokens(kept)
+        before = next(at for at in range(len(ids)) if ids[at : at + len(kept)] == kept)
+        after = len(ids) - before - len(kept)
+        types = None
+        if "token_type_ids" in tokenizer.model_input_names:
+            types = tokenizer.create_token_type_ids_from_sequences(kept)
+        lost = set(owners[room:]) - set(owners[:room])
+        rows.append(_Row(ids, types, [None] * before + owners[:room] + [None] * after, bool(lost)))
+    return rows
+
+
+def _is_byte_level(tokenizer: Any) -> bool:
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    return '"ByteLevel"' in json.dumps(backend["pre_tokenizer"])
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+_METRICS: dict[str, Callable[[int, int, int, int, int], float]] = {
+    "accuracy": lambda right, words, *_: _share(right, words),
+    "precision": lambda right, words, hits, found, true: _share(hits, found),
+    "recall": lambda right, words, hits, found, true: _share(hits, true),
+    "f1": lambda right, words, hits, found, true: _share(2 * hits, found + true),
+}
