@@ -5,7 +5,6 @@ A word is labelled, and predicted, at its first piece (Devlin et al. 2019, secti
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -165,8 +164,8 @@ def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any, max_length:
 
 
 def _is_byte_level(tokenizer: Any) -> bool:
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    return '"ByteLevel"' in json.dumps(backend["pre_tokenizer"])
+    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+    return pre_tokenizer is not None and b'"ByteLevel"' in pre_tokenizer.__getstate__()
 
 
 def _share(part: int, whole: int) -> float:
