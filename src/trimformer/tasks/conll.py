@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from trimformer.tasks.columns import (
     tag_column,
 )
 from trimformer.tasks.data import Examples, Task
+from trimformer.tasks.hub import local_folder
 from trimformer.tasks.iob import to_iob2
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.tag_hub import read_hub
@@ -110,40 +110,36 @@ def _part(settings: TaskSettings, part: str) -> Tagged:
         raise TrimformerError(
             f"task.scheme has no meaning for the {tag} tags of {settings.name}, which are no spans; remove it"
         )
-    place = None if settings.data is None else Path(settings.data).expanduser()
-    if place is not None and place.exists():
-        tagged = _from_files(corpus, place, part, tag)
-        scheme = settings.scheme or "iob1"
-    elif corpus.hub is None:
+    folder = local_folder(settings.data)
+    if folder is not None:
+        tagged = _from_folder(corpus, folder, part, tag)
+    elif corpus.hub is not None:
+        dataset = settings.data or corpus.hub
+        more = {"revision": HUB_REVISION} if dataset == corpus.hub else {}
+        tagged = read_hub(dataset, corpus.hub_config, part, corpus.hub_columns.format(tag), **more)
+    else:
         raise TrimformerError(
-            f"task.data: {'no folder is given' if place is None else f'{place} does not exist'}; set it to one with "
+            f"task.data: {settings.name} is on no hub; set it to a folder with "
             f"{' or '.join(corpus.train + corpus.sample)} (plain or .gz)"
         )
-    elif place is not None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(settings.data)):
-        raise TrimformerError(f"task.data: the folder {place} does not exist; correct the path")
-    else:
-        column = corpus.hub_columns.format(tag)
-        dataset = settings.data or corpus.hub
-        revision = HUB_REVISION if dataset == corpus.hub else None
-        tagged = read_hub(dataset, corpus.hub_config, revision, part, column)
-        scheme = settings.scheme or "iob2"
-    return to_iob2(tagged, scheme) if tag in corpus.spans else tagged
+    if tag not in corpus.spans:
+        return tagged
+    # The hub's copy was converted already.
+    return to_iob2(tagged, settings.scheme or ("iob2" if folder is None else "iob1"))
 
 
-def _from_files(corpus: Corpus, place: Path, part: str, tag: str) -> Tagged:
+def _from_folder(corpus: Corpus, folder: Path, part: str, tag: str) -> Tagged:
     wanted = corpus.train if part == "train" else corpus.validation
-    if place.is_dir():
-        found = _matching(place, wanted)
-        if len(found) > 1:
-            raise TrimformerError(f"{place} holds both {found[0].name} and {found[1].name}; remove one of them")
-        if found:
-            return corpus.read(found[0], tag)
-    samples = [place] if place.is_file() else _matching(place, corpus.sample)
-    if corpus.sample and samples:
+    found = _matching(folder, wanted)
+    if len(found) > 1:
+        raise TrimformerError(f"{folder} holds both {found[0].name} and {found[1].name}; remove one of them")
+    if found:
+        return corpus.read(found[0], tag)
+    if samples := _matching(folder, corpus.sample):
         # Where both forms lie side by side they hold the same words.
         return of_files(corpus.read(samples[0], tag), SAMPLE_PARTS[part])
     raise TrimformerError(
-        f"{place} has no {' or '.join(wanted + corpus.sample)} (plain or .gz) for {corpus.title}; "
+        f"{folder} has no {' or '.join(wanted + corpus.sample)} (plain or .gz) for {corpus.title}; "
         "add the file or set task.data to the folder that holds it"
     )
 

@@ -24,15 +24,12 @@ def local_folder(data: str | None) -> Path | None:
     raise TrimformerError(f"task.data: the folder {folder} does not exist; correct the path")
 
 
-def load_split(dataset: str, config: str | None, split: str, labels: Sequence[str]) -> Table:
-    """Its columns; the ids in the column 'label' become names, written as in `labels`.
-
-    Raises TrimformerError if the split cannot be loaded and where the names differ.
-    """
+def open_split(dataset: str, config: str | None, split: str, **more: str) -> Any:
+    """The `datasets.Dataset`, loaded with `more` as it is; raises TrimformerError if it cannot be loaded."""
     import datasets
 
     try:
-        loaded: Any = datasets.load_dataset(dataset, config, split=split)
+        return datasets.load_dataset(dataset, config, split=split, **more)
     except Exception as error:  # hub, network and cache raise all kinds: the user needs one sentence
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         what = split if config is None else f"{config} {split}"
@@ -41,6 +38,14 @@ def load_split(dataset: str, config: str | None, split: str, labels: Sequence[st
             f"dataset of that name cannot be loaded ({reason}); "
             "give a folder with the task's files, or check the id and the network"
         ) from error
+
+
+def load_split(dataset: str, config: str | None, split: str, labels: Sequence[str]) -> Table:
+    """Its columns; the ids in the column 'label' become names, written as in `labels`.
+
+    Raises TrimformerError if the split cannot be loaded and where the names differ.
+    """
+    loaded = open_split(dataset, config, split)
     columns = {column: list(loaded[column]) for column in loaded.column_names}
     names = getattr(loaded.features.get("label"), "names", None)
     if names is not None:

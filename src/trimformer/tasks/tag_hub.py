@@ -8,25 +8,17 @@ from typing import Any
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import did_you_mean
+from trimformer.tasks.hub import open_split
 from trimformer.tasks.tagged import Tagged, Word, gather
 
 
-def read_hub(dataset: str, config: str | None, revision: str | None, split: str, column: str) -> Tagged:
+def read_hub(dataset: str, config: str | None, split: str, column: str, **more: str) -> Tagged:
     """The words in column 'tokens' with the tags in `column`: names, or ids whose names the dataset knows.
 
     Words tagged '_' are left out: Universal Dependencies has them for multi-word tokens beside their parts. Raises
     TrimformerError if the dataset cannot be loaded or lacks a column.
     """
-    import datasets
-
-    try:
-        loaded: Any = datasets.load_dataset(dataset, config, split=split, revision=revision)
-    except Exception as error:  # hub, network and cache raise all kinds: the user needs one sentence
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise TrimformerError(
-            f"task.data: {dataset} is no folder here, and the {split} split of a hub dataset of that name cannot be "
-            f"loaded ({reason}); give a folder with the original files, or check the id and the network"
-        ) from error
+    loaded = open_split(dataset, config, split, **more)
     for name in ("tokens", column):
         if name not in loaded.column_names:
             have = list(loaded.column_names)

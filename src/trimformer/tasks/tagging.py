@@ -150,16 +150,18 @@ def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any, max_length:
     rows = []
     for sentence in sentences:
         pieces = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)) for word in sentence]
+        flat = [piece for ids in pieces for piece in ids]
         owners = [word for word, ids in enumerate(pieces) for _ in ids]
-        kept = [id_ for ids in pieces for id_ in ids][:room]
-        ids = tokenizer.build_inputs_with_special_tokens(kept)
-        before = next(at for at in range(len(ids)) if ids[at : at + len(kept)] == kept)
-        after = len(ids) - before - len(kept)
+        # The tokenizer puts its special tokens around marks, -1 for the first piece, -2 for the second and so on.
+        marks = range(-1, -1 - min(len(owners), room), -1)
+        built = tokenizer.build_inputs_with_special_tokens(list(marks))
+        ids = [flat[-1 - mark] if mark < 0 else mark for mark in built]
+        words = [owners[-1 - mark] if mark < 0 else None for mark in built]
         types = None
         if "token_type_ids" in tokenizer.model_input_names:
-            types = tokenizer.create_token_type_ids_from_sequences(kept)
+            types = tokenizer.create_token_type_ids_from_sequences(flat[:room])
         lost = set(owners[room:]) - set(owners[:room])
-        rows.append(_Row(ids, types, [None] * before + owners[:room] + [None] * after, bool(lost)))
+        rows.append(_Row(ids, types, words, bool(lost)))
     return rows
 
 
