@@ -7,6 +7,8 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import TaskSettings, load_task, load_validation
+from trimformer.tasks.custom import load
+from trimformer.tasks.custom import load_validation as load_alone
 
 Write = Callable[[str, str], Path]
 
@@ -114,3 +116,53 @@ def test_no_data(tmp_path: Path, write: Write) -> None:
     write("train.tsv", "text\tlabel\n")
     with pytest.raises(TrimformerError, match=r"both train.csv and train.tsv"):
         load_task(TaskSettings(data=str(tmp_path)))
+
+
+QUESTION = {"question": "who", "context": "I am", "answers": {"text": ["I"], "answer_start": [0]}}
+ARTICLE = {
+    "paragraphs": [
+        {"context": "I am", "qas": [{"id": "q", "question": "who", "answers": [{"text": "I", "answer_start": 0}]}]}
+    ]
+}
+WORDS = "w1 A\nw2 B\n\nw3 B\n"
+TREE = "1\tw1\t_\tA\t_\t_\t0\t_\t_\t_\n2\tw2\t_\tB\t_\t_\t1\t_\t_\t_\n\n"
+
+
+@pytest.mark.parametrize(
+    ("ending", "text", "kind"),
+    [
+        (".conll", WORDS, "tokens"),
+        (".conllu", TREE, "tokens"),
+        (".jsonl", json.dumps({"tokens": ["w1", "w2"], "tags": ["A", "B"]}) + "\n", "tokens"),
+        (".json", json.dumps({"data": [ARTICLE]}), "spans"),
+        (".jsonl", json.dumps(QUESTION) + "\n", "spans"),
+        (".jsonl", '{"text": "x", "label": ["a"]}\n{"text": "y", "label": ["b"]}\n', "multilabel"),
+        (".tsv", "text\tlabel\nx\ta\ny\tb\n", "classification"),
+    ],
+)
+def test_the_kind_is_seen(write: Write, ending: str, text: str, kind: str) -> None:
+    write(f"train{ending}", text)
+    settings = TaskSettings(data=str(write(f"validation{ending}", text).parent))
+    task, train, validation = load(settings)
+    assert (task.kind, task.name) == (kind, "custom")
+    assert validation == train
+    alone = load_alone(settings, labels=None)
+    assert alone is not None
+    assert (alone[0].kind, alone[1]) == (kind, train)
+    assert load(TaskSettings(data=settings.data, kind=kind))[0] == task  # type: ignore[arg-type]
+
+
+def test_a_named_text_column_makes_questions_texts(write: Write) -> None:
+    rows = "".join(json.dumps(QUESTION | {"label": label}) + "\n" for label in "ab")
+    settings = TaskSettings(data=str(write("train.jsonl", rows)), text="question", text_pair="context")
+    task, train, _ = load(settings)
+    assert (task.kind, train.texts, train.pairs) == ("classification", ["who"] * 2, ["I am"] * 2)
+
+
+def test_columns_that_are_missing(write: Write) -> None:
+    path = write("a.jsonl", '{"tokens": ["x"]}\n')
+    with pytest.raises(TrimformerError, match=r"a.jsonl has no column 'tags'"):
+        load(TaskSettings(data=str(path), kind="tokens"))
+    path = write("b.jsonl", '{"question": "x"}\n')
+    with pytest.raises(TrimformerError, match=r"b.jsonl has no column 'context'"):
+        load(TaskSettings(data=str(path), kind="spans"))

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trimformer.errors import TrimformerError
+from trimformer.tasks import custom_tags, files, questions, squad
 from trimformer.tasks.data import Examples, Kind, Task
-from trimformer.tasks.files import ENDINGS, Table, cell_text, read_table
+from trimformer.tasks.files import Table, cell_text, read_table
 from trimformer.tasks.multilabel import METRICS as MULTILABEL_METRICS
 from trimformer.tasks.multilabel import SetRows, take_set_rows
 from trimformer.tasks.rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
@@ -28,8 +29,11 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
     train_file, validation_file = find_files(settings)
     if train_file is None:
         raise TrimformerError(f"task: only a validation file ({validation_file}) is given; set train or data as well")
-    table = read_table(train_file)
-    kind = _kind(table, settings)
+    kind, table = _kind(train_file, settings)
+    if kind == "tokens":
+        return custom_tags.load_custom(train_file, validation_file, settings)
+    if table is None:
+        return squad.load_custom(train_file, validation_file, settings)
     rows = _rows(table, settings, kind)
     source = f"train: {train_file}"
     if validation_file is not None:
@@ -50,8 +54,11 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tup
     file = find_files(settings)[1]
     if file is None:
         return None
-    table = read_table(file)
-    kind = _kind(table, settings, labels)
+    kind, table = _kind(file, settings, labels)
+    if kind == "tokens":
+        return custom_tags.load_custom_validation(file, settings, labels)
+    if table is None:
+        return squad.load_custom_validation(file, settings)
     rows = _rows(table, settings, kind)
     task = _task(rows, settings, kind, f"validation: {file}")
     return task, _examples(rows, task)
@@ -68,7 +75,8 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
             validation = validation or _in_folder(data, "validation")
             if train is None and validation is None:
                 raise TrimformerError(
-                    f"{data} holds no train file; put train.csv, .tsv, .jsonl or .parquet there, or name the file"
+                    f"{data} holds no train file; put train.csv, .tsv, .jsonl, .parquet, .conll, .conllu or .json "
+                    "there, or name the file"
                 )
         elif data.exists():
             train = train or data
@@ -80,22 +88,38 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
 
 
 def _in_folder(folder: Path, split: str) -> Path | None:
-    found = [path for ending in ENDINGS if (path := folder / (split + ending)).is_file()]
+    endings = (*files.ENDINGS, *custom_tags.ENDINGS, *questions.ENDINGS)
+    found = [path for ending in endings if (path := folder / (split + ending)).is_file()]
     if len(found) > 1:
         raise TrimformerError(f"{folder} holds both {found[0].name} and {found[1].name}; remove one of them")
     return found[0] if found else None
 
 
-def _kind(table: Table, settings: TaskSettings, labels: Sequence[str] | None = None) -> Kind:
-    """What is predicted, as far as the settings leave it open: by the labels in the table and those of a model."""
+def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Kind, Table | None]:
+    """What is predicted, and the table that the file holds, None for tokens and spans, which have readers of their own.
+
+    What the settings leave open is said by the file's ending, its columns, its labels and those of a model.
+    """
+    if settings.kind in ("tokens", "spans"):
+        return settings.kind, None
     if settings.kind != "auto":
-        return settings.kind
+        return settings.kind, read_table(path)
+    if path.name.endswith(custom_tags.ENDINGS):
+        return "tokens", None
+    if path.name.endswith(questions.ENDINGS):
+        return "spans", None
+    table = read_table(path)
+    if settings.text is None:
+        if {"tokens", "tags"} <= set(table.names):
+            return "tokens", None
+        if {"question", "context"} <= set(table.names):
+            return "spans", None
     cells = table.column(settings.label or "label")
     if 2 * sum(isinstance(cell, list) for cell in cells) > len(cells):
-        return "multilabel"
+        return "multilabel", table
     if labels:
-        return "regression" if len(labels) == 1 else "classification"
-    return decide_kind([cell_text(cell) or "" for cell in cells])
+        return ("regression" if len(labels) == 1 else "classification"), table
+    return decide_kind([cell_text(cell) or "" for cell in cells]), table
 
 
 def _rows(table: Table, settings: TaskSettings, kind: Kind) -> Rows | SetRows:
