@@ -1,14 +1,18 @@
 """Loading checks what it reads, and says what is wrong."""
 
+import io
 import json
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from sentencepiece import SentencePieceTrainer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.models import tiny
+from tests.encoder.test_convert import answers, stock
+from tests.models import padded_batch, tiny
 from trimformer import TrimformerError, TrimformerModel, load, trim
+from trimformer.encoder.heads import TrimformerForQuestionAnswering, TrimformerForTokenClassification
 from trimformer.encoder.load import load_tokenizer
 
 
@@ -102,9 +106,54 @@ def test_broken_or_missing_config(folder, tmp_path):
         load(tmp_path / "absent")
 
 
-def test_a_folder_without_tokenizer(folder):
-    with pytest.raises(TrimformerError, match="no readable tokenizer"):
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "no readable tokenizer"),
+        ({"config.json": '{"model_type": "bert"}'}, r"no readable tokenizer in .*none of tokenizer\.json, vocab\.txt"),
+        ({"config.json": '{"model_type": "bert"}', "tokenizer.json": "[1]"}, "no readable tokenizer"),
+    ],
+    ids=["no files", "stock configuration only", "broken"],
+)
+def test_a_tokenizer_that_cannot_be_read(folder, files, message):
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    with pytest.raises(TrimformerError, match=message):
         load_tokenizer(folder)
+
+
+def test_a_tokenizer_that_needs_another_package(folder, monkeypatch):
+    def japanese(*_, **__):
+        raise ModuleNotFoundError("You need to install fugashi to use MecabTokenizer.")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", japanese)
+    with pytest.raises(TrimformerError, match="needs a package that is missing: You need to install fugashi"):
+        load_tokenizer(folder)
+
+
+def test_tokenizers_of_other_kinds(tmp_path):
+    model = io.BytesIO()
+    sentences = iter(["a good film", "a bad plot", "the film was very good", "the plot was dull"] * 9)
+    SentencePieceTrainer.train(
+        sentence_iterator=sentences, model_writer=model, vocab_size=60, hard_vocab_limit=False, minloglevel=2
+    )
+    write_files(tmp_path / "pieces", model_type="xlm-roberta", files={"sentencepiece.bpe.model": model.getvalue()})
+    write_files(tmp_path / "words", model_type="bert", files={"vocab.txt": b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nfilm"})
+    slow = {"vocab.txt": b"a 5\nfilm 4\n", "bpe.codes": b"#version: 0.2\nf i 5\n"}
+    write_files(tmp_path / "slow", model_type="roberta", files=slow, tokenizer_class="BertweetTokenizer")
+    for name in ("pieces", "words", "slow"):
+        tokenizer = load_tokenizer(tmp_path / name)
+        assert tokenizer.is_fast == (name != "slow")
+        ids = tokenizer("a film")["input_ids"]
+        assert len(ids) > 3
+        assert ids[1] != tokenizer.unk_token_id
+
+
+def write_files(folder, files, **config):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def test_shards_and_half_precision_are_read(folder):
@@ -122,6 +171,34 @@ def test_shards_and_half_precision_are_read(folder):
     (folder / "b.safetensors").unlink()
     with pytest.raises(TrimformerError, match=r"b\.safetensors named in .* is missing"):
         load(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_stock_shards_in_half_precision_are_read(tmp_path, dtype):
+    reference = stock("distilbert", TrimformerForTokenClassification, id2label={0: "O", 1: "B-X", 2: "I-X"}).to(dtype)
+    reference.save_pretrained(tmp_path, max_shard_size="4KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 2
+    model = load(tmp_path)
+    assert isinstance(model, TrimformerForTokenClassification)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    batch = padded_batch(model)
+    torch.testing.assert_close(answers(model, batch), answers(reference.float(), batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("cls", [TrimformerForTokenClassification, TrimformerForQuestionAnswering])
+def test_heads_for_tokens_and_spans_keep_their_labels_and_weights(tmp_path, cls):
+    reference = stock("bert", cls, id2label={0: "O", 1: "B-PER"})
+    reference.save_pretrained(tmp_path / "stock")
+    trim(load(tmp_path / "stock"), attention={0: "mean"}).save_pretrained(tmp_path / "trimmed")
+    head = reference.classifier if cls is TrimformerForTokenClassification else reference.qa_outputs
+    for folder in ("stock", "trimmed"):
+        model = load(tmp_path / folder)
+        assert type(model) is cls
+        assert model.config.label_names == ["O", "B-PER"]
+        assert torch.equal(model.head.output.weight, head.weight)
+    other = load(tmp_path / "stock", labels=["a", "b", "c"])
+    assert other.config.label_names == ["a", "b", "c"]
+    assert other.head.output.weight.shape == (3, 16)
 
 
 def test_a_saved_body_loads_as_a_body(tmp_path):

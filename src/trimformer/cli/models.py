@@ -23,9 +23,13 @@ def trim(
 ) -> None:
     """Change the structure only, without training (for speed trials).
 
+    Of a sentence-transformers folder the pooling and normalisation are kept.
+
     Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
     """
-    from ..encoder.load import load, load_tokenizer
+    from ..encoder import TrimformerModel
+    from ..encoder.load import fetch, load, load_tokenizer
+    from ..encoder.sentence import copy_modules
     from ..encoder.trim import parse_attention
     from ..encoder.trim import trim as trim_model
     from ..files import atomic_folder, require_new_folder
@@ -38,6 +42,8 @@ def trim(
         trimmed.save_pretrained(folder)
         if not model.startswith("shape:"):
             load_tokenizer(model).save_pretrained(folder)
+            if isinstance(trimmed, TrimformerModel):
+                copy_modules(fetch(model), folder)
     before, after = cost(dense), cost(trimmed)
     if json_:
         values = {

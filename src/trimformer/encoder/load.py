@@ -20,6 +20,7 @@ from .convert import family_of
 from .demo import demo_folder
 from .heads import HEADS, Kind, TrimformerWithHead, head_class
 from .modeling import TrimformerModel
+from .sentence import encoder_folder
 from .shapes import PREFIX, from_shape
 
 WEIGHTS = "model.safetensors"
@@ -87,14 +88,28 @@ def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
 
 
 def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
-    """The tokenizer that lies beside the weights."""
+    """The tokenizer that lies beside the weights: fast where there is one of its kind, else slow.
+
+    Raises TrimformerError where there is none, where it cannot be read, or where it needs a package that is missing.
+    """
     folder = resolve(path_or_id)
     try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrimformerError(
-            f"There is no readable tokenizer in {folder}: save it there with tokenizer.save_pretrained."
-        ) from error
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except ImportError as error:
+        raise TrimformerError(f"The tokenizer in {folder} needs a package that is missing: {_line(error)}") from error
+    except Exception as error:  # the readers of the many formats raise their own kinds
+        raise _no_tokenizer(folder, _line(error)) from error
+    # Without any file transformers makes one that knows no words.
+    files = set(tokenizer.vocab_files_names.values())
+    if files and not any((folder / name).is_file() for name in files):
+        raise _no_tokenizer(folder, f"none of {', '.join(sorted(files))}")
+    return tokenizer
+
+
+def _no_tokenizer(folder: Path, why: str) -> TrimformerError:
+    return TrimformerError(
+        f"There is no readable tokenizer in {folder} ({why}): save it there with tokenizer.save_pretrained."
+    )
 
 
 def build(
@@ -185,6 +200,11 @@ def read_config(folder: Path) -> TrimformerConfig:
 
 
 def resolve(path_or_id: str | Path) -> Path:
+    """The local folder with the configuration and weights of a model."""
+    return encoder_folder(fetch(path_or_id))
+
+
+def fetch(path_or_id: str | Path) -> Path:
     """The local folder of a model, downloaded from the hub when it is an id."""
     if str(path_or_id) == DEMO:
         return demo_folder()
@@ -227,6 +247,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
                 f"({error}): fetch or save it again."
             ) from error
     return weights
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -339,12 +339,14 @@ class TrimformerModel(TrimformerPreTrainedModel):
         token_type_ids: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        return_dict: Literal[True] = True,
     ) -> BaseModelOutput:
         """Run the encoder.
 
         attention_mask: (batch, n), 1 = real token. gates: see :class:`Gates`. With ``output_hidden_states`` the
         embedding output and the output of each layer (of the last: after the final norm, where there is one) come
-        back too, each (batch, n, hidden).
+        back too, each (batch, n, hidden). return_dict: libraries that use bodies of all kinds, such as
+        sentence-transformers, ask for it.
         """
         x = self.embeddings(input_ids, token_type_ids)
         shared = Shared(x, attention_mask, self.positions)
