@@ -106,22 +106,51 @@ def quantize(source: Path, target: Path) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    nodes = onnx.load(str(source), load_external_data=False).graph.node
+    model = onnx.load(str(source))
+    _transpose_shared(model.graph)
+    dimensions = {weight.name: len(weight.dims) for weight in model.graph.initializer}
+    excluded = [
+        node.name
+        for node in model.graph.node
+        if (node.op_type == "Gather" and WORD_TABLE not in node.input)
+        # The runtime has no scales by unit for a stack of matrices, such as DeBERTa's position keys of all heads.
+        or (node.op_type == "MatMul" and dimensions.get(node.input[1], 0) > 2)
+    ]
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # the quantizer advises a pre-processing that this graph does not need
     try:
         quantize_dynamic(
-            source,
+            model,
             target,
             op_types_to_quantize=["MatMul", "Gemm", "Gather"],
             per_channel=True,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[n.name for n in nodes if n.op_type == "Gather" and WORD_TABLE not in n.input],
+            nodes_to_exclude=excluded,
             extra_options={"MatMulConstBOnly": True},
         )
     finally:
         root.setLevel(level)
+
+
+def _transpose_shared(graph: Any) -> None:
+    """Transpose weights that several Gemms read, as layers that share them do.
+
+    The quantizer wants weights that are not to be transposed. It turns them itself, once for each Gemm that reads
+    them, as if no other did.
+    """
+    from onnx import numpy_helper
+
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        if node.op_type == "Gemm" and any(a.name == "transB" and a.i == 1 for a in node.attribute):
+            readers.setdefault(node.input[1], []).append(node)
+    for weight in graph.initializer:
+        shared = readers.get(weight.name, [])
+        if len(shared) > 1:
+            weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).T.copy(), weight.name))
+            for node in shared:
+                next(a for a in node.attribute if a.name == "transB").i = 0
 
 
 def _write_fp32(model: Model, path: Path) -> None:
