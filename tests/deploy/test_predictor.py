@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trimformer.deploy import predictor as module
 from trimformer.deploy.predictor import WINDOW, Predictor
 from trimformer.encoder.load import with_labels
 from trimformer.errors import TrimformerError
@@ -21,13 +22,15 @@ def texts(count: int) -> list[str]:
     return [" ".join(draw.choices(WORDS, k=draw.randint(1, 30))) for _ in range(count)]
 
 
-@pytest.mark.parametrize("backend", ["auto", "torch", "onnx"])
-def test_batches_and_backends_agree_with_one_by_one(saved: Path, backend: str) -> None:
+@pytest.mark.parametrize(("backend", "batch"), [("auto", None), ("torch", 2), ("torch", None), ("onnx", 7)])
+def test_batches_and_backends_agree_with_one_by_one(
+    saved: Path, backend: str, batch: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reference = Predictor(saved / "model", "torch")
     rows = texts(75)
     alone = [reference.predict([text])[0] for text in rows]
-    together = Predictor(saved / "model", backend, threads=1).predict(rows, batch_size=2)  # type: ignore[arg-type]
-    assert len(rows) > 2 * 2 * WINDOW, "more than one window"
+    monkeypatch.setattr(module, "WINDOW", 30)
+    together = Predictor(saved / "model", backend, threads=1).predict(rows, batch_size=batch)  # type: ignore[arg-type]
     for one, other in zip(alone, together, strict=True):
         assert one.label == other.label
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
@@ -52,7 +55,7 @@ def test_stream_reads_one_window_ahead(saved: Path) -> None:
     stream = Predictor(saved / "model").stream(endless(), batch_size=3)
     for _ in range(2):
         next(stream)
-    assert read == 3 * WINDOW
+    assert read == WINDOW
 
 
 def test_pairs_long_texts_and_empty_input(saved: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import print_table
+from ..console import console, print_table
 from ..errors import TrimformerError
 from .options import Json, Model, Out, Text, TextPair
 
@@ -156,11 +156,17 @@ def predict(
     text: Text = None,
     text_pair: TextPair = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write here instead of standard output.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished output file.")] = False,
     backend: Annotated[str, typer.Option(help="auto, torch, onnx or onnx-int8.")] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Texts per forward pass.", min=1)] = 32,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default one, for large files one for each core.", min=1)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Texts per forward pass; default as many as have 512 tokens.", min=1)
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="JSON lines with all scores instead of plain labels.")] = False,
 ) -> None:
-    """Label texts: reads a file or standard input as a stream, keeps the order.
+    """Label texts: reads a file of any size or standard input as a stream, keeps the order.
 
     Examples:
 
@@ -168,9 +174,17 @@ def predict(
 
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
     """
-    from ..predict import predict_stream
+    from ..predict.command import predict_file
 
-    predict_stream(model, file, text, text_pair, out=out, backend=backend, batch_size=batch_size, as_json=json_)
+    try:
+        predict_file(
+            model, file, text, text_pair,
+            out=out, resume=resume, backend=backend, batch_size=batch_size, as_json=json_, workers=workers,
+        )  # fmt: skip
+    except KeyboardInterrupt as error:
+        if out is not None and out.with_name(f"{out.name}.partial").is_file():
+            console.print("Stopped. Go on with the same command and --resume.", soft_wrap=True)
+        raise typer.Exit(130) from error
 
 
 def inspect(

@@ -50,14 +50,29 @@ class Checkpoint:
     @property
     def kind(self) -> Kind | None:
         """The kind of task that the head was made for, None for a bare body."""
-        if self.head is None:
-            return None
-        if self.head.kinds != SEQUENCE_KINDS:
-            return self.head.kinds[0]
-        by_type = {name: kind for kind, name in PROBLEM_TYPES.items()}
-        if self.config.problem_type is None and len(self.config.label_names) == 1:
-            return "regression"
-        return by_type.get(self.config.problem_type or "", "classification")
+        return None if self.head is None else kind_of(self.config, self.head)
+
+
+def kind_of(config: TrimformerConfig, head: type[TrimformerWithHead]) -> Kind:
+    """The kind of task that a head of this class answers, under this configuration."""
+    if head.kinds != SEQUENCE_KINDS:
+        return head.kinds[0]
+    by_type = {name: kind for kind, name in PROBLEM_TYPES.items()}
+    if config.problem_type is None and len(config.label_names) == 1:
+        return "regression"
+    return by_type.get(config.problem_type or "", "classification")
+
+
+def read_kind(path_or_id: str | Path) -> Kind:
+    """The kind of task that a saved model with a head answers, by its config.json alone."""
+    folder = resolve(path_or_id)
+    return kind_of(read_config(folder), _named_head(folder) or HEADS[0])
+
+
+def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
+    """The model class that config.json names, None where it names none that has a head."""
+    architecture = str((_read_json(folder / "config.json").get("architectures") or [""])[0])
+    return next((cls for cls in HEADS if architecture.endswith(cls.__name__.removeprefix("Trimformer"))), None)
 
 
 def load(
@@ -170,12 +185,8 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     folder = resolve(path_or_id)
     config = read_config(folder)
     weights = _read_weights(folder)
-    stored = _read_json(folder / "config.json")
-    model_type = stored["model_type"]
-    architecture = str((stored.get("architectures") or [""])[0])
-    head: type[TrimformerWithHead] | None = next(
-        (cls for cls in HEADS if architecture.endswith(cls.__name__.removeprefix("Trimformer"))), None
-    )
+    model_type = _read_json(folder / "config.json")["model_type"]
+    head = _named_head(folder)
     if model_type == TrimformerConfig.model_type:
         if not any(name.startswith("encoder.") for name in weights):
             weights = {f"encoder.{name}": weight for name, weight in weights.items()}
