@@ -114,3 +114,11 @@ def test_python_examples_parse_and_use_public_names(page):
     for block in blocks(page, "python"):
         compile(block, str(page), "exec")
         assert set(re.findall(r"\btrimformer\.([A-Za-z]\w+)\(", block)) <= set(trimformer.__all__)
+
+
+def test_every_option_of_predict_is_documented():
+    command: Any = typer.main.get_command(app)
+    options = {name for parameter in command.commands["predict"].params for name in parameter.opts if "--" in name}
+    page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+    table = "".join(re.findall(r"^\| (`--.+?) \|", page, flags=re.MULTILINE))
+    assert set(re.findall(r"`(--[\w-]+)`", table)) == options
