@@ -30,6 +30,14 @@ def glue(name: str, **others: Any) -> Callable[[Path, Path], dict[str, Any]]:
     return lambda data, work: {"name": name, "data": str(data / "glue"), **others}
 
 
+def folder(name: str, place: str, **others: Any) -> Callable[[Path, Path], dict[str, Any]]:
+    return lambda data, work: {"name": name, "data": str(data / place), **others}
+
+
+def treebank(data: Path, work: Path) -> dict[str, Any]:
+    return {"name": "treebank", "data": str(data / "ptb_sample" / "wsj_sample.combined.mrg.gz")}
+
+
 def quora(data: Path, work: Path) -> dict[str, Any]:
     """The balanced Quora split: its dev half to train on, its test half to report on."""
     folder = work / "quora"
@@ -51,6 +59,33 @@ def mnli(data: Path, work: Path) -> dict[str, Any]:
     return {"name": "mnli", "data": str(folder)}
 
 
+def squad(data: Path, work: Path) -> dict[str, Any]:
+    """The part of SQuAD's train questions with SQuADShifts new Wikipedia, Reddit and Amazon; SQuAD's own dev set."""
+    folder = work / "squad"
+    folder.mkdir(parents=True, exist_ok=True)
+    articles = [{"title": "SQuAD", "paragraphs": tokenised_squad(data / "squad" / "squad_v1.1_train_part4285.tsv.gz")}]
+    for name in ("new_wiki", "reddit", "amazon_reviews"):
+        content = gzip.decompress((data / "squad" / f"squadshifts_{name}_v1.0.json.gz").read_bytes())
+        articles += json.loads(content)["data"]
+    (folder / "train-v1.1.json").write_text(json.dumps({"version": "1.1", "data": articles}), encoding="utf-8")
+    (folder / "dev-v1.1.json.gz").write_bytes((data / "squad" / "dev-v1.1.json.gz").read_bytes())
+    return {"name": "squad", "data": str(folder), "max_length": 256, "train_limit": 12000}
+
+
+def tokenised_squad(path: Path) -> list[dict[str, Any]]:
+    """Paragraphs from rows of context, question, answer, first and last answer token; tokens are parted by spaces."""
+    paragraphs: dict[str, list[dict[str, Any]]] = {}
+    lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1:]
+    for number, line in enumerate(line for line in lines if line):
+        context, question, _, span = line.split("\t")
+        first, last = map(int, span.split())
+        tokens = context.split(" ")
+        start = sum(len(token) + 1 for token in tokens[:first])
+        answer = {"text": " ".join(tokens[first : last + 1]), "answer_start": start}
+        paragraphs.setdefault(context, []).append({"id": f"part-{number}", "question": question, "answers": [answer]})
+    return [{"context": context, "qas": questions} for context, questions in paragraphs.items()]
+
+
 # task: (its settings, epochs of dense fine-tuning, of search, of repair, what of the data was used)
 TASKS: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], tuple[float, float, float], str]] = {
     "cola": (glue("cola"), (3, 1, 2), "all"),
@@ -64,6 +99,19 @@ TASKS: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], tuple[float, floa
         "12,808 of the 392,702 train rows (full stops are missing in 9,808), 7,469 of dev-matched",
     ),
     "sst2": (glue("sst2", train_limit=16000), (2, 1, 2), "16,000 of the 67,349 train rows, all of dev"),
+    "imdb": (
+        folder("imdb", "imdb", max_length=256),
+        (2, 1, 2),
+        "5,000 of 25,000 train and 5,000 of 25,000 test documents",
+    ),
+    "conll2003": (folder("conll2003", "conll2003"), (3, 1, 2), "all; validation is testa"),
+    "ud": (folder("ud", "ud_english_ewt"), (3, 1, 2), "all; validation is dev"),
+    "treebank": (
+        treebank,
+        (4, 2, 3),
+        "the NLTK sample, about 10 % of the Wall Street Journal part; files 1-150, 151-175",
+    ),
+    "squad": (squad, (2, 1, 1), "12,000 of 31,911 train questions, of which 4,285 are SQuAD's own; all of dev"),
 }
 
 

@@ -6,14 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from .encoder.heads import TrimformerWithHead
 from .encoder.load import load_tokenizer, load_with_head
 from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
 from .pipeline import run
 from .recipe import Recipe, checked_task, standard_recipe
 from .report.schema import Report
-from .tasks.encode import encode
-from .tasks.metrics import metric_function, predictions, score
+from .tasks.data import Examples, Task
+from .tasks.encode import Encoded, encode
+from .tasks.outcome import Outcome, outcome
 from .tasks.settings import TaskSettings
 from .tasks.task import load_validation
 from .training.evaluate import predict_logits
@@ -46,7 +48,7 @@ def compress(
 class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
-    truncated: texts longer than the limit, which were cut.
+    truncated: texts (questions, for spans) longer than the limit, which were cut.
     """
 
     model: str
@@ -68,19 +70,28 @@ def evaluate(
     settings = checked_task(task)
     net = load_with_head(model)
     known, examples = load_validation(settings, net.config.label_names)
-    data = encode(examples, load_tokenizer(model), min(settings.max_length, net.config.max_tokens))
-    logits = predict_logits(net, data)
+    if known.kind not in net.kinds:
+        raise TrimformerError(f"{model} has a head for {' or '.join(net.kinds)}, but the task is {known.kind}.")
+    data, found = _outcome(model, net, known, examples, settings)
     test = None
     if against is not None:
         other = load_with_head(against)
-        if other.config.label_names != net.config.label_names:
+        if (type(other), other.config.label_names) != (type(net), net.config.label_names):
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
-        other_data = encode(examples, load_tokenizer(against), min(settings.max_length, other.config.max_tokens))
-        test = paired_bootstrap(
-            metric_function(known),
-            predictions(known, predict_logits(other, other_data)),
-            predictions(known, logits),
-            data.labels,
-        )
-    scores = score(known, logits, data.labels)
-    return Evaluation(str(model), known.name, len(data), data.truncated, scores, test)
+        before = _outcome(against, other, known, examples, settings)[1]
+        test = paired_bootstrap(found.metric, before.answers, found.answers, found.truth)
+    return Evaluation(str(model), known.name, len(examples), data.truncated, found.scores, test)
+
+
+def _outcome(
+    path: str | Path, model: TrimformerWithHead, task: Task, examples: Examples, settings: TaskSettings
+) -> tuple[Encoded, Outcome]:
+    data = encode(
+        task,
+        examples,
+        load_tokenizer(path),
+        min(settings.max_length, model.config.max_tokens),
+        truncation=settings.truncation,
+        stride=settings.stride,
+    )
+    return data, outcome(task, data, predict_logits(model, data))

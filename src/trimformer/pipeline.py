@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from .console import console
 from .deploy.session import require_onnx
 from .encoder.heads import TrimformerWithHead
-from .encoder.load import build, load, load_tokenizer, load_with_head, read_checkpoint
+from .encoder.load import build, head_labels, load, load_tokenizer, load_with_head, read_checkpoint
 from .encoder.trim import trim
 from .errors import TrimformerError
 from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
@@ -115,7 +115,7 @@ class Run:
         report = assemble(
             self.recipe,
             task=inputs.task,
-            sizes=(len(inputs.train), len(inputs.selection), len(inputs.validation)),
+            sizes=(len(inputs.train.examples), len(inputs.selection.examples), len(inputs.validation.examples)),
             measured=measured,
             exported=exported,
             stages={result.name: result.info for result in results},
@@ -204,7 +204,15 @@ class Run:
             checkpoint, data, trained, notes = match_head(checkpoint, data)
             length = min(recipe.task.max_length, checkpoint.config.max_tokens)
             train, selection, validation = (
-                encode(split, tokenizer, length) for split in (data.train, data.selection, data.validation)
+                encode(
+                    data.task,
+                    split,
+                    tokenizer,
+                    length,
+                    truncation=recipe.task.truncation,
+                    stride=recipe.task.stride,
+                )
+                for split in (data.train, data.selection, data.validation)
             )
         largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
         if -(-len(train) // largest) < processes:
@@ -213,9 +221,12 @@ class Run:
                 "processes: lower the batch size."
             )
         if validation.truncated:
-            notes.append(f"{validation.truncated} of {len(validation)} validation texts were cut at {length} tokens.")
+            what = {"tokens": "sentences", "spans": "questions"}.get(data.task.kind, "texts")
+            notes.append(
+                f"{validation.truncated} of {len(data.validation)} validation {what} were cut at {length} tokens."
+            )
         inputs = Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
-        build(checkpoint, labels=None if trained else data.task.labels)  # do the weights fit?
+        self._pretrained(inputs)  # do the weights fit?
         if recipe.baseline is not None:
             self._given_baseline(inputs)
         self._make_folder()
@@ -247,7 +258,8 @@ class Run:
         wanted = inputs.checkpoint.config
         if (
             not isinstance(model, TrimformerWithHead)
-            or model.config.label_names != (list(inputs.task.labels) or ["score"])
+            or inputs.task.kind not in model.kinds
+            or model.config.label_names != head_labels(inputs.task.labels, inputs.task.kind)
             or (model.config.shapes, model.config.hidden_size) != (wanted.shapes, wanted.hidden_size)
         ):
             raise TrimformerError(
@@ -315,11 +327,19 @@ class Run:
 
     def _start_model(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> TrimformerWithHead:
         if stage.start == "pretrained":
-            labels = None if inputs.has_trained_head else inputs.task.labels
-            return build(inputs.checkpoint, labels=labels)  # type: ignore[return-value]
+            return self._pretrained(inputs)
         if stage.start == "dense":
             return self._dense_model(before)
         return load_with_head(before[-1].model_folder)
+
+    def _pretrained(self, inputs: Inputs) -> TrimformerWithHead:
+        """The checkpoint itself, with a new head unless its own was trained for these labels."""
+        model: Any = (
+            build(inputs.checkpoint)
+            if inputs.has_trained_head
+            else build(inputs.checkpoint, labels=inputs.task.labels, kind=inputs.task.kind)
+        )
+        return model
 
     def _dense_model(self, before: list[StageResult]) -> TrimformerWithHead:
         return load_with_head(before[0].model_folder)

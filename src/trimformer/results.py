@@ -35,7 +35,7 @@ from .report.schema import (
 )
 from .tasks.data import Task
 from .tasks.encode import Encoded
-from .tasks.metrics import metric_function, predictions, score
+from .tasks.outcome import outcome
 from .training.evaluate import predict_logits
 
 NAMES = ("dense", "trimmed")
@@ -49,20 +49,10 @@ def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: P
     lengths = settings.length or default_lengths(validation)
     folders = dict(zip(NAMES, (dense, trimmed), strict=True))
     models = {name: load_with_head(folder) for name, folder in folders.items()}
-    variants, answers = [], {}
+    variants, outcomes = [], {}
     for name, model in models.items():
-        logits = predict_logits(model, validation)
-        answers[name] = predictions(task, logits)
-        variants.append(
-            describe(
-                model,
-                name,
-                lengths[0],
-                task.metrics[0],
-                score(task, logits, validation.labels),
-                len(validation),
-            )
-        )
+        found = outcomes[name] = outcome(task, validation, predict_logits(model, validation))
+        variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
     timings = benchmark(
         models,
         batch=settings.batch,
@@ -84,9 +74,8 @@ def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: P
             for t in timings
             if t.name == variant.name and t.median_ms is not None and t.p95_ms is not None
         ]
-    test = paired_bootstrap(
-        metric_function(task), answers["dense"], answers["trimmed"], validation.labels, settings.resamples
-    )
+    first, second = outcomes["dense"], outcomes["trimmed"]
+    test = paired_bootstrap(first.metric, first.answers, second.answers, first.truth, settings.resamples)
     comparison = Comparison(
         metric=task.metrics[0],
         difference=test.difference,

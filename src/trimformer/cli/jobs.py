@@ -27,12 +27,16 @@ from .options import (
     Out,
     Rate,
     Resume,
+    Scheme,
     Seed,
+    Stride,
+    Tags,
     TaskName,
     Text,
     TextPair,
     TrainFile,
     TrainLimit,
+    Truncation,
     ValidationFile,
     method_settings,
     task_settings,
@@ -98,7 +102,11 @@ def compress(
     text_pair: TextPair = None,
     label: Label = None,
     kind: Kind = "auto",
+    tags: Tags = None,
+    scheme: Scheme = None,
     max_length: MaxLength = 128,
+    truncation: Truncation = "head",
+    stride: Stride = 64,
     train_limit: TrainLimit = None,
     method: Method = "attendout",
     keep_layers: Keep = None,
@@ -120,7 +128,8 @@ def compress(
     """
     settings = task_settings(
         name=task, data=data, train=train, validation=validation, text=text, text_pair=text_pair,
-        label=label, kind=kind, max_length=max_length, train_limit=train_limit,
+        label=label, kind=kind, tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
+        train_limit=train_limit,
     )  # fmt: skip
     _compress(
         model, settings, {"name": method, "keep_layers": keep_layers, "control": control},
@@ -186,7 +195,11 @@ def evaluate(
     text_pair: TextPair = None,
     label: Label = None,
     kind: Kind = "auto",
+    tags: Tags = None,
+    scheme: Scheme = None,
     max_length: MaxLength = 128,
+    truncation: Truncation = "head",
+    stride: Stride = 64,
     against: Annotated[str | None, typer.Option(help="Another model: adds the paired bootstrap test.")] = None,
     json_: Json = False,
 ) -> None:
@@ -202,7 +215,7 @@ def evaluate(
 
     settings = task_settings(
         name=task, data=data, validation=validation, text=text, text_pair=text_pair, label=label, kind=kind,
-        max_length=max_length,
+        tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
     )  # fmt: skip
     result = evaluate_model(model, settings, against=against)
     if json_:

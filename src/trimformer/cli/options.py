@@ -10,14 +10,25 @@ import typer
 from ..errors import TrimformerError
 
 Model = Annotated[str, typer.Argument(help="Folder or hub id of an encoder, or `demo` for the offline demo encoder.")]
-TaskName = Annotated[str, typer.Option("--task", help="A GLUE task, `sentiment` (built in) or `custom`.")]
+TaskName = Annotated[
+    str,
+    typer.Option(
+        "--task", help="A GLUE task, imdb, conll2003, ud, treebank, squad, `sentiment` (built in) or `custom`."
+    ),
+]
 Data = Annotated[str | None, typer.Option(help="Folder, file or hub dataset id.")]
 TrainFile = Annotated[str | None, typer.Option("--train", help="Your training file (CSV, TSV, JSONL, Parquet).")]
 ValidationFile = Annotated[str | None, typer.Option("--validation", help="Your validation file.")]
 Text = Annotated[str | None, typer.Option(help="Text column of your files.")]
 TextPair = Annotated[str | None, typer.Option(help="Second text column, for pairs.")]
 Label = Annotated[str | None, typer.Option(help="Label column of your files.")]
-Kind = Annotated[str, typer.Option(help="auto, classification or regression.")]
+Kind = Annotated[
+    str, typer.Option(help="For your own files: auto, classification, multilabel, regression, tokens or spans.")
+]
+Tags = Annotated[str | None, typer.Option(help="conll2003: ner, pos or chunk; ud: upos or xpos.")]
+Scheme = Annotated[str | None, typer.Option(help="How spans are tagged in the files: iob1 or iob2.")]
+Truncation = Annotated[str, typer.Option(help="Which part of a long text stays: head, tail or both.")]
+Stride = Annotated[int, typer.Option(help="Question answering: tokens that neighbouring windows share.", min=0)]
 MaxLength = Annotated[int, typer.Option(help="Tokens per example; longer texts are cut.")]
 TrainLimit = Annotated[int | None, typer.Option(help="Use at most so many training rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..encoder.gates import Gates
-from ..tasks.metrics import score
+from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
 from .base import Context, Method, MethodSettings, register
 
@@ -45,7 +45,7 @@ class FineTune(Method):
     def validate(self) -> float:
         data = self.context.selection
         logits = predict_logits(self.networks["model"].module, data, device=self.context.accelerator.device)
-        return next(iter(score(self.context.task, logits, data.labels).values()))
+        return next(iter(outcome(self.context.task, data, logits).scores.values()))
 
     def decide(self) -> Gates:
         return Gates(attention=torch.ones(self.layers))

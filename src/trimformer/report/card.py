@@ -13,6 +13,12 @@ from .templating import environment
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HUB_NAMES = {"demo": "sentence-transformers/all-MiniLM-L6-v2"}
+# kind of task: the hub's name for it, and the class that loads such a model
+USE = {
+    "classification": ("text-classification", "AutoModelForSequenceClassification"),
+    "tokens": ("token-classification", "AutoModelForTokenClassification"),
+    "spans": ("question-answering", "AutoModelForQuestionAnswering"),
+}
 HUB_METRICS = {
     "f1_macro": "f1",
     "matthews": "matthews_correlation",
@@ -34,6 +40,7 @@ def model_card(report: Report, repo_name: str) -> str:
         front_matter=yaml.safe_dump(front_matter(report), sort_keys=False, allow_unicode=True),
         headline=summary.headline(report),
         details=summary.details(report),
+        auto_class=USE.get(report.task.kind, USE["classification"])[1],
         rows=table(report),
         removed=report.removed_layers(),
         trimmed=report.variant("trimmed"),
@@ -47,7 +54,7 @@ def front_matter(report: Report) -> dict[str, Any]:
     method = re.split(r"[\s,]", report.method, maxsplit=1)[0].lower()
     return {
         "library_name": "trimformer",
-        "pipeline_tag": "text-classification",
+        "pipeline_tag": USE.get(report.task.kind, USE["classification"])[0],
         **({"base_model": base} if HUB_ID.fullmatch(base) else {}),
         "tags": list(dict.fromkeys(["trimformer", "compression", *([method] if method else [])])),
         "metrics": [HUB_METRICS.get(report.task.metric, report.task.metric)],

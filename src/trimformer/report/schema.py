@@ -22,8 +22,10 @@ class TaskInfo(_Strict):
     """The data and the metric."""
 
     name: str = Field(description="name of the task")
-    kind: str = Field(description="classification or regression")
-    labels: list[str] = Field(description="label names in the order of the outputs; empty for regression")
+    kind: str = Field(
+        description="classification, multilabel, regression, tokens (a label per word) or spans (question answering)"
+    )
+    labels: list[str] = Field(description="label names in the order of the outputs; empty for regression and spans")
     source: str = Field(description="where the data came from")
     n_train: int = Field(description="examples that weights were trained on")
     n_selection: int = Field(description="examples held out from train, on which the structure was chosen")

@@ -2,13 +2,14 @@
 
 from trimformer.tasks.batches import bucketed_batches
 from trimformer.tasks.encode import Encoded, encode
-from trimformer.tasks.metrics import metric_function, predictions, score
+from trimformer.tasks.outcome import Outcome, outcome
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import Examples, Task, TaskData, load_task, load_validation, with_label_order
 
 __all__ = [
     "Encoded",
     "Examples",
+    "Outcome",
     "Task",
     "TaskData",
     "TaskSettings",
@@ -16,8 +17,6 @@ __all__ = [
     "encode",
     "load_task",
     "load_validation",
-    "metric_function",
-    "predictions",
-    "score",
+    "outcome",
     "with_label_order",
 ]

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,12 @@ from transformers import PreTrainedTokenizerBase
 
 from trimformer.encoder.heads import IGNORED
 from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Kind
+from trimformer.tasks import multilabel, spans, tagging, texts
+from trimformer.tasks.data import Examples, Kind, Task
+from trimformer.tasks.settings import Truncation
 
-FORMAT = 1
+FORMAT = 2
 """Part of every cache key: raise it when the arrays or their meaning change."""
-
-CHUNK = 1000
-"""Rows given to the tokenizer at a time, which bounds the memory for its Python objects."""
 
 
 @dataclass(frozen=True)
@@ -90,84 +90,78 @@ class Encoded:
 
 
 def encode(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, cache: Path | None = None
+    task: Task,
+    examples: Examples,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    *,
+    truncation: Truncation = "head",
+    stride: int = 64,
+    cache: Path | None = None,
 ) -> Encoded:
-    """Tokenise, cutting the longest text of a row first; the result is kept in the folder `cache`.
+    """Tokenise as the task's kind needs it; the arrays are kept in the folder `cache`.
 
+    truncation: which part of a long text stays. stride: tokens that neighbouring windows of a context share.
     The default folder is $TRIMFORMER_CACHE or ~/.cache/trimformer. The key is a hash of texts, tokenizer,
-    max_length and FORMAT, so nothing stale is ever read; a broken file is rebuilt and a folder that cannot be
-    written is done without. Raises TrimformerError for a tokenizer that has no padding token or no
-    tokenizer.json.
+    settings and FORMAT, so nothing stale is ever read; a broken file is rebuilt and a folder that cannot be
+    written is done without. Raises TrimformerError for a tokenizer that has no padding token.
     """
-    pad_id = tokenizer.pad_token_id
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if pad_id is None or backend is None:
-        missing = "padding token" if pad_id is None else "fast form (tokenizer.json)"
-        raise TrimformerError(f"the tokenizer {tokenizer.name_or_path or ''} has no {missing}; use one that has it")
+    if tokenizer.pad_token_id is None:
+        raise TrimformerError(f"the tokenizer {tokenizer.name_or_path or ''} has no padding token; use one that has it")
+    how: dict[str, Any] = {"max_length": max_length}
+    if task.kind == "spans":
+        how["stride"] = stride
+    elif task.kind != "tokens":
+        how["truncation"] = truncation
+    tokenise = {"tokens": tagging.tokenise, "spans": spans.tokenise}.get(task.kind, texts.tokenise)
     folder = cache or Path(os.environ.get("TRIMFORMER_CACHE") or Path.home() / ".cache" / "trimformer")
-    file = folder / f"tokens-{_key(examples, tokenizer, max_length)}.npz"
-    arrays = _read(file, len(examples))
+    file = folder / f"tokens-{_key(task.kind, examples, tokenizer, how)}.npz"
+    arrays = _read(file)
     if arrays is None:
-        arrays = _tokenise(examples, tokenizer, max_length)
+        arrays = tokenise(examples, tokenizer, **how)
         _write(file, arrays)
-    numbers = bool(examples.labels) and isinstance(examples.labels[0], float)
     return Encoded(
         ids=arrays["ids"],
         types=arrays.get("types"),
         offsets=arrays["offsets"],
-        labels=np.asarray(examples.labels, dtype=np.float32 if numbers else np.int64),
+        labels=_labels(task, arrays, examples),
         truncated=int(arrays["truncated"]),
-        pad_id=int(pad_id),
-        kind="regression" if numbers else "classification",
+        pad_id=int(tokenizer.pad_token_id),
+        kind=task.kind,
         examples=examples,
+        words=arrays.get("words"),
+        owners=arrays.get("owners"),
+        chars=arrays.get("chars"),
     )
 
 
-def _tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
-    ids: list[np.ndarray] = []
-    types: list[np.ndarray] = []
-    lengths = [0]
-    truncated = 0
-    for start in range(0, len(examples), CHUNK):
-        part = slice(start, start + CHUNK)
-        pairs = None if examples.pairs is None else examples.pairs[part]
-        coded = tokenizer(examples.texts[part], pairs, truncation="longest_first", max_length=max_length)
-        for encoding in coded.encodings or []:
-            lengths.append(len(encoding.ids))
-            # What was cut off is kept as overflow, and only a row of full length can have any.
-            truncated += len(encoding.ids) == max_length and bool(encoding.overflowing)
-        ids += [np.asarray(row, dtype=np.int32) for row in coded["input_ids"]]
-        types += [np.asarray(row, dtype=np.uint8) for row in coded.get("token_type_ids", [])]
-    arrays = {
-        "ids": np.concatenate(ids),
-        "offsets": np.cumsum(lengths, dtype=np.int64),
-        "truncated": np.asarray(truncated),
-    }
-    if types:
-        arrays["types"] = np.concatenate(types)
-    return arrays
+def _labels(task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+    if task.kind == "tokens":
+        return tagging.labels_of(arrays["words"], arrays["offsets"], examples)
+    if task.kind == "spans":
+        return spans.labels_of(arrays, examples)
+    if task.kind == "multilabel":
+        return multilabel.labels_of(task, examples)
+    return np.asarray(examples.labels, dtype=np.float32 if task.kind == "regression" else np.int64)
 
 
-def _key(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> str:
-    # A call leaves its truncation and padding behind in the tokenizer, which must not change the key.
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    backend.pop("truncation", None)
-    backend.pop("padding", None)
-    settings = [FORMAT, max_length, tokenizer.model_input_names, tokenizer.truncation_side]
-    digest = hashlib.sha256(json.dumps([settings, backend], sort_keys=True).encode())
-    for texts in (examples.texts, examples.pairs):
-        digest.update(b"\0none" if texts is None else f"\0{len(texts)}".encode())
-        for text in texts or []:
-            raw = text.encode("utf-8", "surrogatepass")
+def _key(kind: Kind, examples: Examples, tokenizer: PreTrainedTokenizerBase, how: dict[str, Any]) -> str:
+    form = kind if kind in ("tokens", "spans") else "texts"
+    settings = [FORMAT, form, how, tokenizer.model_input_names, tokenizer.truncation_side]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode() + texts.fingerprint(tokenizer))
+    for column in (examples.texts, examples.pairs):
+        digest.update(b"\0none" if column is None else f"\0{len(column)}".encode())
+        for text in column or []:
+            raw = ("\0".join(text) if isinstance(text, tuple) else text).encode("utf-8", "surrogatepass")
             digest.update(f"{len(raw)}:".encode() + raw)
     return digest.hexdigest()[:32]
 
 
-def _read(file: Path, rows: int) -> dict[str, np.ndarray] | None:
+def _read(file: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = dict(stored)
-        whole = len(arrays["offsets"]) == rows + 1 and arrays["offsets"][-1] == len(arrays["ids"])
+        whole = arrays["offsets"][-1] == len(arrays["ids"])
         return arrays if whole and "truncated" in arrays else None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -1,4 +1,4 @@
-"""The official metric of each task, as a fraction (0..1), from scikit-learn and scipy."""
+"""The official metrics of classification and regression, each as a fraction (0..1), from scikit-learn and scipy."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Task
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """(predictions, labels), both of shape (n,) -> one number."""
 
 
-def score(task: Task, logits: np.ndarray, labels: Sequence[int] | Sequence[float] | np.ndarray) -> dict[str, float]:
-    """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher.
-
-    `logits` has shape (n, labels), for regression (n, 1) or (n,). Raises TrimformerError if a logit is not
-    finite.
-    """
-    predicted = predictions(task, logits)
+def score(task: Task, predicted: np.ndarray, labels: Sequence[int] | Sequence[float] | np.ndarray) -> dict[str, float]:
+    """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher."""
     truth = np.asarray(labels)
     if predicted.shape != truth.shape:
         raise ValueError(f"{len(predicted)} predictions for {len(truth)} labels")
@@ -29,13 +23,11 @@ def score(task: Task, logits: np.ndarray, labels: Sequence[int] | Sequence[float
 
 
 def predictions(task: Task, logits: np.ndarray) -> np.ndarray:
-    """Label ids (n,) by the largest logit, for regression the values (n,) in float64."""
+    """Label ids (n,) by the largest logit, for regression the values (n,) in float64.
+
+    `logits` has shape (n, labels), for regression (n, 1) or (n,).
+    """
     logits = np.asarray(logits, dtype=np.float64)
-    if not np.isfinite(logits).all():
-        raise TrimformerError(
-            f"the model's outputs on {task.name} are not all finite numbers; "
-            "lower the learning rate or train in full precision"
-        )
     if task.kind == "regression":
         return logits.reshape(len(logits))
     return logits.argmax(axis=1)

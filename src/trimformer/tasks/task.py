@@ -7,10 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-import trimformer.tasks.custom as custom
-import trimformer.tasks.glue as glue
-import trimformer.tasks.sentiment as sentiment
 from trimformer.errors import TrimformerError
+from trimformer.tasks import conll, custom, glue, imdb, sentiment, squad
 from trimformer.tasks.data import Examples, Task, TaskData, did_you_mean
 from trimformer.tasks.rows import match_labels
 from trimformer.tasks.settings import TaskSettings
@@ -18,7 +16,8 @@ from trimformer.tasks.split import held_rows, split
 
 __all__ = ["Examples", "Task", "TaskData", "load_task", "load_validation", "with_label_order"]
 
-NAMES = (*glue.TASKS, "sentiment", "custom")
+TAGGING = ("conll2003", "ud", "treebank")
+NAMES = (*glue.TASKS, "imdb", *TAGGING, "squad", "sentiment", "custom")
 AUTOMATIC_VALIDATION = 0.15
 
 
@@ -50,14 +49,21 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     `labels` are a model's label names by id; ids then follow them (see `with_label_order`).
     """
     _check(settings)
+    found: tuple[Task, Examples] | None
     if settings.name in glue.TASKS:
-        task, examples = glue.load_validation(settings.name, settings.data)
+        found = glue.load_validation(settings.name, settings.data)
+    elif settings.name in TAGGING:
+        found = conll.load_validation(settings, labels)
+    elif settings.name == "imdb":
+        found = imdb.load_validation(settings)
+    elif settings.name == "squad":
+        found = squad.load_validation(settings)
     else:
         found = custom.load_validation(settings, labels) if settings.name == "custom" else None
-        if found is None:
-            data = load_task(settings)
-            found = data.task, data.validation
-        task, examples = found
+    if found is None:
+        data = load_task(settings)
+        found = data.task, data.validation
+    task, examples = found
     if labels is None:
         return task, examples
     ids = _new_ids(task, labels)
@@ -85,6 +91,12 @@ def _load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
         return sentiment.load()
     if settings.name == "custom":
         return custom.load(settings)
+    if settings.name in TAGGING:
+        return conll.load(settings)
+    if settings.name == "imdb":
+        return imdb.load(settings)
+    if settings.name == "squad":
+        return squad.load(settings)
     return glue.load(settings.name, settings.data)
 
 
@@ -95,11 +107,15 @@ def _check(settings: TaskSettings) -> None:
             f"task.name: '{settings.name}' is no task (known: {', '.join(NAMES)}){did_you_mean(settings.name, NAMES)}"
         )
     if settings.name == "custom":
-        return
+        own = ["tags"]
+    else:
+        own = ["train", "validation", "text", "text_pair", "label", "kind"]
+        own += ["data"] if settings.name == "sentiment" else []
+        own += ["tags"] if settings.name not in ("conll2003", "ud") else []
+        own += ["scheme"] if settings.name != "conll2003" else []
+        own += ["truncation"] if settings.name in (*TAGGING, "squad") else []
+        own += ["stride"] if settings.name != "squad" else []
     defaults = TaskSettings()
-    own = ["train", "validation", "text", "text_pair", "label", "kind"]
-    if settings.name == "sentiment":
-        own.append("data")
     ignored = [field for field in own if getattr(settings, field) != getattr(defaults, field)]
     if ignored:
         raise TrimformerError(
@@ -109,6 +125,8 @@ def _check(settings: TaskSettings) -> None:
 
 def _new_ids(task: Task, labels: Sequence[str]) -> np.ndarray | None:
     """New id by old id, or None for regression."""
+    if task.kind == "spans":
+        return None
     if task.kind == "regression":
         if len(labels) > 1:
             raise TrimformerError(
@@ -129,4 +147,6 @@ def _renamed(task: Task, labels: Sequence[str], ids: np.ndarray | None) -> Task:
 def _remapped(examples: Examples, ids: np.ndarray | None) -> Examples:
     if ids is None:
         return examples
-    return replace(examples, labels=ids[np.asarray(examples.labels, dtype=np.int64)].tolist())
+    new = ids.tolist()
+    labels = [new[old] if isinstance(old, int) else tuple(new[i] for i in old) for old in examples.labels]
+    return replace(examples, labels=labels)

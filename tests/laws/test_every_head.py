@@ -1,0 +1,97 @@
+"""The laws for the heads that answer for every token: tokens and spans."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.models import hard_gates, padded_batch, tiny
+from trimformer import TrimformerForQuestionAnswering, TrimformerForTokenClassification, cost, export, trim
+from trimformer.deploy.session import open_session, run_session
+
+SCRIPT = """
+import sys, torch, trimformer, transformers
+model = getattr(transformers, sys.argv[2]).from_pretrained(sys.argv[1] + "/model").eval()
+batch = torch.load(sys.argv[1] + "/batch.pt", weights_only=True)
+with torch.no_grad():
+    torch.save(model(**batch).logits, sys.argv[1] + "/logits.pt")
+"""
+
+
+@pytest.fixture(params=[TrimformerForTokenClassification, TrimformerForQuestionAnswering], ids=lambda c: c.__name__)
+def model(request):
+    torch.manual_seed(0)
+    made = request.param(tiny().config).eval()
+    for name, parameter in made.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+@pytest.mark.parametrize("kind", ["attention", "positions"])
+def test_trimmed_equals_gated(model, kind):
+    model = model.double()
+    batch = padded_batch(model)
+    gates = hard_gates(kind, 3, 4, 9, {0, 2})
+    with torch.no_grad():
+        difference = trim(model, gates)(**batch).logits - model(**batch, gates=gates).logits
+    assert difference.abs().max() <= 1e-10
+
+
+def test_more_padding_changes_no_answer(model):
+    model = trim(model.double(), attention={1: "mean"})
+    batch = padded_batch(model)
+    longer = {name: F.pad(value, (0, 5)) for name, value in batch.items()}
+    with torch.no_grad():
+        short, long = model(**batch).logits, model(**longer).logits
+    real = batch["attention_mask"].bool()
+    torch.testing.assert_close(long[:, :9][real], short[real], atol=1e-10, rtol=0)
+
+
+def test_saved_equals_loaded_in_a_fresh_process(model, tmp_path):
+    model = trim(model, attention={1: "mean"})
+    batch = padded_batch(model)
+    model.save_pretrained(tmp_path / "model")
+    torch.save(batch, tmp_path / "batch.pt")
+    auto = type(model).__name__.replace("TrimformerFor", "AutoModelFor")
+    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), auto], check=True, capture_output=True)
+    with torch.no_grad():
+        assert torch.equal(torch.load(tmp_path / "logits.pt", weights_only=True), model(**batch).logits)
+
+
+def test_exported_equals_pytorch(model, tmp_path):
+    model = trim(model, attention={1: "mean"})
+    session = open_session(export(model, tmp_path, int8=False)[0].path, threads=1)
+    for batch, n in [(1, 3), (4, 9)]:
+        inputs = padded_batch(model, batch, n)
+        real = inputs["attention_mask"].bool()
+        with torch.no_grad():
+            expected = model(**inputs).logits
+        torch.testing.assert_close(
+            torch.from_numpy(run_session(session, inputs))[real], expected[real], atol=1e-4, rtol=0
+        )
+
+
+def test_counted_equals_computed(model):
+    model = trim(model, attention={1: "mean"})
+    computed = cost(model, 12)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(torch.randint(4, 50, (1, 12)), torch.ones(1, 12, dtype=torch.long))
+    assert counter.get_total_flops() == computed.flops
+    assert computed.params == sum(p.numel() for p in model.parameters())
+
+
+def test_the_loss_looks_at_real_tokens_only(model):
+    batch = padded_batch(model)
+    longer = {name: F.pad(value, (0, 5)) for name, value in batch.items()}
+    if isinstance(model, TrimformerForQuestionAnswering):
+        labels = wide = torch.tensor([[1, 2], [0, 0], [3, 3], [2, 4]])
+    else:
+        labels = torch.where(batch["attention_mask"].bool(), batch["input_ids"] % 3, -100)
+        wide = F.pad(labels, (0, 5), value=-100)
+    with torch.no_grad():
+        torch.testing.assert_close(model(**longer, labels=wide).loss, model(**batch, labels=labels).loss)

@@ -1,0 +1,101 @@
+"""The main job on every kind of task: from the user's files to a report, a model that loads and scores again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from accelerate.state import AcceleratorState
+
+from tests.command import trimformer
+from tests.tinymodel import BAD, FILLER, GOOD, texts, write_stock_bert
+from trimformer.report.schema import Report
+
+QUICK = ["--keep-layers", 1, "--epochs", 1, "--learning-rate", 1e-3, "--batch-size", 8]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        yield
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def tokens(text: str, good: bool) -> dict[str, Any]:
+    words = text.split()
+    return {"tokens": words, "tags": ["B-TELL" if word in GOOD + BAD else "O" for word in words]}
+
+
+def span(text: str, good: bool) -> dict[str, Any]:
+    word = text.split()[-1]
+    answers = {"text": [word], "answer_start": [text.index(word)]}
+    return {"question": "the plot was", "context": f"{text} {FILLER[0]}", "answers": answers}
+
+
+def multilabel(text: str, good: bool) -> dict[str, Any]:
+    return {"text": text, "label": [name for name, holds in (("good", good), ("film", "film" in text)) if holds]}
+
+
+KINDS: dict[str, tuple[Callable[[str, bool], dict[str, Any]], str, str]] = {
+    "tokens": (tokens, "AutoModelForTokenClassification", "f1"),
+    "spans": (span, "AutoModelForQuestionAnswering", "f1"),
+    "multilabel": (multilabel, "AutoModelForSequenceClassification", "f1_micro"),
+}
+
+
+@pytest.mark.parametrize("method", ["attendout", "attendout-faithful"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_compress_and_evaluate(kind: str, method: str, tmp_path: Path) -> None:
+    row, auto_class, metric = KINDS[kind]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row(*example)) + "\n" for example in texts(60)), encoding="utf-8")
+    model = write_stock_bert(tmp_path / "bert")
+    out = tmp_path / "out"
+    done = trimformer("compress", model, "--data", file, "--method", method, *QUICK, "--out", out, "--json")
+    assert done.code == 0, done.err
+    report = Report.model_validate_json(done.out)
+    assert (report.task.kind, report.task.metric) == (kind, metric)
+    assert len(report.removed_layers()) == 1
+    assert report.task.n_train + report.task.n_selection + report.task.n_validation == 60
+    assert {file.precision for file in report.export} == {"fp32", "int8"}
+    assert auto_class in (out / "model" / "README.md").read_text(encoding="utf-8")
+
+    trimmed = report.variant("trimmed")
+    assert trimmed is not None
+    again = trimformer("evaluate", out / "model", "--data", file, "--against", out / "dense" / "model", "--json")
+    assert again.code == 0, again.err
+    found = json.loads(again.out)
+    assert found["scores"] == pytest.approx(trimmed.scores, abs=1e-6)
+    assert found["n_examples"] == report.task.n_validation
+    assert report.comparison is not None
+    assert found["against"]["difference"] == pytest.approx(report.comparison.difference, abs=1e-6)
+
+    loaded = getattr(transformers, auto_class).from_pretrained(out / "model")
+    assert isinstance(loaded(torch.tensor([[2, 5, 3]]))[0], torch.Tensor)
+
+
+def test_a_trained_head_of_another_kind_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(tokens(*example)) + "\n" for example in texts(60)), encoding="utf-8")
+    model = write_stock_bert(tmp_path / "bert", ["B-TELL", "O"])
+    done = trimformer(
+        "compress", model, "--data", file, "--method", "last-k", *QUICK, "--out", tmp_path / "o", "--json"
+    )
+    assert done.code == 0, done.err
+    assert "was made for classification, the task is tokens" in " ".join(json.loads(done.out)["notes"])
+
+
+def test_a_model_of_another_kind_cannot_be_scored(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(tokens(*example)) + "\n" for example in texts(60)), encoding="utf-8")
+    model = write_stock_bert(tmp_path / "bert", ["B-TELL", "O"])
+    done = trimformer("evaluate", model, "--validation", file)
+    assert done.code == 2
+    assert "the task is tokens" in done.err
