@@ -35,7 +35,7 @@ def test_a_batch_without_token_labels_has_loss_zero():
 
 
 def test_span_loss_is_that_of_the_stock_model_where_nothing_is_padded():
-    model = BertForQuestionAnswering(CONFIG).eval()
+    model = BertForQuestionAnswering(BertConfig(**{**CONFIG.to_dict(), "num_labels": 2})).eval()
     start, end = torch.tensor([1, 0, 2]), torch.tensor([3, 0, 5])
     out = model(IDS, start_positions=start, end_positions=end)
     logits, labels = torch.stack([out.start_logits, out.end_logits], -1), torch.stack([start, end], -1)
