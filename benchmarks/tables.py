@@ -13,7 +13,25 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = {"README.md": ("glue", "speed"), "docs/methods/attendout.md": ("attendout",)}
+PAGES = {
+    "README.md": ("tasks", "speed"),
+    "docs/results.md": ("glue",),
+    "docs/methods/attendout.md": ("attendout",),
+}
+TASKS = {
+    "cola": "CoLA",
+    "sst2": "SST-2",
+    "mrpc": "MRPC",
+    "stsb": "STS-B",
+    "rte": "RTE",
+    "qqp": "QQP",
+    "mnli": "MNLI",
+    "imdb": "IMDB",
+    "conll2003": "CoNLL-2003",
+    "ud": "UD-EWT",
+    "treebank": "treebank",
+    "squad": "SQuAD",
+}
 
 
 def read(name: str) -> Any:
@@ -55,10 +73,44 @@ def glue() -> str:
     return markdown(header, rows)
 
 
-def speed_factor(found: Any) -> str:
-    """Dense time over trimmed time under int8 ONNX Runtime, batch 8, at the data's mean length."""
+def tasks() -> str:
+    """Dense and layerwise AttendOut on every task."""
+    rows = []
+    for task, title in TASKS.items():
+        file = RESULTS / f"tasks_{task}.json"
+        for key, found in (read(file.stem)["runs"] if file.is_file() else {}).items():
+            test = found["comparison"]
+            interval = f"{100 * test['difference']:+.1f} ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
+            metric = found["metric"]
+            rows.append(
+                [
+                    title,
+                    metric,
+                    f"{100 * found['dense_scores'][metric]:.1f}",
+                    f"{100 * found['scores'][metric]:.1f}",
+                    interval,
+                    ", ".join(map(str, found["removed_layers"])) or "none",
+                    f"{found['flops_per_example'][1] / found['flops_per_example'][0]:.2f}",
+                    f"{speed_factor(found, 'onnx')}, {speed_factor(found)}",
+                    f"{found['examples']['n_train'] + found['examples']['n_selection']:,}",
+                    key.removeprefix("seed "),
+                ]
+            )
+    header = ["task", "metric", "dense", "trimmed", "difference (95 %)", "removed", "FLOPs", "speed fp32, int8"]
+    return markdown([*header, "train", "seed"], rows)
+
+
+def predict() -> str:
+    """Lines per second over the same lines."""
+    content = read("predict")
+    rows = [[str(cell) for cell in row] for row in content["table"]]
+    return markdown(content["header"], rows)
+
+
+def speed_factor(found: Any, backend: str = "onnx-int8") -> str:
+    """Dense time over trimmed time under ONNX Runtime, batch 8, at the data's mean length."""
     times = {
-        variant: min((t["length"], t["median"]) for t in entries if t["backend"] == "onnx-int8")[1]
+        variant: min((t["length"], t["median"]) for t in entries if t["backend"] == backend)[1]
         for variant, entries in found["latency_ms"].items()
     }
     return f"{times['dense'] / times['trimmed']:.2f}"
@@ -94,7 +146,7 @@ def attendout() -> str:
 
 
 def main() -> None:
-    makers = {"glue": glue, "speed": speed, "attendout": attendout}
+    makers = {"tasks": tasks, "glue": glue, "predict": predict, "speed": speed, "attendout": attendout}
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         for name in names:

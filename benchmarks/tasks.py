@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trimformer.files import atomic_file
+from trimformer.measure.hardware import usable_cores
+from trimformer.measure.latency import benchmark
 from trimformer.pipeline import partial_folder, run
 from trimformer.recipe import Recipe, standard_recipe
 from trimformer.report.schema import Report
@@ -160,15 +161,31 @@ def summary(report: Report, task: str) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", required=True, type=Path, help="folder with glue/, imdb/, conll2003/, squad/ and so on"
-    )
-    parser.add_argument("--work", type=Path, default=Path("runs/tasks"))
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+def measure_speed(options: argparse.Namespace) -> None:
+    """Time the finished models again, for a machine on which nothing else runs now."""
+    for task in options.tasks:
+        file = RESULTS / f"tasks_{task}.json"
+        known = json.loads(file.read_text("utf-8"))
+        found = known["runs"][f"seed {options.seed}"]
+        out = options.work / f"{task}-{options.seed}"
+        models = {"dense": out / "dense" / "model", "trimmed": out / "model"}
+        lengths = sorted({time["length"] for time in found["latency_ms"]["dense"]})
+        timings = benchmark(models, batch=[8], length=lengths, threads=usable_cores(), backends=["onnx", "onnx-int8"])
+        found["latency_ms"] = {
+            name: [
+                {"backend": t.backend, "batch": t.batch, "length": t.length, "median": t.median_ms, "p95": t.p95_ms}
+                for t in timings
+                if t.name == name
+            ]
+            for name in models
+        }
+        with atomic_file(file) as temporary:
+            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        print(task, {(t.name, t.backend, t.length): t.median_ms for t in timings}, flush=True)
+
+
+def measure_scores(options: argparse.Namespace) -> None:
+    """Run what is missing."""
     for task in options.tasks:
         file = RESULTS / f"tasks_{task}.json"
         known = json.loads(file.read_text("utf-8")) if file.is_file() else {"runs": {}}
@@ -177,13 +194,26 @@ def main() -> None:
             continue
         made = recipe(task, options.data, options.work, options.seed)
         report = run(made, resume=partial_folder(Path(made.out)).exists())
-        known["command"] = "python " + " ".join(sys.argv).replace(str(options.data), "DATA")
+        known["command"] = "python benchmarks/tasks.py --data DATA"
         known["runs"][key] = summary(report, task)
         with atomic_file(file) as temporary:
             temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
         print(
             task, report.removed_layers(), known["runs"][key]["dense_scores"], known["runs"][key]["scores"], flush=True
         )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data", required=True, type=Path, help="folder with glue/, imdb/, conll2003/, squad/ and so on"
+    )
+    parser.add_argument("--work", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--speed", action="store_true", help="only time the models of finished runs again")
+    options = parser.parse_args()
+    (measure_speed if options.speed else measure_scores)(options)
 
 
 if __name__ == "__main__":
