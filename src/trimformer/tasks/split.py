@@ -1,4 +1,4 @@
-"""Seeded splits that keep the share of every class."""
+"""Seeded splits that keep the share of every class, or questions on the same context together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples
+from trimformer.tasks.data import Examples, Kind
 
 SELECTION_ROWS = 4000
 """More rows than this make a choice slower and hardly surer."""
@@ -16,10 +16,11 @@ FEWEST_ROWS = 10
 """With fewer rows a split leaves parts that measure nothing."""
 
 
-def split(examples: Examples, held: int, classes: bool, seed: int) -> tuple[Examples, Examples]:
-    """Two parts, the second of `held` rows, each in file order; `classes` keeps the share of every class.
+def split(examples: Examples, held: int, kind: Kind, seed: int) -> tuple[Examples, Examples]:
+    """Two parts, the second of about `held` rows, each in file order.
 
-    A class with a single row stays in the first part, so `held` can come out a little smaller.
+    Classification keeps the share of every class; a class with a single row stays in the first part. Questions on
+    the same context stay together: a model that has read the context would be judged too kindly.
     Raises TrimformerError if there are fewer than 10 rows.
     """
     if len(examples) < FEWEST_ROWS:
@@ -28,8 +29,12 @@ def split(examples: Examples, held: int, classes: bool, seed: int) -> tuple[Exam
             "add rows, or raise task.train_limit if it is set"
         )
     rng = np.random.default_rng(seed)
-    groups = np.asarray(examples.labels) if classes else np.zeros(len(examples), dtype=np.int64)
-    taken = _stratified(groups, held, rng)
+    if kind == "spans" and len(set(examples.pairs or [])) > 1:
+        taken = _whole_contexts(examples.pairs or [], held, rng)
+    else:
+        classes = kind == "classification"
+        groups = np.asarray(examples.labels) if classes else np.zeros(len(examples), dtype=np.int64)
+        taken = _stratified(groups, held, rng)
     mask = np.zeros(len(examples), dtype=bool)
     mask[taken] = True
     return examples.take(np.flatnonzero(~mask).tolist()), examples.take(np.flatnonzero(mask).tolist())
@@ -38,6 +43,16 @@ def split(examples: Examples, held: int, classes: bool, seed: int) -> tuple[Exam
 def held_rows(rows: int, share: float) -> int:
     """How many of `rows` to hold out for selection."""
     return max(1, min(SELECTION_ROWS, round(rows * share)))
+
+
+def _whole_contexts(contexts: Sequence[str], held: int, rng: np.random.Generator) -> Sequence[int]:
+    """Indices of all rows of random contexts, until there are `held` of them; one context is always left out."""
+    number = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
+    groups = np.array([number[context] for context in contexts])
+    order = rng.permutation(len(number))[:-1]
+    rows = np.cumsum(np.bincount(groups, minlength=len(number))[order])
+    chosen = order[: np.searchsorted(rows, held) + 1]
+    return np.flatnonzero(np.isin(groups, chosen)).tolist()
 
 
 def _stratified(groups: np.ndarray, held: int, rng: np.random.Generator) -> Sequence[int]:

@@ -30,15 +30,14 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     """
     _check(settings)
     task, train, validation = _load(settings)
-    classes = task.kind == "classification"
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
-        train, validation = split(train, share, classes, seed=0)
+        train, validation = split(train, share, task.kind, seed=0)
         task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
     if settings.train_limit is not None and settings.train_limit < len(train):
-        train = split(train, settings.train_limit, classes, seed)[1]
-    train, selection = split(train, held_rows(len(train), settings.selection), classes, seed)
-    if classes and len(set(train.labels)) < 2:
+        train = split(train, settings.train_limit, task.kind, seed)[1]
+    train, selection = split(train, held_rows(len(train), settings.selection), task.kind, seed)
+    if task.kind == "classification" and len(set(train.labels)) < 2:
         raise TrimformerError("task: all training rows left have the same label; raise train_limit or add rows")
     return TaskData(task, train, selection, validation)
 
