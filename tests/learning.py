@@ -9,43 +9,89 @@ import torch
 from accelerate import Accelerator
 
 from tests.models import tiny
+from trimformer.encoder.heads import IGNORED, head_class
+from trimformer.encoder.load import with_labels
 from trimformer.methods import METHODS, Context
-from trimformer.tasks.data import Examples, Task
+from trimformer.tasks.data import Answer, Examples, Task
 from trimformer.tasks.encode import Encoded
 from trimformer.training.loop import total_steps
 from trimformer.training.objective import ObjectiveSettings
 from trimformer.training.settings import TrainingSettings
 
-TASK = Task("toy", "classification", ("a", "b"), ("accuracy",), "made in the test")
+LABELS = {"classification": ("a", "b"), "multilabel": ("a", "b"), "tokens": ("a", "b")}
+METRICS = {
+    "regression": ("pearson",),
+    "spans": ("f1", "exact_match"),
+    "multilabel": ("f1_micro", "f1_macro", "accuracy"),
+}
 
 
-def toy_data(rows: int, seed: int = 0) -> Encoded:
-    """Rows of 5 to 12 tokens; the label says whether token 7 occurs."""
+def toy_task(kind: Any = "classification") -> Task:
+    return Task("toy", kind, LABELS.get(kind, ()), METRICS.get(kind, ("accuracy",)), "made in the test")
+
+
+def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
+    """Rows of 5 to 12 tokens; the label says whether, or where, token 7 occurs."""
     rng = np.random.default_rng(seed)
-    texts = []
+    texts, places = [], []
     labels = np.arange(rows) % 2
     for label in labels:
         ids = rng.integers(8, 50, rng.integers(4, 12))
+        place = rng.integers(len(ids))
         if label:
-            ids[rng.integers(len(ids))] = 7
+            ids[place] = 7
         texts.append(np.concatenate([[2], ids]))
+        places.append(1 + place if label else 0)
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
     ids = np.concatenate(texts).astype(np.int32)
-    examples = Examples(["" for _ in texts], None, labels.tolist())
-    return Encoded(ids, None, offsets, labels.astype(np.int64), 0, 0, "classification", examples)
+    inside = np.concatenate([np.arange(-1, len(text) - 1) for text in texts]).astype(np.int32)
+    values: dict[str, Any] = {
+        "classification": labels.astype(np.int64),
+        "regression": labels.astype(np.float32),
+        "multilabel": np.stack([labels, 1 - labels], 1).astype(np.float32),
+        "tokens": np.where(inside < 0, IGNORED, ids == 7).astype(np.int64),
+        "spans": np.stack([places, places], 1).astype(np.int64),
+    }
+    contexts = ["x" * 12 for _ in texts]
+    answers: dict[str, list[Any]] = {
+        "tokens": [tuple((text[1:] == 7).astype(int).tolist()) for text in texts],
+        "spans": [(Answer("x", max(0, place - 1)),) for place in places],
+    }
+    examples = Examples(["" for _ in texts], contexts, answers.get(kind, values[kind].tolist()))
+    return Encoded(
+        ids, None, offsets, values[kind], 0, 0, kind, examples,
+        words=inside if kind == "tokens" else None,
+        owners=np.arange(rows) if kind == "spans" else None,
+        chars=np.stack([inside, np.where(inside < 0, -1, inside + 1)], 1) if kind == "spans" else None,
+    )  # fmt: skip
 
 
 def context(
-    *, rows: int = 48, layers: int = 3, seed: int = 0, objective: dict[str, Any] | None = None, **training: Any
+    *,
+    rows: int = 48,
+    layers: int = 3,
+    seed: int = 0,
+    kind: Any = "classification",
+    family: str = "bert",
+    objective: dict[str, Any] | None = None,
+    **training: Any,
 ) -> Context:
     """A stage over the toy task from a tiny random model."""
-    train, selection = toy_data(rows, seed=1), toy_data(24, seed=2)
+    train, selection = toy_data(rows, seed=1, kind=kind), toy_data(24, seed=2, kind=kind)
     settings = TrainingSettings(**({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3} | training))
     wanted = ObjectiveSettings(**(objective or {}))
+
+    def model() -> Any:
+        body = tiny(layers, family=family, labels=2, seed=seed)
+        if kind == "classification":
+            return body
+        torch.manual_seed(seed)
+        return head_class(kind)(with_labels(body.config, LABELS.get(kind, ()), kind)).eval()
+
     return Context(
-        model=tiny(layers, labels=2, seed=seed),
-        teacher=tiny(layers, labels=2, seed=seed) if wanted.needs_teacher else None,
-        task=TASK,
+        model=model(),
+        teacher=model() if wanted.needs_teacher else None,
+        task=toy_task(kind),
         train=train,
         selection=selection,
         training=settings,
