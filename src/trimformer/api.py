@@ -94,4 +94,4 @@ def _outcome(
         truncation=settings.truncation,
         stride=settings.stride,
     )
-    return data, outcome(task, data, predict_logits(model, data))
+    return data, outcome(task, data, predict_logits(model, data, title="Scoring"))

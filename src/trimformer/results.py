@@ -51,7 +51,7 @@ def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: P
     models = {name: load_with_head(folder) for name, folder in folders.items()}
     variants, outcomes = [], {}
     for name, model in models.items():
-        found = outcomes[name] = outcome(task, validation, predict_logits(model, validation))
+        found = outcomes[name] = outcome(task, validation, predict_logits(model, validation, title=f"Scoring {name}"))
         variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
     timings = benchmark(
         models,

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.progress import Progress
 from torch import Tensor
 
-from ..console import console
+from ..console import Ticker
 from ..deploy.onnx import random_inputs
 from ..deploy.session import torch_threads
 from ..errors import TrimformerError
@@ -21,7 +20,6 @@ from .variants import BACKENDS, Model, Variant, make_variant, named_models
 
 WARM_UP = 2
 MAX_ROUNDS = 500
-QUIET_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +90,7 @@ def benchmark(
         variants.sort(key=lambda v: order.index((v.name, v.backend)))
         vocabulary = min((model.config for model in loaded.values()), key=lambda config: config.vocab_size)
         timings: list[Timing] = []
-        with _Ticker(len(pairs) * repeats) as tick:
+        with Ticker("Timing", len(pairs) * repeats) as tick:
             for size, n in pairs:
                 inputs = random_inputs(vocabulary, size, n, seed=seed)
                 inputs["token_type_ids"].zero_()
@@ -116,7 +114,7 @@ def speedups(timings: Sequence[Timing]) -> list[float | None]:
 
 
 def _alternate(
-    variants: Sequence[Variant], inputs: dict[str, Tensor], repeats: int, seconds: float, tick: _Ticker
+    variants: Sequence[Variant], inputs: dict[str, Tensor], repeats: int, seconds: float, tick: Ticker
 ) -> list[list[float]]:
     """Milliseconds of the timed passes of each variant, in rounds of one pass each."""
     times: list[list[float]] = [[] for _ in variants]
@@ -134,26 +132,6 @@ def _alternate(
         if 0 <= turn < repeats:
             tick.advance()
     return times
-
-
-class _Ticker:
-    """A progress bar that appears only when the work takes longer than two seconds."""
-
-    def __init__(self, total: int) -> None:
-        self.progress = Progress(transient=True, console=console)
-        self.task = self.progress.add_task("Timing", total=total)
-        self.started = time.perf_counter()
-
-    def __enter__(self) -> _Ticker:
-        return self
-
-    def advance(self) -> None:
-        if time.perf_counter() - self.started > QUIET_SECONDS:
-            self.progress.start()
-        self.progress.advance(self.task)
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
 
 
 def _timing(variant: Variant, batch: int, length: int, threads: int, passes: list[float]) -> Timing:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..console import Ticker
 from ..encoder.gates import Gates
 from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
@@ -22,15 +23,18 @@ def predict_logits(
     batch_size: int = 64,
     gates: Gates | None = None,
     device: torch.device | None = None,
+    title: str = "",
 ) -> np.ndarray:
     """Logits in the order of the data: (rows, labels), or (tokens, labels) where every token has its own.
 
     Batches are sorted by length so that little is padded; tokens lie end to end as in the data, without padding.
+    title: of a progress bar for long work; empty: none.
     """
     batches = bucketed_batches(data.lengths, batch_size, seed=0, epoch=0, shuffle=False)
     logits: np.ndarray | None = None
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), evaluating(model), Ticker(title, len(batches), enabled=bool(title)) as tick:
         for indices in batches:
+            tick.advance()
             batch = {k: v.to(device) if device else v for k, v in data.batch(indices).items() if k != "labels"}
             out: Tensor = model(**batch, gates=gates).logits
             values = out.float().cpu().numpy()
