@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from trimformer.console import Ticker
 from trimformer.encoder import LayerShape, TrimformerConfig, TrimformerForSequenceClassification, TrimformerModel
 from trimformer.errors import TrimformerError
-from trimformer.measure.latency import Timing, _alternate, _Ticker, benchmark, speedups
+from trimformer.measure.latency import Timing, _alternate, benchmark, speedups
 from trimformer.measure.variants import BACKENDS, Variant
 
 
@@ -52,7 +53,7 @@ def test_bare_body_and_named_shape() -> None:
 def test_variants_take_turns_and_warm_up_is_left_out() -> None:
     calls: list[str] = []
     variants = [Variant(name, "torch", lambda _, name=name: calls.append(name)) for name in "ab"]
-    times = _alternate(variants, {}, repeats=4, seconds=0, tick=_Ticker(4))
+    times = _alternate(variants, {}, repeats=4, seconds=0, tick=Ticker("Timing", 4))
     assert calls == ["a", "b"] * (len(calls) // 2)
     assert [len(passes) for passes in times] == [4, 4]
     assert len(calls) > 8
