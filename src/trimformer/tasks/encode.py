@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from trimformer.encoder.heads import IGNORED
 from trimformer.errors import TrimformerError
-from trimformer.tasks import multilabel, spans, tagging, texts
+from trimformer.tasks import multilabel, tagging, texts, windows
 from trimformer.tasks.data import Examples, Kind, Task
 from trimformer.tasks.settings import Truncation
 
@@ -113,7 +113,7 @@ def encode(
         how["stride"] = stride
     elif task.kind != "tokens":
         how["truncation"] = truncation
-    tokenise = {"tokens": tagging.tokenise, "spans": spans.tokenise}.get(task.kind, texts.tokenise)
+    tokenise = {"tokens": tagging.tokenise, "spans": windows.tokenise}.get(task.kind, texts.tokenise)
     folder = cache or Path(os.environ.get("TRIMFORMER_CACHE") or Path.home() / ".cache" / "trimformer")
     file = folder / f"tokens-{_key(task.kind, examples, tokenizer, how)}.npz"
     arrays = _read(file)
@@ -139,7 +139,7 @@ def _labels(task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np
     if task.kind == "tokens":
         return tagging.labels_of(arrays["words"], arrays["offsets"], examples)
     if task.kind == "spans":
-        return spans.labels_of(arrays, examples)
+        return windows.labels_of(arrays, examples)
     if task.kind == "multilabel":
         return multilabel.labels_of(task, examples)
     return np.asarray(examples.labels, dtype=np.float32 if task.kind == "regression" else np.int64)
