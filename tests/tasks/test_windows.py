@@ -226,12 +226,19 @@ def test_long_questions_are_cut_and_counted(tokenizer: PreTrainedTokenizerFast) 
     assert tokenise(examples, tokenizer, 256, 0)["offsets"][-1] == (5 + 4) + (4 + 4) + (64 + 4)
 
 
-def test_windows_that_cannot_advance(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_windows_share_at_most_half_of_their_room(tokenizer: PreTrainedTokenizerFast) -> None:
     examples = Examples(["w0 w1"], ["w3 " * 12], [(Answer("w3", 0),)])
-    assert len(tokenise(examples, tokenizer, 16, 10)["owners"]) == 2
-    with pytest.raises(TrimformerError, match=r"share 11 tokens .* only 11 tokens .* set task\.stride to 5 or less"):
-        tokenise(examples, tokenizer, 16, 11)
+    for stride, windows in [(0, 2), (5, 2), (10, 2), (64, 2)]:  # room for 11 of 12 tokens
+        assert len(tokenise(examples, tokenizer, 16, stride)["owners"]) == windows
     assert len(tokenise(examples, tokenizer, 17, 64)["owners"]) == 1  # one window is enough
+    longer = Examples(["w0 w1"], ["w3 " * 28], [(Answer("w3", 0),)])
+    assert len(tokenise(longer, tokenizer, 16, 64)["owners"]) == 4  # 11, then 6 more each
+
+
+def test_a_question_must_leave_room(tokenizer: PreTrainedTokenizerFast) -> None:
+    examples = Examples(["w0 " * 9], ["w3"], [(Answer("w3", 0),)])
+    with pytest.raises(TrimformerError, match=r"task\.max_length: beside the longest question no token"):
+        tokenise(examples, tokenizer, 6, 0)
 
 
 def test_slow_tokenizers_are_refused() -> None:

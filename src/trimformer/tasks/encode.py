@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,11 +109,13 @@ def encode(
     if tokenizer.pad_token_id is None:
         raise TrimformerError(f"the tokenizer {tokenizer.name_or_path or ''} has no padding token; use one that has it")
     how: dict[str, Any] = {"max_length": max_length}
-    if task.kind == "spans":
-        how["stride"] = stride
-    elif task.kind != "tokens":
-        how["truncation"] = truncation
-    tokenise = {"tokens": tagging.tokenise, "spans": windows.tokenise}.get(task.kind, texts.tokenise)
+    tokenise: Callable[..., dict[str, np.ndarray]]
+    if task.kind == "tokens":
+        tokenise = tagging.tokenise
+    elif task.kind == "spans":
+        tokenise, how["stride"] = windows.tokenise, stride
+    else:
+        tokenise, how["truncation"] = texts.tokenise, truncation
     folder = cache or Path(os.environ.get("TRIMFORMER_CACHE") or Path.home() / ".cache" / "trimformer")
     file = folder / f"tokens-{_key(task.kind, examples, tokenizer, how)}.npz"
     arrays = _read(file)

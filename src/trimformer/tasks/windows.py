@@ -42,14 +42,14 @@ class _Template(NamedTuple):
 def tokenise(
     examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int
 ) -> dict[str, np.ndarray]:
-    """All windows of all contexts, in order; neighbours have `stride` tokens of the context in common.
+    """All windows of all contexts, in order; neighbours have `stride` tokens of the context in common, but at most
+    half of the room that the question leaves to the context.
 
     ids int32 (tokens,); types uint8 (tokens,) if the tokenizer makes them; offsets int64 (rows + 1,); owners int64
     (rows,), the example of each row; chars int32 (tokens, 2), first character and end of each token in the context,
     -1 outside the context; truncated, the number of questions that were cut.
 
-    Raises TrimformerError for a slow tokenizer, which knows no characters, and where a window could not advance
-    because `stride` is not less than its room for the context.
+    Raises TrimformerError for a slow tokenizer, which knows no characters, and where a question leaves no room.
     """
     if not tokenizer.is_fast:
         raise TrimformerError(
@@ -133,15 +133,9 @@ def labels_of(arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
 
 def _cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Owner, first token and end of every window; lengths, room: context tokens there are, and that fit, (n,)."""
-    stuck = np.flatnonzero((lengths > room) & (room <= stride))
-    if len(stuck):
-        fits = int(room[stuck].min())
-        remedy = "raise task.max_length" + (f" or set task.stride to {fits // 2} or less" if fits > 0 else "")
-        raise TrimformerError(
-            f"task.stride: windows that share {stride} tokens cannot advance, because beside the longest question "
-            f"only {fits} tokens of the context fit; {remedy}"
-        )
-    step = np.maximum(room - stride, 1)
+    if room.min(initial=1) < 1:
+        raise TrimformerError("task.max_length: beside the longest question no token of the context fits; raise it")
+    step = np.maximum(room - stride, -(-room // 2))
     windows = 1 + np.maximum(0, -(-(lengths - room) // step))
     owners = np.repeat(np.arange(len(lengths)), windows)
     begins = (np.arange(len(owners)) - np.repeat(np.cumsum(windows) - windows, windows)) * step[owners]
