@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks import conll, custom, glue, imdb, sentiment, squad
+from trimformer.tasks import conll, custom, glue, imdb, sentiment, squad, tag_labels
 from trimformer.tasks.data import Examples, Task, TaskData, did_you_mean
 from trimformer.tasks.rows import match_labels
 from trimformer.tasks.settings import TaskSettings
@@ -16,8 +17,39 @@ from trimformer.tasks.split import held_rows, split
 
 __all__ = ["Examples", "Task", "TaskData", "load_task", "load_validation", "with_label_order"]
 
-TAGGING = ("conll2003", "ud", "treebank")
-NAMES = (*glue.TASKS, "imdb", *TAGGING, "squad", "sentiment", "custom")
+
+class Source(NamedTuple):
+    """Where a task's rows come from, and which of the settings that not every task has it reads.
+
+    validation: the rows to report on alone; with a model's label names, tokens come with the model's ids. None
+    where they have to be split off from train.
+    """
+
+    load: Callable[[TaskSettings], tuple[Task, Examples, Examples | None]]
+    validation: Callable[[TaskSettings, Sequence[str] | None], tuple[Task, Examples] | None]
+    reads: tuple[str, ...]
+
+
+_GLUE = Source(
+    lambda settings: glue.load(settings.name, settings.data),
+    lambda settings, _: glue.load_validation(settings.name, settings.data),
+    ("data", "truncation"),
+)
+_TREEBANK = Source(conll.load, conll.load_validation, ("data",))
+_TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme"))
+_FILES = ("data", "train", "validation", "text", "text_pair", "label", "kind", "scheme", "truncation", "stride")
+SOURCES = {
+    **dict.fromkeys(glue.TASKS, _GLUE),
+    "imdb": Source(imdb.load, lambda settings, _: imdb.load_validation(settings), ("data", "truncation")),
+    "conll2003": _TAGS,
+    "ud": _TAGS,
+    "treebank": _TREEBANK,
+    "squad": Source(squad.load, lambda settings, _: squad.load_validation(settings), ("data", "stride")),
+    "sentiment": Source(lambda _: sentiment.load(), lambda *_: None, ("truncation",)),
+    "custom": Source(custom.load, custom.load_validation, _FILES),
+}
+NAMES = tuple(SOURCES)
+NOT_EVERYWHERE = (*_FILES, "tags")
 AUTOMATIC_VALIDATION = 0.15
 
 
@@ -29,7 +61,7 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     selection. Raises TrimformerError for everything that is wrong with the settings or the data.
     """
     _check(settings)
-    task, train, validation = _load(settings)
+    task, train, validation = SOURCES[settings.name].load(settings)
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
         train, validation = split(train, share, task.kind, seed=0)
@@ -48,25 +80,16 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     `labels` are a model's label names by id; ids then follow them (see `with_label_order`).
     """
     _check(settings)
-    found: tuple[Task, Examples] | None
-    if settings.name in glue.TASKS:
-        found = glue.load_validation(settings.name, settings.data)
-    elif settings.name in TAGGING:
-        found = conll.load_validation(settings, labels)
-    elif settings.name == "imdb":
-        found = imdb.load_validation(settings)
-    elif settings.name == "squad":
-        found = squad.load_validation(settings)
-    else:
-        found = custom.load_validation(settings, labels) if settings.name == "custom" else None
+    found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
         data = load_task(settings)
-        found = data.task, data.validation
+        data = data if labels is None else with_label_order(data, labels)
+        return data.task, data.validation
     task, examples = found
-    if labels is None:
+    if labels is None or task.kind == "tokens":
         return task, examples
-    ids = _new_ids(task, labels)
-    return _renamed(task, labels, ids), _remapped(examples, ids)
+    task, ids = _in_order(task, labels)
+    return task, _remapped(examples, ids)
 
 
 def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
@@ -76,27 +99,13 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
     transformers' placeholders (LABEL_0) name nothing, so there ids stay as they are. Regression is unchanged.
     Raises TrimformerError if the names differ.
     """
-    ids = _new_ids(data.task, labels)
+    task, ids = _in_order(data.task, labels)
     return TaskData(
-        _renamed(data.task, labels, ids),
+        task,
         _remapped(data.train, ids),
         _remapped(data.selection, ids),
         _remapped(data.validation, ids),
     )
-
-
-def _load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
-    if settings.name == "sentiment":
-        return sentiment.load()
-    if settings.name == "custom":
-        return custom.load(settings)
-    if settings.name in TAGGING:
-        return conll.load(settings)
-    if settings.name == "imdb":
-        return imdb.load(settings)
-    if settings.name == "squad":
-        return squad.load(settings)
-    return glue.load(settings.name, settings.data)
 
 
 def _check(settings: TaskSettings) -> None:
@@ -105,42 +114,29 @@ def _check(settings: TaskSettings) -> None:
         raise TrimformerError(
             f"task.name: '{settings.name}' is no task (known: {', '.join(NAMES)}){did_you_mean(settings.name, NAMES)}"
         )
-    if settings.name == "custom":
-        own = ["tags"]
-    else:
-        own = ["train", "validation", "text", "text_pair", "label", "kind"]
-        own += ["data"] if settings.name == "sentiment" else []
-        own += ["tags"] if settings.name not in ("conll2003", "ud") else []
-        own += ["scheme"] if settings.name != "conll2003" else []
-        own += ["truncation"] if settings.name in (*TAGGING, "squad") else []
-        own += ["stride"] if settings.name != "squad" else []
-    defaults = TaskSettings()
-    ignored = [field for field in own if getattr(settings, field) != getattr(defaults, field)]
-    if ignored:
-        raise TrimformerError(
-            f"task.{ignored[0]} has no meaning for {settings.name}, which brings its own; remove it or set name: custom"
-        )
+    reads, defaults = SOURCES[settings.name].reads, TaskSettings()
+    for field in NOT_EVERYWHERE:
+        if field not in reads and getattr(settings, field) != getattr(defaults, field):
+            remedy = "" if settings.name == "custom" or field not in _FILES else " or set name: custom"
+            raise TrimformerError(f"task.{field} has no meaning for {settings.name}; remove it{remedy}")
 
 
-def _new_ids(task: Task, labels: Sequence[str]) -> np.ndarray | None:
-    """New id by old id, or None for regression."""
+def _in_order(task: Task, labels: Sequence[str]) -> tuple[Task, np.ndarray | None]:
+    """The task with a model's label names, and the new id by old id, None where there are no labels."""
+    if task.kind == "tokens":
+        return tag_labels.relabel(task, labels)
     if task.kind == "spans":
-        return None
+        return task, None
     if task.kind == "regression":
         if len(labels) > 1:
             raise TrimformerError(
                 f"{task.name} has numbers as labels, but the model has {len(labels)} classes; "
                 "set kind: classification or choose a model with one output"
             )
-        return None
-    return np.asarray(match_labels(task.labels, labels), dtype=np.int64)
-
-
-def _renamed(task: Task, labels: Sequence[str], ids: np.ndarray | None) -> Task:
-    if ids is None:
-        return task
+        return task, None
+    ids = np.asarray(match_labels(task.labels, labels), dtype=np.int64)
     positive = int(ids[task.positive]) if task.positive < len(ids) else task.positive
-    return replace(task, labels=tuple(labels), positive=positive)
+    return replace(task, labels=tuple(labels), positive=positive), ids
 
 
 def _remapped(examples: Examples, ids: np.ndarray | None) -> Examples:
