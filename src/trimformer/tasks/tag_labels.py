@@ -53,7 +53,7 @@ def from_validation(name: str, source: str, tagged: Tagged, labels: Sequence[str
     names = label_names(tags)
     known = {label.casefold() for label in labels or ()}
     if any(tag.casefold() in known for tag in tags):
-        tagged.require({tag for tag in tags if tag.casefold() in known})
+        tagged.require(sorted(tag for tag in tags if tag.casefold() in known))
         # A model need not know both B-X and I-X where only one of them occurs.
         names = tuple(name for name in names if name in tags)
     task = _task(name, names, source)
