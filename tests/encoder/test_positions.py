@@ -4,10 +4,13 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
+from tests.models import padded_batch, tiny
+from trimformer import trim
 from trimformer.encoder.modeling import Shared, near
 from trimformer.encoder.positions import Rotary, deberta_buckets, rotate, t5_buckets
 
@@ -52,3 +55,34 @@ def test_padding_far_from_all_real_tokens_gives_numbers(window):
     allowed = Shared(x, mask).mask(query, None, window)
     assert allowed.expand(1, 1, 9, 9).any(-1).all()
     assert not allowed.expand(1, 1, 9, 9)[..., :2, 2:].any()
+
+
+@pytest.mark.parametrize(("family", "masks"), [("bert", 1), ("mpnet", 1), ("modernbert", 2), ("deberta-v2", 3)])
+def test_what_layers_share_is_made_once_for_a_forward_pass(family, masks, monkeypatch):
+    model = tiny(family=family)
+    prepared, seen = [], []
+    if model.encoder.positions is not None:
+        prepare = model.encoder.positions.prepare
+        monkeypatch.setattr(model.encoder.positions, "prepare", lambda x: prepared.append(x) or prepare(x))
+    attend = F.scaled_dot_product_attention
+    record = lambda *args, **others: seen.append(args[3]) or attend(*args, **others)  # noqa: E731
+    monkeypatch.setattr(F, "scaled_dot_product_attention", record)
+    model(**padded_batch(model))
+    assert len(seen) == 3
+    assert len({id(mask) for mask in seen}) == masks
+    assert len(prepared) == (0 if family == "bert" else 1)
+    if family == "bert":
+        assert seen[0].shape == (4, 1, 1, 9)  # the padding and nothing more
+
+
+@pytest.mark.parametrize("family", ["mpnet", "modernbert", "deberta-v2"])
+def test_what_positions_weigh_goes_with_the_layers_that_attend(family):
+    model = tiny(family=family, relative_shares_weights=False)
+    some = trim(model, attention={1: "mean"}).encoder
+    assert not [name for name in some.layers[1].state_dict() if "relative" in name]
+    assert {n for n in some.state_dict() if n.startswith("positions.")} == {
+        n for n in model.encoder.state_dict() if n.startswith("positions.")
+    }
+    none = trim(model, attention={0: "mean", 1: "mean", 2: "mean"}).encoder
+    assert not [name for name in none.state_dict() if "positions." in name or "relative" in name]
+    assert none.positions is None

@@ -209,7 +209,12 @@ def inspect(
         total = {"params": counted.params, "bytes": counted.bytes, "flops": counted.flops, "length": length}
         print(json.dumps({"model": model, "family": net.config.family, **total, "layers": layers}, indent=2))
         return
-    rows = [(*list(layer.values())[:5], f"{layer['params']:,}", f"{layer['flops'] / 1e6:,.1f} M") for layer in layers]
+    rows = []
+    for layer in layers:
+        attends_near = layer["attention"] == "full" and layer["window"]
+        kind = f"full, window {layer['window']}" if attends_near else layer["attention"]
+        sizes = (layer["heads"], layer["head_size"], layer["ffn"])
+        rows.append((layer["layer"], kind, *sizes, f"{layer['params']:,}", f"{layer['flops'] / 1e6:,.1f} M"))
     rows.append(
         (
             "all",

@@ -15,7 +15,8 @@ class Gates:
     positions: shape (layers, batch, 1, n, n) or a sequence of (batch, 1, n, n), boolean or floating point; shared by
         all heads. *Replace* semantics: the score of a removed position is replaced by a constant, not shifted, so
         that a query with no position left attends uniformly to all real tokens. Adding a constant would leave the
-        softmax of such a row as it was (softmax(s + c) = softmax(s)).
+        softmax of such a row as it was (softmax(s + c) = softmax(s)). The score is the final one, with whatever
+        positions add to it; in a layer with a window, all positions outside the window count as removed.
 
     A gate that is ``None`` costs nothing.
     """
