@@ -70,7 +70,7 @@ def squad(data: Path, work: Path) -> dict[str, Any]:
         articles += json.loads(content)["data"]
     (folder / "train-v1.1.json").write_text(json.dumps({"version": "1.1", "data": articles}), encoding="utf-8")
     (folder / "dev-v1.1.json.gz").write_bytes((data / "squad" / "dev-v1.1.json.gz").read_bytes())
-    return {"name": "squad", "data": str(folder), "max_length": 256, "train_limit": 12000}
+    return {"name": "squad", "data": str(folder), "max_length": 256, "train_limit": 6000}
 
 
 def tokenised_squad(path: Path) -> list[dict[str, Any]]:
@@ -102,17 +102,17 @@ TASKS: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], tuple[float, floa
     "sst2": (glue("sst2", train_limit=16000), (2, 1, 2), "16,000 of the 67,349 train rows, all of dev"),
     "imdb": (
         folder("imdb", "imdb", max_length=256),
-        (2, 1, 2),
+        (2, 1, 1),
         "5,000 of 25,000 train and 5,000 of 25,000 test documents",
     ),
-    "conll2003": (folder("conll2003", "conll2003"), (3, 1, 2), "all; validation is testa"),
-    "ud": (folder("ud", "ud_english_ewt"), (3, 1, 2), "all; validation is dev"),
+    "conll2003": (folder("conll2003", "conll2003"), (3, 1, 1), "all; validation is testa"),
+    "ud": (folder("ud", "ud_english_ewt"), (2, 1, 1), "all; validation is dev"),
     "treebank": (
         treebank,
         (4, 2, 3),
         "the NLTK sample, about 10 % of the Wall Street Journal part; files 1-150, 151-175",
     ),
-    "squad": (squad, (2, 1, 1), "12,000 of 31,911 train questions, of which 4,285 are SQuAD's own; all of dev"),
+    "squad": (squad, (2, 1, 1), "6,000 of 31,911 train questions, of which 4,285 are SQuAD's own; all of dev"),
 }
 
 
