@@ -126,7 +126,10 @@ def test_no_data(bert: Path, home: Path) -> None:
         (["--control", "revers"], "--control: input should be 'learned', 'untrained' or 'reversed' (got 'revers')."),
         (["--keep-layers", -1], "--keep-layers: input should be greater than or equal to 0 (got -1)."),
         (["--keep-layers", 3], "is out of range: this encoder has 2 layers with attention, so keep 0 to 2."),
-        (["--kind", "tagging"], "--kind: input should be 'auto', 'classification', 'multilabel', 'regression', 'tokens'"),
+        (
+            ["--kind", "tagging"],
+            "--kind: input should be 'auto', 'classification', 'multilabel', 'regression', 'tokens'",
+        ),
         (["--kind", "regression"], "reviews.csv, line 2: label 'pos' is not a finite number"),
         (["--epochs", 0], "--epochs: input should be greater than 0"),
         (["--task", "sst3"], "'sst3' is no task"),
