@@ -8,13 +8,15 @@ import re
 
 import pytest
 
+from trimformer.deploy.windows import Row
+from trimformer.encoder.heads import Kind
 from trimformer.errors import TrimformerError
 from trimformer.predict import rows as module
-from trimformer.predict.rows import Piece, Row, format_of, split
+from trimformer.predict.rows import Piece, format_of, split
 
 
-def read(name: str, content: str, *columns: str) -> list[Row]:
-    form = format_of(name, "classification", *columns)
+def read(name: str, content: str, *columns: str, kind: Kind = "classification") -> list[Row]:
+    form = format_of(name, kind, *columns)
     return [row for piece in split(io.BytesIO(content.encode()), form.ending) for row in form.read(piece)]
 
 
@@ -56,6 +58,7 @@ def test_rows(name: str, content: str, columns: tuple[str, ...], rows: list[Row]
         ),
         ("a.jsonl", '{"text": "x"}\n{"text"\n', (), "a.jsonl, line 2: not valid JSON"),
         ("a.jsonl", "[1]\n", (), "a.jsonl, line 1: not a JSON object"),
+        ("a.jsonl", '{"text": "\\ud800"}\n', (), "a.jsonl, line 1: half of a surrogate pair"),
         ("a.jsonl", '{"text": null}\n', (), "a.jsonl, line 1: column 'text' is empty"),
         ("a.csv", 'text,y\n"a\nb",1\nc\n', (), "a.csv, line 4: 1 columns where 2 are expected"),
         ("a.csv", "text,y\na, b,1\n", (), "a.csv, line 2: 3 columns where 2 are expected"),
@@ -69,6 +72,33 @@ def test_rows(name: str, content: str, columns: tuple[str, ...], rows: list[Row]
 def test_mistakes_are_named(name: str, content: str, columns: tuple[str, ...], message: str) -> None:
     with pytest.raises(TrimformerError, match=re.escape(message)):
         read(name, content, *columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "rows"),
+    [
+        ("a.txt", "a  fine film\n\n", (), ["a  fine film", ""]),
+        ("a.jsonl", '{"tokens": ["a b", "c"]}\n{"tokens": []}\n', (), [["a b", "c"], []]),
+        ("a.tsv", "s\na  fine film\n", ("s",), [["a", "fine", "film"]]),
+    ],
+)
+def test_rows_of_words(name: str, content: str, columns: tuple[str, ...], rows: list[Row]) -> None:
+    assert read(name, content, *columns, kind="tokens") == rows
+
+
+def test_rows_of_questions() -> None:
+    content = '{"question": "who?", "context": "a b", "q": "why?"}\n'
+    assert read("a.jsonl", content, kind="spans") == [("who?", "a b")]
+    assert read("a.jsonl", content, "q", kind="spans") == [("why?", "a b")]
+
+
+def test_mistakes_in_words_and_questions() -> None:
+    with pytest.raises(TrimformerError, match=r"a\.jsonl, line 2: column 'tokens' holds no list of words"):
+        read("a.jsonl", '{"tokens": ["a"]}\n{"tokens": ["a", 1]}\n', kind="tokens")
+    with pytest.raises(TrimformerError, match=r"a\.txt has no columns for question and context"):
+        read("a.txt", "a\n", kind="spans")
+    with pytest.raises(TrimformerError, match="--text-pair has no meaning"):
+        read("a.jsonl", "", "tokens", "b", kind="tokens")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,45 +9,22 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from scipy.special import expit, softmax
 
 from ..encoder import TrimformerWithHead
 from ..encoder.heads import Kind
 from ..encoder.load import load, load_tokenizer, read_config, read_kind, resolve
 from ..errors import TrimformerError
+from ..tasks.encode import Encoded
+from .answers import AnyAnswer, answers
 from .onnx import FILES
 from .session import open_session, run_session, torch_threads
-from .windows import Window, tokenise
+from .windows import Row, batches, inputs, tokenise
 
 Backend = Literal["auto", "torch", "onnx", "onnx-int8"]
-Row = str | tuple[str, str]
-
 WINDOW = 4096
 """Rows that are read ahead and sorted by length together: no padding to speak of is left, and memory stays small."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What the model says about one text.
-
-    label: name of the most probable label; None for regression. score: its probability, or the number predicted.
-    scores: probability of each label by name; empty for regression.
-    """
-
-    label: str | None
-    score: float
-    scores: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """What a multilabel model says about one text.
-
-    labels: names of all labels with a probability of at least 0.5. scores: probability of each label by name.
-    """
-
-    labels: list[str]
-    scores: dict[str, float]
+WINDOW_OF_TOKENS = 512
+"""The same where the model answers for every token."""
 
 
 class Predictor:
@@ -92,58 +68,53 @@ class Predictor:
             raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
 
     def predict(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_size: int | None = None
-    ) -> list[Prediction | Labels]:
-        """Predict for texts, or for (text, pair) couples; in the order given."""
+        self, texts: Sequence[str | list[str]], pairs: Sequence[str] | None = None, batch_size: int | None = None
+    ) -> list[AnyAnswer]:
+        """Predict for texts, or for (text, pair) couples; in the order given.
+
+        texts: of a model that tags words, the words of each sentence (or the sentence, divided at white space); of a
+        model that answers questions, the questions, and their contexts in ``pairs``.
+        """
         if pairs is not None and len(pairs) != len(texts):
             raise TrimformerError(f"Got {len(texts)} texts and {len(pairs)} pairs: give one pair for each text.")
-        rows: Iterable[Row] = texts if pairs is None else zip(texts, pairs, strict=True)
+        rows: Iterable[Any] = texts if pairs is None else zip(texts, pairs, strict=True)
         return list(self.stream(rows, batch_size))
 
-    def stream(self, rows: Iterable[Row], batch_size: int | None = None) -> Iterator[Prediction | Labels]:
-        """Predict one row after another, in order, reading ahead at most 4096 whatever the number of rows.
+    def stream(self, rows: Iterable[Row], batch_size: int | None = None) -> Iterator[AnyAnswer]:
+        """Predict one row after another, in order, reading ahead at most 4096 (512 where words are tagged or
+        questions answered), whatever the number of rows.
 
-        rows: texts, or (text, pair) couples; all of one kind. batch_size: rows in a forward pass; None = as many as
-        have 512 tokens together, which is about the fastest on CPUs. Batches hold texts of about the same length.
+        rows: texts, (text, pair) couples, or lists of words; all of one form. batch_size: rows in a forward pass;
+        None = as many as have 512 tokens together, which is about the fastest on CPUs. Batches hold texts of about the
+        same length.
         """
         if batch_size is not None and batch_size < 1:
             raise TrimformerError(f"The batch size must be at least 1, got {batch_size}.")
         iterator = iter(rows)
-        while window := list(itertools.islice(iterator, WINDOW)):
-            tokens = tokenise(self.tokenizer, window, self.max_length)
-            yield from self._answers(self._logits(tokens, batch_size))
+        while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
+            data = tokenise(self.kind, window, self.tokenizer, self.max_length)
+            yield from answers(data, self._logits(data, batch_size), self.config.label_names)
 
-    def _logits(self, window: Window, batch_size: int | None) -> np.ndarray:
-        """(rows, labels), in the order of the rows."""
-        found: np.ndarray | None = None
-        for rows in window.batches(batch_size):
-            logits = self._run(window.inputs(rows))
-            if found is None:
-                found = np.empty((len(window.lengths), *logits.shape[1:]), logits.dtype)
-            found[rows] = logits
-        assert found is not None
-        return found
+    @property
+    def _per_token(self) -> bool:
+        return self.kind in ("tokens", "spans")
 
-    def _run(self, inputs: dict[str, torch.Tensor]) -> np.ndarray:
+    def _logits(self, data: Encoded, batch_size: int | None) -> np.ndarray:
+        """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""
+        found: dict[int, np.ndarray] = {}
+        for rows in batches(data.lengths, batch_size):
+            found |= dict(zip(rows.tolist(), self._run(inputs(data, rows)), strict=True))
+        in_order = [found[row] for row in range(len(data))]
+        if not self._per_token:
+            return np.stack(in_order)
+        return np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
+
+    def _run(self, batch: dict[str, torch.Tensor]) -> np.ndarray:
         if self.session is not None:
-            return run_session(self.session, inputs)
+            return run_session(self.session, batch)
         with torch_threads(self.threads), torch.inference_mode():
-            logits: np.ndarray = self.model(**inputs).logits.numpy()
+            logits: np.ndarray = self.model(**batch).logits.numpy()
         return logits
-
-    def _answers(self, logits: np.ndarray) -> Iterator[Prediction | Labels]:
-        names = self.config.label_names
-        exact = logits.astype(np.float64)
-        if self.kind == "multilabel":
-            for row in expit(exact).tolist():
-                scores = dict(zip(names, row, strict=True))
-                yield Labels([name for name, score in scores.items() if score >= 0.5], scores)
-        elif exact.shape[1] == 1:
-            for (number,) in exact.tolist():
-                yield Prediction(None, number, {})
-        else:
-            for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
-                yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
 
 
 def model_files(folder: str | Path, backend: Backend) -> list[Path]:

@@ -1,8 +1,7 @@
-"""Texts as padded batches, fast: a window of rows is tokenised in one call and cut into batches of like lengths."""
+"""Rows as padded batches, fast: a window of rows is tokenised at once and cut into batches of like lengths."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -12,68 +11,99 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from ..encoder.heads import Kind
 from ..errors import TrimformerError
+from ..tasks import tagging, windows
+from ..tasks.data import Examples
+from ..tasks.encode import Encoded
 
 BATCH_TOKENS = 512
 """Tokens of a batch. On CPUs the activations of more leave the cache, and fewer do not fill the matrix products."""
 
+STRIDE = 128
+"""Tokens that neighbouring windows of a long context share, a quarter of the input at most."""
 
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """Tokenised rows laid end to end: row i is ``ids[offsets[i]:offsets[i + 1]]``.
+Row = str | tuple[str, str] | list[str]
+"""A text, a couple (text and second text, or question and context), or the words of a sentence."""
 
-    ids, types: int64 (tokens,); types is None where the tokenizer makes none. offsets: int64 (rows + 1,).
+
+def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
+    """Token ids of rows without labels; what is longer than ``max_length`` tokens is cut, contexts into windows.
+
+    Words that are not divided yet are divided at white space.
+    Raises TrimformerError for a tokenizer that cannot do this, and for a question without a context.
     """
-
-    ids: np.ndarray
-    types: np.ndarray | None
-    offsets: np.ndarray
-    pad_id: int
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Tokens of each row, int64 (rows,)."""
-        return np.diff(self.offsets)
-
-    def batches(self, size: int | None) -> Iterator[np.ndarray]:
-        """Indices of the rows of each batch, the longest rows first; ``size`` rows, None = as many as suit the CPU."""
-        lengths = self.lengths
-        order = np.argsort(-lengths, kind="stable")
-        start = 0
-        while start < len(order):
-            end = start + (size or max(1, BATCH_TOKENS // max(1, int(lengths[order[start]]))))
-            yield order[start:end]
-            start = end
-
-    def inputs(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """The model's inputs for these rows, int64 (batch, longest), padded on the right."""
-        lengths = self.lengths[rows]
-        columns = np.arange(lengths.max())
-        real = columns < lengths[:, None]
-        at = np.where(real, self.offsets[rows][:, None] + columns, 0)
-        inputs = {"input_ids": np.where(real, self.ids[at], self.pad_id), "attention_mask": real.astype(np.int64)}
-        if self.types is not None:
-            inputs["token_type_ids"] = np.where(real, self.types[at], 0)
-        return {name: torch.from_numpy(array) for name, array in inputs.items()}
+    if tokenizer.pad_token_id is None:
+        raise TrimformerError(f"The tokenizer {tokenizer.name_or_path} has no padding token: use one that has it.")
+    if kind == "tokens":
+        words = [tuple(row.split() if isinstance(row, str) else row) for row in rows]
+        examples = Examples(words, None, [])
+        arrays = tagging.tokenise(examples, tokenizer, max_length)
+    elif kind == "spans":
+        if not all(isinstance(row, tuple) for row in rows):
+            raise TrimformerError("This model answers questions: give a question and a context for each row.")
+        examples = Examples([row[0] for row in rows], [row[1] for row in rows], [])
+        arrays = windows.tokenise(examples, tokenizer, max_length, min(STRIDE, max_length // 4))
+    else:
+        examples = Examples(list(rows), None, [])
+        arrays = _texts(rows, tokenizer, max_length)
+    return Encoded(
+        ids=arrays["ids"],
+        types=arrays.get("types"),
+        offsets=arrays["offsets"],
+        labels=np.empty(0),
+        truncated=0,
+        pad_id=int(tokenizer.pad_token_id),
+        kind=kind,
+        examples=examples,
+        words=arrays.get("words"),
+        owners=arrays.get("owners"),
+        chars=arrays.get("chars"),
+    )
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, rows: Sequence[str | tuple[str, str]], max_length: int) -> Window:
-    """Tokenise texts, or (text, pair) couples, cutting what is longer than ``max_length`` tokens.
-
-    Straight through the tokenizer's own fast form: the usual call costs four times as much, in Python objects.
-    Raises TrimformerError for a tokenizer without a fast form or a padding token.
-    """
+def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
+    """Straight through the tokenizer's fast form: the usual call costs four times as much, in Python objects."""
+    has_types = "token_type_ids" in tokenizer.model_input_names
     fast: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if fast is None or tokenizer.pad_token_id is None:
-        missing = "fast form (tokenizer.json)" if fast is None else "padding token"
-        raise TrimformerError(f"The tokenizer {tokenizer.name_or_path} has no {missing}: use one that has it.")
-    fast.enable_truncation(max_length, direction=tokenizer.truncation_side)
-    fast.no_padding()
-    encodings = fast.encode_batch_fast(list(rows))
-    lengths = np.fromiter(map(len, encodings), np.int64, len(encodings))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ids = np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int64, offsets[-1])
-    types = None
-    if "token_type_ids" in tokenizer.model_input_names:
-        types = np.fromiter(chain.from_iterable(e.type_ids for e in encodings), np.int64, offsets[-1])
-    return Window(ids, types, offsets, int(tokenizer.pad_token_id))
+    if fast is None:
+        coded = [
+            tokenizer(*([row] if isinstance(row, str) else row), truncation=True, max_length=max_length) for row in rows
+        ]
+        ids, types = [one["input_ids"] for one in coded], [one.get("token_type_ids", []) for one in coded]
+    else:
+        fast.enable_truncation(max_length, direction=tokenizer.truncation_side)
+        fast.no_padding()
+        encodings = fast.encode_batch_fast(list(rows))
+        ids, types = [one.ids for one in encodings], [one.type_ids for one in encodings] if has_types else []
+    offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+    arrays = {"ids": _flat(ids, offsets[-1]), "offsets": offsets}
+    if has_types:
+        arrays["types"] = _flat(types, offsets[-1])
+    return arrays
+
+
+def _flat(lists: list[list[int]], size: int) -> np.ndarray:
+    return np.fromiter(chain.from_iterable(lists), np.int32, size)
+
+
+def batches(lengths: np.ndarray, size: int | None) -> Iterator[np.ndarray]:
+    """Indices of the rows of each batch, the longest rows first; ``size`` rows, None = as many as suit the CPU."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        end = start + (size or max(1, BATCH_TOKENS // max(1, int(lengths[order[start]]))))
+        yield order[start:end]
+        start = end
+
+
+def inputs(data: Encoded, rows: np.ndarray) -> dict[str, Tensor]:
+    """The model's inputs for these rows, int64 (batch, longest), padded on the right."""
+    lengths = data.offsets[rows + 1] - data.offsets[rows]
+    columns = np.arange(lengths.max())
+    real = columns < lengths[:, None]
+    at = np.where(real, data.offsets[rows][:, None] + columns, 0)
+    arrays = {"input_ids": np.where(real, data.ids[at], data.pad_id), "attention_mask": real}
+    if data.types is not None:
+        arrays["token_type_ids"] = np.where(real, data.types[at], 0)
+    return {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}

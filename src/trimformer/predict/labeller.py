@@ -7,7 +7,8 @@ import json
 import os
 from typing import Any
 
-from ..deploy.predictor import Labels, Prediction, Predictor
+from ..deploy.answers import AnyAnswer
+from ..deploy.predictor import Predictor
 from .rows import Format, Piece
 
 
@@ -50,21 +51,13 @@ class Labeller:
         return Done("".join(f"{text}\n" for text in lines).encode(), len(lines))
 
 
-def line(answer: Prediction | Labels, as_json: bool) -> str:
-    """One line of output. Scores are rounded to what fp32 can say: 6 decimals of a probability."""
-    if isinstance(answer, Labels):
-        if not as_json:
-            return ",".join(answer.labels)
-        return _dumps({"labels": answer.labels, "scores": _rounded(answer.scores)})
-    if as_json:
-        score = answer.score if answer.label is None else round(answer.score, 6)
-        return _dumps({"label": answer.label, "score": score, "scores": _rounded(answer.scores)})
-    return answer.label if answer.label is not None else f"{answer.score:.6g}"
+def line(answer: AnyAnswer, as_json: bool) -> str:
+    """One line of output; numbers in JSON have the 6 decimals that fp32 can answer for."""
+    return json.dumps(_rounded(vars(answer)), ensure_ascii=False) if as_json else str(answer)
 
 
-def _rounded(scores: dict[str, float]) -> dict[str, float]:
-    return {name: round(score, 6) for name, score in scores.items()}
-
-
-def _dumps(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else _rounded(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }

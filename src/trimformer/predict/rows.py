@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..deploy.windows import Row
 from ..encoder.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.data import did_you_mean
 from ..tasks.files import cell_text
-
-Row = str | tuple[str, str]
 
 PIECE_LINES = 4096
 PIECE_BYTES = 256 * 1024
@@ -100,12 +99,13 @@ class Format:
     """How the rows of a source are to be read; made by :func:`format_of`.
 
     name: of the source, in messages. ending: ``.jsonl``, ``.csv`` and ``.tsv`` have columns, all others one row per
-    line. columns: to take, in the order in which the model reads them.
+    line. columns: to take, in the order in which the model reads them. words: whether a row is a list of words.
     """
 
     name: str
     ending: str
     columns: tuple[str, ...]
+    words: bool = False
 
     def read(self, piece: Piece) -> Iterator[Row]:
         """The rows of a piece. A blank line is a row of a text file, and none of the others.
@@ -171,8 +171,11 @@ class Format:
     def _columns(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Row]:
         for line, row in rows:
             where = f"{self.name}, line {line}"
-            texts = [_value(row, column, where) for column in self.columns]
-            yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
+            if self.words:
+                yield _words(_cell(row, self.columns[0], where), self.columns[0], where)
+            else:
+                texts = [_text(_cell(row, column, where), column, where) for column in self.columns]
+                yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
 
 def format_of(name: str, kind: Kind, text: str | None = None, text_pair: str | None = None) -> Format:
@@ -183,19 +186,48 @@ def format_of(name: str, kind: Kind, text: str | None = None, text_pair: str | N
     ending = Path(name).suffix.lower()
     if ending in (".parquet", ".gz"):
         raise TrimformerError(f"{name} cannot be read as a stream: give JSONL, CSV, TSV or plain text.")
+    words = kind == "tokens"
+    if words and text_pair:
+        raise TrimformerError("--text-pair has no meaning for a model that tags words: leave it out.")
     if ending not in (*TABLES, ".jsonl"):
         if text or text_pair:
             raise TrimformerError(f"{name} is read as plain lines, without columns: leave --text and --text-pair out.")
+        if kind == "spans":
+            raise TrimformerError(f"{name} has no columns for question and context: give JSONL, CSV or TSV.")
         return Format(name, "", ())
-    return Format(name, ending, (text or "text", *([text_pair] if text_pair else [])))
+    first, second = {"tokens": ("tokens", None), "spans": ("question", "context")}.get(kind, ("text", None))
+    text, text_pair = text or first, text_pair or second
+    return Format(name, ending, (text,) if text_pair is None else (text, text_pair), words)
 
 
-def _value(row: dict[str, Any], column: str, where: str) -> str:
+def _cell(row: dict[str, Any], column: str, where: str) -> Any:
     if column not in row:
         known = list(row)
         near = did_you_mean(column, known) or "."
         raise TrimformerError(f"{where}: no column {column!r}; name one of its own ({', '.join(known)}){near}")
-    value = cell_text(row[column])
+    return row[column]
+
+
+def _text(cell: Any, column: str, where: str) -> str:
+    value = cell_text(cell)
     if value is None:
         raise TrimformerError(f"{where}: column {column!r} is empty or holds no plain value: correct this row.")
-    return value
+    return _encodable(value, where)
+
+
+def _words(cell: Any, column: str, where: str) -> list[str]:
+    """A list of words, or words with white space between them."""
+    if isinstance(cell, str):
+        return _encodable(cell, where).split()
+    if not isinstance(cell, list) or not all(isinstance(word, str) for word in cell):
+        raise TrimformerError(f"{where}: column {column!r} holds no list of words: correct this row.")
+    return [_encodable(word, where) for word in cell]
+
+
+def _encodable(text: str, where: str) -> str:
+    """JSON can write half of a character (a lone surrogate), which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TrimformerError(f"{where}: half of a surrogate pair stands in the text: correct this row.") from error
+    return text

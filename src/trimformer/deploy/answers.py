@@ -1,0 +1,117 @@
+"""What models say, as plain values: one class for each form of an answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from ..tasks import spans, tagging
+from ..tasks.encode import Encoded
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the model says about one text.
+
+    label: name of the most probable label; None for regression. score: its probability, or the number predicted.
+    scores: probability of each label by name; empty for regression.
+    """
+
+    label: str | None
+    score: float
+    scores: dict[str, float]
+
+    def __str__(self) -> str:
+        return self.label if self.label is not None else f"{self.score:.6g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """What a multilabel model says about one text.
+
+    labels: names of all labels with a probability of at least 0.5. scores: probability of each label by name.
+    """
+
+    labels: list[str]
+    scores: dict[str, float]
+
+    def __str__(self) -> str:
+        return ",".join(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tags:
+    """The tag of each word of one sentence; None for words that did not fit into the input."""
+
+    tokens: list[str]
+    tags: list[str | None]
+
+    def __str__(self) -> str:
+        return " ".join("_" if tag is None else tag for tag in self.tags)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The answer to one question: ``context[start:end]``, '' where there is none.
+
+    score: the sum of the model's start and end score, comparable between answers of one model, no probability; None
+    where there is no answer.
+    """
+
+    answer: str
+    start: int
+    end: int
+    score: float | None
+
+    def __str__(self) -> str:
+        return " ".join(self.answer.split())  # one line, whatever the context holds
+
+
+AnyAnswer = Prediction | Labels | Tags | Answer
+
+
+def answers(data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[AnyAnswer]:
+    """One answer for each example.
+
+    logits: (examples, labels), for tokens and spans (tokens, labels), laid end to end as the rows of ``data``.
+    names: of the labels.
+    """
+    exact = logits.astype(np.float64)
+    if data.kind == "tokens":
+        for words, ids in zip(data.examples.texts, tagging.tags(data, logits), strict=True):
+            yield Tags(list(words), [None if i == tagging.UNPREDICTED else names[i] for i in ids.tolist()])
+    elif data.kind == "spans":
+        yield from _spans(data, logits)
+    elif data.kind == "multilabel":
+        for row in expit(exact).tolist():
+            scores = dict(zip(names, row, strict=True))
+            yield Labels([name for name, score in scores.items() if score >= 0.5], scores)
+    elif exact.shape[1] == 1:
+        for (number,) in exact.tolist():
+            yield Prediction(None, number, {})
+    else:
+        for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
+            yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
+
+
+def _spans(data: Encoded, logits: np.ndarray) -> Iterator[Answer]:
+    """The best span over all windows of each context."""
+    assert data.owners is not None
+    assert data.chars is not None
+    best: dict[int, spans.Span] = {}
+    for row, owner in enumerate(data.owners.tolist()):
+        tokens = slice(data.offsets[row], data.offsets[row + 1])
+        span = spans.best_span(logits[tokens, 0], logits[tokens, 1], data.chars[tokens])
+        if span is not None and (owner not in best or span.score > best[owner].score):
+            best[owner] = span
+    for example, context in enumerate(data.examples.pairs or []):
+        if example in best:
+            score, begin, end = best[example]
+            text = context[begin:end].strip()  # some tokenizers count the space before a word as part of its token
+            begin = context.index(text, begin)
+            yield Answer(text, begin, begin + len(text), score)
+        else:
+            yield Answer("", 0, 0, None)
