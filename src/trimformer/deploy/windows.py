@@ -20,8 +20,8 @@ from ..tasks.encode import Encoded
 BATCH_TOKENS = 512
 """Tokens of a batch. On CPUs the activations of more leave the cache, and fewer do not fill the matrix products."""
 
-STRIDE = 128
-"""Tokens that neighbouring windows of a long context share, a quarter of the input at most."""
+STRIDE = 64
+"""Tokens that neighbouring windows of a long context share, as in training by default."""
 
 Row = str | tuple[str, str] | list[str]
 """A text, a couple (text and second text, or question and context), or the words of a sentence."""
@@ -43,7 +43,7 @@ def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
         if not all(isinstance(row, tuple) for row in rows):
             raise TrimformerError("This model answers questions: give a question and a context for each row.")
         examples = Examples([row[0] for row in rows], [row[1] for row in rows], [])
-        arrays = windows.tokenise(examples, tokenizer, max_length, min(STRIDE, max_length // 4))
+        arrays = windows.tokenise(examples, tokenizer, max_length, STRIDE)
     else:
         examples = Examples(list(rows), None, [])
         arrays = _texts(rows, tokenizer, max_length)
