@@ -117,10 +117,11 @@ def test_pieces_are_whole_rows_wherever_one_goes_on(ending: str, content: str, m
     pieces = list(split(io.BytesIO(content.encode()), ending))
     assert len(pieces) > 1
     assert [row for piece in pieces for row in form.read(piece)] == list(form.read(whole))
-    assert pieces[-1].end == len(content)
+    assert pieces[-1].place.end == len(content)
     for before, after in itertools.pairwise(pieces):
-        assert (before.end, before.next_line) == (after.start, after.line)
-        assert next(split(io.BytesIO(content.encode()), ending, before.end, before.next_line)) == after
+        place = before.place
+        assert (place.end, place.next_line) == (after.start, after.line)
+        assert next(split(io.BytesIO(content.encode()), ending, place.end, place.next_line)) == after
 
 
 def test_pieces_of_long_lines_are_small() -> None:

@@ -161,6 +161,9 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(help="Processes; default one, for large files one for each core.", min=1)
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Work on a Ray cluster: host:port of its head, `auto` or `local`.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Texts per forward pass; default as many as have 512 tokens.", min=1)
     ] = None,
@@ -179,7 +182,8 @@ def predict(
     try:
         predict_file(
             model, file, text, text_pair,
-            out=out, resume=resume, backend=backend, batch_size=batch_size, as_json=json_, workers=workers,
+            out=out, resume=resume, backend=backend, batch_size=batch_size, as_json=json_,
+            workers=workers, ray=ray,
         )  # fmt: skip
     except KeyboardInterrupt as error:
         if out is not None and out.with_name(f"{out.name}.partial").is_file():

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 from ..encoder.load import read_kind
 from ..errors import TrimformerError
 from ..measure.hardware import usable_cores
+from .cluster import label_on_cluster
 from .labeller import Job
 from .meter import Meter
 from .output import PartialFile, Progress, fingerprint, new_file, standard_output
 from .rows import format_of, split
-from .workers import label_here, label_in_processes
+from .workers import label_here
 
 WORKER_BYTES = 2**20
 """Input that makes one more worker worth while: opening the model takes it some seconds."""
@@ -32,11 +33,13 @@ def predict_file(
     batch_size: int | None = None,
     as_json: bool = False,
     workers: int | None = None,
+    ray: str | None = None,
 ) -> None:
     """Write one line for each row of ``file`` (``-`` is standard input), in order, to ``out`` or standard output.
 
     A line is the answer alone, or with ``as_json`` an object with its scores. workers: processes, None = as many as the
-    size of the file deserves. resume: go on with the unfinished ``out``.
+    size of the file deserves. ray: address of a Ray cluster, whose nodes read model and file themselves; workers: its
+    actors. resume: go on with the unfinished ``out``.
 
     Raises TrimformerError for every mistake in model, options, rows or files.
     """
@@ -46,11 +49,11 @@ def predict_file(
         raise TrimformerError(f"There is no file {file} to predict.")
     if resume and (piped or out is None):
         raise TrimformerError("Only a file whose answers go to --out can be resumed: name both, or leave --resume out.")
+    if ray is not None and piped:
+        raise TrimformerError("The nodes of a cluster read the file themselves: name a file, or leave --ray out.")
     size = None if piped else source.stat().st_size
-    workers = workers or worth(size)
-    threads = None if workers == 1 else max(1, usable_cores() // workers)
     form = format_of("standard input" if piped else file, read_kind(model), text, text_pair)
-    job = Job(model, form, backend, batch_size, as_json, threads)
+    job = Job(model, form, backend, batch_size, as_json)
     with ExitStack() as stack:
         stream: BinaryIO = sys.stdin.buffer if piped else stack.enter_context(source.open("rb"))
         begun = Progress()
@@ -63,14 +66,17 @@ def predict_file(
             begun = partial.progress
             add = stack.enter_context(partial.open())
         pieces = split(stream, form.ending, begun.start, begun.line)
-        labelled = label_here(job, pieces) if workers == 1 else label_in_processes(job, pieces, workers)
+        if ray is not None:
+            labelled = label_on_cluster(job, source, pieces, ray, workers)
+        else:
+            labelled = label_here(job, pieces, workers or worth(size))
         stack.enter_context(closing(labelled))
         meter = stack.enter_context(Meter(size, begun.start))
         rows = begun.rows
-        for piece, done in labelled:
-            add(piece, done)
+        for place, done in labelled:
+            add(place, done)
             rows += done.rows
-            meter.update(piece.end, rows)
+            meter.update(place.end, rows)
 
 
 def worth(size: int | None) -> int:

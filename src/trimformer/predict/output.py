@@ -15,7 +15,7 @@ from ..deploy.predictor import model_files
 from ..errors import TrimformerError
 from ..files import atomic_file, explain_write_errors
 from .labeller import Done, Job
-from .rows import Piece
+from .rows import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,17 +27,17 @@ class Progress:
     line: int = 1
     written: int = 0
 
-    def after(self, piece: Piece, done: Done) -> Progress:
-        return Progress(self.rows + done.rows, piece.end, piece.next_line, self.written + len(done.lines))
+    def after(self, place: Place, done: Done) -> Progress:
+        return Progress(self.rows + done.rows, place.end, place.next_line, self.written + len(done.lines))
 
 
-Add = Callable[[Piece, Done], object]
+Add = Callable[[Place, Done], object]
 """Takes the finished pieces, in order."""
 
 
 @contextmanager
 def standard_output() -> Iterator[Add]:
-    def add(piece: Piece, done: Done) -> None:
+    def add(place: Place, done: Done) -> None:
         sys.stdout.write(done.lines.decode())
         sys.stdout.flush()
 
@@ -48,7 +48,7 @@ def standard_output() -> Iterator[Add]:
 def new_file(out: Path) -> Iterator[Add]:
     """For a source that cannot be read twice: the file is whole or not there."""
     with atomic_file(out) as temporary, temporary.open("wb") as file:
-        yield lambda piece, done: file.write(done.lines)
+        yield lambda place, done: file.write(done.lines)
 
 
 class PartialFile:
@@ -97,10 +97,10 @@ class PartialFile:
                     file.truncate(self.progress.written)  # what was written last may not be a whole piece
                     file.seek(self.progress.written)
 
-                    def add(piece: Piece, done: Done) -> None:
+                    def add(place: Place, done: Done) -> None:
                         file.write(done.lines)
                         file.flush()
-                        self._save(self.progress.after(piece, done))
+                        self._save(self.progress.after(place, done))
 
                     yield add
                 self.partial.replace(self.out)

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from ..deploy.windows import Row
 from ..encoder.heads import Kind
@@ -21,6 +21,15 @@ PIECE_LINES = 4096
 PIECE_BYTES = 256 * 1024
 TABLES = (".csv", ".tsv")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Place(NamedTuple):
+    """Where a piece stands in its source: first byte and end, first line and the next one after it."""
+
+    start: int
+    end: int
+    line: int
+    next_line: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +46,8 @@ class Piece:
     header: bytes = b""
 
     @property
-    def end(self) -> int:
-        return self.start + len(self.data)
-
-    @property
-    def next_line(self) -> int:
-        return self.line + self.data.count(b"\n")
+    def place(self) -> Place:
+        return Place(self.start, self.start + len(self.data), self.line, self.line + self.data.count(b"\n"))
 
 
 def split(source: BinaryIO, ending: str, start: int = 0, line: int = 1) -> Iterator[Piece]:
@@ -68,7 +73,8 @@ def split(source: BinaryIO, ending: str, start: int = 0, line: int = 1) -> Itera
         if len(lines) >= PIECE_LINES or size >= PIECE_BYTES:
             piece = Piece(b"".join(lines), line, start, header)
             yield piece
-            start, line, lines, size = piece.end, piece.next_line, [], 0
+            _, start, _, line = piece.place
+            lines, size = [], 0
     if lines:
         yield Piece(b"".join(lines), line, start, header)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -14,21 +15,26 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
 from ..errors import TrimformerError
+from ..measure.hardware import usable_cores
 from .labeller import Done, Job, Labeller
-from .rows import Piece
+from .rows import Piece, Place
 
 AHEAD = 3
 """Pieces given out for each worker: one in work, one waiting, one to be written."""
 
 
-def label_here(job: Job, pieces: Iterable[Piece]) -> Generator[tuple[Piece, Done], None, None]:
-    """One piece after another in this process."""
+def label_here(job: Job, pieces: Iterable[Piece], workers: int) -> Generator[tuple[Place, Done], None, None]:
+    """Pieces in order, labelled on this machine: by this process with all cores, or by several that share them."""
+    if workers > 1:
+        threads = max(1, usable_cores() // workers)
+        yield from label_in_processes(dataclasses.replace(job, threads=threads), pieces, workers)
+        return
     labeller = Labeller(job)
     for piece in pieces:
-        yield piece, labeller(piece)
+        yield piece.place, labeller(piece)
 
 
-def label_in_processes(job: Job, pieces: Iterable[Piece], workers: int) -> Generator[tuple[Piece, Done], None, None]:
+def label_in_processes(job: Job, pieces: Iterable[Piece], workers: int) -> Generator[tuple[Place, Done], None, None]:
     """Pieces in order, labelled by worker processes that each open the model.
 
     Raises TrimformerError for what a worker cannot read, and where one has died. However this generator ends, and also
@@ -37,17 +43,17 @@ def label_in_processes(job: Job, pieces: Iterable[Piece], workers: int) -> Gener
     context = multiprocessing.get_context("spawn")
     alive, life = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(alive, job))
-    waiting: collections.deque[tuple[Piece, Future[Done]]] = collections.deque()
+    waiting: collections.deque[tuple[Place, Future[Done]]] = collections.deque()
     try:
         for piece in pieces:
             with _interrupts_ignored():  # the first call starts the processes
-                waiting.append((piece, pool.submit(_label, piece)))
+                waiting.append((piece.place, pool.submit(_label, piece)))
             if len(waiting) == workers * AHEAD:
-                first, future = waiting.popleft()
-                yield first, future.result()
+                place, future = waiting.popleft()
+                yield place, future.result()
         while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
+            place, future = waiting.popleft()
+            yield place, future.result()
         pool.shutdown()
     except BrokenProcessPool as error:
         raise TrimformerError(
