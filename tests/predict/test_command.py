@@ -76,10 +76,6 @@ def test_processes_write_the_same_bytes(model: Path, tmp_path: Path, small_piece
     assert (alone.code, together.code) == (0, 0)
     assert (tmp_path / "2.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
     assert len((tmp_path / "1.jsonl").read_text().splitlines()) == 30
-    texts.write_bytes(texts.read_bytes() + b"caf\xe9\n")
-    broken = trimformer("predict", model, texts, "--workers", 2, "--out", tmp_path / "broken")
-    assert broken.code == 2
-    assert "a.txt is not UTF-8 at line 31" in broken.err
 
 
 def test_the_size_decides_the_number_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
