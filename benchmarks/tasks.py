@@ -35,10 +35,6 @@ def folder(name: str, place: str, **others: Any) -> Callable[[Path, Path], dict[
     return lambda data, work: {"name": name, "data": str(data / place), **others}
 
 
-def treebank(data: Path, work: Path) -> dict[str, Any]:
-    return {"name": "treebank", "data": str(data / "ptb_sample" / "wsj_sample.combined.mrg.gz")}
-
-
 def quora(data: Path, work: Path) -> dict[str, Any]:
     """The balanced Quora split: its dev half to train on, its test half to report on."""
     folder = work / "quora"
@@ -108,7 +104,7 @@ TASKS: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], tuple[float, floa
     "conll2003": (folder("conll2003", "conll2003"), (3, 1, 1), "all; validation is testa"),
     "ud": (folder("ud", "ud_english_ewt"), (2, 1, 1), "all; validation is dev"),
     "treebank": (
-        treebank,
+        folder("treebank", "ptb_sample"),
         (4, 2, 3),
         "the NLTK sample, about 10 % of the Wall Street Journal part; files 1-150, 151-175",
     ),
