@@ -57,7 +57,7 @@ def mnli(data: Path, work: Path) -> dict[str, Any]:
 
 
 def squad(data: Path, work: Path) -> dict[str, Any]:
-    """The part of SQuAD's train questions with SQuADShifts new Wikipedia, Reddit and Amazon; every fourth article of dev."""
+    """The part of SQuAD's train questions with SQuADShifts' three sets; every fourth article of SQuAD's dev."""
     folder = work / "squad"
     folder.mkdir(parents=True, exist_ok=True)
     articles = [{"title": "SQuAD", "paragraphs": tokenised_squad(data / "squad" / "squad_v1.1_train_part4285.tsv.gz")}]

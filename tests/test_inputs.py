@@ -47,3 +47,13 @@ def test_another_head_is_replaced_and_the_note_says_so(head, labels):
     _, _, trained, notes = match_head(checkpoint(head), data(labels))
     assert not trained
     assert "the head was replaced" in notes[0]
+
+
+def test_a_head_whose_names_are_those_of_the_data_is_matched_by_name_even_if_they_look_like_none():
+    names = [f"LABEL_{i}" for i in range(12)]
+    rows = Examples(["x"] * 12, None, list(range(12)))
+    task = Task("toy", "classification", tuple(sorted(names)), ("accuracy",), "test")
+    named, matched, trained, _ = match_head(checkpoint(names), TaskData(task, rows, rows, rows))
+    assert trained
+    assert named.config.label_names == names
+    assert matched.train.labels == [names.index(name) for name in sorted(names)]

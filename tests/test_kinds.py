@@ -98,4 +98,13 @@ def test_a_model_of_another_kind_cannot_be_scored(tmp_path: Path) -> None:
     model = write_stock_bert(tmp_path / "bert", ["B-TELL", "O"])
     done = trimformer("evaluate", model, "--validation", file)
     assert done.code == 2
-    assert "the task is tokens" in done.err
+    assert "has a head for classification, but the task is tokens" in done.err
+
+
+def test_a_head_for_one_label_is_not_scored_on_several(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(multilabel(*example)) + "\n" for example in texts(60)), encoding="utf-8")
+    model = write_stock_bert(tmp_path / "bert", ["film", "good"])
+    done = trimformer("evaluate", model, "--validation", file)
+    assert done.code == 2
+    assert "has a head for classification, but the task is multilabel" in done.err

@@ -48,11 +48,12 @@ def compress(
 class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
-    truncated: texts (questions, for spans) longer than the limit, which were cut.
+    source: where the examples came from. truncated: texts (questions, for spans) longer than the limit, which were cut.
     """
 
     model: str
     task: str
+    source: str
     n_examples: int
     truncated: int
     scores: dict[str, float]
@@ -70,17 +71,17 @@ def evaluate(
     settings = checked_task(task)
     net = load_with_head(model)
     known, examples = load_validation(settings, net.config.label_names)
-    if known.kind not in net.kinds:
-        raise TrimformerError(f"{model} has a head for {' or '.join(net.kinds)}, but the task is {known.kind}.")
+    if known.kind != net.kind:
+        raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {known.kind}.")
     data, found = _outcome(model, net, known, examples, settings)
     test = None
     if against is not None:
         other = load_with_head(against)
-        if (type(other), other.config.label_names) != (type(net), net.config.label_names):
+        if other.kind != net.kind or (known.labels and other.config.label_names != net.config.label_names):
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
         before = _outcome(against, other, known, examples, settings)[1]
         test = paired_bootstrap(found.metric, before.answers, found.answers, found.truth)
-    return Evaluation(str(model), known.name, len(examples), data.truncated, found.scores, test)
+    return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test)
 
 
 def _outcome(

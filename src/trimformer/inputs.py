@@ -41,7 +41,7 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
     if checkpoint.kind == kind and len(names) == len(labels):
         if kind in ("regression", "spans"):
             return checkpoint, data, True, []
-        if all(re.fullmatch(r"LABEL_\d+", name) for name in names):
+        if all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels):
             note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
             named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
             return named, data, True, [note]

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from .console import console
 from .deploy.session import require_onnx
 from .encoder.heads import TrimformerWithHead
-from .encoder.load import build, head_labels, load, load_tokenizer, load_with_head, read_checkpoint
+from .encoder.load import build, load, load_tokenizer, load_with_head, read_checkpoint
 from .encoder.trim import trim
 from .errors import TrimformerError
 from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
@@ -222,9 +222,8 @@ class Run:
             )
         if validation.truncated:
             what = {"tokens": "sentences", "spans": "questions"}.get(data.task.kind, "texts")
-            notes.append(
-                f"{validation.truncated} of {len(data.validation)} validation {what} were cut at {length} tokens."
-            )
+            where = "" if data.task.kind == "spans" else f" at {length} tokens"
+            notes.append(f"{validation.truncated} of {len(data.validation)} validation {what} were cut{where}.")
         inputs = Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
         self._pretrained(inputs)  # do the weights fit?
         if recipe.baseline is not None:
@@ -258,13 +257,13 @@ class Run:
         wanted = inputs.checkpoint.config
         if (
             not isinstance(model, TrimformerWithHead)
-            or inputs.task.kind not in model.kinds
-            or model.config.label_names != head_labels(inputs.task.labels, inputs.task.kind)
+            or model.kind != inputs.task.kind
+            or (inputs.task.labels and model.config.label_names != list(inputs.task.labels))
             or (model.config.shapes, model.config.hidden_size) != (wanted.shapes, wanted.hidden_size)
         ):
             raise TrimformerError(
                 f"The baseline {self.recipe.baseline} is not {self.recipe.model} fine-tuned on this task: its layers, "
-                "width and labels must be the same."
+                "width and labels, in the same order, must be the same."
             )
         return model
 

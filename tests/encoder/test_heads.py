@@ -5,8 +5,11 @@ import torch
 from torch.nn import functional as F
 from transformers import BertConfig, BertForQuestionAnswering, BertForTokenClassification
 
-from trimformer import TrimformerForQuestionAnswering, TrimformerForSequenceClassification
+from tests.models import tiny
+from tests.tinymodel import write_stock_bert
+from trimformer import TrimformerError, TrimformerForQuestionAnswering, TrimformerForSequenceClassification, load
 from trimformer.encoder.heads import HEADS, IGNORED, head_class, task_loss
+from trimformer.encoder.load import with_labels
 from trimformer.training.objective import logit_loss
 
 CONFIG = BertConfig(
@@ -71,3 +74,24 @@ def test_the_divergence_of_several_labels_is_that_of_coins():
     expected = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
     loss = logit_loss("multilabel", q.logit()[None, None], p.logit()[None, None], MASK, 1.0)
     torch.testing.assert_close(loss, expected)
+
+
+def test_the_problem_type_decides_the_loss():
+    ids = torch.tensor([[4, 5], [6, 7]])
+    several = load_tiny("multilabel", ("a",))
+    expected = F.binary_cross_entropy_with_logits(several(ids).logits, torch.ones(2, 1))
+    torch.testing.assert_close(several(ids, labels=torch.ones(2, 1)).loss, expected)
+    number = load_tiny("regression", ())
+    expected = (number(ids).logits[:, 0] - 2).square().mean()
+    for labels in (torch.full((2,), 2), torch.full((2, 1), 2.0)):
+        torch.testing.assert_close(number(ids, labels=labels).loss, expected)
+
+
+def test_a_head_for_labels_needs_names(tmp_path):
+    for kind in ("classification", "multilabel", "tokens"):
+        with pytest.raises(TrimformerError, match=f"A head for {kind} needs label names"):
+            load(write_stock_bert(tmp_path / kind), kind=kind)
+
+
+def load_tiny(kind, labels):
+    return TrimformerForSequenceClassification(with_labels(tiny().config, labels, kind)).eval()

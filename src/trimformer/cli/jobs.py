@@ -222,7 +222,7 @@ def evaluate(
         print(json.dumps(dataclasses.asdict(result), indent=2))
         return
     rows: list[tuple[str, Any]] = [(name, f"{value:.4f}") for name, value in result.scores.items()]
-    rows += [("examples", result.n_examples), ("cut at the length limit", result.truncated)]
+    rows += [("data", result.source), ("examples", result.n_examples), ("cut at the length limit", result.truncated)]
     if (test := result.against) is not None:
         interval = f"{test.difference:+.4f} (95 % {test.low:+.4f} to {test.high:+.4f}, p = {test.p_value:.3f})"
         rows.append((f"difference to {against}", interval))

@@ -84,7 +84,12 @@ def answers(data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Any
         for words, ids in zip(data.examples.texts, tagging.tags(data, logits), strict=True):
             yield Tags(list(words), [None if i == tagging.UNPREDICTED else names[i] for i in ids.tolist()])
     elif data.kind == "spans":
-        yield from _spans(data, logits)
+        for span, context in zip(spans.best_spans(data, logits), data.examples.pairs or [], strict=True):
+            yield (
+                Answer("", 0, 0, None)
+                if span is None
+                else Answer(context[span.begin : span.end], span.begin, span.end, span.score)
+            )
     elif data.kind == "multilabel":
         for row in expit(exact).tolist():
             scores = dict(zip(names, row, strict=True))
@@ -95,23 +100,3 @@ def answers(data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Any
     else:
         for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
             yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
-
-
-def _spans(data: Encoded, logits: np.ndarray) -> Iterator[Answer]:
-    """The best span over all windows of each context."""
-    assert data.owners is not None
-    assert data.chars is not None
-    best: dict[int, spans.Span] = {}
-    for row, owner in enumerate(data.owners.tolist()):
-        tokens = slice(data.offsets[row], data.offsets[row + 1])
-        span = spans.best_span(logits[tokens, 0], logits[tokens, 1], data.chars[tokens])
-        if span is not None and (owner not in best or span.score > best[owner].score):
-            best[owner] = span
-    for example, context in enumerate(data.examples.pairs or []):
-        if example in best:
-            score, begin, end = best[example]
-            text = context[begin:end].strip()  # some tokenizers count the space before a word as part of its token
-            begin = context.index(text, begin)
-            yield Answer(text, begin, begin + len(text), score)
-        else:
-            yield Answer("", 0, 0, None)

@@ -19,6 +19,13 @@ from .modeling import TrimformerModel, TrimformerPreTrainedModel, layer_norm
 Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
 """What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
 
+PROBLEM_TYPES: dict[Kind, str] = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
+"""What transformers calls the kinds of a head for whole texts."""
+
 IGNORED = -100
 """The label of a token that has none, as in torch's cross-entropy."""
 
@@ -99,6 +106,11 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         self.head = self.make_head(config)
         self.post_init()
 
+    @property
+    def kind(self) -> Kind:
+        """The kind of task that this model answers."""
+        return kind_of(self.config, type(self))
+
     def make_head(self, config: TrimformerConfig) -> nn.Module:
         raise NotImplementedError
 
@@ -143,8 +155,8 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
         logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
         loss = None
         if labels is not None:
-            kind: Kind = "classification"
-            if labels.is_floating_point():
+            kind = self.kind
+            if self.config.problem_type is None and labels.is_floating_point():
                 kind = "multilabel" if labels.ndim == 2 and labels.shape[1] > 1 else "regression"
             loss = task_loss(kind, logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=trace)
@@ -225,6 +237,19 @@ def head_class(kind: Kind) -> type[TrimformerWithHead]:
     return next(head for head in HEADS if kind in head.kinds)
 
 
+def kind_of(config: TrimformerConfig, head: type[TrimformerWithHead]) -> Kind:
+    """The kind of task that a head of this class answers, under this configuration.
+
+    One output without a problem type is a number, as everywhere in transformers.
+    """
+    if head is not TrimformerForSequenceClassification:
+        return head.kinds[0]
+    if config.problem_type is None and len(config.label_names) == 1:
+        return "regression"
+    by_type = {name: kind for kind, name in PROBLEM_TYPES.items()}
+    return by_type.get(config.problem_type or "", "classification")
+
+
 def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """The loss of a kind of task, computed in fp32, as a mean: over texts, labelled tokens, or both ends of the spans.
 
@@ -233,7 +258,7 @@ def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor
     """
     logits = logits.float()
     if kind == "regression":
-        return F.mse_loss(logits.squeeze(-1), labels.float())
+        return F.mse_loss(logits.flatten(), labels.float().flatten())
     if kind == "multilabel":
         return F.binary_cross_entropy_with_logits(logits, labels.float())
     if kind == "tokens":

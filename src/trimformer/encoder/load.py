@@ -18,7 +18,7 @@ from ..errors import TrimformerError
 from .config import TrimformerConfig
 from .convert import family_of
 from .demo import demo_folder
-from .heads import HEADS, Kind, TrimformerWithHead, head_class
+from .heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class, kind_of
 from .modeling import TrimformerModel
 from .sentence import encoder_folder
 from .shapes import PREFIX, from_shape
@@ -26,13 +26,6 @@ from .shapes import PREFIX, from_shape
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 DEMO = "demo"
-PROBLEM_TYPES: dict[Kind, str] = {
-    "classification": "single_label_classification",
-    "multilabel": "multi_label_classification",
-    "regression": "regression",
-}
-"""What transformers calls the kinds of a sequence classification head."""
-SEQUENCE_KINDS = tuple(PROBLEM_TYPES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,16 +44,6 @@ class Checkpoint:
     def kind(self) -> Kind | None:
         """The kind of task that the head was made for, None for a bare body."""
         return None if self.head is None else kind_of(self.config, self.head)
-
-
-def kind_of(config: TrimformerConfig, head: type[TrimformerWithHead]) -> Kind:
-    """The kind of task that a head of this class answers, under this configuration."""
-    if head.kinds != SEQUENCE_KINDS:
-        return head.kinds[0]
-    by_type = {name: kind for kind, name in PROBLEM_TYPES.items()}
-    if config.problem_type is None and len(config.label_names) == 1:
-        return "regression"
-    return by_type.get(config.problem_type or "", "classification")
 
 
 def read_kind(path_or_id: str | Path) -> Kind:
@@ -136,6 +119,8 @@ def build(
         kind = "classification" if labels else "regression"
     cls: Any
     if kind is not None:
+        if not labels and not head_labels((), kind):
+            raise TrimformerError(f"A head for {kind} needs label names: give labels.")
         cls = head_class(kind)
         config = with_labels(config, labels or (), kind)
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.

@@ -21,6 +21,7 @@ USE = {
 }
 HUB_METRICS = {
     "f1_macro": "f1",
+    "f1_micro": "f1",
     "matthews": "matthews_correlation",
     "pearson": "pearsonr",
     "spearman": "spearmanr",

@@ -48,8 +48,8 @@ def best_span(
     return Span(float(sums[row, column]), int(chars[first[row], 0]), int(chars[last[column], 1]))
 
 
-def answers(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[str]:
-    """The best span over all windows of each example as written in its context; '' where nothing is valid.
+def best_spans(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[Span | None]:
+    """The best span over all windows of each example, without white space at its ends; None where nothing is valid.
 
     logits: (tokens, 2), start and end. Other arguments as of `best_span`.
     """
@@ -63,11 +63,22 @@ def answers(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int
         known = best[owner]
         if span is not None and (known is None or span.score > known.score):
             best[owner] = span
-    # Some tokenizers count the space before a word as part of its token.
-    return [
-        "" if span is None else context[span.begin : span.end].strip()
-        for span, context in zip(best, data.examples.pairs, strict=True)
-    ]
+    return [_stripped(span, context) for span, context in zip(best, data.examples.pairs, strict=True)]
+
+
+def answers(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[str]:
+    """The text of `best_spans`, as written in the context; '' where nothing is valid."""
+    found = zip(best_spans(data, logits, n_best, max_tokens), data.examples.pairs or [], strict=True)
+    return ["" if span is None else context[span.begin : span.end] for span, context in found]
+
+
+def _stripped(span: Span | None, context: str) -> Span | None:
+    """Some tokenizers count the space before a word as part of its token."""
+    if span is None:
+        return None
+    text = context[span.begin : span.end]
+    begin = span.begin + len(text) - len(text.lstrip())
+    return Span(span.score, begin, begin + len(text.strip()))
 
 
 def counts(data: Encoded, predicted: list[str]) -> np.ndarray:

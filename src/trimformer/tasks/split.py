@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Kind
+from trimformer.tasks.data import Examples
 
 SELECTION_ROWS = 4000
 """More rows than this make a choice slower and hardly surer."""
@@ -16,11 +17,13 @@ FEWEST_ROWS = 10
 """With fewer rows a split leaves parts that measure nothing."""
 
 
-def split(examples: Examples, held: int, kind: Kind, seed: int) -> tuple[Examples, Examples]:
-    """Two parts, the second of about `held` rows, each in file order.
+def split(
+    examples: Examples, held: int, seed: int, *, keep: Literal["shares", "contexts"] | None = None
+) -> tuple[Examples, Examples]:
+    """Two parts, the second of at most `held` rows, each in file order.
 
-    Classification keeps the share of every class; a class with a single row stays in the first part. Questions on
-    the same context stay together: a model that has read the context would be judged too kindly.
+    keep: the `shares` of the classes, where one with a single row stays in the first part; or `contexts`, whose
+    questions stay together, because a model that has read the context would be judged too kindly.
     Raises TrimformerError if there are fewer than 10 rows.
     """
     if len(examples) < FEWEST_ROWS:
@@ -29,11 +32,10 @@ def split(examples: Examples, held: int, kind: Kind, seed: int) -> tuple[Example
             "add rows, or raise task.train_limit if it is set"
         )
     rng = np.random.default_rng(seed)
-    if kind == "spans" and len(set(examples.pairs or [])) > 1:
+    if keep == "contexts" and len(set(examples.pairs or [])) > 1:
         taken = _whole_contexts(examples.pairs or [], held, rng)
     else:
-        classes = kind == "classification"
-        groups = np.asarray(examples.labels) if classes else np.zeros(len(examples), dtype=np.int64)
+        groups = np.asarray(examples.labels) if keep == "shares" else np.zeros(len(examples), dtype=np.int64)
         taken = _stratified(groups, held, rng)
     mask = np.zeros(len(examples), dtype=bool)
     mask[taken] = True
@@ -46,13 +48,17 @@ def held_rows(rows: int, share: float) -> int:
 
 
 def _whole_contexts(contexts: Sequence[str], held: int, rng: np.random.Generator) -> Sequence[int]:
-    """Indices of all rows of random contexts, until there are `held` of them; one context is always left out."""
+    """Indices of all rows of random contexts, as many as make at most `held` rows; the smallest one at least."""
     number = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
     groups = np.array([number[context] for context in contexts])
-    order = rng.permutation(len(number))[:-1]
-    rows = np.cumsum(np.bincount(groups, minlength=len(number))[order])
-    chosen = order[: np.searchsorted(rows, held) + 1]
-    return np.flatnonzero(np.isin(groups, chosen)).tolist()
+    sizes = np.bincount(groups)
+    chosen: list[int] = []
+    room = held
+    for group in rng.permutation(len(number))[:-1].tolist():  # one context is always left
+        if sizes[group] <= room:
+            chosen.append(group)
+            room -= sizes[group]
+    return np.flatnonzero(np.isin(groups, chosen or [int(sizes.argmin())])).tolist()
 
 
 def _stratified(groups: np.ndarray, held: int, rng: np.random.Generator) -> Sequence[int]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import conll, custom, glue, imdb, sentiment, squad, tag_labels
-from trimformer.tasks.data import Examples, Task, TaskData, did_you_mean
+from trimformer.tasks.data import Examples, Kind, Task, TaskData, did_you_mean
 from trimformer.tasks.rows import match_labels
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.split import held_rows, split
@@ -51,6 +51,7 @@ SOURCES = {
 NAMES = tuple(SOURCES)
 NOT_EVERYWHERE = (*_FILES, "tags")
 AUTOMATIC_VALIDATION = 0.15
+KEEP: dict[Kind, Literal["shares", "contexts"]] = {"classification": "shares", "spans": "contexts"}
 
 
 def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
@@ -62,13 +63,14 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     """
     _check(settings)
     task, train, validation = SOURCES[settings.name].load(settings)
+    keep = KEEP.get(task.kind)
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
-        train, validation = split(train, share, task.kind, seed=0)
+        train, validation = split(train, share, seed=0, keep=keep)
         task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
     if settings.train_limit is not None and settings.train_limit < len(train):
-        train = split(train, settings.train_limit, task.kind, seed)[1]
-    train, selection = split(train, held_rows(len(train), settings.selection), task.kind, seed)
+        train = split(train, settings.train_limit, seed, keep=None if keep == "contexts" else keep)[1]
+    train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     if task.kind == "classification" and len(set(train.labels)) < 2:
         raise TrimformerError("task: all training rows left have the same label; raise train_limit or add rows")
     return TaskData(task, train, selection, validation)
