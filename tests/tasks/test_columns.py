@@ -21,11 +21,12 @@ def conllu(number: str, form: str, upos: str = "X", xpos: str = "Y") -> str:
 
 
 def test_conll2003(write: Write) -> None:
-    text = "-DOCSTART- -X- O O\n\nU.N. NNP I-NP I-ORG\r\nofficial NN I-NP O\n\n \n# # I-NP O\n"
+    text = "-DOCSTART- -X- O O\n\nU.N. NNP I-NP I-ORG\r\nofficial NN I-NP O\n\n \n"
+    text += "# sent id 2\n# two words 2\nat IN O O\n# # I-NP O\n"
     path = write("eng.train", text + "-DOCSTART- -X- -X- O\nx Y Z W")
     first, *rest = words(read_columns(path, CONLL2003, "ner"))
     assert first == [("U.N.", "I-ORG", 3), ("official", "O", 4)]
-    assert rest == [[("#", "O", 7)], [("x", "W", 9)]]
+    assert rest == [[("at", "O", 9), ("#", "O", 10)], [("x", "W", 12)]]
     assert words(read_columns(path, CONLL2003, "chunk"))[0] == [("U.N.", "I-NP", 3), ("official", "I-NP", 4)]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import TaskSettings, load_task, load_validation
-from trimformer.tasks.custom import load
+from trimformer.tasks.custom import _kind, load
 from trimformer.tasks.custom import load_validation as load_alone
 
 Write = Callable[[str, str], Path]
@@ -112,7 +112,9 @@ def test_no_data(tmp_path: Path, write: Write) -> None:
         load_task(TaskSettings(data=str(tmp_path)))
     with pytest.raises(TrimformerError, match=r"gone.csv is not a file"):
         load_task(TaskSettings(train=str(tmp_path / "gone.csv")))
-    write("train.csv", csv_rows(20, ["a", "b"]))
+    path = str(write("train.csv", csv_rows(20, ["a", "b"])))
+    with pytest.raises(TrimformerError, match=r"task.data \(.*\) and task.train \(.*\) both name a training file"):
+        load_task(TaskSettings(data=path, train=path))
     write("train.tsv", "text\tlabel\n")
     with pytest.raises(TrimformerError, match=r"both train.csv and train.tsv"):
         load_task(TaskSettings(data=str(tmp_path)))
@@ -138,6 +140,9 @@ TREE = "1\tw1\t_\tA\t_\t_\t0\t_\t_\t_\n2\tw2\t_\tB\t_\t_\t1\t_\t_\t_\n\n"
         (".jsonl", json.dumps(QUESTION) + "\n", "spans"),
         (".jsonl", '{"text": "x", "label": ["a"]}\n{"text": "y", "label": ["b"]}\n', "multilabel"),
         (".tsv", "text\tlabel\nx\ta\ny\tb\n", "classification"),
+        (".CONLL", WORDS, "tokens"),
+        (".JSON", json.dumps({"data": [ARTICLE]}), "spans"),
+        (".CSV", "text,label\nx,a\ny,b\n", "classification"),
     ],
 )
 def test_the_kind_is_seen(write: Write, ending: str, text: str, kind: str) -> None:
@@ -159,10 +164,55 @@ def test_a_named_text_column_makes_questions_texts(write: Write) -> None:
     assert (task.kind, train.texts, train.pairs) == ("classification", ["who"] * 2, ["I am"] * 2)
 
 
+@pytest.mark.parametrize(
+    ("row", "columns", "kind"),
+    [
+        ({"words": ["x"], "ner": ["A"]}, {"text": "words", "label": "ner"}, "tokens"),
+        ({"tokens": ["x"], "ner": ["A"]}, {"label": "ner"}, "tokens"),
+        ({"q": "x", "c": "A", "a": QUESTION["answers"]}, {"text": "q", "text_pair": "c", "label": "a"}, "spans"),
+        ({"q": "x", "c": "A", "a": [{"text": "A"}]}, {"text": "q", "text_pair": "c", "label": "a"}, "spans"),
+        ({"q": "x", "context": "A", "answers": QUESTION["answers"]}, {"text": "q"}, "spans"),
+        ({"q": "x", "tags": ["A"]}, {"text": "q", "label": "tags"}, "multilabel"),
+    ],
+)
+def test_the_cells_of_named_columns_are_looked_at(
+    write: Write, row: dict[str, object], columns: dict[str, str], kind: str
+) -> None:
+    path = write("train.jsonl", json.dumps(row) + "\n")
+    assert _kind(path, TaskSettings(**columns))[0] == kind  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value", "kind"),
+    [
+        ("train.csv", csv_rows(9, ["a", "b"]), "scheme", "iob1", "classification"),
+        ("train.csv", csv_rows(9, ["a", "b"]), "stride", 32, "classification"),
+        ("train.csv", csv_rows(9, ["a", "b"]), "tags", "xpos", "classification"),
+        ("train.csv", csv_rows(9, ["0.5", "1"]), "stride", 32, "regression"),
+        ("train.conll", WORDS, "truncation", "tail", "tokens"),
+        ("train.conll", WORDS, "text_pair", "b", "tokens"),
+        ("train.jsonl", json.dumps(QUESTION) + "\n", "truncation", "both", "spans"),
+        ("train.jsonl", json.dumps(QUESTION) + "\n", "scheme", "iob2", "spans"),
+    ],
+)
+def test_settings_that_the_kind_does_not_read(
+    write: Write, name: str, text: str, field: str, value: object, kind: str
+) -> None:
+    settings = TaskSettings(data=str(write(name, text)), **{field: value})  # type: ignore[arg-type]
+    with pytest.raises(
+        TrimformerError, match=rf"task\.{field} has no meaning for {kind}, which these data are read as"
+    ):
+        load(settings)
+    with pytest.raises(TrimformerError, match=rf"task\.{field} has no meaning for {kind}"):
+        load_alone(settings.model_copy(update={"validation": settings.data, "data": None}), labels=None)
+
+
 def test_columns_that_are_missing(write: Write) -> None:
     path = write("a.jsonl", '{"tokens": ["x"]}\n')
     with pytest.raises(TrimformerError, match=r"a.jsonl has no column 'tags'"):
         load(TaskSettings(data=str(path), kind="tokens"))
+    with pytest.raises(TrimformerError, match=r"no column 'label'; name one of its own \(tokens\) .* with --kind"):
+        load(TaskSettings(data=str(path)))
     path = write("b.jsonl", '{"question": "x"}\n')
     with pytest.raises(TrimformerError, match=r"b.jsonl has no column 'context'"):
         load(TaskSettings(data=str(path), kind="spans"))

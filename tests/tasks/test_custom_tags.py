@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from trimformer.errors import TrimformerError
+from trimformer.tasks import load_task, load_validation, with_label_order
 from trimformer.tasks.custom_tags import load_custom, load_custom_validation
 from trimformer.tasks.settings import TaskSettings
 
@@ -66,6 +67,20 @@ def test_columns(write: Write) -> None:
     row = "1\t{}\t_\tNOUN\t{}\t_\t0\t_\t_\t_\n"
     train = write("train.conllu", row.format("a", "NN") + row.format("b", "NNS"))
     assert load_custom(train, None, TaskSettings(tags="xpos"))[0].labels == ("NN", "NNS")
+    assert load_validation(TaskSettings(validation=str(train), tags="xpos"))[0].labels == ("NN", "NNS")
+
+
+def test_a_model_need_not_know_what_the_data_do_not_have(write: Write) -> None:
+    """B-PER makes the task know I-PER too, which a model of names of one word does not."""
+    data = load_task(TaskSettings(data=str(write("all.conll", "Ann B-PER\nran O\n\n" * 40))))
+    assert data.task.labels == ("O", "B-PER", "I-PER")
+    matched = with_label_order(data, ["b-per", "O"])
+    assert (matched.task.labels, matched.task.metrics[0]) == (("B-PER", "O"), "f1")
+    assert set(matched.train.labels) == set(matched.validation.labels) == {(0, 1)}
+    with pytest.raises(
+        TrimformerError, match=r"\(O, B-PER\) are not those of the model \(LABEL_0, LABEL_1\); the model"
+    ):
+        with_label_order(data, ["LABEL_0", "LABEL_1"])
 
 
 def test_spans_must_be_iob2_unless_the_scheme_is_named(write: Write) -> None:
@@ -116,6 +131,12 @@ def test_broken_rows(write: Write, row: dict[str, Any], message: str) -> None:
         ("t.jsonl", jsonl(GOOD), {"tags": "ner"}, "task.tags has no meaning for"),
         ("t.jsonl", jsonl(GOOD), {"label": "tag"}, "t.jsonl has no column 'tag'; name one of its own (tokens, tags)"),
         ("t.jsonl", jsonl(GOOD), {"scheme": "iob2"}, "t.jsonl, line 1: tag 'X' is not O, B-type or I-type"),
+        (
+            "t.xml",
+            "",
+            {},
+            "t.xml has an unknown ending; use one of .jsonl, .jsonl.gz, .parquet, .conll, .conll.gz, .co",
+        ),
         ("t.conllu", "", {"tags": "ner"}, "task.tags: 'ner' is no column of tags here (there are upos, xpos)"),
     ],
 )

@@ -64,6 +64,13 @@ def test_cache_is_used_and_keyed_by_content(
     assert len(files(tmp_path)) == 4
 
 
+def test_words_of_a_sentence_are_keyed_one_by_one(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    task = Task("custom", "tokens", ("X", "Y"), ("accuracy",), "here")
+    for sentence in (("w0", "w1"), ("w0\0w1",), ("w0", "2:w1"), ("w02:w1",)):
+        encode(task, Examples([sentence], None, [(0,) * len(sentence)]), tokenizer, 8, cache=tmp_path)
+    assert len(files(tmp_path)) == 4
+
+
 def test_key_does_not_depend_on_earlier_calls(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
     encode(TASK, TEXTS, tokenizer, 8, cache=tmp_path)
     tokenizer("w0 w1", padding="max_length", truncation=True, max_length=5)

@@ -24,6 +24,13 @@ def test_tsv_has_no_quoting_and_breaks_at_line_feeds_only(write: Write) -> None:
     assert table.where(1).endswith("a.tsv, line 3")
 
 
+def test_long_fields_and_endings_in_capitals(tmp_path: Path, write: Write) -> None:
+    rows = f"text,label\n{'x' * 200_000},1\n"
+    assert len(str(read_table(write("a.csv", rows)).column("text")[0])) == 200_000
+    (tmp_path / "A.CSV.GZ").write_bytes(gzip.compress(rows.encode()))
+    assert read_table(tmp_path / "A.CSV.GZ").lines == [2]
+
+
 def test_gzip_and_jsonl_with_absent_keys(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"text": "a", "label": 1}\n\n{"text": "b", "label": 2, "more": null}\n'))
@@ -57,6 +64,7 @@ def test_parquet(tmp_path: Path) -> None:
         ("a.csv", "text,text\na,1\n", "a.csv names a column twice"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', "a.jsonl, line 2: not valid JSON"),
         ("a.jsonl", "[1]\n", "a.jsonl, line 1: not a JSON object"),
+        ("a.jsonl", '{"a": "\\ud83d\\ude00 \\\\ud800"}\n{"a": ["\\uD800"]}\n', "a.jsonl, line 2: half of a surrogate"),
         ("a.parquet", "nonsense", "a.parquet is not a readable Parquet file"),
         ("a.xlsx", "x", "a.xlsx has an unknown ending; use one of .csv"),
         ("a.csv.gz", "text", "a.csv.gz cannot be read"),

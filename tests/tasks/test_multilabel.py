@@ -22,7 +22,7 @@ def jsonl(*labels: object) -> str:
 
 
 def test_lists_are_detected(write: Write) -> None:
-    path = write("all.jsonl", jsonl(["b", "a"], [], ["b", "b"], ["c"]))
+    path = write("all.jsonl", jsonl(["b", "a"], [], ["b"], ["c"]))
     task, examples, validation = load(TaskSettings(data=str(path)))
     assert (task.kind, task.labels, task.metrics, validation) == ("multilabel", ("a", "b", "c"), METRICS, None)
     assert examples == Examples(["t0", "t1", "t2", "t3"], None, [(0, 1), (), (1,), (2,)])
@@ -47,9 +47,15 @@ def test_names_between_bars(write: Write, name: str, comma: str) -> None:
     assert (task.labels, examples.labels) == (("a", "b", "c"), [(0, 1), (), (2,)])
 
 
-def test_without_the_kind_a_bar_is_part_of_a_name(write: Write) -> None:
-    task, _, _ = load(TaskSettings(data=str(write("train.csv", "text,label\nx,b|a\ny,c\n"))))
-    assert (task.kind, task.labels) == ("classification", ("b|a", "c"))
+@pytest.mark.parametrize("label", ["b|a", "['a']"])
+def test_what_looks_like_several_labels_needs_the_kind(write: Write, label: str) -> None:
+    settings = TaskSettings(data=str(write("TRAIN.TSV", f"text\tlabel\nx\tc\ny\t{label}\n")))
+    with pytest.raises(
+        TrimformerError, match=r"line 3: the label .* set --kind multilabel, .* or --kind classification"
+    ):
+        load(settings)
+    task, _, _ = load(settings.model_copy(update={"kind": "classification"}))
+    assert (task.kind, set(task.labels)) == ("classification", {label, "c"})
 
 
 def test_validation(write: Write) -> None:
@@ -72,6 +78,8 @@ def test_validation(write: Write) -> None:
         ("a.jsonl", jsonl(["a", ["b"]]), "auto", "a.jsonl, line 1: the labels in column 'label' hold something that"),
         ("a.jsonl", jsonl(["a", None]), "auto", "a.jsonl, line 1: the labels in column 'label' hold something that"),
         ("a.csv", "text,label\nx,a\ny,a||b\n", "multilabel", "a.csv, line 3: the labels in column 'label' hold"),
+        ("a.CSV", 'text,label\nx,a\ny,"[""a"", ""b""]"\n', "multilabel", "a.CSV, line 3: the label in column 'label'"),
+        ("a.jsonl", jsonl([0, 1], [0, 1, 0]), "auto", "a.jsonl, line 2: the labels in column 'label' hold '0' twice"),
         ("a.jsonl", jsonl("a", "b", ["c"]), "auto", "a.jsonl, line 3: the label in column 'label' is a list; write"),
         ("a.jsonl", jsonl(["a"]), "classification", "a.jsonl, line 1: the label in column 'label' is a list; write"),
         ("a.jsonl", jsonl(["a"]), "regression", "a.jsonl, line 1: the label in column 'label' is a list; write"),
@@ -115,12 +123,13 @@ def test_scores() -> None:
     assert found["accuracy"] == accuracy_score(truth, predicted) == np.mean((truth == predicted).all(1))
     (_, false), (missed, right) = confusion_matrix(truth.ravel(), predicted.ravel())
     assert found["f1_micro"] == pytest.approx(2 * right / (2 * right + false + missed))
-    assert metric(TASK)(predicted, truth) == found["f1_micro"]
+    assert metric(TASK)(predicted, truth) == pytest.approx(found["f1_micro"], abs=1e-12)
 
 
 def test_labels_that_never_occur_count_as_0() -> None:
     none = np.zeros((4, 3), dtype=bool)
     assert scores(TASK, none, none) == {"f1_micro": 0, "f1_macro": 0, "accuracy": 1}
+    assert metric(TASK)(none, none) == 0
     first = none.copy()
     first[:, 0] = True
     assert scores(TASK, first, first) == {"f1_micro": 1, "f1_macro": pytest.approx(1 / 3), "accuracy": 1}

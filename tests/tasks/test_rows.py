@@ -40,6 +40,8 @@ def test_class_names_are_in_order() -> None:
         (["0", "1"], ["NEGATIVE", "POSITIVE"], [0, 1]),
         (["no", "yes"], ["LABEL_0", "LABEL_1"], [0, 1]),
         (["0", "2"], ["LABEL_0", "LABEL_1", "LABEL_2"], [0, 2]),
+        (["US", "us"], ["us", "US", "it"], [1, 0]),
+        (["1", "2"], ["1", "2", "3"], [0, 1]),
     ],
 )
 def test_match_labels(have: list[str], want: list[str], ids: list[int]) -> None:
@@ -53,6 +55,10 @@ def test_match_labels(have: list[str], want: list[str], ids: list[int]) -> None:
         (["1", "2"], ["one star", "two stars", "three stars"]),
         (["1", "2"], ["bad", "good"]),
         (["no", "yes"], ["LABEL_0", "LABEL_1", "LABEL_2"]),
+        (["1", "2", "3", "4"], ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4"]),
+        (["1", "2", "3", "4", "5"], ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4"]),
+        (["US", "us"], ["us", "it"]),
+        (["Us"], ["us", "US"]),
     ],
 )
 def test_labels_that_do_not_match(have: list[str], want: list[str]) -> None:

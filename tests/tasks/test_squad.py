@@ -45,7 +45,7 @@ def test_folder(tmp_path: Path, write: Write) -> None:
     assert train.pairs is not None
     assert train.pairs[0] is train.pairs[1]
     assert train.labels == [(Answer("The fox", 0),), (Answer("dog", 17), Answer("The dog", 13))]
-    assert (train.ids, validation.ids) == (["q1", "q2"], ["q2"])
+    assert validation.texts == ["Who slept?"]
     assert squad.load_validation(TaskSettings(name="squad", data=str(tmp_path))) == (task, validation)
 
 
@@ -66,7 +66,7 @@ def test_folder_without_files(tmp_path: Path, write: Write) -> None:
 )
 def test_real_files(shared_data: Path, name: str, questions: int, first: str) -> None:
     examples = custom(shared_data / "squad" / name)
-    assert (len(examples), len(examples.ids), examples.texts[0]) == (questions, questions, first)
+    assert (len(examples), examples.texts[0]) == (questions, first)
 
 
 def test_real_file_with_withheld_answers(shared_data: Path) -> None:
@@ -92,7 +92,7 @@ def test_hub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tables(tmp_path: Path, write: Write) -> None:
-    """Answers as the datasets library has them, as SQuAD has them, and one plain answer; ids where there are any."""
+    """Answers as the datasets library has them, as SQuAD has them, and one plain answer."""
     import pyarrow
     import pyarrow.parquet
 
@@ -107,9 +107,8 @@ def test_tables(tmp_path: Path, write: Write) -> None:
         examples = custom(path)
         assert examples.labels == right
         assert examples.pairs[0] is examples.pairs[1]
-        assert examples.ids == ["0", "1"]
     plain = write("a.csv", f"id,question,context,answer,answer_start\nx7,Who?,{CONTEXT},dog,17\n")
-    assert (custom(plain).labels, custom(plain).ids) == ([(Answer("dog", 17),)], ["x7"])
+    assert custom(plain).labels == [(Answer("dog", 17),)]
     renamed = write("b.tsv", f"q\tc\ta\tanswer_start\nWho?\t{CONTEXT}\tdog\t17\n")
     assert custom(renamed, text="q", text_pair="c", label="a").labels == [(Answer("dog", 17),)]
 
@@ -120,6 +119,11 @@ def test_custom_files(write: Write) -> None:
     assert (task.name, task.kind, len(train), validation) == ("custom", "spans", 2, None)
     validation = squad.load_custom(path, path, TaskSettings())[2]
     assert validation == train
+    with pytest.raises(TrimformerError, match=r"task.label names a column of a table, which .*a.json is not"):
+        custom(path, label="answer")
+    half = write("b.json", json.dumps({"data": [{"paragraphs": [{"context": "\ud800", "qas": []}]}]}))
+    with pytest.raises(TrimformerError, match=r"b.json, line 1: .*context cannot be read: half of a surrogate pair"):
+        custom(half)
 
 
 def changed(**fields: Any) -> dict[str, Any]:

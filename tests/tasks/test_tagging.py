@@ -93,7 +93,7 @@ def test_long_sentences_lose_words_on_the_right(pieces: PreTrainedTokenizerFast,
 def test_chunks_change_nothing(pieces: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = sentences("so no", "unable", "no . so", "so", "unably no")
     whole = lists(tagging.tokenise(examples, pieces, 4))
-    monkeypatch.setattr(tagging, "CHUNK", 2)
+    monkeypatch.setattr("trimformer.tasks.chunks.ROWS", 2)
     assert lists(tagging.tokenise(examples, pieces, 4)) == whole
 
 

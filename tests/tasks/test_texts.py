@@ -143,7 +143,7 @@ def test_settings_in_the_tokenizers_file_do_not_matter(tokenizer: PreTrainedToke
 
 def test_chunks_are_put_together(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
     want = rows(tokenise(PAIRS, tokenizer, 9, "both"))
-    monkeypatch.setattr("trimformer.tasks.texts.CHUNK", 7)
+    monkeypatch.setattr("trimformer.tasks.chunks.ROWS", 7)
     assert rows(tokenise(PAIRS, tokenizer, 9, "both")) == want
 
 

@@ -31,8 +31,9 @@ def tag_column(wanted: str | None, options: Sequence[str]) -> str:
 def read_columns(path: Path, names: Sequence[str], tag: str) -> Tagged:
     """A file whose lines hold the columns `names`, the word first, with blank lines between sentences.
 
-    Columns are separated by tabs if the file has any, else by spaces. -DOCSTART- lines and comments (lines that
-    begin with # and have another number of columns) are left out. Raises TrimformerError for a line with another
+    Columns are separated by tabs if the file has any, else by spaces. -DOCSTART- lines and comments are left out:
+    lines that begin with # and a space before the first word of a sentence, and all that begin with # and have another
+    number of columns. Raises TrimformerError for a line with another
     number of columns.
     """
     return gather(path, _column_words(path, names, names.index(tag)))
@@ -51,12 +52,17 @@ def _column_words(path: Path, names: Sequence[str], at: int) -> Iterator[Word | 
     text = read_text(path)
     separator = re.compile("\t" if "\t" in text else " +")
     # Split on "\n" only: str.splitlines would also cut at U+2028 and form feeds inside a word.
+    inside = False
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip(" \t\r")
         cells = separator.split(line)
         if not line or cells[0] == "-DOCSTART-":
+            inside = False
             yield None
+        elif line.startswith("# ") and not inside:
+            continue
         elif len(cells) == len(names):
+            inside = True
             yield Word(cells[0], cells[at], number)
         elif not line.startswith("#"):
             raise _wrong_columns(path, number, cells, names)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import custom_tags, files, questions, squad
 from trimformer.tasks.data import Examples, Kind, Task
-from trimformer.tasks.files import Table, cell_text, read_table
+from trimformer.tasks.files import DELIMITED, Table, cell_text, ending, read_table
 from trimformer.tasks.multilabel import METRICS as MULTILABEL_METRICS
-from trimformer.tasks.multilabel import SetRows, take_set_rows
+from trimformer.tasks.multilabel import SEPARATOR, SetRows, take_set_rows
 from trimformer.tasks.rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
 from trimformer.tasks.settings import TaskSettings
 
@@ -19,6 +19,18 @@ METRICS: dict[Kind, tuple[str, ...]] = {
     "multilabel": MULTILABEL_METRICS,
     "regression": ("pearson", "spearman", "mse"),
 }
+
+_TEXTS = ("text_pair", "truncation")
+READS: dict[Kind, tuple[str, ...]] = {
+    "classification": _TEXTS,
+    "multilabel": _TEXTS,
+    "regression": _TEXTS,
+    "tokens": ("tags", "scheme"),
+    "spans": ("text_pair", "stride"),
+}
+"""Of the settings that not every kind has, those that it reads."""
+
+ENDINGS = (*files.ENDINGS, *custom_tags.ENDINGS, *questions.ENDINGS)
 
 
 def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
@@ -30,6 +42,7 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
     if train_file is None:
         raise TrimformerError(f"task: only a validation file ({validation_file}) is given; set train or data as well")
     kind, table = _kind(train_file, settings)
+    _check(settings, kind)
     if kind == "tokens":
         return custom_tags.load_custom(train_file, validation_file, settings)
     if table is None:
@@ -55,6 +68,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tup
     if file is None:
         return None
     kind, table = _kind(file, settings, labels)
+    _check(settings, kind)
     if kind == "tokens":
         return custom_tags.load_custom_validation(file, settings, labels)
     if table is None:
@@ -78,8 +92,10 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
                     f"{data} holds no train file; put train.csv, .tsv, .jsonl, .parquet, .conll, .conllu or .json "
                     "there, or name the file"
                 )
+        elif train is not None:
+            raise TrimformerError(f"task.data ({data}) and task.train ({train}) both name a training file; remove one")
         elif data.exists():
-            train = train or data
+            train = data
         else:
             raise TrimformerError(f"{data} does not exist; set task.data to a folder or a file that does")
     if train is None and validation is None:
@@ -88,8 +104,11 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
 
 
 def _in_folder(folder: Path, split: str) -> Path | None:
-    endings = (*files.ENDINGS, *custom_tags.ENDINGS, *questions.ENDINGS)
-    found = [path for ending in endings if (path := folder / (split + ending)).is_file()]
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.name.startswith(split) and path.name[len(split) :].lower() in ENDINGS and path.is_file()
+    ]
     if len(found) > 1:
         raise TrimformerError(f"{folder} holds both {found[0].name} and {found[1].name}; remove one of them")
     return found[0] if found else None
@@ -104,22 +123,69 @@ def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = Non
         return settings.kind, None
     if settings.kind != "auto":
         return settings.kind, read_table(path)
-    if path.name.endswith(custom_tags.ENDINGS):
+    if path.name.lower().endswith(custom_tags.ENDINGS):
         return "tokens", None
-    if path.name.endswith(questions.ENDINGS):
+    if path.name.lower().endswith(questions.ENDINGS):
         return "spans", None
-    table = read_table(path)
-    if settings.text is None:
-        if {"tokens", "tags"} <= set(table.names):
-            return "tokens", None
-        if {"question", "context"} <= set(table.names):
-            return "spans", None
-    cells = table.column(settings.label or "label")
-    if 2 * sum(isinstance(cell, list) for cell in cells) > len(cells):
+    table = read_table(path, ENDINGS)
+    if settings.text is None and {"tokens", "tags"} <= set(table.names):
+        return "tokens", None
+    lists = settings.text or custom_tags.TOKENS, settings.label or custom_tags.TAGS
+    if all(_holds(table, column, _is_list) for column in lists):
+        return "tokens", None
+    if settings.text is None and {"question", "context"} <= set(table.names):
+        return "spans", None
+    label = settings.label or next((name for name in ("label", "answers") if name in table.names), None)
+    if label is None:
+        raise TrimformerError(
+            f"{path} has no column 'label'; name one of its own ({', '.join(table.names)}) with --label, or say with "
+            "--kind what is predicted"
+        )
+    if _holds(table, label, _is_answer):
+        return "spans", None
+    cells = table.column(label)
+    if _holds(table, label, _is_list):
         return "multilabel", table
+    if ending(path) in DELIMITED:
+        _refuse_hidden_sets(table, cells)
     if labels:
         return ("regression" if len(labels) == 1 else "classification"), table
     return decide_kind([cell_text(cell) or "" for cell in cells]), table
+
+
+def _holds(table: Table, column: str, test: Callable[[object], bool]) -> bool:
+    """Whether most cells of this column, if there is one, pass the test."""
+    cells = table.column(column) if column in table.names else []
+    return 2 * sum(map(test, cells)) > len(cells)
+
+
+def _is_list(cell: object) -> bool:
+    return isinstance(cell, list)
+
+
+def _is_answer(cell: object) -> bool:
+    """The answers to a question: an object, or a list of objects."""
+    return isinstance(cell[0] if isinstance(cell, list) and cell else cell, dict)
+
+
+def _refuse_hidden_sets(table: Table, cells: Sequence[object]) -> None:
+    """Refuse to guess whether cells of CSV and TSV that look like several labels are meant so."""
+    for row, cell in enumerate(map(str, cells)):
+        if SEPARATOR in cell or cell.lstrip().startswith("["):
+            raise TrimformerError(
+                f"{table.where(row)}: the label '{cell}' may be one or several; set --kind multilabel, with "
+                f"'{SEPARATOR}' between the names, or --kind classification"
+            )
+
+
+def _check(settings: TaskSettings, kind: Kind) -> None:
+    """Refuse settings that files of this kind would silently ignore."""
+    defaults = TaskSettings()
+    for field in ("text_pair", "tags", "scheme", "truncation", "stride"):
+        if field not in READS[kind] and getattr(settings, field) != getattr(defaults, field):
+            raise TrimformerError(
+                f"task.{field} has no meaning for {kind}, which these data are read as; remove it, or set another kind"
+            )
 
 
 def _rows(table: Table, settings: TaskSettings, kind: Kind) -> Rows | SetRows:

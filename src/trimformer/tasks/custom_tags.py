@@ -8,7 +8,7 @@ from pathlib import Path
 from trimformer.errors import TrimformerError
 from trimformer.tasks.columns import CONLLU_TAGS, TOKEN_TAG, read_columns, read_conllu, tag_column
 from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.files import Table, read_table
+from trimformer.tasks.files import DELIMITED, LISTS, Table, ending, read_table, unit
 from trimformer.tasks.iob import Scheme, is_span_tagging, to_iob2
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.tag_labels import from_train, from_validation
@@ -48,7 +48,7 @@ def load_custom_validation(path: Path, settings: TaskSettings, labels: Sequence[
 
 def read_tagged(path: Path, settings: TaskSettings) -> Tagged:
     """The sentences of one file, read by its ending, with the tags as written."""
-    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    kind = ending(path)
     given = [field for field in ("text", "label") if getattr(settings, field) is not None]
     if kind in ("conll", "conllu") and given:
         raise TrimformerError(f"task.{given[0]} names a column of a table, which {path} is not; remove it")
@@ -58,14 +58,13 @@ def read_tagged(path: Path, settings: TaskSettings) -> Tagged:
         return read_columns(path, TOKEN_TAG, "tag")
     if kind == "conllu":
         return read_conllu(path, tag_column(settings.tags, CONLLU_TAGS))
-    if kind in ("csv", "tsv"):
+    if kind in DELIMITED:
         raise TrimformerError(
             f"{path} cannot hold lists of tokens and tags; use .jsonl or .parquet, or .conll with a token and a tag "
             "a line"
         )
-    table = read_table(path)
-    unit = "row" if path.suffix == ".parquet" else "line"
-    return gather(path, _table_words(table, settings.text or TOKENS, settings.label or TAGS), unit)
+    table = read_table(path, (*LISTS, *ENDINGS))
+    return gather(path, _table_words(table, settings.text or TOKENS, settings.label or TAGS), unit(path))
 
 
 def _scheme(settings: TaskSettings, tagged: Tagged) -> Scheme | None:

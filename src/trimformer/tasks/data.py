@@ -48,14 +48,11 @@ class Examples:
     tokens            tuple of words          None              tuple of label ids, one per word
     spans             the question            the context       tuple of the right answers (`Answer`), >= 1
     ================  ======================  ================  ==========================================
-
-    `ids` names the examples in files that have names for them (SQuAD), else None.
     """
 
     texts: list[Any]
     pairs: list[str] | None
     labels: list[Any]
-    ids: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -63,8 +60,7 @@ class Examples:
     def take(self, indices: Sequence[int]) -> Examples:
         """The rows at these indices, in this order."""
         pairs = None if self.pairs is None else [self.pairs[i] for i in indices]
-        ids = None if self.ids is None else [self.ids[i] for i in indices]
-        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices], ids)
+        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices])
 
 
 @dataclass(frozen=True)

@@ -154,8 +154,13 @@ def _key(kind: Kind, examples: Examples, tokenizer: PreTrainedTokenizerBase, how
     for column in (examples.texts, examples.pairs):
         digest.update(b"\0none" if column is None else f"\0{len(column)}".encode())
         for text in column or []:
-            raw = ("\0".join(text) if isinstance(text, tuple) else text).encode("utf-8", "surrogatepass")
-            digest.update(f"{len(raw)}:".encode() + raw)
+            words = (text,)
+            if isinstance(text, tuple):
+                words = text
+                digest.update(f"({len(words)}".encode())
+            for word in words:
+                raw = word.encode("utf-8", "surrogatepass")
+                digest.update(f"{len(raw)}:".encode() + raw)
     return digest.hexdigest()[:32]
 
 

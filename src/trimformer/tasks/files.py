@@ -15,7 +15,16 @@ from pathlib import Path
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import did_you_mean
 
-ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+LISTS = (".jsonl", ".jsonl.gz", ".parquet")
+"""Of tables whose cells may hold lists."""
+
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
+DELIMITED = ("csv", "tsv")
+
+HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
+
+# The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are none.
+csv.field_size_limit(100_000_000)
 
 
 @dataclass(frozen=True)
@@ -30,8 +39,7 @@ class Table:
 
     def where(self, row: int) -> str:
         """'file, line 12', for messages."""
-        unit = "row" if self.path.suffix == ".parquet" else "line"
-        return f"{self.path}, {unit} {self.lines[row]}"
+        return f"{self.path}, {unit(self.path)} {self.lines[row]}"
 
     def column(self, name: str) -> list[object]:
         """The cells of one column; raises TrimformerError naming the columns if it is not among them."""
@@ -44,23 +52,34 @@ class Table:
         return [row[at] for row in self.rows]
 
 
-def read_table(path: Path) -> Table:
+def ending(path: Path) -> str:
+    """The ending in lower case, without dot and without .gz."""
+    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
+
+
+def unit(path: Path) -> str:
+    """What the rows of a file are counted in."""
+    return "row" if ending(path) == "parquet" else "line"
+
+
+def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
     """Read a file by its ending; the first line of CSV and TSV names the columns.
 
-    Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending.
+    Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending; its
+    message lists `endings`.
     """
     if not path.is_file():
         raise TrimformerError(f"{path} is not a file{_sibling(path)}; correct the path")
-    kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
+    kind = ending(path)
     if kind == "csv":
         return _csv(path)
     if kind == "tsv":
         return read_tsv(path)
     if kind == "jsonl":
         return _jsonl(path)
-    if kind == "parquet" and path.suffix != ".gz":
+    if kind == "parquet" and path.suffix.lower() != ".gz":
         return _parquet(path)
-    raise TrimformerError(f"{path} has an unknown ending; use one of {', '.join(ENDINGS)}")
+    raise TrimformerError(f"{path} has an unknown ending; use one of {', '.join(endings)}")
 
 
 def read_tsv(path: Path, names: Sequence[str] | None = None, drop_ragged: bool = False) -> Table:
@@ -78,7 +97,8 @@ def read_tsv(path: Path, names: Sequence[str] | None = None, drop_ragged: bool =
 def read_text(path: Path) -> str:
     """The text of a plain or .gz file without its byte order mark; raises TrimformerError unless UTF-8."""
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise TrimformerError(f"{path} cannot be read ({error}); check the file or write it again") from error
     try:
@@ -102,6 +122,15 @@ def cell_text(cell: object) -> str | None:
             return None
         return str(int(cell)) if cell.is_integer() else repr(cell)
     return str(cell) if isinstance(cell, int) else None
+
+
+def encodable(text: str) -> bool:
+    """False where it holds a lone surrogate, which JSON can write and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _csv(path: Path) -> Table:
@@ -159,6 +188,8 @@ def _jsonl(path: Path) -> Table:
             raise TrimformerError(
                 f"{path}, line {number}: not a JSON object; write one {{...}} with the columns per line"
             )
+        if "\\ud" in line.lower() and not encodable(json.dumps(value, ensure_ascii=False)):
+            raise TrimformerError(f"{path}, line {number}: {HALF_CHARACTER}; correct this line")
         objects.append(value)
         lines.append(number)
     names = list(dict.fromkeys(name for value in objects for name in value))

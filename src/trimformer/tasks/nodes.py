@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.files import Table, cell_text, read_text
+from trimformer.tasks.files import HALF_CHARACTER, Table, cell_text, encodable, read_text
 
 Steps = tuple[str | int, ...]
 """The way down to a value: names of fields and indices."""
@@ -45,6 +45,8 @@ class Node:
         node = self.field(name)
         if not isinstance(node.value, str):
             raise node.error("is not a text; correct it")
+        if not encodable(node.value):
+            raise node.error(f"cannot be read: {HALF_CHARACTER}; correct it")
         return node.value
 
     def count(self, name: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Answer, Examples
+from trimformer.tasks.files import ENDINGS as FILE_ENDINGS
 from trimformer.tasks.files import Table, cell_text, read_table
 from trimformer.tasks.nodes import Node, read_json, row_node
 from trimformer.tasks.settings import TaskSettings
@@ -22,15 +23,18 @@ def read_questions(path: Path, settings: TaskSettings) -> Examples:
 
     SQuAD JSON has them as data[].paragraphs[].qas[]. Tables have the columns question, context and either answers, as
     the datasets library writes them ({"text": [...], "answer_start": [...]}), or answer and answer_start; `text`,
-    `text_pair` and `label` of the settings name other columns for question, context and answers. Questions without
-    an id are numbered from 0.
+    `text_pair` and `label` of the settings name other columns for question, context and answers. Messages name a
+    question by its id, or by its number from 0.
 
     Raises TrimformerError, with file, line and question, for what is missing or of the wrong type, an answer that is
     not in its context, and questions without an answer, which SQuAD 2.0 has.
     """
-    if path.name.endswith(ENDINGS):
+    if path.name.lower().endswith(ENDINGS):
+        for field in ("text", "text_pair", "label"):
+            if getattr(settings, field) is not None:
+                raise TrimformerError(f"task.{field} names a column of a table, which {path} is not; remove it")
         return _from_json(path)
-    return from_table(read_table(path), settings)
+    return from_table(read_table(path, (*FILE_ENDINGS, *ENDINGS)), settings)
 
 
 def from_table(table: Table, settings: TaskSettings) -> Examples:
@@ -57,7 +61,7 @@ def from_table(table: Table, settings: TaskSettings) -> Examples:
 
 
 def _from_json(path: Path) -> Examples:
-    rows: list[tuple[str, str, tuple[Answer, ...], str]] = []
+    rows: list[tuple[str, str, tuple[Answer, ...]]] = []
     for article in read_json(path).items("data"):
         for paragraph in article.items("paragraphs"):
             context = paragraph.text("context")
@@ -68,14 +72,12 @@ def _from_json(path: Path) -> Examples:
     return _examples(rows)
 
 
-def _examples(rows: list[tuple[str, str, tuple[Answer, ...], str]]) -> Examples:
-    questions, contexts, answers, ids = (list(column) for column in zip(*rows, strict=True))
-    return Examples(questions, contexts, answers, ids)
+def _examples(rows: list[tuple[str, str, tuple[Answer, ...]]]) -> Examples:
+    questions, contexts, answers = (list(column) for column in zip(*rows, strict=True))
+    return Examples(questions, contexts, answers)
 
 
-def _row(
-    node: Node, question: str, answers: str, context: str, number: int
-) -> tuple[str, str, tuple[Answer, ...], str]:
+def _row(node: Node, question: str, answers: str, context: str, number: int) -> tuple[str, str, tuple[Answer, ...]]:
     name = str(number)
     if node.has("id"):
         name = cell_text(node.field("id").value) or name
@@ -86,7 +88,7 @@ def _row(
         raise node.error(
             f"(question '{name}') has no answer, which SQuAD 2.0 allows and this task does not; remove such questions"
         )
-    return text, context, tuple(_answer(answer, context, name) for answer in found), name
+    return text, context, tuple(_answer(answer, context, name) for answer in found)
 
 
 def _answer(node: Node, context: str, question: str) -> Answer:

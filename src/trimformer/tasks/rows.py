@@ -86,25 +86,31 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def match_labels(have: Sequence[str], want: Sequence[str]) -> list[int]:
-    """For each name in `have` its id in `want`: by name, whatever the case, or else by number.
+def match_labels(have: Sequence[str], want: Sequence[str], ordered: bool = True) -> list[int]:
+    """For each name in `have` its id in `want`: by name, if need be whatever the case, or else by number.
 
-    Plain numbers ('0', '1') and the placeholders that transformers writes ('LABEL_0') name nothing; where one
-    side has only those, ids are taken as they are. Raises TrimformerError where neither works.
+    Plain numbers ('0', '1') and the placeholders that transformers writes ('LABEL_0') name nothing. Numbers in the
+    data are ids if 0 is among them: who counts from 1 means something else. A model with placeholders alone gets as
+    many names in their order, unless `ordered` is False. Raises TrimformerError where none of this works.
     """
-    ids = {name.casefold(): i for i, name in enumerate(want)}
-    folded = [name.casefold() for name in have]
-    if len(ids) == len(want) and all(name in ids for name in folded):
-        return [ids[name] for name in folded]
+    exact = {name: i for i, name in enumerate(want)}
+    if all(name in exact for name in have):
+        return [exact[name] for name in have]
+    folded = {name.casefold(): i for i, name in enumerate(want)}
+    ids = [folded[name.casefold()] for name in have if name.casefold() in folded]
+    if len(folded) == len(want) and len(set(ids)) == len(have):
+        return ids
     numbers = [n for name in have if (n := _placeholder(name)) is not None]
     nameless = all(_placeholder(name) == i for i, name in enumerate(want))
-    if len(numbers) == len(have) and max(numbers) < len(want) and (nameless or len(have) == len(want)):
-        return numbers
-    if nameless and len(have) == len(want):
+    if len(numbers) == len(have):
+        if 0 in numbers and max(numbers) < len(want) and (nameless or len(have) == len(want)):
+            return numbers
+    elif nameless and ordered and len(have) == len(want):
         return list(range(len(have)))
+    remedy = "the model names none, so write the right names into" if nameless else "rename the labels in the data or"
     raise TrimformerError(
         f"the labels of the data ({shown(have)}) are not those of the model ({shown(want)}); "
-        "rename the labels in the data or id2label in the model's config.json"
+        f"{remedy} id2label in the model's config.json"
     )
 
 

@@ -37,10 +37,10 @@ class TaskSettings(BaseModel, extra="forbid"):
         "distinct integers",
     )
     tags: str | None = Field(
-        default=None, description="conll2003: ner (default), pos or chunk; ud: upos (default) or xpos"
+        default=None, description="conll2003: ner (default), pos or chunk; ud and .conllu files: upos (default) or xpos"
     )
     scheme: Literal["iob1", "iob2"] | None = Field(
-        default=None, description="how spans are tagged in the files; default: iob1 in conll2003, iob2 elsewhere"
+        default=None, description="how spans are tagged; default: iob1 in files of conll2003, iob2 elsewhere"
     )
     max_length: int = Field(default=128, ge=8, description="tokens per example; longer ones are cut")
     truncation: Truncation = Field(
@@ -49,7 +49,10 @@ class TaskSettings(BaseModel, extra="forbid"):
         "and the rest from the tail (Sun et al., 2019)",
     )
     stride: int = Field(
-        default=64, ge=0, description="spans: tokens that neighbouring windows of a long context have in common"
+        default=64,
+        ge=0,
+        description="spans: tokens that neighbouring windows of a long context have in common, at most half of the "
+        "room that the question leaves",
     )
     train_limit: int | None = Field(default=None, ge=1, description="at most so many training rows, for quick runs")
     selection: float = Field(

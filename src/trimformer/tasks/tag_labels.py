@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,31 +51,33 @@ def from_validation(name: str, source: str, tagged: Tagged, labels: Sequence[str
     """
     tags = tagged.tags()
     names = label_names(tags)
-    known = {label.casefold() for label in labels or ()}
-    if any(tag.casefold() in known for tag in tags):
-        tagged.require(sorted(tag for tag in tags if tag.casefold() in known))
-        # A model need not know both B-X and I-X where only one of them occurs.
-        names = tuple(name for name in names if name in tags)
     task = _task(name, names, source)
     ids = np.arange(len(names))
     if labels is not None:
-        task, ids = relabel(task, labels)
+        known = {label.casefold() for label in labels}
+        if any(tag.casefold() in known for tag in tags):
+            tagged.require(sorted(tag for tag in tags if tag.casefold() in known))
+        task, ids = relabel(task, labels, {i for i, name in enumerate(names) if name in tags})
     return task, tagged.as_examples(dict(zip(names, ids.tolist(), strict=True)))
 
 
-def relabel(task: Task, labels: Sequence[str]) -> tuple[Task, np.ndarray]:
+def relabel(task: Task, labels: Sequence[str], used: Collection[int]) -> tuple[Task, np.ndarray]:
     """The task with the ids of a model whose label names by id are `labels`, and the new id int64 by old id.
 
-    The data's own names stay, because the metrics read types of spans from them and a model may have placeholders
-    (LABEL_0). Raises TrimformerError if the names differ.
+    used: the ids that occur in the data; a model need not know both B-X and I-X where only one of them does, and the
+    other one's new id is -1. The data's own names stay, because the metrics read types of spans from them. Raises
+    TrimformerError if the names differ.
     """
-    ids = match_labels(task.labels, labels)
+    own = [task.labels[i] for i in sorted(used)]
+    # The order of a model's outputs cannot be told from that of the tags, which depends on those that occur.
+    found = match_labels(own, labels, ordered=False)
     names = list(labels)
-    for i, own in zip(ids, task.labels, strict=True):
-        if number(own) is None:
-            names[i] = own
-    metrics = _metrics([names[i] for i in ids])
-    return replace(task, labels=tuple(names), metrics=metrics), np.asarray(ids, dtype=np.int64)
+    for i, name in zip(found, own, strict=True):
+        if number(name) is None:
+            names[i] = name
+    ids = np.full(len(task.labels), -1, dtype=np.int64)
+    ids[sorted(used)] = found
+    return replace(task, labels=tuple(names), metrics=_metrics([names[i] for i in found])), ids
 
 
 def _task(name: str, labels: tuple[str, ...], source: str) -> Task:

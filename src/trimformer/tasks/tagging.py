@@ -14,16 +14,12 @@ from seqeval.metrics.sequence_labeling import get_entities
 from transformers import PreTrainedTokenizerBase
 
 from trimformer.encoder.heads import IGNORED
+from trimformer.tasks.chunks import chunks
 from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.iob import is_span_tag, is_span_tagging
+from trimformer.tasks.iob import is_span_tag
 
 if TYPE_CHECKING:
     from trimformer.tasks.encode import Encoded
-
-__all__ = ["counts", "is_span_tagging", "labels_of", "metric", "scores", "tags", "tokenise"]
-
-CHUNK = 1000
-"""Sentences given to the tokenizer at a time, which bounds the memory for its Python objects."""
 
 UNPREDICTED = -1
 """The predicted label of a word that has no token."""
@@ -50,8 +46,8 @@ def tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length:
     types: list[np.ndarray] = []
     words: list[np.ndarray] = []
     truncated = 0
-    for start in range(0, len(examples), CHUNK):
-        for row in rows_of(examples.texts[start : start + CHUNK], tokenizer, max_length):
+    for part in chunks(sum(map(len, sentence)) for sentence in examples.texts):
+        for row in rows_of(examples.texts[part], tokenizer, max_length):
             ids.append(np.asarray(row.ids, dtype=np.int32))
             if row.types is not None:
                 types.append(np.asarray(row.types, dtype=np.uint8))

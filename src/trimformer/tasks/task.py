@@ -37,7 +37,10 @@ _GLUE = Source(
 )
 _TREEBANK = Source(conll.load, conll.load_validation, ("data",))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme"))
-_FILES = ("data", "train", "validation", "text", "text_pair", "label", "kind", "scheme", "truncation", "stride")
+NOT_EVERYWHERE = (
+    *("data", "train", "validation", "text", "text_pair", "label", "kind"),
+    *("tags", "scheme", "truncation", "stride"),
+)
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
     "imdb": Source(imdb.load, lambda settings, _: imdb.load_validation(settings), ("data", "truncation")),
@@ -46,10 +49,9 @@ SOURCES = {
     "treebank": _TREEBANK,
     "squad": Source(squad.load, lambda settings, _: squad.load_validation(settings), ("data", "stride")),
     "sentiment": Source(lambda _: sentiment.load(), lambda *_: None, ("truncation",)),
-    "custom": Source(custom.load, custom.load_validation, _FILES),
+    "custom": Source(custom.load, custom.load_validation, NOT_EVERYWHERE),
 }
 NAMES = tuple(SOURCES)
-NOT_EVERYWHERE = (*_FILES, "tags")
 AUTOMATIC_VALIDATION = 0.15
 KEEP: dict[Kind, Literal["shares", "contexts"]] = {"classification": "shares", "spans": "contexts"}
 
@@ -90,18 +92,17 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     task, examples = found
     if labels is None or task.kind == "tokens":
         return task, examples
-    task, ids = _in_order(task, labels)
+    task, ids = _in_order(task, labels, [examples])
     return task, _remapped(examples, ids)
 
 
 def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
     """The same data with the ids of `labels`, a model's label names by id.
 
-    Names are compared whatever their case. A model may know more labels than the data. Plain numbers and
-    transformers' placeholders (LABEL_0) name nothing, so there ids stay as they are. Regression is unchanged.
+    Names are compared as `match_labels` says. A model may know more labels than the data. Regression is unchanged.
     Raises TrimformerError if the names differ.
     """
-    task, ids = _in_order(data.task, labels)
+    task, ids = _in_order(data.task, labels, [data.train, data.selection, data.validation])
     return TaskData(
         task,
         _remapped(data.train, ids),
@@ -119,14 +120,14 @@ def _check(settings: TaskSettings) -> None:
     reads, defaults = SOURCES[settings.name].reads, TaskSettings()
     for field in NOT_EVERYWHERE:
         if field not in reads and getattr(settings, field) != getattr(defaults, field):
-            remedy = "" if settings.name == "custom" or field not in _FILES else " or set name: custom"
+            remedy = "" if field == "tags" else " or set name: custom"
             raise TrimformerError(f"task.{field} has no meaning for {settings.name}; remove it{remedy}")
 
 
-def _in_order(task: Task, labels: Sequence[str]) -> tuple[Task, np.ndarray | None]:
+def _in_order(task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray | None]:
     """The task with a model's label names, and the new id by old id, None where there are no labels."""
     if task.kind == "tokens":
-        return tag_labels.relabel(task, labels)
+        return tag_labels.relabel(task, labels, {i for part in parts for row in part.labels for i in row})
     if task.kind == "spans":
         return task, None
     if task.kind == "regression":

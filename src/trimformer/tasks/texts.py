@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from operator import add
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizer, PreTrainedTokenizerBase
 
+from trimformer.tasks.chunks import chunks
 from trimformer.tasks.data import Examples
 from trimformer.tasks.settings import Truncation
-
-CHUNK = 1000
-"""Rows given to the tokenizer at a time, which bounds the memory for its Python objects."""
 
 
 def tokenise(
@@ -31,8 +30,11 @@ def tokenise(
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     truncated = 0
-    for start in range(0, len(examples), CHUNK):
-        part = examples.take(range(start, min(start + CHUNK, len(examples))))
+    sizes = map(len, examples.texts)
+    if examples.pairs is not None:
+        sizes = map(add, sizes, map(len, examples.pairs))
+    for rows in chunks(sizes):
+        part = examples.take(range(len(examples))[rows])
         coded = tokenizer(part.texts, part.pairs, truncation=False, return_attention_mask=False, verbose=False)
         for at, tokens in enumerate(coded["input_ids"]):
             kept: slice | np.ndarray = slice(None)

@@ -9,10 +9,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from trimformer.errors import TrimformerError
+from trimformer.tasks.chunks import chunks
 from trimformer.tasks.data import Examples
-
-CHUNK = 1000
-"""Texts given to the tokenizer at a time, which bounds the memory for its Python objects."""
 
 QUESTION = 64
 """Longer questions are cut to so many tokens, as in BERT's published SQuAD code, and to half of a row at most."""
@@ -145,10 +143,8 @@ def _cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray
 def _tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
     ids: list[np.ndarray] = []
     chars: list[np.ndarray] = []
-    for start in range(0, len(texts), CHUNK):
-        coded = tokenizer(
-            list(texts[start : start + CHUNK]), add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
+    for part in chunks(map(len, texts)):
+        coded = tokenizer(list(texts[part]), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         ids += [np.array(row, dtype=np.int32) for row in coded["input_ids"]]
         chars += [np.array(row, dtype=np.int32).reshape(-1, 2) for row in coded["offset_mapping"]]
     offsets = np.cumsum([0, *(len(row) for row in ids)], dtype=np.int64)
