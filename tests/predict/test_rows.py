@@ -86,6 +86,10 @@ def test_rows_of_words(name: str, content: str, columns: tuple[str, ...], rows: 
     assert read(name, content, *columns, kind="tokens") == rows
 
 
+def test_cells_may_be_long() -> None:
+    assert read("a.csv", f"text\n{'x' * 200_000}\n") == ["x" * 200_000]
+
+
 def test_rows_of_questions() -> None:
     content = '{"question": "who?", "context": "a b", "q": "why?"}\n'
     assert read("a.jsonl", content, kind="spans") == [("who?", "a b")]

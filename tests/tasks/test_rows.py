@@ -73,6 +73,11 @@ def test_empty_label_and_missing_text(write: Write) -> None:
         take_rows(read_table(write("a.jsonl", '{"text": null, "label": 1}\n')), "text", None, "label")
 
 
+def test_words_where_a_text_should_stand(write: Write) -> None:
+    with pytest.raises(TrimformerError, match=r"line 1: column 'words' holds no plain text \(.* need --kind"):
+        take_rows(read_table(write("a.jsonl", '{"words": ["a"], "label": 1}\n')), "words", None, "label")
+
+
 def test_labels_that_cannot_be_used(write: Write) -> None:
     rows = take_rows(read_table(write("a.csv", "text,label\na,1\nb,x\n")), "text", None, "label")
     with pytest.raises(TrimformerError, match=r"line 3: label 'x' is not a finite number"):

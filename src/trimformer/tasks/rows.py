@@ -133,9 +133,10 @@ def text_column(table: Table, name: str) -> list[str]:
     texts = [cell_text(cell) for cell in table.column(name)]
     for row, value in enumerate(texts):
         if value is None:
-            raise TrimformerError(
-                f"{table.where(row)}: column '{name}' is empty or holds no plain value; fill it in or remove the row"
-            )
+            what = "is empty or holds no plain value"
+            if isinstance(table.column(name)[row], list | dict):
+                what = "holds no plain text (tagged words and questions need --kind where columns are named)"
+            raise TrimformerError(f"{table.where(row)}: column '{name}' {what}; fill it in or remove the row")
     return [value for value in texts if value is not None]
 
 

@@ -40,13 +40,13 @@ class TaskSettings(BaseModel, extra="forbid"):
         default=None, description="conll2003: ner (default), pos or chunk; ud and .conllu files: upos (default) or xpos"
     )
     scheme: Literal["iob1", "iob2"] | None = Field(
-        default=None, description="how spans are tagged; default: iob1 in files of conll2003, iob2 elsewhere"
+        default=None, description="tokens: how spans are tagged; default: iob1 in files of conll2003, iob2 elsewhere"
     )
     max_length: int = Field(default=128, ge=8, description="tokens per example; longer ones are cut")
     truncation: Truncation = Field(
         default="head",
-        description="which part of a long text stays: its head, its tail, or a quarter of the length from the head "
-        "and the rest from the tail (Sun et al., 2019)",
+        description="one or two texts: which part of a long one stays: its head, its tail, or a quarter of the length "
+        "from the head and the rest from the tail (Sun et al., 2019)",
     )
     stride: int = Field(
         default=64,
