@@ -1,10 +1,10 @@
 """``trimformer predict`` beside a Hugging Face pipeline, lines per second and memory: ``python benchmarks/predict.py``.
 
 Writes short generated reviews (5 to 15 words, all different) and labels them: with a loop over the stock
-``pipeline("text-classification", batch_size=32)`` and the dense model, the first lines only, timed before and after all
-else; with ``trimformer predict`` and the dense model's ONNX files, a tenth of the lines; with ``trimformer predict`` and
-the int8 ONNX file of the trimmed model, all lines. The commands are processes of their own, start-up and all. The models
-are those of a finished ``trimformer demo`` run (--run), which is made first where there is none.
+``pipeline("text-classification", batch_size=32)`` and the dense model, the first lines only, timed before and after
+all else; with ``trimformer predict`` and the dense model's ONNX files, a tenth of the lines; with ``trimformer
+predict`` and the int8 ONNX file of the trimmed model, all lines. The commands are processes of their own, start-up
+and all. The models are those of a finished ``trimformer demo`` run (--run), which is made first where there is none.
 """
 
 from __future__ import annotations
