@@ -6,8 +6,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertForQuestionAnswering, BertForTokenClassification
 
 from tests.models import tiny
-from tests.tinymodel import write_stock_bert
-from trimformer import TrimformerError, TrimformerForQuestionAnswering, TrimformerForSequenceClassification, load
+from trimformer import TrimformerForQuestionAnswering, TrimformerForSequenceClassification
 from trimformer.encoder.heads import HEADS, IGNORED, head_class, task_loss
 from trimformer.encoder.load import with_labels
 from trimformer.training.objective import logit_loss
@@ -85,12 +84,6 @@ def test_the_problem_type_decides_the_loss():
     expected = (number(ids).logits[:, 0] - 2).square().mean()
     for labels in (torch.full((2,), 2), torch.full((2, 1), 2.0)):
         torch.testing.assert_close(number(ids, labels=labels).loss, expected)
-
-
-def test_a_head_for_labels_needs_names(tmp_path):
-    for kind in ("classification", "multilabel", "tokens"):
-        with pytest.raises(TrimformerError, match=f"A head for {kind} needs label names"):
-            load(write_stock_bert(tmp_path / kind), kind=kind)
 
 
 def load_tiny(kind, labels):

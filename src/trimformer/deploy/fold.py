@@ -184,7 +184,7 @@ class FoldedEncoder(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         x = self.embeddings(input_ids, token_type_ids)
         mask = attention_mask.to(x.dtype)
-        mean_weights = (mask / mask.sum(1, keepdim=True))[:, None]
+        mean_weights = (mask / mask.sum(1, keepdim=True).clamp(min=1))[:, None]
         score_bias = ((1 - mask) * PADDED_SCORE)[:, None, None]
         state: Any = None if self.positions is None else self.positions.prepare(x)
         if isinstance(self.positions, RelativeBias):

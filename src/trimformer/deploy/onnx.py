@@ -25,6 +25,7 @@ from .session import INPUTS, open_session, require_onnx, run_session
 # From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
 OPSET = 20
 MAX_FP32_ERROR = 1e-4
+MAX_BYTES = 2**31  # of a protobuf message
 FILES: dict[str, str] = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 WORD_TABLE = "embeddings.word.weight"
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
@@ -93,7 +94,10 @@ def export(
     if tokenizer is not None:
         with explain_write_errors(folder):
             tokenizer.save_pretrained(folder)
-            model.config.save_pretrained(folder)
+            # Only a saved model names its class, which says what the outputs mean.
+            config = copy.deepcopy(model.config)
+            config.architectures = [type(model).__name__]
+            config.save_pretrained(folder)
     return [dataclasses.replace(file, path=folder / FILES[file.precision]) for file in exported]
 
 
@@ -157,6 +161,11 @@ def _transpose_shared(graph: Any) -> None:
 def _write_fp32(model: Model, path: Path) -> None:
     import onnx
 
+    size = sum(weight.nbytes for weight in model.parameters())
+    if size >= MAX_BYTES:
+        raise TrimformerError(
+            f"An ONNX file holds less than 2 GiB, but these weights are {size / 2**30:.1f} GiB in fp32."
+        )
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
+from ..errors import TrimformerError
 from .config import TrimformerConfig
 from .gates import Gates
 from .modeling import TrimformerModel, TrimformerPreTrainedModel, layer_norm
@@ -61,7 +62,7 @@ class ClassificationHead(nn.Module):
         if attention_mask is None:
             return x.mean(1)
         mask = attention_mask.to(x.dtype)
-        return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 class TokenHead(nn.Module):
@@ -93,7 +94,10 @@ def _dropout(config: TrimformerConfig) -> float:
 
 
 class TrimformerWithHead(TrimformerPreTrainedModel):
-    """The encoder with a task head."""
+    """The encoder with a task head.
+
+    The forward passes accept ``return_dict`` for libraries that give it to models of all kinds.
+    """
 
     kinds: ClassVar[tuple[Kind, ...]]
     """The kinds of task that the head answers."""
@@ -147,6 +151,7 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        return_dict: Literal[True] = True,
     ) -> SequenceClassifierOutput:
         """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch).
 
@@ -178,6 +183,7 @@ class TrimformerForTokenClassification(TrimformerWithHead):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        return_dict: Literal[True] = True,
     ) -> TokenClassifierOutput:
         """Logits of shape (batch, n, labels); with ``labels`` (batch, n), -100 where there is none, also the loss."""
         logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
@@ -218,6 +224,7 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        return_dict: Literal[True] = True,
     ) -> SpanOutput:
         """Start and end logits, each (batch, n); with ``labels`` (batch, 2), first and last token, also the loss."""
         logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
@@ -233,8 +240,11 @@ HEADS: tuple[type[TrimformerWithHead], ...] = (
 
 
 def head_class(kind: Kind) -> type[TrimformerWithHead]:
-    """The model class that answers this kind of task."""
-    return next(head for head in HEADS if kind in head.kinds)
+    """The model class that answers this kind of task; raises TrimformerError for an unknown kind."""
+    for head in HEADS:
+        if kind in head.kinds:
+            return head
+    raise TrimformerError(f"Unknown kind {kind!r}: use one of {', '.join(get_args(Kind))}.")
 
 
 def kind_of(config: TrimformerConfig, head: type[TrimformerWithHead]) -> Kind:

@@ -54,8 +54,12 @@ def read_kind(path_or_id: str | Path) -> Kind:
 
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
     """The model class that config.json names, None where it names none that has a head."""
-    architecture = str((_read_json(folder / "config.json").get("architectures") or [""])[0])
+    architecture = _architecture(folder)
     return next((cls for cls in HEADS if architecture.endswith(cls.__name__.removeprefix("Trimformer"))), None)
+
+
+def _architecture(folder: Path) -> str:
+    return str((_read_json(folder / "config.json").get("architectures") or [""])[0])
 
 
 def load(
@@ -73,6 +77,8 @@ def load(
     Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
     """
     if str(path_or_id).startswith(PREFIX):
+        if labels is not None or kind is not None:
+            raise TrimformerError("A bare shape has a head already: leave labels and kind out.")
         return from_shape(str(path_or_id))
     return build(read_checkpoint(path_or_id), labels=labels, kind=kind)
 
@@ -119,9 +125,12 @@ def build(
         kind = "classification" if labels else "regression"
     cls: Any
     if kind is not None:
-        if not labels and not head_labels((), kind):
-            raise TrimformerError(f"A head for {kind} needs label names: give labels.")
         cls = head_class(kind)
+        fewest = {"classification": 2, "multilabel": 1, "tokens": 1}.get(kind, 0)
+        if len(labels or ()) < fewest:
+            raise TrimformerError(f"A head for {kind} needs label names, at least {fewest}: give labels.")
+        if labels and not fewest:
+            raise TrimformerError(f"A head for {kind} has no labels: leave them out.")
         config = with_labels(config, labels or (), kind)
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
         same = checkpoint.head in (None, cls) and cls.keeps_lower_head
@@ -131,7 +140,12 @@ def build(
     else:
         cls = TrimformerModel
         weights = {n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")}
-    model = cls(config)
+    if cls is not TrimformerModel and kind_of(config, cls) == "regression" and len(config.label_names) != 1:
+        raise _foreign(checkpoint, f"a head for one number has {len(config.label_names)} outputs")
+    try:
+        model = cls(config)
+    except (KeyError, AssertionError, ValueError) as error:  # an unknown activation, a padding id out of range, …
+        raise TrimformerError(f"No model can be made of the configuration of {checkpoint.source}: {error}.") from error
     expected = model.state_dict()
     for name, weight in weights.items():
         if name not in expected:
@@ -177,6 +191,8 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
             weights = {f"encoder.{name}": weight for name, weight in weights.items()}
     else:
         weights = family_of(model_type).to_ours(weights, config, head)
+    if _architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
+        weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
     has_head = "head.output.weight" in weights
     return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, source=str(path_or_id))
 

@@ -179,7 +179,7 @@ class Shared:
         """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""
         if self.weights is None:
             mask = x.new_ones(x.shape[:2]) if self.attention_mask is None else self.attention_mask.to(x.dtype)
-            self.weights = (mask / mask.sum(1, keepdim=True))[:, None]
+            self.weights = (mask / mask.sum(1, keepdim=True).clamp(min=1))[:, None]  # numbers for a row of padding too
         return self.weights
 
     def place(self, layer: FullAttention, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

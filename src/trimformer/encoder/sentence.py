@@ -27,6 +27,8 @@ def copy_modules(source: Path, target: Path) -> None:
     if not (source / MODULES).is_file():
         return
     modules = _modules(source)
+    if str(modules[0].get("type", "")).endswith("MLMTransformer"):
+        raise TrimformerError(f"{source} uses the language model's head (SPLADE), which a trimmed body does not have.")
     for file in encoder_folder(source).glob("sentence_*_config.json"):
         shutil.copyfile(file, target / file.name)
     if (settings := source / "config_sentence_transformers.json").is_file():

@@ -29,7 +29,7 @@ TERMS = ("c2p", "p2c")
 
 class DebertaFamily(Family):
     def own_fields(self, stock: PreTrainedConfig) -> dict[str, Any]:
-        if getattr(stock, "conv_kernel_size", 0) > 0:
+        if (getattr(stock, "conv_kernel_size", 0) or 0) > 0:
             raise TrimformerError(
                 f"This checkpoint has a convolution (conv_kernel_size {stock.conv_kernel_size}): only DeBERTa without "
                 "one is supported."
@@ -77,6 +77,7 @@ class DebertaFamily(Family):
         """Without the tables that a checkpoint may hold although its configuration says that they are not used."""
         unused = [
             *(["encoder.embeddings.position"] if config.positions == "none" else []),
+            *(["encoder.embeddings.segment"] if not config.type_vocab_size else []),
             *(["encoder.positions.table", "encoder.positions.norm"] if config.attention_positions == "none" else []),
         ]
         return ((ours, stock) for ours, stock in super().names(config, head) if ours not in unused)

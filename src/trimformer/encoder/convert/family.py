@@ -89,7 +89,7 @@ class Family:
         if getattr(stock, "is_decoder", False) or getattr(stock, "add_cross_attention", False):
             raise TrimformerError("This checkpoint is a decoder: trimformer takes encoders only.")
         kind = getattr(stock, "position_embedding_type", "absolute") or "absolute"
-        if kind != "absolute":
+        if kind != "absolute" and self.config.get("attention_positions") != "rotary":  # rotary ones are not named here
             raise TrimformerError(f"This checkpoint has {kind!r} positions: only absolute positions are supported.")
         shape = LayerShape(
             attention="full",
