@@ -108,3 +108,22 @@ def test_a_head_for_one_label_is_not_scored_on_several(tmp_path: Path) -> None:
     done = trimformer("evaluate", model, "--validation", file)
     assert done.code == 2
     assert "has a head for classification, but the task is multilabel" in done.err
+
+
+def test_who_predicts_cuts_texts_as_the_run_did(tmp_path: Path) -> None:
+    from trimformer import Predictor
+
+    file = tmp_path / "rows.csv"
+    lines = [f"{text} {text} {text},{good}" for text, good in texts(60)]
+    file.write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+    model = write_stock_bert(tmp_path / "bert")
+    out = tmp_path / "out"
+    cut = ["--max-length", 10, "--truncation", "tail", "--method", "last-k"]
+    done = trimformer("compress", model, "--data", file, *QUICK, *cut, "--out", out, "--json")
+    assert done.code == 0, done.err
+    for backend in ("torch", "onnx"):
+        predictor = Predictor(out / "model", backend=backend)
+        assert predictor.max_length == 10
+        tail = "film was good very the a and music"
+        short, long = predictor.predict([tail, "dull " * 20 + tail])
+        assert short == long

@@ -5,6 +5,7 @@ A run works in ``OUT.partial``, which becomes ``OUT`` only when everything is th
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shlex
@@ -344,9 +345,14 @@ class Run:
         return load_with_head(before[0].model_folder)
 
     def _save_model(self, model: TrimformerWithHead, inputs: Inputs, folder: Path) -> None:
+        tokenizer = copy.deepcopy(inputs.tokenizer)
+        # Who uses the model cuts texts as those were cut that its score was measured on.
+        tokenizer.model_max_length = min(self.recipe.task.max_length, model.config.max_tokens)
+        if self.recipe.task.truncation == "tail":
+            tokenizer.init_kwargs["truncation_side"] = "left"  # the attribute alone is not saved
         with atomic_folder(folder) as temporary:
             model.save_pretrained(temporary)
-            inputs.tokenizer.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
 
     def _measure(self, inputs: Inputs, dense: Path, trimmed: Path) -> dict[str, Any]:
         known = self._read_json("measure.json", None)

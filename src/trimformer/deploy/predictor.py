@@ -36,7 +36,7 @@ class Predictor:
     backend: ``auto`` takes ``model.onnx`` where there is one, else ``torch``; int8 changes the numbers a
         little and is taken only when asked for.
     threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
-        texts are cut); None = as long as the model allows.
+        texts are cut); None = as long as the tokenizer says (a run saves the length that it was scored at).
 
     Raises TrimformerError for a folder without the files needed, a damaged file, or a model without a task
     head.
@@ -55,7 +55,7 @@ class Predictor:
         self.kind: Kind = read_kind(path)
         self.tokenizer = load_tokenizer(path)
         self.threads = threads
-        self.max_length = min(max_length or self.config.max_tokens, self.config.max_tokens)
+        self.max_length = min(max_length or self.tokenizer.model_max_length, self.config.max_tokens)
         self.session: Any = None
         self.model: Any = None
         if file is None:
