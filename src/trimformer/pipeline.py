@@ -349,7 +349,8 @@ class Run:
         # Who uses the model cuts texts as those were cut that its score was measured on.
         tokenizer.model_max_length = min(self.recipe.task.max_length, model.config.max_tokens)
         if self.recipe.task.truncation == "tail":
-            tokenizer.init_kwargs["truncation_side"] = "left"  # the attribute alone is not saved
+            tokenizer.truncation_side = "left"
+            tokenizer.init_kwargs["truncation_side"] = "left"  # only what stands here is saved, as the attribute has it
         with atomic_folder(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
