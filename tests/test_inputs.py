@@ -3,7 +3,7 @@
 import pytest
 
 from tests.models import tiny
-from trimformer import TrimformerForSequenceClassification
+from trimformer import TrimformerForSequenceClassification, TrimformerForTokenClassification
 from trimformer.encoder.load import Checkpoint, with_labels
 from trimformer.inputs import match_head
 from trimformer.tasks.data import Examples, Task, TaskData
@@ -57,3 +57,25 @@ def test_a_head_whose_names_are_those_of_the_data_is_matched_by_name_even_if_the
     assert trained
     assert named.config.label_names == names
     assert matched.train.labels == [names.index(name) for name in sorted(names)]
+
+
+def tagger(names):
+    return Checkpoint(with_labels(tiny().config, names, "tokens"), {}, TrimformerForTokenClassification, "here")
+
+
+@pytest.mark.parametrize("names", [["B-X", "O"], ["I-Y", "O", "B-X", "I-X", "B-Y"]])
+def test_a_tagger_may_know_fewer_or_more_tags_than_those_that_could_occur(names):
+    rows = Examples([("x", "y")] * 2, None, [(0, 1), (1, 0)])
+    task = Task("toy", "tokens", ("O", "B-X", "I-X"), ("f1",), "test")
+    _, matched, trained, _ = match_head(tagger(names), TaskData(task, rows, rows, rows))
+    assert trained
+    outside, begin = names.index("O"), names.index("B-X")
+    assert matched.train.labels == [(outside, begin), (begin, outside)]
+
+
+def test_the_order_of_nameless_tags_is_not_guessed():
+    rows = Examples([("x", "y")] * 2, None, [(0, 1), (1, 0)])
+    task = Task("toy", "tokens", ("O", "B-X", "I-X"), ("f1",), "test")
+    _, _, trained, notes = match_head(tagger(["LABEL_0", "LABEL_1", "LABEL_2"]), TaskData(task, rows, rows, rows))
+    assert not trained
+    assert "the head was replaced" in notes[0]

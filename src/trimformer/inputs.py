@@ -38,10 +38,12 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
         return checkpoint, data, False, []
     kind = data.task.kind
     names, labels = checkpoint.config.label_names, head_labels(data.task.labels, kind)
-    if checkpoint.kind == kind and len(names) == len(labels):
+    # Tags are matched one by one: a tagger may know more of them than occur here.
+    if checkpoint.kind == kind and (kind == "tokens" or len(names) == len(labels)):
         if kind in ("regression", "spans"):
             return checkpoint, data, True, []
-        if all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels):
+        nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
+        if nameless and kind != "tokens":  # nobody knows the order of nameless tags
             note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
             named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
             return named, data, True, [note]
