@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 import trimformer
 from trimformer.cli import app
+from trimformer.encoder.convert import FAMILIES
 from trimformer.methods import METHODS
 from trimformer.recipe import ExportSettings, MeasureSettings, Recipe, StageSettings, load_recipe
 from trimformer.tasks.settings import TaskSettings
@@ -63,6 +64,12 @@ def test_every_setting_is_documented_with_its_default(page, heading, settings):
             assert documented[name] == "required"
         else:
             assert documented[name] == written(field.default), name
+
+
+def test_the_table_of_families_is_whole():
+    section = (ROOT / "docs/tasks.md").read_text(encoding="utf-8").split("## Families and tasks")[1]
+    listed = re.findall(r"^\| [^|]+ \| `([\w-]+)` \| ✓ \| ✓ \| ✓ \|", section, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(FAMILIES)
 
 
 def test_every_ambiguity_of_the_paper_has_a_row():
