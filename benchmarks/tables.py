@@ -14,7 +14,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
-    "README.md": ("tasks", "speed"),
+    "README.md": ("tasks", "predict", "speed"),
     "docs/results.md": ("glue",),
     "docs/methods/attendout.md": ("attendout",),
 }
