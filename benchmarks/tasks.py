@@ -81,6 +81,8 @@ def tokenised_squad(path: Path) -> list[dict[str, Any]]:
         tokens = context.split(" ")
         start = sum(len(token) + 1 for token in tokens[:first])
         answer = {"text": " ".join(tokens[first : last + 1]), "answer_start": start}
+        if not answer["text"]:  # one row has its last token before its first
+            continue
         paragraphs.setdefault(context, []).append({"id": f"part-{number}", "question": question, "answers": [answer]})
     return [{"context": context, "qas": questions} for context, questions in paragraphs.items()]
 
