@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import trimformer.tasks.custom_tags as custom_tags
+import trimformer.tasks.files as files
+import trimformer.tasks.questions as questions
+import trimformer.tasks.squad as squad
 from trimformer.errors import TrimformerError
-from trimformer.tasks import custom_tags, files, questions, squad
 from trimformer.tasks.data import Examples, Kind, Task
 from trimformer.tasks.files import DELIMITED, Table, cell_text, ending, read_table
 from trimformer.tasks.multilabel import METRICS as MULTILABEL_METRICS

@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+import trimformer.tasks.multilabel as multilabel
+import trimformer.tasks.tagging as tagging
+import trimformer.tasks.texts as texts
+import trimformer.tasks.windows as windows
 from trimformer.encoder.heads import IGNORED
 from trimformer.errors import TrimformerError
-from trimformer.tasks import multilabel, tagging, texts, windows
 from trimformer.tasks.data import Examples, Kind, Task
 from trimformer.tasks.settings import Truncation
 

@@ -8,8 +8,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+import trimformer.tasks.conll as conll
+import trimformer.tasks.custom as custom
+import trimformer.tasks.glue as glue
+import trimformer.tasks.imdb as imdb
+import trimformer.tasks.sentiment as sentiment
+import trimformer.tasks.squad as squad
+import trimformer.tasks.tag_labels as tag_labels
 from trimformer.errors import TrimformerError
-from trimformer.tasks import conll, custom, glue, imdb, sentiment, squad, tag_labels
 from trimformer.tasks.data import Examples, Kind, Task, TaskData, did_you_mean
 from trimformer.tasks.rows import match_labels
 from trimformer.tasks.settings import TaskSettings
