@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from tests.models import tiny
+from trimformer import trim
 from trimformer.encoder.heads import IGNORED, head_class
 from trimformer.encoder.load import with_labels
 from trimformer.methods import METHODS, Context
@@ -73,6 +74,7 @@ def context(
     seed: int = 0,
     kind: Any = "classification",
     family: str = "bert",
+    attention: dict[int, str] | None = None,
     objective: dict[str, Any] | None = None,
     **training: Any,
 ) -> Context:
@@ -82,7 +84,7 @@ def context(
     wanted = ObjectiveSettings(**(objective or {}))
 
     def model() -> Any:
-        body = tiny(layers, family=family, labels=2, seed=seed)
+        body = trim(tiny(layers, family=family, labels=2, seed=seed), attention=attention or {})
         if kind == "classification":
             return body
         torch.manual_seed(seed)

@@ -63,6 +63,14 @@ def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 
     return model
 
 
+def trained(model: Any) -> Any:
+    """The model with convolutions that are not zero any more."""
+    for name, weight in model.named_parameters():
+        if name.endswith("conv.weight"):
+            torch.nn.init.normal_(weight, std=0.3)
+    return model
+
+
 def padded_batch(model: Any, batch: int = 4, n: int = 9, seed: int = 0) -> dict[str, Tensor]:
     """Random ids; row b has b padded positions at its end, so the first row is full."""
     torch.manual_seed(seed)
@@ -75,9 +83,9 @@ def padded_batch(model: Any, batch: int = 4, n: int = 9, seed: int = 0) -> dict[
     return {"input_ids": ids.where(mask.bool(), pad), "attention_mask": mask, "token_type_ids": types}
 
 
-def hard_gates(kind: str, layers: int, batch: int, n: int, removed: set[int]) -> Gates:
+def hard_gates(kind: str, layers: int, batch: int, n: int, removed: set[int], stand_in: Any = "mean") -> Gates:
     """Gates of one kind that remove the attention of the given layers."""
     keep = torch.tensor([0.0 if index in removed else 1.0 for index in range(layers)])
     if kind == "attention":
-        return Gates(attention=keep)
+        return Gates(attention=keep, removed=stand_in)
     return Gates(positions=keep.bool()[:, None, None, None, None].expand(layers, batch, 1, n, n))

@@ -22,7 +22,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .console import console
-from .deploy.session import require_onnx
+from .deploy.onnx import require_onnx
 from .encoder.heads import TrimformerWithHead
 from .encoder.load import build, load, load_tokenizer, load_with_head, read_checkpoint
 from .encoder.trim import trim

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .deploy.onnx import export
+from .deploy.export import export
 from .encoder.load import load, load_tokenizer, load_with_head
 from .files import atomic_folder
 from .measure.cost import cost
@@ -129,7 +129,8 @@ def export_model(settings: ExportSettings, trimmed: Path, folder: Path) -> list[
     """Write the ONNX files beside the model; parity is checked there and the figures come back."""
     if not settings.onnx:
         return []
-    files = export(load(trimmed), folder, int8=settings.int8, tokenizer=load_tokenizer(trimmed))
+    precisions = ("fp32", "int8") if settings.int8 else ("fp32",)
+    files = export(load(trimmed), folder, precision=precisions, tokenizer=load_tokenizer(trimmed))
     return [
         ExportInfo(
             file=f"{folder.name}/{file.path.name}",
@@ -202,10 +203,12 @@ def method_label(recipe: Recipe) -> str:
     methods = [stage.method for stage in recipe.stages]
     method = next((method for method in methods if method.name != "none"), methods[0])
     keep = getattr(method, "keep_layers", None)
+    replace_by = getattr(method, "replace_by", "mean")
     control = getattr(method, "control", "learned")
     parts = [
         method.name,
         *([control] if control != "learned" else []),
         *([f"keep {keep}"] if keep is not None else []),
+        *([f"replace by {replace_by}"] if replace_by != "mean" else []),
     ]
     return ", ".join(parts)

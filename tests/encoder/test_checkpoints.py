@@ -32,7 +32,7 @@ SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 def test_an_exported_tagger_is_still_a_tagger(tmp_path):
     config = BertConfig(**SIZES, id2label={0: "O", 1: "B-X"}, label2id={"O": 0, "B-X": 1})
     BertForTokenClassification(config).save_pretrained(tmp_path / "stock")
-    export(load(tmp_path / "stock"), tmp_path / "onnx", int8=False, tokenizer=words_tokenizer())
+    export(load(tmp_path / "stock"), tmp_path / "onnx", precision=["fp32"], tokenizer=words_tokenizer())
     (answer,) = Predictor(tmp_path / "onnx").predict(["good film"])
     assert isinstance(answer, Tags)
     assert len(answer.tags) == 2

@@ -11,7 +11,7 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.models import padded_batch, tiny
 from trimformer import trim
-from trimformer.encoder.modeling import Shared, near
+from trimformer.encoder.attention import Shared, near
 from trimformer.encoder.positions import Rotary, deberta_buckets, rotate, t5_buckets
 
 DISTANCES = torch.arange(-600, 601)
@@ -52,7 +52,7 @@ def test_a_window_reaches_half_its_size_to_both_sides():
 def test_padding_far_from_all_real_tokens_gives_numbers(window):
     x, mask = torch.randn(1, 9, 4), torch.tensor([[1, 1, 0, 0, 0, 0, 0, 0, 0]])
     query = torch.randn(1, 1, 9, 4)
-    allowed = Shared(x, mask).mask(query, None, window)
+    allowed = Shared(x, mask).mask(query, query, None, window)
     assert allowed.expand(1, 1, 9, 9).any(-1).all()
     assert not allowed.expand(1, 1, 9, 9)[..., :2, 2:].any()
 
@@ -67,7 +67,7 @@ def test_what_layers_share_is_made_once_for_a_forward_pass(family, masks, monkey
     attend = F.scaled_dot_product_attention
     record = lambda *args, **others: seen.append(args[3]) or attend(*args, **others)  # noqa: E731
     monkeypatch.setattr(F, "scaled_dot_product_attention", record)
-    model(**padded_batch(model))
+    model.encoder(**padded_batch(model))
     assert len(seen) == 3
     assert len({id(mask) for mask in seen}) == masks
     assert len(prepared) == (0 if family == "bert" else 1)

@@ -71,7 +71,7 @@ def test_groups_of_layers(tmp_path):
 
 def test_the_exported_file_holds_shared_weights_once(tmp_path):
     model = tiny(family="albert")
-    file = export(model, tmp_path, int8=False)[0]
+    file = export(model, tmp_path, precision=["fp32"])[0]
     held = sum(math.prod(weight.dims) for weight in onnx.load(str(file.path)).graph.initializer)
     projections = 3 * (16 * 16 + 16)  # the last layer, of which only the first token is read, has its own
     assert held < cost(model).params + projections + 50  # a few shapes and constants

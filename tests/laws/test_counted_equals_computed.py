@@ -9,7 +9,16 @@ from tests.models import FAMILY_NAMES, tiny
 from trimformer import cost, load, trim
 from trimformer.measure.cost import expected_flops
 
-KINDS = [{}, {1: "mean"}, {0: "mean", 2: "mean"}, {0: "mean", 1: "mean", 2: "mean"}]
+KINDS = [
+    {},
+    {1: "mean"},
+    {0: "mean", 2: "mean"},
+    {0: "mean", 1: "mean", 2: "mean"},
+    {2: "none"},
+    {0: "none", 1: "none", 2: "none"},
+    {0: "none", 1: "conv", 2: "none"},
+    {0: "conv3", 1: "mean", 2: "conv3"},
+]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -25,22 +34,26 @@ def test_flops_and_weights_equal_the_count(family, kinds, n):
     assert computed.params == sum(p.numel() for p in model.parameters())
     assert computed.bytes == 4 * computed.params
     body = cost(model.encoder, n)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model.encoder(torch.randint(4, 50, (1, n)), torch.ones(1, n, dtype=torch.long))
+    assert counter.get_total_flops() == body.flops
     assert body.params == sum(p.numel() for p in model.encoder.parameters())
 
 
-def test_expected_flops_at_hard_gates_are_the_trimmed_flops_and_have_a_gradient():
+@pytest.mark.parametrize("removed", ["mean", "none", "conv"])
+def test_expected_flops_at_hard_gates_are_the_trimmed_flops_and_have_a_gradient(removed):
     model = tiny()
     gates = torch.tensor([1.0, 0.0, 1.0], requires_grad=True)
-    expected = expected_flops(model.config, 12, gates)
-    trimmed = cost(trim(model, attention={1: "mean"}), 12)
+    expected = expected_flops(model.config, 12, gates, removed)
+    trimmed = cost(trim(model, attention={1: removed}).encoder, 12)
     assert expected.item() == sum(layer.flops for layer in trimmed.layers)
     expected.backward()
-    full, mean = cost(model, 12).layers[1].flops, trimmed.layers[1].flops
-    assert gates.grad[1].item() == full - mean > 0
+    full, less = cost(model.encoder, 12).layers[1].flops, trimmed.layers[1].flops
+    assert gates.grad[1].item() == full - less > 0
 
 
 def test_bert_base_costs_what_is_published():
-    counted = cost(load("shape:bert-base"), 128)
+    counted = cost(load("shape:bert-base").encoder, 128)
     assert sum(layer.flops for layer in counted.layers) == pytest.approx(22.35e9, rel=1e-3)  # TinyBERT prints 22.5B
     weights = 12 * (4 * 768**2 + 2 * 768 * 3072)
     assert sum(layer.params for layer in counted.layers) == pytest.approx(weights, rel=2e-3)

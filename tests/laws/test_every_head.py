@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny
+from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny, trained
 from trimformer import TrimformerForQuestionAnswering, TrimformerForTokenClassification, cost, export, trim
-from trimformer.deploy.session import open_session, run_session
+from trimformer.deploy.onnx import OnnxSession
 
 SCRIPT = """
 import sys, torch, trimformer, transformers
@@ -44,11 +44,11 @@ def longer_by(columns, model, batch):
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-@pytest.mark.parametrize("kind", ["attention", "positions"])
-def test_trimmed_equals_gated(model, kind):
+@pytest.mark.parametrize(("kind", "stand_in"), [("attention", "mean"), ("positions", "mean"), ("attention", "none")])
+def test_trimmed_equals_gated(model, kind, stand_in):
     model = model.double()
     batch = padded_batch(model)
-    gates = hard_gates(kind, 3, 4, 9, {0, 2})
+    gates = hard_gates(kind, 3, 4, 9, {0, 2}, stand_in)
     with torch.no_grad():
         difference = trim(model, gates)(**batch).logits - model(**batch, gates=gates).logits
     assert difference[batch["attention_mask"].bool()].abs().max() <= 1e-10
@@ -56,7 +56,7 @@ def test_trimmed_equals_gated(model, kind):
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_more_padding_changes_no_answer(model):
-    model = trim(model.double(), attention={1: "mean"})
+    model = trained(trim(model.double(), attention={0: "conv", 1: "mean"}))
     batch = padded_batch(model)
     longer = longer_by(5, model, batch)
     with torch.no_grad():
@@ -79,21 +79,19 @@ def test_saved_equals_loaded_in_a_fresh_process(model, tmp_path):
 
 @pytest.mark.parametrize("family", DIFFERENT)
 def test_exported_equals_pytorch(model, tmp_path):
-    model = trim(model, attention={1: "mean"})
-    session = open_session(export(model, tmp_path, int8=False)[0].path, threads=1)
+    model = trained(trim(model, attention={0: "conv", 2: "none"}))
+    session = OnnxSession(export(model, tmp_path, precision=["fp32"])[0].path, threads=1)
     for batch, n in [(1, 3), (4, 9)]:
         inputs = padded_batch(model, batch, n)
         real = inputs["attention_mask"].bool()
         with torch.no_grad():
             expected = model(**inputs).logits
-        torch.testing.assert_close(
-            torch.from_numpy(run_session(session, inputs))[real], expected[real], atol=1e-4, rtol=0
-        )
+        torch.testing.assert_close(torch.from_numpy(session.run(inputs))[real], expected[real], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_counted_equals_computed(model):
-    model = trim(model, attention={1: "mean"})
+    model = trim(model, attention={0: "conv", 2: "none"})
     computed = cost(model, 12)
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model(torch.randint(4, 50, (1, 12)), torch.ones(1, 12, dtype=torch.long))

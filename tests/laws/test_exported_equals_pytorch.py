@@ -3,24 +3,50 @@
 import pytest
 import torch
 
-from tests.models import FAMILY_NAMES, padded_batch, tiny
+from tests.models import FAMILY_NAMES, padded_batch, tiny, trained
 from trimformer import export, trim
-from trimformer.deploy.session import open_session, run_session
+from trimformer.deploy.backends import open_backend, write
 
 # XLM-RoBERTa and CamemBERT are RoBERTa's encoder under other names.
 DISTINCT = [family for family in FAMILY_NAMES if family not in ("xlm-roberta", "camembert")]
 
 
-@pytest.mark.parametrize(
-    ("family", "removed"), [("bert", ()), ("bert", (0, 1, 2)), *((family, (1,)) for family in DISTINCT)]
-)
-def test_the_onnx_file_gives_the_same_logits(tmp_path, family, removed):
-    model = trim(tiny(family=family), attention=dict.fromkeys(removed, "mean"))
+CASES = [
+    ("bert", {}),
+    ("bert", {0: "mean", 1: "mean", 2: "mean"}),
+    ("bert", {0: "none", 1: "none", 2: "none"}),
+    ("bert", {1: "none", 2: "conv"}),
+    ("albert", {0: "conv", 2: "none"}),
+    ("modernbert", {0: "none", 1: "conv", 2: "none"}),
+    *((family, {1: "mean"}) for family in DISTINCT),
+]
+
+
+@pytest.mark.parametrize(("family", "kinds"), CASES, ids=str)
+def test_the_files_give_the_same_logits(tmp_path, family, kinds):
+    model = trained(trim(tiny(family=family), attention=kinds))
     files = export(model, tmp_path / "onnx")
-    session = open_session(files[0].path, threads=1)
+    sessions = [open_backend(write(model, name, tmp_path / "onnx"), name, threads=1) for name in ("onnx", "openvino")]
+    for batch, n in [(1, 2), (4, 9), (5, 21)]:
+        inputs = padded_batch(model, batch, n)
+        with torch.no_grad():
+            expected = model(**inputs).logits
+        for session in sessions:
+            torch.testing.assert_close(torch.from_numpy(session.run(inputs)), expected, atol=1e-4, rtol=0)
+    assert files[1].max_abs_error < 0.1 * files[1].largest_output  # int8: near, for no weights were mixed up
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["openvino-int8", "openvino-int4", "torch-export"])
+@pytest.mark.parametrize("family", DISTINCT)
+def test_the_other_files_are_near(tmp_path, family, backend):
+    model = trained(trim(tiny(family=family), attention={0: "conv", 1: "mean"}))
+    session = open_backend(write(model, backend, tmp_path), backend, threads=1)
+    errors, largest = [], 0.0
     for batch, n in [(1, 3), (4, 9), (5, 21)]:
         inputs = padded_batch(model, batch, n)
         with torch.no_grad():
             expected = model(**inputs).logits
-        torch.testing.assert_close(torch.from_numpy(run_session(session, inputs)), expected, atol=1e-4, rtol=0)
-    assert files[1].max_abs_error < 0.1 * files[1].largest_output  # int8: near, for no weights were mixed up
+        errors.append(float((torch.from_numpy(session.run(inputs)) - expected).abs().max()))
+        largest = max(largest, float(expected.abs().max()))
+    assert max(errors) < (1e-4 if backend == "torch-export" else 0.3) * largest

@@ -4,14 +4,18 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.models import FAMILY_NAMES, padded_batch, tiny
+from tests.models import FAMILY_NAMES, padded_batch, tiny, trained
 from trimformer import Gates, trim
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-@pytest.mark.parametrize("removed", [(), (1,), (0, 2), (0, 1, 2)])
-def test_more_padding_changes_no_answer(family, removed):
-    model = trim(tiny(family=family).double(), attention=dict.fromkeys(removed, "mean"))
+@pytest.mark.parametrize(
+    "kinds",
+    [{}, {1: "mean"}, {0: "mean", 2: "mean"}, {0: "conv", 2: "conv"}, {0: "none", 1: "conv"}, {1: "none", 2: "none"}],
+    ids=str,
+)
+def test_more_padding_changes_no_answer(family, kinds):
+    model = trained(trim(tiny(family=family).double(), attention=kinds))
     batch = padded_batch(model)
     longer = {
         name: F.pad(value, (0, 5), value=model.config.pad_token_id if name == "input_ids" else 0)
@@ -23,7 +27,7 @@ def test_more_padding_changes_no_answer(family, removed):
 
 
 def test_a_batch_equals_its_rows_alone():
-    model = trim(tiny().double(), attention={1: "mean"})
+    model = trained(trim(tiny().double(), attention={0: "conv", 1: "mean"}))
     batch = padded_batch(model)
     with torch.no_grad():
         together = model(**batch).logits

@@ -8,7 +8,8 @@ from trimformer.methods import METHODS
 from trimformer.training.loop import train
 
 LEARNING = [name for name, method in METHODS.items() if method.trains]
-OPTIONS = {"attendout-faithful": {"pruning_step": 3}, "attendout": {"keep_layers": 1}}
+OPTIONS = {"attendout-faithful": {"pruning_step": 3}, "attendout": {"keep_layers": 1, "replace_by": "none"}}
+KINDS = {"none": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
 
 class Cut(Exception):
@@ -17,7 +18,7 @@ class Cut(Exception):
 
 def finish(name, folder, stop_before=None, **training):
     """Train to the end, or die before an optimiser step; the state is saved after every step."""
-    stage = context(checkpoint_seconds=0, **training)
+    stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), **training)
     method = make_method(name, stage, **OPTIONS.get(name, {}))
     update = method.update
 

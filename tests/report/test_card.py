@@ -46,11 +46,20 @@ def test_contents(report: Report) -> None:
     card = model_card(report, "me/small")
     headings = re.findall(r"^#+ .*", card, flags=re.MULTILINE)
     assert headings == ["# me/small", "## Use", "## What was removed", "## Scores and speed", "## Limits"]
-    assert "In 3 of 6 layers (1, 4, 5; the first layer is 0)" in card
+    assert "In 3 of 6 layers (1, 4, 5; the first layer is 0) self-attention is\nreplaced by a constant mean:" in card
     assert "| PyTorch, batch 1, 32 tokens | 4.35 ms | 2.78 ms | 1.56× |" in card
     assert "Scores on 872 validation examples" in card
     assert "license" not in card
     assert "\n\n\n" not in card
+
+
+def test_every_stand_in_is_named(report: Report) -> None:
+    trimmed = report.variant("trimmed")
+    assert trimmed is not None
+    trimmed.layers[1].attention, trimmed.layers[5].attention = "conv", "none"
+    card = model_card(report, "me/small")
+    for index, words in [(4, "a constant mean"), (1, "the mean of the values and a conv"), (5, "out replacement")]:
+        assert re.search(rf"In 1 of 6 layers \({index}; the first layer is 0\) self-attention is\n.*{words}", card)
 
 
 def test_code_is_python_for_every_name(report: Report) -> None:

@@ -12,20 +12,34 @@ from ..errors import TrimformerError
 
 FORMAT_VERSION = 1
 
-AttentionKind = Literal["full", "mean"]
-ATTENTION_KINDS: tuple[str, ...] = get_args(AttentionKind)
+AttentionKind = Literal["full", "conv", "mean", "none"]
+ATTENTION_KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
+"""From the most to the least: a layer can become a later kind; and ``mean`` can become ``conv``."""
+
+StandIn = Literal["conv", "mean", "none"]
+"""What a layer that loses its attention can have in its place."""
+
+KERNELS = (3, 5, 7, 9)
+DEFAULT_KERNEL = 5
+
+
+def lesser(kind: AttentionKind, other: AttentionKind) -> AttentionKind:
+    """The kind of the two that has less in it: what is left of one where the other is to stand in for it."""
+    return max(kind, other, key=ATTENTION_KINDS.index)
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerShape:
     """Sizes of one encoder layer.
 
-    attention: what mixes the tokens: ``full`` self-attention, or ``mean``: every token receives the mean of the
-        values of the sequence (AttendOut, Eq. 3), computed once per sequence.
+    attention: what mixes the tokens: ``full`` self-attention; ``mean``: every token receives the mean of the values of
+        the sequence (AttendOut, Eq. 3), computed once per sequence; ``conv``: that, and a depthwise convolution of the
+        layer's input over the tokens; ``none``: nothing, the sub-layer is removed without replacement.
     heads, head_size: the value width is ``heads * head_size``; with ``full`` so is the query and key width.
     ffn: units of the feed-forward block.
     window: with ``full``: a token attends to those at most ``window // 2`` away; None: to all.
     rotary: with ``full`` and rotary positions: the base of the angles.
+    kernel: with ``conv``: tokens under the convolution, 3, 5, 7 or 9; else 0.
     """
 
     attention: AttentionKind
@@ -34,6 +48,7 @@ class LayerShape:
     ffn: int
     window: int | None = None
     rotary: float | None = None
+    kernel: int = 0
 
     def __post_init__(self) -> None:
         if self.attention not in ATTENTION_KINDS:
@@ -42,6 +57,10 @@ class LayerShape:
             )
         if min(self.heads, self.head_size, self.ffn) < 1:
             raise TrimformerError(f"Layer sizes must be at least 1, got {self}.")
+        if self.kernel not in (KERNELS if self.attention == "conv" else (0,)):
+            raise TrimformerError(
+                f"A conv layer has a kernel of {', '.join(map(str, KERNELS))}, any other layer one of 0, got {self}."
+            )
 
     @property
     def width(self) -> int:
@@ -121,7 +140,7 @@ class TrimformerConfig(PreTrainedConfig):
     def _check_sharing(self) -> None:
         if self.sharing is None:
             return
-        alike = [dataclasses.replace(shape, attention="full") for shape in self.shapes]
+        alike = [dataclasses.replace(shape, attention="full", kernel=0) for shape in self.shapes]
         if len(self.sharing) != len(alike) or any(
             not 0 <= first <= index or self.sharing[first] != first or alike[first] != alike[index]
             for index, first in enumerate(self.sharing)
@@ -130,6 +149,11 @@ class TrimformerConfig(PreTrainedConfig):
                 f"sharing must name for each of the {len(alike)} layers the first layer of its group, whose sizes are "
                 f"the same, got {self.sharing}."
             )
+        kernels = {
+            (first, shape.kernel) for first, shape in zip(self.sharing, self.shapes, strict=True) if shape.kernel
+        }
+        if len(kernels) > len({first for first, _ in kernels}):
+            raise TrimformerError("Layers that share their weights must have the same kernel where they are conv.")
 
     @property
     def shapes(self) -> tuple[LayerShape, ...]:
@@ -139,6 +163,12 @@ class TrimformerConfig(PreTrainedConfig):
     @property
     def num_hidden_layers(self) -> int:
         return len(self.layers or [])
+
+    @property
+    def last_mixing(self) -> int:
+        """The last layer that mixes the tokens, -1 where none does: after it each token goes its own way."""
+        mixing = [index for index, shape in enumerate(self.shapes) if shape.attention != "none"]
+        return mixing[-1] if mixing else -1
 
     @property
     def label_names(self) -> list[str]:

@@ -115,6 +115,11 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         """The kind of task that this model answers."""
         return kind_of(self.config, type(self))
 
+    @classmethod
+    def reads_first(cls, config: TrimformerConfig) -> bool:
+        """Whether the head reads the first token only, so that the encoder need not compute the others to the end."""
+        return False
+
     def make_head(self, config: TrimformerConfig) -> nn.Module:
         raise NotImplementedError
 
@@ -127,7 +132,10 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         output_hidden_states: bool,
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """Logits, and the trace where it was asked for."""
-        out = self.encoder(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        first_only = self.reads_first(self.config) and not output_hidden_states
+        out = self.encoder(
+            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, first_only=first_only
+        )
         return self.head(out.last_hidden_state, attention_mask), out.hidden_states
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -139,6 +147,10 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
 
     kinds = ("classification", "multilabel", "regression")
     keeps_lower_head = True
+
+    @classmethod
+    def reads_first(cls, config: TrimformerConfig) -> bool:
+        return config.classifier_pooling == "cls"
 
     def make_head(self, config: TrimformerConfig) -> nn.Module:
         return ClassificationHead(config, len(config.label_names))

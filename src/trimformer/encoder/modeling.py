@@ -7,19 +7,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import TrimformerError
+from .attention import ATTENTION, Shared
 from .config import LayerShape, TrimformerConfig
 from .gates import Gates, LayerGates
-from .positions import Mechanism, RelativeProjections, mechanism_of
-
-# Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
-# every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
-REMOVED_SCORE = -1e4
+from .positions import mechanism_of
 
 
 class Embeddings(nn.Module):
@@ -67,151 +63,15 @@ class Embeddings(nn.Module):
         return torch.arange(input_ids.shape[1], device=input_ids.device)[None]
 
 
-class MeanAttention(nn.Module):
-    """A removed attention layer: W_O (W_V mean(x) + b_V) + b_O, one vector per sequence (AttendOut, Eq. 3).
-
-    The mean over real tokens commutes with the linear maps, so it is taken first; the result (batch, 1, hidden) is
-    broadcast by the residual sum and no work is done per token except the mean itself.
-    """
-
-    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
-        super().__init__()
-        self.value = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
-        self.output = nn.Linear(shape.width, config.hidden_size, bias=config.attention_bias)
-
-    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None = None) -> Tensor:
-        return self.mean_values(x, shared)
-
-    def mean_values(self, x: Tensor, shared: Shared) -> Tensor:
-        return self.output(self.value(shared.mean_weights(x) @ x))
-
-
-class FullAttention(MeanAttention):
-    """Multi-head self-attention: (batch, n, hidden) -> (batch, n, hidden).
-
-    With an attention gate the output is ``g * attention + (1 - g) * mean``; a hard gate computes only its own side.
-    """
-
-    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
-        super().__init__(config, shape)
-        self.heads, self.head_size = shape.heads, shape.head_size
-        self.window, self.rotary = shape.window, shape.rotary
-        self.dropout = float(config.attention_probs_dropout_prob)
-        self.query = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
-        self.key = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
-        products = 1
-        if config.attention_positions == "disentangled":
-            self.relative = RelativeProjections(config, shape)
-            products += len(self.relative.terms)
-        self.scale = (self.head_size * products) ** -0.5
-
-    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None = None) -> Tensor:
-        if gates is None or gates.attention is None:
-            return self.attend(x, shared, None if gates is None else gates.positions)
-        gate = gates.attention
-        if not gate.requires_grad:
-            hard = gate.item()
-            if hard == 0:
-                return self.mean_values(x, shared)
-            if hard == 1:
-                return self.attend(x, shared, gates.positions)
-        return gate * self.attend(x, shared, gates.positions) + (1 - gate) * self.mean_values(x, shared)
-
-    def attend(self, x: Tensor, shared: Shared, positions: Tensor | None) -> Tensor:
-        query, key, value = (self.split(layer(x)) for layer in (self.query, self.key, self.value))
-        query, key, bias = shared.place(self, query, key)
-        dropout = self.dropout if self.training else 0.0
-        if positions is None:
-            mask = shared.mask(query, bias, self.window)
-            context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
-        else:
-            scores = query @ key.transpose(-1, -2) * self.scale
-            if bias is not None:
-                scores = scores + bias
-            if self.window is not None:
-                # Outside the window is removed, not padding: with nothing left inside, the mean is over all tokens.
-                positions = positions * near(x.shape[1], self.window, x.device)
-            scores = replace_removed(scores, positions)
-            if shared.keys is not None:
-                scores = scores.masked_fill(~shared.keys, -torch.inf)
-            probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
-            context = probabilities @ value
-        return self.output(context.transpose(1, 2).flatten(2))
-
-    def split(self, x: Tensor) -> Tensor:
-        """(batch, n, width) -> (batch, heads, n, head_size)"""
-        return x.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)
-
-
 def layer_norm(config: TrimformerConfig, width: int | None = None) -> nn.LayerNorm:
     return nn.LayerNorm(width or config.hidden_size, eps=config.layer_norm_eps, bias=config.norm_bias)
 
 
-def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
-    """Scores with removed positions *replaced* by a constant; ``positions`` broadcasts over the heads."""
-    if positions.dtype == torch.bool:
-        return scores.masked_fill(~positions, REMOVED_SCORE)
-    return scores * positions + REMOVED_SCORE * (1 - positions)
-
-
-def near(n: int, window: int, device: torch.device) -> Tensor:
-    """(n, n) boolean: the pairs of tokens at most ``window // 2`` apart."""
-    positions = torch.arange(n, device=device)
-    return (positions[:, None] - positions).abs() <= window // 2
-
-
-class Shared:
-    """What the layers of one forward pass share, made once: which tokens are real, and where they are.
-
-    keys: (batch, 1, 1, n) boolean, or None when no token is padding as far as is known. x: the input of the first
-    layer, (batch, n, hidden).
-    """
-
-    def __init__(self, x: Tensor, attention_mask: Tensor | None, mechanism: Mechanism | None = None) -> None:
-        self.attention_mask = attention_mask
-        self.keys = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        self.weights: Tensor | None = None
-        self.mechanism = mechanism
-        self.state = None if mechanism is None else mechanism.prepare(x)
-        self.masks: dict[int | None, Tensor | None] = {}
-
-    def mean_weights(self, x: Tensor) -> Tensor:
-        """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""
-        if self.weights is None:
-            mask = x.new_ones(x.shape[:2]) if self.attention_mask is None else self.attention_mask.to(x.dtype)
-            self.weights = (mask / mask.sum(1, keepdim=True).clamp(min=1))[:, None]  # numbers for a row of padding too
-        return self.weights
-
-    def place(self, layer: FullAttention, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Queries and keys with their positions in them, and what these add to the scores, if anything."""
-        return (query, key, None) if self.mechanism is None else self.mechanism.place(self.state, layer, query, key)
-
-    def mask(self, query: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
-        """What SDPA takes: a boolean mask, or the bias with minus infinity where a token is not attended; or None."""
-        if bias is not None and bias is not self.state:  # of this layer alone
-            return self._mask(query, bias, window)
-        if window not in self.masks:
-            self.masks[window] = self._mask(query, bias, window)
-        return self.masks[window]
-
-    def _mask(self, query: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
-        allowed, n = self.keys, query.shape[-2]
-        if window is not None:
-            allowed = near(n, window, query.device)
-            if self.keys is not None:
-                # Padding far from all real tokens attends to itself: a row without any key would be NaN.
-                allowed = allowed & self.keys | torch.eye(n, dtype=torch.bool, device=query.device)
-        if bias is None:
-            return allowed
-        bias = bias.to(query.dtype)
-        return bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)
-
-
-ATTENTION: dict[str, type[MeanAttention]] = {"full": FullAttention, "mean": MeanAttention}
-
-
 class Layer(nn.Module):
-    """One post-LayerNorm layer: y = LN(x + Attention(x)); LN(y + FFN(y))."""
+    """One post-LayerNorm layer: y = LN(x + Attention(x)); LN(y + FFN(y)).
+
+    ``first_only``: the result for the first token, (batch, 1, hidden), of an input with all tokens.
+    """
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()
@@ -223,34 +83,41 @@ class Layer(nn.Module):
         self.activation = ACT2FN[config.hidden_act]
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None) -> Tensor:
-        x = self.attention_norm(x + self.dropout(self.attention(x, shared, gates)))
+    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
+        mixed = self.attention(x, shared, gates, first_only)
+        x = self.attention_norm(add(x[:, :1] if first_only else x, mixed, self.dropout))
         return self.ffn_norm(x + self.dropout(self.ffn_out(self.activation(self.ffn_in(x)))))
 
 
 class PreNormLayer(Layer):
     """One layer of ModernBERT: y = x + Attention(LN(x)); y + FFN(LN(y)), the FFN gated (GLU: Shazeer, 2020).
 
-    The first layer has no norm before its attention, for the embeddings end with one.
+    The first layer has no norm before its attention, for the embeddings end with one; nor has one without attention.
     """
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool) -> None:
         super().__init__(config, shape)
-        if first:
+        if first or shape.attention == "none":
             self.attention_norm = nn.Identity()
         self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
         self.ffn_gate = nn.Linear(config.hidden_size, shape.ffn, bias=config.ffn_bias)
 
-    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None) -> Tensor:
-        x = x + self.attention_dropout(self.attention(self.attention_norm(x), shared, gates))
+    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
+        mixed = self.attention(self.attention_norm(x), shared, gates, first_only)
+        x = add(x[:, :1] if first_only else x, mixed, self.attention_dropout)
         y = self.ffn_norm(x)
         return x + self.ffn_out(self.dropout(self.activation(self.ffn_in(y)) * self.ffn_gate(y)))
+
+
+def add(x: Tensor, mixed: Tensor | None, dropout: nn.Module) -> Tensor:
+    """The residual sum; nothing is added where there is no attention."""
+    return x if mixed is None else x + dropout(mixed)
 
 
 def share(layers: Iterable[Layer], groups: Sequence[int]) -> None:
     """Let layers of the same group hold the same modules; the first that has a module gives it to the others.
 
-    A ``mean`` layer has no query and key, so that those of its group may belong to a later layer.
+    A ``mean`` layer has no query and key, so that those of its group may belong to a later layer; and so on.
     """
     owners: dict[tuple[int, str], nn.Module] = {}
     for layer, group in zip(layers, groups, strict=True):
@@ -322,6 +189,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.positions = mechanism_of(config)
+        self.last_mixing = config.last_mixing
         layers = [
             PreNormLayer(config, shape, first=index == 0) if config.pre_norm else Layer(config, shape)
             for index, shape in enumerate(config.shapes)
@@ -340,19 +208,24 @@ class TrimformerModel(TrimformerPreTrainedModel):
         gates: Gates | None = None,
         output_hidden_states: bool = False,
         return_dict: Literal[True] = True,
+        first_only: bool = False,
     ) -> BaseModelOutput:
         """Run the encoder.
 
         attention_mask: (batch, n), 1 = real token. gates: see :class:`Gates`. With ``output_hidden_states`` the
         embedding output and the output of each layer (of the last: after the final norm, where there is one) come
         back too, each (batch, n, hidden). return_dict: libraries that use bodies of all kinds, such as
-        sentence-transformers, ask for it.
+        sentence-transformers, ask for it. first_only: only the first token's last hidden state is wanted, (batch, 1,
+        hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states.
         """
         x = self.embeddings(input_ids, token_type_ids)
         shared = Shared(x, attention_mask, self.positions)
         trace = [x]
+        last = self.last_mixing if first_only else len(self.layers)
+        if last < 0:
+            x = x[:, :1]
         for index, layer in enumerate(self.layers):
-            x = layer(x, shared, None if gates is None else gates.layer(index))
+            x = layer(x, shared, None if gates is None else gates.layer(index), first_only=index == last)
             if output_hidden_states:
                 trace.append(x)
         x = self.norm(x)

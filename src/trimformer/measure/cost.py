@@ -1,8 +1,8 @@
 """Cost from shapes alone: weights, bytes and floating-point operations.
 
-Conventions: 2 operations per multiply-add; matrix products only (table look-ups, biases, softmax, LayerNorm and
-activations are not counted). A full attention layer costs 8nd² + 4n²d and a feed-forward block 4ndf for n tokens, so
-BERT-base at n = 128 costs 22.35 G, which TinyBERT (Jiao et al., 2020, Table 1) prints as 22.5B.
+Conventions: 2 operations per multiply-add; matrix products and convolutions only (table look-ups, biases, softmax,
+LayerNorm and activations are not counted). A full attention layer costs 8nd² + 4n²d and a feed-forward block 4ndf for n
+tokens, so BERT-base at n = 128 costs 22.35 G, which TinyBERT (Jiao et al., 2020, Table 1) prints as 22.5B.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..encoder.config import LayerShape, TrimformerConfig
+from ..encoder.config import DEFAULT_KERNEL, LayerShape, StandIn, TrimformerConfig, lesser
 from ..encoder.heads import TrimformerForQuestionAnswering, TrimformerForSequenceClassification, TrimformerWithHead
 from ..encoder.modeling import TrimformerModel
 
@@ -32,7 +32,8 @@ class LayerCost:
 class Cost:
     """params: weights. bytes: weights in the given precision. flops: operations for one sequence of ``length`` tokens.
 
-    layers: the share of each encoder layer; embeddings and head make up the rest.
+    layers: the share of each encoder layer; embeddings and head make up the rest. Under a head that reads the first
+    token only, the layers after the last one that mixes tokens are computed for that token alone.
     """
 
     params: int
@@ -54,7 +55,13 @@ def cost(
     if isinstance(model, TrimformerWithHead):
         head = type(model)
     d = config.hidden_size
-    flops_of = [float(layer_flops(config, shape, length)) for shape in config.shapes]
+    rows = [length] * config.num_hidden_layers
+    if head is not None and head.reads_first(config):
+        rows = [length if index < config.last_mixing else 1 for index in range(config.num_hidden_layers)]
+    flops_of = [
+        float(layer_flops(config, shape, length, rows=computed))
+        for shape, computed in zip(config.shapes, rows, strict=True)
+    ]
     layers = tuple(LayerCost(params, flops) for params, flops in zip(_own_params(config), flops_of, strict=True))
     position_rows = 0 if config.positions == "none" else config.max_position_embeddings
     embedding_rows = config.vocab_size + position_rows + config.type_vocab_size
@@ -78,28 +85,32 @@ def cost(
 
 
 def _own_params(config: TrimformerConfig) -> list[int]:
-    """Weights of each layer that no earlier layer of its group has.
-
-    The weights of a ``mean`` layer are among those of a ``full`` one, so a group has as many as its largest layer.
-    """
-    own, so_far = [], dict.fromkeys(range(config.num_hidden_layers), 0)
+    """Weights of each layer that no earlier layer of its group has."""
+    own, known = [], set()
     for index, group in enumerate(config.sharing or range(config.num_hidden_layers)):
-        params = _layer_params(config, index)
-        own.append(max(0, params - so_far[group]))
-        so_far[group] += own[-1]
+        parts = _layer_params(config, index)
+        own.append(sum(params for part, params in parts.items() if (group, part) not in known))
+        known |= {(group, part) for part in parts}
     return own
 
 
-def _layer_params(config: TrimformerConfig, index: int) -> int:
+def _layer_params(config: TrimformerConfig, index: int) -> dict[str, int]:
+    """Weights of the parts of a layer; layers that share weights share those parts that both have."""
     shape, d = config.shapes[index], config.hidden_size
-    maps = 3 if shape.attention == "full" else 1
-    attention = (maps + 1) * d * shape.width + (maps * shape.width + d) * config.attention_bias
-    if shape.attention == "full" and config.attention_positions == "disentangled":
-        attention += 0 if config.relative_shares_weights else len(config.relative_terms or ()) * (d + 1) * shape.width
+    norm = d * (1 + config.norm_bias)
     inner = 2 if config.pre_norm else 1
-    ffn = (inner + 1) * d * shape.ffn + (inner * shape.ffn + d) * config.ffn_bias
-    norms = 1 if config.pre_norm and index == 0 else 2
-    return attention + ffn + norms * d * (1 + config.norm_bias)
+    parts = {"ffn": (inner + 1) * d * shape.ffn + (inner * shape.ffn + d) * config.ffn_bias + norm}
+    if not config.pre_norm or (index > 0 and shape.attention != "none"):
+        parts["attention norm"] = norm
+    if shape.attention != "none":
+        parts["values"] = 2 * d * shape.width + (shape.width + d) * config.attention_bias
+    if shape.attention == "conv":
+        parts["convolution"] = d * shape.kernel
+    if shape.attention == "full":
+        parts["scores"] = 2 * (d + config.attention_bias) * shape.width
+        if config.attention_positions == "disentangled" and not config.relative_shares_weights:
+            parts["scores"] += len(config.relative_terms or ()) * (d + 1) * shape.width
+    return parts
 
 
 def _table_rows(config: TrimformerConfig) -> int:
@@ -118,38 +129,60 @@ def _table_params(config: TrimformerConfig) -> int:
     return rows * config.hidden_size + (2 * config.hidden_size if rows and config.relative_norm else 0)
 
 
-def attention_flops(config: TrimformerConfig, shape: LayerShape, n: int) -> float:
-    """Operations of the attention sub-layer for one sequence of n tokens.
+def attention_flops(config: TrimformerConfig, shape: LayerShape, n: int, rows: int | None = None) -> float:
+    """Operations of the attention sub-layer for one sequence of n tokens, computed for the first ``rows`` (None: all).
 
-    ``mean``: 2nd for the mean (taken as a product with the weights 1/n) and two products of one vector.
+    ``mean``: 2nd for the mean (taken as a product with the weights 1/n) and two products of one vector. ``conv``: that
+    and 2ndk for a kernel of k. ``none``: nothing.
     A window saves nothing, for the products are computed in full and masked. Each product of DeBERTa (``c2p``,
     ``p2c``) with a table of r rows adds 2rd² for the table's projection, done once for a batch, and 2nrd.
     """
-    d = config.hidden_size
-    if shape.attention == "mean":
-        return 2 * n * d + 4 * d * shape.width
-    flops = 8 * n * d * shape.width + 4 * n * n * shape.width
+    d, rows = config.hidden_size, n if rows is None else rows
+    if shape.attention == "none":
+        return 0
+    if shape.attention != "full":
+        # The first token alone is computed from the tokens that the kernel reaches from there.
+        reached = n if rows > 1 else min(n, shape.kernel // 2 + 1)
+        return 2 * n * d + 4 * d * shape.width + 2 * reached * d * shape.kernel
+    flops = 4 * (n + rows) * d * shape.width + 4 * rows * n * shape.width
     if config.attention_positions == "disentangled":
-        flops += len(config.relative_terms or ()) * 2 * _table_rows(config) * (d + n) * shape.width
+        for products in ({"c2p": rows, "p2c": n}[term] for term in config.relative_terms or ()):
+            flops += 2 * _table_rows(config) * (d + products) * shape.width
     return flops
 
 
-def layer_flops(config: TrimformerConfig, shape: LayerShape, n: int, gate: Number = 1.0) -> Number:
-    """Operations of a layer for one sequence; with an attention gate in [0, 1] the expected operations.
+def layer_flops(
+    config: TrimformerConfig,
+    shape: LayerShape,
+    n: int,
+    gate: Number = 1.0,
+    *,
+    removed: StandIn = "mean",
+    rows: int | None = None,
+) -> Number:
+    """Operations of a layer for one sequence, computed for the first ``rows`` tokens (None: all).
 
-    Differentiable in the gate: ``gate * full + (1 - gate) * mean + feed-forward``. A gated feed-forward block has
+    With an attention gate in [0, 1] the expected operations, where ``removed`` stands in for the attention;
+    differentiable in the gate: ``gate * full + (1 - gate) * mean + feed-forward``. A gated feed-forward block has
     three maps instead of two.
     """
-    mean = attention_flops(config, dataclasses.replace(shape, attention="mean"), n)
-    ffn = (6 if config.pre_norm else 4) * n * config.hidden_size * shape.ffn
-    return ffn + gate * attention_flops(config, shape, n) + (1 - gate) * mean
+    left = lesser(shape.attention, removed)
+    kernel = 0 if left != "conv" else shape.kernel or DEFAULT_KERNEL
+    stand_in = attention_flops(config, dataclasses.replace(shape, attention=left, kernel=kernel), n, rows)
+    ffn = (6 if config.pre_norm else 4) * (n if rows is None else rows) * config.hidden_size * shape.ffn
+    return ffn + gate * attention_flops(config, shape, n, rows) + (1 - gate) * stand_in
 
 
-def expected_flops(config: TrimformerConfig, length: int, gates: Tensor | Sequence[float]) -> Tensor:
-    """Expected operations of the encoder layers when layer l keeps its attention with probability ``gates[l]``."""
+def expected_flops(
+    config: TrimformerConfig, length: int, gates: Tensor | Sequence[float], removed: StandIn = "mean"
+) -> Tensor:
+    """Expected operations of the encoder layers when layer l keeps its attention with probability ``gates[l]``.
+
+    All tokens of all layers count, for what a head that reads the first one saves depends on all gates together.
+    """
     values = torch.as_tensor(gates)
     terms = [
-        torch.as_tensor(layer_flops(config, shape, length, gate))
+        torch.as_tensor(layer_flops(config, shape, length, gate, removed=removed))
         for shape, gate in zip(config.shapes, values, strict=True)
     ]
     return torch.stack(terms).sum()

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from ..encoder.config import StandIn
 from ..encoder.gates import Gates
 from ..encoder.heads import TrimformerWithHead
 from ..errors import TrimformerError
@@ -140,9 +141,10 @@ def register(method: M) -> M:
     return method
 
 
-def keep_gates(layers: int, keep: list[int] | set[int]) -> Gates:
+def keep_gates(layers: int, keep: list[int] | set[int], replace_by: StandIn) -> Gates:
     """Hard attention gates that keep the given layers."""
-    return Gates(attention=torch.tensor([1.0 if index in keep else 0.0 for index in range(layers)]))
+    kept = torch.tensor([1.0 if index in keep else 0.0 for index in range(layers)])
+    return Gates(attention=kept, removed=replace_by)
 
 
 def check_keep(keep_layers: int, layers: int) -> None:

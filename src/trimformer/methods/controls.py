@@ -7,14 +7,16 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from ..encoder.config import StandIn
 from ..encoder.gates import Gates
 from .base import Method, MethodSettings, check_keep, keep_gates, register
 
 
 class KeepSettings(MethodSettings):
-    """How many layers keep their attention."""
+    """How many layers keep their attention, and what becomes of the others."""
 
     keep_layers: int = Field(ge=0, description="attention layers that stay")
+    replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
 
 
 class LastKSettings(KeepSettings):
@@ -39,7 +41,7 @@ class LastK(Method):
 
     def decide(self) -> Gates:
         check_keep(self.settings.keep_layers, self.layers)
-        return keep_gates(self.layers, set(range(self.settings.keep_layers)))
+        return keep_gates(self.layers, set(range(self.settings.keep_layers)), self.settings.replace_by)
 
 
 @register
@@ -54,4 +56,4 @@ class RandomK(Method):
         check_keep(self.settings.keep_layers, self.layers)
         generator = torch.Generator().manual_seed(self.context.seed)
         order = torch.randperm(self.layers, generator=generator).tolist()
-        return keep_gates(self.layers, set(order[: self.settings.keep_layers]))
+        return keep_gates(self.layers, set(order[: self.settings.keep_layers]), self.settings.replace_by)

@@ -34,6 +34,10 @@ class FaithfulSettings(MethodSettings):
     keep_layers: int | None = Field(
         None, ge=0, description="attention layers that stay, those that G keeps most; none: the rule decides"
     )
+    replace_by: Literal["mean", "conv"] = Field(
+        "mean",
+        description="what a removed layer becomes: a row without positions is the mean, with which conv starts",
+    )
     control: Literal["learned", "untrained", "reversed"] = Field(
         "learned",
         description="untrained: G keeps its random weights; reversed: G's passes in reversed layer order",
@@ -212,9 +216,10 @@ class Faithful(Method):
         if self.settings.keep_layers is not None:
             # G's deeper passes collapse towards one sign, so equal shares are common: the probability decides then.
             ranked = sorted(range(self.layers), key=lambda index: (-shares[index], -probabilities[index]))
-            return keep_gates(self.layers, set(ranked[: self.settings.keep_layers]))
+            return keep_gates(self.layers, set(ranked[: self.settings.keep_layers]), self.settings.replace_by)
         threshold = 0.5 if self.settings.rule == "majority" else 0.01
-        return keep_gates(self.layers, {index for index, q in enumerate(shares) if q > threshold})
+        kept = {index for index, q in enumerate(shares) if q > threshold}
+        return keep_gates(self.layers, kept, self.settings.replace_by)
 
     def notes(self) -> list[str]:
         if not self.history.reward:

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..encoder.config import StandIn
 from ..encoder.gates import Gates
 from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
@@ -29,6 +30,9 @@ class LayerwiseSettings(MethodSettings):
 
     name: Literal["attendout"] = "attendout"
     keep_layers: int | None = Field(None, ge=0, description="attention layers that stay; none: the reward decides")
+    replace_by: StandIn = Field(
+        "mean", description="what a layer that loses its attention becomes, in the search as in the end"
+    )
     control: Literal["learned", "untrained", "reversed"] = Field(
         "learned",
         description="untrained: the gates never learn; reversed: the choice is applied in reversed order",
@@ -99,7 +103,7 @@ class Layerwise(Method):
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("A"):
-            gates = Gates(attention=self.policy.sample(1)[0])
+            gates = self._gates(self.policy.sample(1)[0])
             loss = self.objective(self.networks["A"], batch, gates)
             self.networks["A"].backward(loss, share)
         return {"loss": loss.item()}
@@ -122,6 +126,9 @@ class Layerwise(Method):
         self.history.reward.append((step, rewards.mean().item()))
         return {"reward": rewards.mean().item(), "kept": sum(keep)}
 
+    def _gates(self, attention: Tensor) -> Gates:
+        return Gates(attention=attention, removed=self.settings.replace_by)
+
     def held_out_scores(self, sets: Tensor, step: int) -> Tensor:
         """Minus the task loss of A under each set, on one batch of the selection split: (sets,)."""
         batch = self._held_out_batch(step)
@@ -132,7 +139,7 @@ class Layerwise(Method):
             losses = [
                 task_loss(
                     self.context.task.kind,
-                    module(**inputs, gates=Gates(attention=gates)).logits,
+                    module(**inputs, gates=self._gates(gates)).logits,
                     batch["labels"],
                     batch["attention_mask"],
                 )
@@ -160,7 +167,7 @@ class Layerwise(Method):
     def decide(self) -> Gates:
         """The best of the most probable sets, compared on the whole selection split with the trained A."""
         if self.settings.control == "untrained":
-            return keep_gates(self.layers, set(self._sampled_sets(1)[0]))
+            return self._keep(self._sampled_sets(1)[0])
         finalists = self._sampled_sets(self.settings.finalists)
         best = finalists[0]
         if len(finalists) > 1:
@@ -168,7 +175,10 @@ class Layerwise(Method):
                 best = max(finalists, key=self._final_reward)
         if self.settings.control == "reversed":
             best = tuple(self.layers - 1 - index for index in best)
-        return keep_gates(self.layers, set(best))
+        return self._keep(best)
+
+    def _keep(self, kept: tuple[int, ...]) -> Gates:
+        return keep_gates(self.layers, set(kept), self.settings.replace_by)
 
     def _sampled_sets(self, count: int) -> list[tuple[int, ...]]:
         """The ``count`` sets drawn most often; with a target every draw has exactly that many layers.
@@ -193,7 +203,7 @@ class Layerwise(Method):
         loss = mean_loss(
             self.networks["A"].module,
             self.context.selection,
-            gates=keep_gates(self.layers, set(kept)),
+            gates=self._keep(kept),
             device=self.context.accelerator.device,
         )
         prize = 0.0 if self.settings.keep_layers is not None else self.settings.removal

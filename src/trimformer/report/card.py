@@ -19,6 +19,11 @@ USE = {
     "tokens": ("token-classification", "AutoModelForTokenClassification"),
     "spans": ("question-answering", "AutoModelForQuestionAnswering"),
 }
+STAND_INS = {
+    "mean": "replaced by a constant mean: every token receives the same mean of the values",
+    "conv": "replaced by the mean of the values and a convolution over neighbouring tokens",
+    "none": "removed without replacement",
+}
 HUB_METRICS = {
     "f1_macro": "f1",
     "f1_micro": "f1",
@@ -35,6 +40,8 @@ def model_card(report: Report, repo_name: str) -> str:
     """
     env = environment()
     env.filters["plain"] = plain
+    trimmed, removed = report.variant("trimmed"), set(report.removed_layers())
+    fates = [(layer.index, layer.attention) for layer in (trimmed.layers if trimmed else []) if layer.index in removed]
     return env.get_template("model_card.md").render(
         report=report,
         name=repo_name,
@@ -43,8 +50,12 @@ def model_card(report: Report, repo_name: str) -> str:
         details=summary.details(report),
         auto_class=USE.get(report.task.kind, USE["classification"])[1],
         rows=table(report),
-        removed=report.removed_layers(),
-        trimmed=report.variant("trimmed"),
+        removed=[
+            ([index for index, kind in fates if kind == stand_in], words)
+            for stand_in, words in STAND_INS.items()
+            if any(kind == stand_in for _, kind in fates)
+        ],
+        trimmed=trimmed,
         numbers=numbers,
     )
 

@@ -9,9 +9,20 @@ MINUS = "−"
 BACKENDS = {
     "eager": "Transformers eager",
     "sdpa": "Transformers SDPA",
+    "compile": "Transformers compiled",
     "torch": "PyTorch",
+    "torch-compile": "PyTorch compiled",
+    "torch-bf16": "PyTorch bf16",
+    "torch-fp16": "PyTorch fp16",
+    "torch-graphs": "PyTorch fp16, CUDA graphs",
+    "torch-export": "PyTorch exported",
     "onnx": "ONNX Runtime",
+    "onnx-cuda": "ONNX Runtime CUDA",
     "onnx-int8": "ONNX Runtime int8",
+    "openvino": "OpenVINO",
+    "openvino-bf16": "OpenVINO bf16",
+    "openvino-int8": "OpenVINO int8",
+    "openvino-int4": "OpenVINO int4 weights",
 }
 
 

@@ -56,7 +56,7 @@ class LayerInfo(_Strict):
     """One encoder layer."""
 
     index: int = Field(description="position in the encoder, the first is 0")
-    attention: str = Field(description="what mixes the tokens: full self-attention, or mean")
+    attention: str = Field(description="what mixes the tokens: full self-attention, conv, mean, or none: nothing")
     heads: int = Field(description="attention heads; 0 where the layer has none")
     ffn: int = Field(description="units of the feed-forward block; 0 where it is removed")
     params: int = Field(description="number of weights")

@@ -1,7 +1,7 @@
 (async () => {
   const themes = {
-    light: { text: "#1c2430", line: "#dde2e8", dense: "#e08a00", trimmed: "#0067a3", low: "#eef2f6", middle: "#86b9da", high: "#00507f" },
-    dark: { text: "#e6eaf0", line: "#323b47", dense: "#f0b24a", trimmed: "#5cb8ee", low: "#1f2730", middle: "#2f6f99", high: "#8fd3ff" },
+    light: { text: "#1c2430", soft: "#5a6675", line: "#dde2e8", dense: "#e08a00", trimmed: "#0067a3", low: "#eef2f6", middle: "#86b9da", high: "#00507f", third: "#00805c", fourth: "#b0487f", fifth: "#6d5bd0" },
+    dark: { text: "#e6eaf0", soft: "#a3aebb", line: "#323b47", dense: "#f0b24a", trimmed: "#5cb8ee", low: "#1f2730", middle: "#2f6f99", high: "#8fd3ff", third: "#3cc79b", fourth: "#e58fbd", fifth: "#a99bf5" },
   };
   const charts = [...document.querySelectorAll(".chart")].map(
     (place) => [place, JSON.parse(place.querySelector("script").textContent)]);
