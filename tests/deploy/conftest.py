@@ -36,7 +36,8 @@ WORDS = [
 
 
 def tiny_config(kinds: tuple[str, ...] = ("full", "mean", "full"), **others: Any) -> TrimformerConfig:
-    layers = [dataclasses.asdict(LayerShape(kind, 2, 16, 48)) for kind in kinds]  # type: ignore[arg-type]
+    shapes = [LayerShape(kind, 2, 16, 48, kernel=3 if kind == "conv" else 0) for kind in kinds]  # type: ignore[arg-type]
+    layers = [dataclasses.asdict(shape) for shape in shapes]
     return TrimformerConfig(
         **({"vocab_size": 99, "hidden_size": 32, "max_position_embeddings": 80, "layers": layers} | others)
     )
@@ -74,12 +75,13 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder: ``model`` (weights, tokenizer) and ``onnx`` (both files, tokenizer, config)."""
-    from trimformer.deploy.onnx import export
+    """A run folder: ``model`` (weights, tokenizer), ``onnx`` (both files, tokenizer, config) and ``openvino``."""
+    from trimformer.deploy.export import export
 
     folder = tmp_path_factory.mktemp("run")
     model = tiny_classifier(num_labels=3)
     model.save_pretrained(folder / "model")
     tiny_tokenizer().save_pretrained(folder / "model")
     export(model, folder / "onnx", tokenizer=tiny_tokenizer())
+    export(model, folder / "openvino", "openvino", ["fp32"])
     return folder

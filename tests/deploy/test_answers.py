@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trimformer.deploy.answers import Answer, Labels, Tags
-from trimformer.deploy.onnx import export
+from trimformer.deploy.export import export
 from trimformer.deploy.predictor import Predictor
 from trimformer.encoder.heads import TrimformerForQuestionAnswering, TrimformerForTokenClassification
 from trimformer.encoder.load import with_labels
@@ -24,7 +24,7 @@ TAGS = ["O", "B-X", "I-X"]
 def save(model: Any, folder: Path) -> Path:
     model.save_pretrained(folder / "model")
     tiny_tokenizer().save_pretrained(folder / "model")
-    export(model, folder / "onnx", int8=False)
+    export(model, folder / "onnx", precision=["fp32"])
     return folder / "model"
 
 

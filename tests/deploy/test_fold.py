@@ -6,14 +6,27 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trimformer.deploy.fold import FoldedEncoder, FoldedMean
+from trimformer.deploy.fold import FoldedEncoder, FoldedMean, Shared
 from trimformer.deploy.onnx import random_inputs
 
 from .conftest import tiny_body, tiny_classifier
 
+KINDS = [
+    ("full", "full"),
+    ("mean", "mean"),
+    ("full", "mean"),
+    ("mean", "full"),
+    ("full", "none", "none"),
+    ("none", "full", "none"),
+    ("none", "none"),
+    ("conv", "none"),
+    ("full", "conv"),
+    ("conv", "conv"),
+]
 
-@pytest.mark.parametrize("kinds", [("full", "full"), ("mean", "mean"), ("full", "mean"), ("mean", "full")])
-def test_folded_equals_unfolded(kinds: tuple[str, str]) -> None:
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_folded_equals_unfolded(kinds: tuple[str, ...]) -> None:
     classifier, body = tiny_classifier(*kinds), tiny_body(*kinds)
     inputs = random_inputs(body.config, 4, 13, padded=True)
     with torch.inference_mode():
@@ -27,7 +40,7 @@ def test_mean_layer_does_one_product_per_sequence() -> None:
     batch, n, hidden = 3, 50, 32
     layer = FoldedMean(tiny_body("mean").layers[0].attention)
     with FlopCounterMode(display=False) as counter:
-        layer(torch.randn(batch, n, hidden), torch.full((batch, 1, n), 1 / n))
+        layer(torch.randn(batch, n, hidden), Shared(torch.ones(batch, n), torch.full((batch, 1, n), 1 / n), {}, None))
     assert counter.get_total_flops() == 2 * batch * hidden * hidden + 2 * batch * n * hidden
 
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 import torch
 
-import trimformer.deploy.onnx as deploy
-from trimformer.deploy.onnx import OPSET, export, random_inputs
-from trimformer.deploy.session import open_session, run_session
+import trimformer.deploy.export as deploy
+from trimformer.deploy.export import export
+from trimformer.deploy.onnx import OPSET, OnnxSession, random_inputs
 from trimformer.encoder.load import with_labels
 from trimformer.errors import TrimformerError
 
@@ -24,7 +24,7 @@ def outputs(path: Path, model: Any, batch: int, length: int) -> tuple[np.ndarray
     inputs = random_inputs(model.config, batch, length, padded=True, seed=length)
     with torch.inference_mode():
         expected = model(**inputs)[0].numpy()
-    got = run_session(open_session(path), inputs)
+    got = OnnxSession(path).run(inputs)
     real = slice(None) if "logits" in model(**inputs) else inputs["attention_mask"].bool().numpy()
     return got[real], expected[real]
 
@@ -54,7 +54,7 @@ def test_figures_and_files(tmp_path: Path) -> None:
 
 def test_roberta_positions(tmp_path: Path) -> None:
     model = tiny_classifier("full", "mean", positions="from_padding", pad_token_id=1, type_vocab_size=1)
-    (file,) = export(model, tmp_path, int8=False)
+    (file,) = export(model, tmp_path, precision=["fp32"])
     assert file.max_abs_error <= 1e-4
     np.testing.assert_allclose(*outputs(file.path, model, 3, 11), atol=1e-5)
 
@@ -68,8 +68,8 @@ def test_regression_has_no_labels_to_agree_on(tmp_path: Path) -> None:
 
 def test_bare_body_gives_hidden_states(tmp_path: Path) -> None:
     body = tiny_body()
-    (file,) = export(body, tmp_path, int8=False)
-    assert open_session(file.path).get_outputs()[0].name == "last_hidden_state"
+    (file,) = export(body, tmp_path, precision=["fp32"])
+    assert OnnxSession(file.path).output == "last_hidden_state"
     np.testing.assert_allclose(*outputs(file.path, body, 3, 9), atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_no_parity_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_missing_extra_and_unknown_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TrimformerError, match="only format is 'onnx'"):
+    with pytest.raises(TrimformerError, match="use one of onnx, openvino, torch"):
         export(tiny_body(), tmp_path, to="tflite")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrimformerError, match=r"pip install \"trimformer\[onnx\]\""):

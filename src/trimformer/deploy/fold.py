@@ -9,7 +9,8 @@ Made on copies of the weights, before the graph is written:
 - the padding mask is turned into its two forms (score bias, mean weights) once, not once per layer, and so are
   windows and relative biases; DeBERTa's position keys and queries, which depend on no input, become constants;
 - the two inner maps of a gated feed-forward block become one product;
-- a classifier that reads only the first token of the last layer gets only that token computed there.
+- a classifier that reads only the first token gets only that token computed from the last layer on that mixes
+  tokens.
 
 Tokens are kept in rows, (batch * n, hidden). Linear maps of rows export as Gemm, which holds its bias, and
 ONNX Runtime then leaves Add and LayerNormalization apart; for three-dimensional tensors it fuses them into
@@ -19,21 +20,42 @@ SkipLayerNormalization, whose CPU kernel takes five times as long as the two.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..encoder import TrimformerForSequenceClassification, TrimformerModel, TrimformerWithHead
-from ..encoder.modeling import FullAttention, Layer, MeanAttention, PreNormLayer, near
+from ..encoder import TrimformerModel, TrimformerWithHead
+from ..encoder.attention import ConvAttention, FullAttention, MeanAttention, NoAttention, near
+from ..encoder.modeling import Layer, PreNormLayer
 from ..encoder.positions import Disentangled, Mechanism, RelativeBias
 
 # Added to the score of a padded key. Finite, so that a row of padding only gives numbers and not NaN.
 PADDED_SCORE = -1e9
 
 
-class FoldedMean(nn.Module):
+class Shared(NamedTuple):
+    """What the layers of one pass share, made once.
+
+    mask: (batch, n), 1 = real token. mean_weights: (batch, 1, n). biases: added to the scores of layers with this
+    window, each (batch, 1 or heads, n or 1, n). state: of the mechanism of positions.
+    """
+
+    mask: Tensor
+    mean_weights: Tensor
+    biases: dict[int | None, Tensor]
+    state: Any
+
+
+class FoldedNone(nn.Module):
+    """No attention sub-layer: nothing is added."""
+
+    def forward(self, x: Tensor, shared: Shared) -> Tensor | None:
+        return None
+
+
+class FoldedMean(FoldedNone):
     """A ``mean`` layer as one product per sequence: rows of (batch, n, hidden) -> (batch, 1, hidden)."""
 
     def __init__(self, attention: MeanAttention) -> None:
@@ -45,10 +67,21 @@ class FoldedMean(nn.Module):
         if attention.value.bias is not None:  # the two maps have both a bias, or none
             self.bias = _constant((w_output @ attention.value.bias.double() + attention.output.bias.double()).to(dtype))
 
-    def forward(self, x: Tensor, mean_weights: Tensor) -> Tensor:
-        """x: (batch, n, hidden); mean_weights: (batch, 1, n)."""
-        mean = (mean_weights @ x).squeeze(1)
+    def forward(self, x: Tensor, shared: Shared) -> Tensor:
+        """x: (batch, n, hidden)"""
+        mean = (shared.mean_weights @ x).squeeze(1)
         return F.linear(mean, self.weight, self.bias)[:, None]
+
+
+class FoldedConv(FoldedMean):
+    """A ``conv`` layer: the mean as above, and the convolution as it is (for the first token with ``first_only``)."""
+
+    def __init__(self, attention: ConvAttention, first_only: bool) -> None:
+        super().__init__(attention)
+        self.conv, self.first_only = attention.conv, first_only
+
+    def forward(self, x: Tensor, shared: Shared) -> Tensor:
+        return super().forward(x, shared) + self.conv(x, shared.mask, self.first_only)
 
 
 class FoldedTables(nn.Module):
@@ -67,10 +100,10 @@ class FoldedTables(nn.Module):
         return self.keys, self.queries
 
 
-class FusedAttention(nn.Module):
+class FusedAttention(FoldedNone):
     """A ``full`` layer with query, key and value in one product.
 
-    mechanism: how positions enter (see encoder/positions.py), where more is to be done than adding to ``score_bias``.
+    mechanism: how positions enter (see encoder/positions.py), where more is to be done than adding to the scores.
     first_only: attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n,
     hidden).
     """
@@ -87,15 +120,16 @@ class FusedAttention(nn.Module):
         self.query = query if first_only else None
         self.output = attention.output
 
-    def forward(self, x: Tensor, score_bias: Tensor, state: Any) -> Tensor:
-        """x: (batch, n, hidden); score_bias: (batch, 1 or heads, 1 or n, n), added to the scores."""
+    def forward(self, x: Tensor, shared: Shared) -> Tensor:
+        """x: (batch, n, hidden)"""
+        score_bias = shared.biases[self.window]
         batch, hidden = x.shape[0], x.shape[2]
         rows = self.fused(x.reshape(-1, hidden))
         heads = rows.reshape(batch, -1, 2 if self.first_only else 3, self.heads, self.head_size)
         *first, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
         query = first[0] if self.query is None else self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_size)
         if self.mechanism is not None:
-            query, key, bias = self.mechanism.place(state, self, query, key)
+            query, key, bias = self.mechanism.place(shared.state, self, query, key)
             score_bias = score_bias if bias is None else score_bias + bias
         if self.first_only:
             score_bias = score_bias[:, :, :1]
@@ -110,27 +144,21 @@ class FoldedLayer(nn.Module):
     def __init__(self, layer: Layer, mechanism: Mechanism | None, first_only: bool) -> None:
         super().__init__()
         self.first_only = first_only
-        self.attention: FusedAttention | FoldedMean = (
-            FusedAttention(layer.attention, mechanism, first_only)
-            if isinstance(layer.attention, FullAttention)
-            else FoldedMean(layer.attention)
-        )
+        self.attention = _folded(layer.attention, mechanism, first_only)
         self.layer = layer
 
-    def forward(self, x: Tensor, biases: dict[int | None, Tensor], mean_weights: Tensor, state: Any) -> Tensor:
-        mixed = self.mix(x, biases, mean_weights, state)
-        if self.first_only:
-            x = x[:, :1]
+    def forward(self, x: Tensor, shared: Shared) -> Tensor:
+        x = self.add(x, self.attention(x, shared))
         batch, hidden = x.shape[0], x.shape[2]
-        rows = self.layer.attention_norm((x + mixed).reshape(-1, hidden))
+        rows = self.layer.attention_norm(x.reshape(-1, hidden))
         ffn = self.layer.ffn_out(self.layer.activation(self.layer.ffn_in(rows)))
         return self.layer.ffn_norm(rows + ffn).reshape(batch, -1, hidden)
 
-    def mix(self, x: Tensor, biases: dict[int | None, Tensor], mean_weights: Tensor, state: Any) -> Tensor:
-        """The attention, or the mean in its place."""
-        if isinstance(self.attention, FusedAttention):
-            return self.attention(x, biases[self.attention.window], state)
-        return self.attention(x, mean_weights)
+    def add(self, x: Tensor, mixed: Tensor | None) -> Tensor:
+        """The residual sum, for the first token alone with ``first_only``."""
+        if self.first_only:
+            x = x[:, :1]
+        return x if mixed is None else x + mixed
 
 
 class FoldedPreNormLayer(FoldedLayer):
@@ -140,13 +168,9 @@ class FoldedPreNormLayer(FoldedLayer):
         super().__init__(layer, mechanism, first_only)
         self.inner = _stacked([layer.ffn_in, layer.ffn_gate])
 
-    def forward(self, x: Tensor, biases: dict[int | None, Tensor], mean_weights: Tensor, state: Any) -> Tensor:
-        hidden = x.shape[2]
-        mixed = self.mix(self.layer.attention_norm(x), biases, mean_weights, state)
-        if self.first_only:
-            x = x[:, :1]
-        x = x + mixed
-        inner, gate = self.inner(self.layer.ffn_norm(x.reshape(-1, hidden))).chunk(2, -1)
+    def forward(self, x: Tensor, shared: Shared) -> Tensor:
+        x = self.add(x, self.attention(self.layer.attention_norm(x), shared))
+        inner, gate = self.inner(self.layer.ffn_norm(x.reshape(-1, x.shape[2]))).chunk(2, -1)
         return x + self.layer.ffn_out(self.layer.activation(inner) * gate).reshape(x.shape)
 
 
@@ -160,19 +184,19 @@ class FoldedEncoder(nn.Module):
         super().__init__()
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.head = model.head if isinstance(model, TrimformerWithHead) else None
-        reads_first = (
-            isinstance(model, TrimformerForSequenceClassification) and model.config.classifier_pooling == "cls"
-        )
+        # From this layer on only the first token is computed; before the first one, if no layer mixes the tokens.
+        reads_first = isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
+        last = body.config.last_mixing if reads_first else len(body.layers)
+        self.first_from_start = last < 0
         self.embeddings, self.norm = body.embeddings, body.norm
         self.positions: Mechanism | None = body.positions
         # The same bias in all layers is added to the padding's before the first one.
         in_layers = None if isinstance(self.positions, RelativeBias) else self.positions
-        last = len(body.layers) - 1
         # Layers that share their weights become one module, so that the file holds it once.
         folded: dict[tuple[nn.Module, type, bool], FoldedLayer] = {}
         chosen = []
         for index, layer in enumerate(cast(Iterable[Any], body.layers)):
-            key = (layer.ffn_in, type(layer.attention), reads_first and index == last)
+            key = (layer.ffn_in, type(layer.attention), index == last)
             if key not in folded:
                 cls = FoldedPreNormLayer if isinstance(layer, PreNormLayer) else FoldedLayer
                 folded[key] = cls(layer, in_layers, first_only=key[-1])
@@ -189,11 +213,22 @@ class FoldedEncoder(nn.Module):
         state: Any = None if self.positions is None else self.positions.prepare(x)
         if isinstance(self.positions, RelativeBias):
             score_bias = score_bias + state
+        if self.first_from_start:
+            x = x[:, :1]
         biases = {window: score_bias if window is None else _within(score_bias, window) for window in self.windows}
+        shared = Shared(mask, mean_weights, biases, state)
         for layer in self.layers:
-            x = layer(x, biases, mean_weights, state)
+            x = layer(x, shared)
         x = self.norm(x)
         return x if self.head is None else self.head(x, attention_mask)
+
+
+def _folded(attention: NoAttention, mechanism: Mechanism | None, first_only: bool) -> FoldedNone:
+    if isinstance(attention, FullAttention):
+        return FusedAttention(attention, mechanism, first_only)
+    if isinstance(attention, ConvAttention):
+        return FoldedConv(attention, first_only)
+    return FoldedMean(attention) if isinstance(attention, MeanAttention) else FoldedNone()
 
 
 def _within(score_bias: Tensor, window: int) -> Tensor:

@@ -1,11 +1,12 @@
-"""Predict from a model folder, in PyTorch or ONNX Runtime, for a list of texts or an endless stream."""
+"""Predict from a model folder, in PyTorch or from an exported file, for a list of texts or an endless stream."""
 
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,11 @@ from ..encoder.load import load, load_tokenizer, read_config, read_kind, resolve
 from ..errors import TrimformerError
 from ..tasks.encode import Encoded
 from .answers import AnyAnswer, answers
-from .onnx import FILES
-from .session import open_session, run_session, torch_threads
+from .backends import FILE_BACKENDS, open_backend, parts
+from .session import Session, torch_threads
 from .windows import Row, batches, inputs, tokenise
 
-Backend = Literal["auto", "torch", "onnx", "onnx-int8"]
+BACKENDS = ("auto", "torch", *FILE_BACKENDS)
 WINDOW = 4096
 """Rows that are read ahead and sorted by length together: no padding to speak of is left, and memory stays small."""
 WINDOW_OF_TOKENS = 512
@@ -28,13 +29,14 @@ WINDOW_OF_TOKENS = 512
 
 
 class Predictor:
-    """A model with a task head loaded from a folder, ready to predict.
+    """A model with a task head loaded from a folder, ready to predict; several threads may use it at the same time.
 
-    folder: model folder (or hub id) with config.json, tokenizer and weights; ONNX files are looked for in it, in its
-        ``onnx`` subfolder and, if it is called ``model``, in ``onnx`` beside it, as a run leaves them. Weights are
-        read by the ``torch`` backend only.
-    backend: ``auto`` takes ``model.onnx`` where there is one, else ``torch``; int8 changes the numbers a
-        little and is taken only when asked for.
+    folder: model folder (or hub id) with config.json, tokenizer and weights; exported files are looked for in it, in
+        its subfolder ``onnx``, ``openvino`` or ``torch`` and, if it is called ``model``, in that folder beside it, as a
+        run leaves them. Weights are read by the ``torch`` backend only.
+    backend: ``torch`` or a name of ``FILE_BACKENDS``; ``auto`` takes ``model.onnx`` where there is one, else
+        OpenVINO's ``model.xml``, else ``torch``. Other precisions change the numbers a little and are taken only when
+        asked for.
     threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
         texts are cut); None = as long as the tokenizer says (a run saves the length that it was scored at).
 
@@ -45,7 +47,7 @@ class Predictor:
     def __init__(
         self,
         folder: str | Path,
-        backend: Backend = "auto",
+        backend: str = "auto",
         threads: int | None = None,
         max_length: int | None = None,
     ) -> None:
@@ -54,16 +56,17 @@ class Predictor:
         self.config = read_config(path)
         self.kind: Kind = read_kind(path)
         self.tokenizer = load_tokenizer(path)
+        self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
         self.max_length = min(max_length or self.tokenizer.model_max_length, self.config.max_tokens)
-        self.session: Any = None
+        self.session: Session | None = None
         self.model: Any = None
         if file is None:
             self.model = load(path)
             headless = not isinstance(self.model, TrimformerWithHead)
         else:
-            self.session = open_session(file, threads)
-            headless = self.session.get_outputs()[0].name != "logits"
+            self.session = open_backend(file, self.backend, threads)
+            headless = self.session.output != "logits"
         if headless:
             raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
 
@@ -86,13 +89,14 @@ class Predictor:
 
         rows: texts, (text, pair) couples, or lists of words; all of one form. batch_size: rows in a forward pass;
         None = as many as have 512 tokens together, which is about the fastest on CPUs. Batches hold texts of about the
-        same length.
+        same length. Raises TrimformerError for rows that the tokenizer cannot read and logits that are not finite.
         """
         if batch_size is not None and batch_size < 1:
             raise TrimformerError(f"The batch size must be at least 1, got {batch_size}.")
         iterator = iter(rows)
         while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
-            data = tokenise(self.kind, window, self.tokenizer, self.max_length)
+            with self._tokenizing:
+                data = tokenise(self.kind, window, self.tokenizer, self.max_length)
             yield from answers(data, self._logits(data, batch_size), self.config.label_names)
 
     @property
@@ -105,42 +109,49 @@ class Predictor:
         for rows in batches(data.lengths, batch_size):
             found |= dict(zip(rows.tolist(), self._run(inputs(data, rows)), strict=True))
         in_order = [found[row] for row in range(len(data))]
-        if not self._per_token:
-            return np.stack(in_order)
-        return np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
+        if self._per_token:
+            logits = np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
+        else:
+            logits = np.stack(in_order)
+        if not np.isfinite(logits).all():
+            raise TrimformerError(
+                "The model answers with numbers that are not finite (NaN or infinite), which mean nothing: its weights "
+                "are damaged, or its training went wrong."
+            )
+        return logits
 
     def _run(self, batch: dict[str, torch.Tensor]) -> np.ndarray:
         if self.session is not None:
-            return run_session(self.session, batch)
+            return self.session.run(batch)
         with torch_threads(self.threads), torch.inference_mode():
             logits: np.ndarray = self.model(**batch).logits.numpy()
         return logits
 
 
-def model_files(folder: str | Path, backend: Backend) -> list[Path]:
+def model_files(folder: str | Path, backend: str) -> list[Path]:
     """The files on which the answers of a :class:`Predictor` depend."""
     path = resolve(folder)
     _, file = _choose(path, backend)
-    weights = [file] if file is not None else sorted(path.glob("*.safetensors"))
+    weights = parts(file) if file is not None else sorted(path.glob("*.safetensors"))
     return [f for f in (*sorted(path.glob("*.json")), *sorted(path.glob("*.txt")), *weights) if f.is_file()]
 
 
-def _choose(path: Path, backend: Backend) -> tuple[Backend, Path | None]:
-    """The backend that is meant, and its ONNX file (None for torch)."""
-    if backend not in get_args(Backend):
-        raise TrimformerError(f"Unknown backend {backend!r}: use one of {', '.join(get_args(Backend))}.")
+def _choose(path: Path, backend: str) -> tuple[str, Path | None]:
+    """The backend that is meant, and its file (None for torch)."""
+    if backend not in BACKENDS:
+        raise TrimformerError(f"Unknown backend {backend!r}: use one of {', '.join(BACKENDS)}.")
     if backend == "auto":
-        backend = "onnx" if _find(path, FILES["fp32"]) else "torch"
+        backend = next((name for name in ("onnx", "openvino") if _find(path, name)), "torch")
     if backend == "torch":
         return backend, None
-    name = FILES["int8" if backend == "onnx-int8" else "fp32"]
-    return backend, _find(path, name) or path / name
+    return backend, _find(path, backend) or path / FILE_BACKENDS[backend].file
 
 
-def _find(folder: Path, name: str) -> Path | None:
-    """The ONNX file in the model folder, in ``onnx`` below it, or beside it in the folder of a run."""
-    places = [folder, folder / "onnx"]
+def _find(folder: Path, backend: str) -> Path | None:
+    """The file in the model folder, in the runtime's folder below it, or beside it in the folder of a run."""
+    wanted = FILE_BACKENDS[backend]
+    places = [folder, folder / wanted.folder]
     folder = folder.resolve()
     if folder.name == "model":  # beside a folder of another name lies the export of who knows which model
-        places.append(folder.parent / "onnx")
-    return next((place / name for place in places if (place / name).is_file()), None)
+        places.append(folder.parent / wanted.folder)
+    return next((place / wanted.file for place in places if (place / wanted.file).is_file()), None)

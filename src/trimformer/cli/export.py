@@ -1,0 +1,147 @@
+"""The verb that writes a model for other runtimes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+import typer
+
+from ..console import output, print_table
+from ..errors import TrimformerError
+from .options import (
+    Data,
+    Json,
+    Kind,
+    Label,
+    MaxLength,
+    Model,
+    Out,
+    Scheme,
+    Stride,
+    Tags,
+    TaskName,
+    Text,
+    TextPair,
+    TrainFile,
+    Truncation,
+    ValidationFile,
+    task_settings,
+)
+
+
+def export(
+    model: Model,
+    out: Out,
+    to: Annotated[
+        str | None, typer.Option(help="onnx (default), openvino, torch, or huggingface for a stock checkpoint.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Comma-separated; onnx: fp32, int8; openvino: fp32, bf16, int8, int4; torch: fp32. "
+            "Default fp32,int8, for torch fp32."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Instead of --to: measure all here and write the best for latency, throughput or size."),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="With --target and data: points that a file may lose to be taken.", min=0)
+    ] = 0.5,
+    task: TaskName = "custom",
+    data: Data = None,
+    train: TrainFile = None,
+    validation: ValidationFile = None,
+    text: Text = None,
+    text_pair: TextPair = None,
+    label: Label = None,
+    kind: Kind = "auto",
+    tags: Tags = None,
+    scheme: Scheme = None,
+    max_length: MaxLength = 128,
+    truncation: Truncation = "head",
+    stride: Stride = 64,
+    json_: Json = False,
+) -> None:
+    """Write a model for another runtime and check that its answers are the same.
+
+    With a task or data each file is also scored, and the ranges of static int8 are set by its training texts.
+
+    Examples:
+
+    `trimformer export runs/sst2/model --out onnx`
+
+    `trimformer export runs/sst2/model --to openvino --precision bf16,int8 --task sst2 --data glue/ --out openvino`
+
+    `trimformer export runs/sst2/dense/model --to huggingface --out stock`
+    """
+    from ..deploy.export import FORMATS, chosen_backends, export_all, scorer_for
+    from ..encoder.convert import to_huggingface
+    from ..encoder.load import load, load_tokenizer
+    from ..files import atomic_folder, require_new_folder
+    from ..measure.target import export_for
+
+    settings = None
+    if task != "custom" or data or validation or train:
+        settings = task_settings(
+            name=task, data=data, train=train, validation=validation, text=text, text_pair=text_pair, label=label,
+            kind=kind, tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
+        )  # fmt: skip
+    form = to or "onnx"
+    stock = form == "huggingface"
+    if form not in (*FORMATS, "huggingface"):
+        raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")
+    if target is not None and (to or precision):
+        raise TrimformerError("--target chooses the runtime and the precision itself: leave --to and --precision out.")
+    if stock and (precision or settings):
+        raise TrimformerError("--precision and data have no meaning for huggingface: leave them out.")
+    backends = [] if stock else chosen_backends(form, precision.split(",") if precision else None)
+    require_new_folder(out)
+    net = load(model)
+    tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
+    with atomic_folder(out) as folder:
+        if stock:
+            to_huggingface(net).save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+            result: Any = [{"path": str(out)}]
+        elif target is not None:
+            result = dataclasses.asdict(export_for(target, net, folder, tokenizer, settings, max_drop))
+        else:
+            scorer = scorer_for(net, tokenizer, settings)
+            result = [dataclasses.asdict(file) for file in export_all(net, folder, backends, tokenizer, scorer)]
+    if json_:
+        print(json.dumps(result, indent=2, default=lambda path: str(out / path.name)))
+    elif stock:
+        output.print(f"Saved to {out}", soft_wrap=True)
+    elif target is not None:
+        candidates = result["candidates"]
+        _show([one["file"] for one in candidates], [one["milliseconds"] for one in candidates])
+        for line in (result["why"], *result["notes"], f"Saved to {out}"):
+            output.print(line, soft_wrap=True)
+    else:
+        _show(result)
+        output.print(f"Saved to {out}", soft_wrap=True)
+
+
+def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = None) -> None:
+    """One row for each file; columns without a value in any are left out."""
+    scored = files[0]["score"] is not None
+    timed = milliseconds is not None and bool(milliseconds[0])
+    header = ["back-end", "MB", "largest error", "same label"]
+    header += ["score", "drop in points"] * scored + ["ms, short", "ms, long"] * timed
+    rows = []
+    for index, file in enumerate(files):
+        same = "" if file["label_agreement"] is None else f"{file['label_agreement']:.1%}"
+        row = [file["backend"], f"{file['bytes'] / 1e6:.1f}", f"{file['max_abs_error']:.1e}", same]
+        if scored:
+            row += [f"{100 * file['score']:.2f}", f"{file['score_drop']:+.2f}"]
+        if milliseconds is not None:
+            row += [f"{time:.2f}" for time in milliseconds[index]]
+        rows.append(row)
+    print_table(header, rows)
+    for calibration in {file["calibration"] for file in files} - {None}:
+        output.print(f"The ranges of static int8 are those of {calibration}.")

@@ -1,0 +1,189 @@
+"""Export for other runtimes, each file checked against PyTorch: on random inputs, and on a task's rows where given."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..encoder import TrimformerForQuestionAnswering, TrimformerModel, TrimformerWithHead
+from ..errors import TrimformerError
+from ..files import explain_write_errors
+from ..tasks.settings import TaskSettings
+from .backends import FILE_BACKENDS, open_backend, parts, write
+from .onnx import random_inputs
+from .scoring import Scorer
+from .session import Session
+
+MAX_FP32_ERROR = 1e-4
+CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
+DEFAULT_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
+
+FORMATS = tuple(DEFAULT_PRECISIONS)
+
+Model = TrimformerModel | TrimformerWithHead
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """One exported file and how far it is from the PyTorch model.
+
+    backend: what runs it, a name of ``FILE_BACKENDS``. bytes: size on disk.
+    max_abs_error: largest difference of a logit (of a hidden state, for a bare body) over padded batches of random
+        tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
+    label_agreement: share of these inputs with the same arg-max label; None where there are no labels.
+    largest_output: largest absolute output on these inputs.
+    score: the task's metric on its validation rows. score_drop: by how much it is below that of PyTorch in fp32, in
+        points (hundredths). Both None without a task. calibration: what set the ranges of static int8.
+    """
+
+    path: Path
+    backend: str
+    precision: str
+    bytes: int
+    max_abs_error: float
+    label_agreement: float | None
+    largest_output: float
+    score: float | None = None
+    score_drop: float | None = None
+    calibration: str | None = None
+
+
+def export(
+    model: Model,
+    folder: str | Path,
+    to: str = "onnx",
+    precision: Sequence[str] | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    task: TaskSettings | None = None,
+) -> list[ExportedFile]:
+    """Write the files of a runtime into ``folder``; the model is not changed.
+
+    to: ``onnx``, ``openvino`` or ``torch`` (torch.export). precision: of that runtime's in ``FILE_BACKENDS``; None =
+    fp32 and int8, for torch fp32.
+    tokenizer: its files and config.json go into the folder too, so that the folder can be used alone.
+    task: its training rows (never its validation rows) set the ranges of static int8, and each file is scored on its
+    validation rows; needs a tokenizer. Without it static int8 gets its ranges from random tokens.
+
+    Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
+    ``logits`` (batch, labels), for tokens (batch, n, labels), for spans (batch, n, 2: start and end), or
+    ``last_hidden_state`` (batch, n, hidden) of a bare body.
+
+    Raises TrimformerError for a format or precision that there is not, where an extra is missing, the folder cannot be
+    written, or an fp32 file differs from PyTorch by more than 1e-4 (of the largest output, where that is above 1);
+    then no file is left.
+    """
+    return export_all(model, folder, chosen_backends(to, precision), tokenizer, scorer_for(model, tokenizer, task))
+
+
+def chosen_backends(to: str, precision: Sequence[str] | None) -> list[str]:
+    """Names of ``FILE_BACKENDS`` for a runtime and precisions; TrimformerError for what there is not."""
+    if to not in FORMATS:
+        raise TrimformerError(f"Cannot export to {to!r}: use one of {', '.join(FORMATS)}.")
+    names = {found.precision: name for name, found in FILE_BACKENDS.items() if found.folder == to}
+    wanted = list(dict.fromkeys(precision or DEFAULT_PRECISIONS[to]))
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise TrimformerError(f"There is no {unknown[0]!r} for {to}: use some of {', '.join(names)}.")
+    return [names[name] for name in wanted]
+
+
+def scorer_for(model: Model, tokenizer: PreTrainedTokenizerBase | None, task: TaskSettings | None) -> Scorer | None:
+    """What scores files on a task; TrimformerError where the model has no head or no tokenizer for it."""
+    if task is None:
+        return None
+    if not isinstance(model, TrimformerWithHead) or tokenizer is None:
+        raise TrimformerError("A score needs a model with a task head and its tokenizer: give a fine-tuned model.")
+    return Scorer(model, tokenizer, task)
+
+
+def export_all(
+    model: Model,
+    folder: str | Path,
+    backends: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase | None,
+    scorer: Scorer | None,
+) -> list[ExportedFile]:
+    """The same for back-ends by name."""
+    folder = Path(folder)
+    plain = copy.deepcopy(model).cpu().float().eval()
+    calibrated = any(FILE_BACKENDS[name].calibrated for name in backends)
+    texts = scorer.training_texts() if scorer is not None and calibrated else None
+    calibration = "random tokens" if texts is None else "training texts"
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
+            exported = []
+            for backend in backends:
+                path = write(plain, backend, Path(scratch), texts)
+                session = open_backend(path, backend)
+                file = _checked(plain, session, path, backend)
+                if FILE_BACKENDS[backend].calibrated:
+                    file = dataclasses.replace(file, calibration=calibration)
+                if scorer is not None:
+                    score = scorer.score(session)
+                    drop = 100 * (scorer.reference - score)
+                    file = dataclasses.replace(file, score=score, score_drop=drop)
+                exported.append(file)
+            for file in exported:
+                for part in reversed(parts(file.path)):  # weights first
+                    if part.is_file():  # of two precisions of the same file the first has moved it
+                        part.replace(folder / part.name)
+        save_tokenizer(model, folder, tokenizer)
+    return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
+
+
+def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
+    """What makes a folder with an exported file usable alone: the tokenizer, and the model's config.json."""
+    if tokenizer is None:
+        return
+    tokenizer.save_pretrained(folder)
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]  # only a saved model names its class: it says what the outputs mean
+    config.save_pretrained(folder)
+
+
+def _checked(model: Model, session: Session, path: Path, backend: str) -> ExportedFile:
+    """Compare a file with PyTorch on padded batches of several shapes."""
+    has_labels = isinstance(model, TrimformerWithHead) and len(model.config.id2label or ()) > 1
+    spans = isinstance(model, TrimformerForQuestionAnswering)
+    errors, same, largest = [], [], 0.0
+    for seed, (batch, length) in enumerate(CHECK_SHAPES):
+        length = min(length, model.config.max_tokens)
+        inputs = random_inputs(model.config, batch, length, padded=True, seed=seed)
+        with torch.inference_mode():
+            out = model(**inputs)
+        expected, got = _values(out), torch.from_numpy(session.run(inputs))
+        real = inputs["attention_mask"].bool()
+        if spans:  # the most probable first and last token stand for the label
+            ends = (values.masked_fill(~real[..., None], -torch.inf).argmax(1).flatten() for values in (expected, got))
+            same += torch.eq(*ends).tolist()
+        if expected.ndim == 3:
+            expected, got = expected[real], got[real]
+        errors.append(float((expected - got).abs().max()))
+        largest = max(largest, float(expected.abs().max()))
+        if not spans:
+            same += (expected.argmax(-1) == got.argmax(-1)).tolist()
+    precision = FILE_BACKENDS[backend].precision
+    error = float(np.max(errors))  # np.max keeps a NaN, which max() may lose
+    allowed = MAX_FP32_ERROR * max(1.0, largest)
+    if precision == "fp32" and not error <= allowed:  # a NaN is no parity either
+        raise TrimformerError(
+            f"The exported graph differs from PyTorch by {error:.1e} (allowed {allowed:.0e}), so it was not kept: "
+            f"report this with your versions of torch and {FILE_BACKENDS[backend].runtime}."
+        )
+    size = sum(part.stat().st_size for part in parts(path))
+    return ExportedFile(path, backend, precision, size, error, float(np.mean(same)) if has_labels else None, largest)
+
+
+def _values(output: Any) -> Tensor:
+    values: Tensor = output.logits if hasattr(output, "logits") else output.last_hidden_state
+    return values

@@ -1,0 +1,68 @@
+"""Scores of exported files on a task's validation rows, and the texts that static int8 is calibrated with."""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..encoder import TrimformerWithHead
+from ..errors import TrimformerError
+from ..tasks.data import Examples
+from ..tasks.encode import Encoded, encode
+from ..tasks.outcome import outcome
+from ..tasks.settings import TaskSettings
+from ..tasks.task import load_task, load_validation
+from ..training.evaluate import predict_logits
+from .session import Session
+
+
+class Scorer:
+    """A fine-tuned model's task, to score other forms of the model on it.
+
+    Raises TrimformerError for mistakes in settings or data, and where the head is not for the task.
+    """
+
+    def __init__(self, model: TrimformerWithHead, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.task, examples = load_validation(settings, model.config.label_names)
+        if self.task.kind != model.kind:
+            raise TrimformerError(f"The model has a head for {model.kind}, but the task is {self.task.kind}.")
+        self.validation = self._encoded(examples)
+
+    @functools.cached_property
+    def reference(self) -> float:
+        """The official metric of the model in PyTorch, fp32."""
+        return self._score(self.model, "Scoring PyTorch")
+
+    def score(self, session: Session) -> float:
+        """The official metric of an exported file."""
+
+        def call(gates: None, **inputs: Tensor) -> Any:
+            return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
+
+        return self._score(call, "Scoring the file")
+
+    def training_texts(self) -> Encoded | None:
+        """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
+        if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
+            return None
+        return self._encoded(load_task(self.settings).train)
+
+    def _score(self, model: Any, title: str) -> float:
+        found = outcome(self.task, self.validation, predict_logits(model, self.validation, title=title))
+        return found.scores[self.task.metrics[0]]
+
+    def _encoded(self, examples: Examples) -> Encoded:
+        return encode(
+            self.task,
+            examples,
+            self.tokenizer,
+            min(self.settings.max_length, self.model.config.max_tokens),
+            truncation=self.settings.truncation,
+            stride=self.settings.stride,
+        )

@@ -1,0 +1,63 @@
+"""The choice of a back-end: the best that loses little enough, said in a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.models import tiny
+from trimformer.deploy.export import ExportedFile
+from trimformer.errors import TrimformerError
+from trimformer.measure import target as module
+from trimformer.measure.target import Candidate, choose, export_for
+
+
+def candidate(backend: str, precision: str, value: float, error: float, drop: float | None = None) -> Candidate:
+    score = None if drop is None else 0.9 - drop / 100
+    file = ExportedFile(Path("model"), backend, precision, 1, error, None, 1.0, score, drop)
+    return Candidate(file, [value], value)
+
+
+def test_the_best_unless_it_loses_too_much() -> None:
+    exact = candidate("onnx", "fp32", 10, 0, 0)
+    quick = candidate("onnx-int8", "int8", 5, 0.1, 0.6)
+    half = candidate("openvino-bf16", "bf16", 7, 0.01, 0.1)
+    assert choose([exact, quick, half], 0.5) is half
+    assert choose([exact, quick, half], 0.6) is quick
+    assert module._notes("latency", [exact, quick, half], 0.5) == [
+        "onnx-int8 is left out: it loses 0.60 points, more than 0.5."
+    ]
+
+
+def test_of_files_about_as_good_the_most_exact() -> None:
+    exact, quick = candidate("onnx", "fp32", 5.2, 0), candidate("onnx-int8", "int8", 5, 0.1)
+    assert choose([exact, quick], 0.5) is exact
+
+
+def test_int8_that_does_not_pay_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = [candidate("onnx", "fp32", 5, 0), candidate("onnx-int8", "int8", 6, 0.1)]
+    monkeypatch.setattr(module, "cpu_flags", lambda: frozenset({"avx2"}))
+    assert module._notes("latency", slow, 0.5) == [
+        "int8 does not pay on this CPU, which has no instructions for it (VNNI, AMX): 6.00 ms against 5.00 ms."
+    ]
+    monkeypatch.setattr(module, "cpu_flags", lambda: frozenset({"avx_vnni"}))
+    assert module._notes("latency", slow, 0.5) == ["int8 does not pay on this CPU: 6.00 ms against 5.00 ms."]
+
+
+def test_only_the_chosen_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available_backends", lambda: ["torch", "onnx", "onnx-int8", "torch-export"])
+    choice = export_for("latency", tiny(2), tmp_path)
+    assert [one.file.backend for one in choice.candidates] == ["onnx", "onnx-int8"]
+    assert all(len(one.milliseconds) == 2 and one.value > 0 for one in choice.candidates)
+    assert [path.name for path in tmp_path.iterdir()] == [choice.chosen.path.name]
+    assert choice.why.startswith(f"{choice.chosen.backend}: the fastest for one text here")
+    assert "score is not known" in choice.why
+
+
+def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrimformerError, match="no target 'speed': use one of latency, throughput, size"):
+        export_for("speed", tiny(1), tmp_path)
+    monkeypatch.setattr(module, "available_backends", lambda: ["torch"])
+    with pytest.raises(TrimformerError, match="No runtime is installed"):
+        export_for("size", tiny(1), tmp_path)
