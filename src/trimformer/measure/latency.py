@@ -6,27 +6,37 @@ import dataclasses
 import itertools
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from ..console import Ticker
-from ..deploy.onnx import random_inputs
 from ..deploy.session import torch_threads
+from ..encoder import TrimformerConfig
 from ..errors import TrimformerError
-from .variants import BACKENDS, Model, Variant, make_variant, named_models
+from ..tasks.encode import Encoded
+from .cost import cost
+from .variants import Model, Variant, make_variants, reason
+from .workload import Lengths, Workload, fixed, own_lengths
 
-WARM_UP = 2
+COMMON = ("eager", "sdpa", "torch", "onnx", "onnx-int8")
+WARM_SECONDS = 1.0
 MAX_ROUNDS = 500
+TURN_SECONDS = 0.02
+"""Short passes are repeated within a turn and the first is left out: it pays for what ran before, such as the threads
+of another library that still spin, which a service would not see."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Latency of one variant at one input shape.
+    """Speed of one variant on one workload.
 
+    length: tokens of a sequence, the mean where they differ. lengths: ``fixed``, ``padded`` or ``bucketed``.
     median_ms, p95_ms: milliseconds of one forward pass of the whole batch; None where it did not run.
+    sequences_per_s, tokens_per_s: from the median time of each batch; padding is not counted.
+    flops_per_s: operations per second, as :func:`trimformer.cost` counts them for the tokens without padding; None
+    where the shape is not known.
     runs: timed passes. skipped: why it did not run, empty otherwise.
     """
 
@@ -39,6 +49,10 @@ class Timing:
     runs: int
     threads: int
     skipped: str = ""
+    lengths: Lengths = "fixed"
+    sequences_per_s: float | None = None
+    tokens_per_s: float | None = None
+    flops_per_s: float | None = None
 
 
 def benchmark(
@@ -47,93 +61,172 @@ def benchmark(
     batch: Sequence[int] = (1, 4),
     length: Sequence[int] = (128,),
     shapes: Sequence[tuple[int, int]] | None = None,
+    data: Encoded | None = None,
     threads: int = 2,
-    backends: Sequence[str] = BACKENDS,
+    backends: Sequence[str] = COMMON,
     repeats: int = 10,
     seconds: float = 5.0,
     seed: int = 0,
 ) -> list[Timing]:
-    """Time models under backends, fp32 or as the backend says, on the CPU.
+    """Time models under back-ends, fp32 or as the back-end says, on the GPU where PyTorch has one, else on the CPU.
 
-    models: loaded models, or anything that :func:`trimformer.encoder.load.load` reads; a mapping gives names.
+    models: loaded models, anything that :func:`trimformer.encoder.load.load` reads, or exported files; a mapping, or
+        ``name=model``, gives names.
     batch, length: every combination is timed; ``shapes`` gives (batch, length) pairs instead.
+    data: tokenised texts, timed with their own lengths too, in each batch size; they calibrate what needs it.
     repeats: least number of timed passes of each variant at each shape; passes go on until ``seconds`` have
         been spent on that shape.
 
-    Inputs are random ids of full length, with the attention mask given, as a batch without padding has it.
-    Variants alternate pass by pass, so that a change of the machine's speed falls on all of them. The thread
-    count holds for PyTorch and ONNX Runtime; PyTorch's is restored. Results are ordered by shape, then model,
-    then backend.
+    Variants take turns, so that a change of the machine's speed falls on all of them. The thread count holds for
+    every CPU library; PyTorch's is restored. Results are ordered by workload, then model, then back-end.
 
-    Raises TrimformerError for an unknown backend, an empty list, or a length that a model cannot take. A
-    backend that cannot run one of the models gives a Timing with the reason in ``skipped``.
+    Raises TrimformerError for an unknown back-end, an empty list, or a length that a model cannot take. A
+    back-end that cannot run one of the models gives a Timing with the reason in ``skipped``.
     """
-    pairs = list(shapes) if shapes is not None else list(itertools.product(batch, length))
-    unknown = [backend for backend in backends if backend not in BACKENDS]
-    if unknown:
-        raise TrimformerError(f"Unknown backend {unknown[0]!r}: use some of {', '.join(BACKENDS)}.")
-    if not models or not backends or not pairs or min(threads, repeats, *itertools.chain(*pairs)) < 1:
+    sizes = list(shapes) if shapes is not None else list(itertools.product(batch, length))
+    if not models or not backends or not sizes or min(threads, repeats, *itertools.chain(*sizes)) < 1:
         raise TrimformerError("Give a model, a backend, and sizes, threads and repeats of at least 1.")
-    loaded = named_models(models)
-    longest = max(n for _, n in pairs)
-    for name, model in loaded.items():
-        if longest > model.config.max_tokens:
-            raise TrimformerError(f"{name} takes at most {model.config.max_tokens} tokens, not {longest}.")
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
-        variants = [
-            make_variant(name, model, backend, threads, Path(folder) / str(index))
-            for index, (name, model) in enumerate(loaded.items())
-            # int8 first: its export writes the fp32 file too
-            for backend in sorted(backends, key=lambda name: name != "onnx-int8")
-        ]
-        order = list(itertools.product(loaded, backends))
-        variants.sort(key=lambda v: order.index((v.name, v.backend)))
-        vocabulary = min((model.config for model in loaded.values()), key=lambda config: config.vocab_size)
-        timings: list[Timing] = []
-        with Ticker("Timing", len(pairs) * repeats) as tick:
-            for size, n in pairs:
-                inputs = random_inputs(vocabulary, size, n, seed=seed)
-                inputs["token_type_ids"].zero_()
-                times = _alternate(variants, inputs, repeats, seconds, tick)
-                timings += [
-                    _timing(variant, size, n, threads, passes) for variant, passes in zip(variants, times, strict=True)
-                ]
+        variants = make_variants(models, backends, threads, Path(folder), data)
+        workloads = make_workloads(variants, sizes, data, seed)
+        return time_variants(variants, workloads, threads=threads, repeats=repeats, seconds=seconds)
+
+
+def make_workloads(
+    variants: Sequence[Variant], sizes: Sequence[tuple[int, int]], data: Encoded | None = None, seed: int = 0
+) -> list[Workload]:
+    """Random ids that all variants know, at each (batch, length); then the data in each of the batch sizes.
+
+    Raises TrimformerError for a length that a model cannot take, and for data of another vocabulary.
+    """
+    configs = {variant.name: variant.config for variant in variants if variant.config is not None}
+    longest = max([n for _, n in sizes] + ([] if data is None else [int(data.lengths.max())]))
+    for name, config in configs.items():
+        if longest > config.max_tokens:
+            raise TrimformerError(f"{name} takes at most {config.max_tokens} tokens, not {longest}.")
+        if data is not None and int(data.ids.max()) >= config.vocab_size:
+            raise TrimformerError(f"{name} has another vocabulary than the tokenizer of the texts: time it alone.")
+    smallest = min(configs.values(), key=lambda config: config.vocab_size, default=TrimformerConfig())
+    workloads = [fixed(smallest, size, n, seed) for size, n in sizes]
+    if data is not None:
+        workloads += own_lengths(data, list(dict.fromkeys(size for size, _ in sizes)))
+    return workloads
+
+
+def time_variants(
+    variants: Sequence[Variant],
+    workloads: Sequence[Workload],
+    *,
+    threads: int,
+    repeats: int = 10,
+    seconds: float = 5.0,
+    done: Callable[[list[Timing]], None] = lambda _: None,
+) -> list[Timing]:
+    """Time variants on workloads, taking turns; ``done`` is called with the timings of each workload."""
+    timings: list[Timing] = []
+    with Ticker("Timing", len(workloads) * (1 + repeats)) as tick:
+        for workload in workloads:
+            ready, skipped = _warmed_up(variants, workload)
+            tick.advance()
+            times = _alternate(ready, workload, repeats, seconds, tick)
+            timings += [
+                _timing(variant, workload, threads, times.get(index, []), skipped.get(index, ""))
+                for index, variant in enumerate(variants)
+            ]
+            done(timings[-len(variants) :])
     return timings
 
 
 def speedups(timings: Sequence[Timing]) -> list[float | None]:
-    """How many times faster each is than the first of its shape that ran; None where it did not run.
+    """How many times faster each is than the first of its workload that ran; None where it did not run.
 
-    The first is the first model under the first backend.
+    The first is the first model under the first back-end.
     """
-    base: dict[tuple[int, int], float] = {}
+    base: dict[tuple[int, int, str], float] = {}
     for timing in timings:
-        if timing.median_ms is not None:
-            base.setdefault((timing.batch, timing.length), timing.median_ms)
-    return [t.median_ms and base[t.batch, t.length] / t.median_ms for t in timings]
+        if timing.sequences_per_s is not None:
+            base.setdefault((timing.batch, timing.length, timing.lengths), timing.sequences_per_s)
+    return [t.sequences_per_s and t.sequences_per_s / base[t.batch, t.length, t.lengths] for t in timings]
+
+
+def _warmed_up(variants: Sequence[Variant], workload: Workload) -> tuple[dict[int, Variant], dict[int, str]]:
+    """Those that ran, and why the others did not, both by position. Compilers work at the first pass."""
+    ready, skipped = {}, {}
+    for index, variant in enumerate(variants):
+        if variant.run is None:
+            skipped[index] = variant.skipped
+            continue
+        try:
+            started = time.perf_counter()
+            for inputs in workload.batches:
+                variant.run(inputs)
+            if time.perf_counter() - started < WARM_SECONDS:
+                variant.run(workload.batches[0])
+        except Exception as error:  # every runtime and compiler has its own; the others go on
+            skipped[index] = reason(error)
+        else:
+            ready[index] = variant
+    return ready, skipped
 
 
 def _alternate(
-    variants: Sequence[Variant], inputs: dict[str, Tensor], repeats: int, seconds: float, tick: Ticker
-) -> list[list[float]]:
-    """Milliseconds of the timed passes of each variant, in rounds of one pass each."""
-    times: list[list[float]] = [[] for _ in variants]
+    variants: Mapping[int, Variant], workload: Workload, repeats: int, seconds: float, tick: Ticker
+) -> dict[int, list[float]]:
+    """Milliseconds of the timed passes of each variant, in rounds of one turn each; at least two rounds."""
+    times: dict[int, list[float]] = {index: [] for index in variants}
     started = time.perf_counter()
-    for turn in range(-WARM_UP, MAX_ROUNDS):
-        if turn >= repeats and time.perf_counter() - started > seconds:
-            break
-        for variant, passes in zip(variants, times, strict=True):
-            if variant.run is None:
-                continue
-            before = time.perf_counter()
-            variant.run(inputs)
-            if turn >= 0:
-                passes.append((time.perf_counter() - before) * 1e3)
-        if 0 <= turn < repeats:
+    ticked = 0
+    for turn in range(MAX_ROUNDS):
+        fewest = min(map(len, times.values()), default=repeats)
+        for _ in range(min(fewest, repeats) - ticked):
             tick.advance()
+        ticked = min(fewest, repeats)
+        if turn >= 2 and fewest >= repeats and time.perf_counter() - started > seconds:
+            break
+        for index, variant in variants.items():
+            times[index] += _turn(variant, workload)
     return times
 
 
-def _timing(variant: Variant, batch: int, length: int, threads: int, passes: list[float]) -> Timing:
-    median, p95 = (float(np.percentile(passes, q)) for q in (50, 95)) if passes else (None, None)
-    return Timing(variant.name, variant.backend, batch, length, median, p95, len(passes), threads, variant.skipped)
+def _turn(variant: Variant, workload: Workload) -> list[float]:
+    """Milliseconds of each pass: all batches once, or again and again where that is quick."""
+    assert variant.run is not None
+    times: list[float] = []
+    started = time.perf_counter()
+    while True:
+        for inputs in workload.batches:
+            before = time.perf_counter()
+            variant.run(inputs)
+            times.append((time.perf_counter() - before) * 1e3)
+        if time.perf_counter() - started > TURN_SECONDS:
+            return times[len(workload.batches) :] or times
+
+
+def _timing(variant: Variant, workload: Workload, threads: int, passes: list[float], skipped: str) -> Timing:
+    timing = Timing(
+        variant.name, variant.backend, workload.batch, workload.length, None, None, len(passes), threads, skipped,
+        workload.lengths,
+    )  # fmt: skip
+    if not passes:
+        return timing
+    median, p95 = (float(np.percentile(passes, q)) for q in (50, 95))
+    # The median of each batch, so that a hiccup of the machine weighs as little in the throughput as in the latency.
+    count = len(workload.batches)
+    spent = sum(float(np.median(passes[start::count])) for start in range(count)) / 1e3
+    return dataclasses.replace(
+        timing,
+        median_ms=median,
+        p95_ms=p95,
+        sequences_per_s=len(workload.tokens) / spent,
+        tokens_per_s=float(workload.tokens.sum()) / spent,
+        flops_per_s=_flops(variant, workload) / spent if variant.config is not None else None,
+    )
+
+
+def _flops(variant: Variant, workload: Workload) -> float:
+    assert variant.config is not None
+    lengths, counts = np.unique(workload.tokens, return_counts=True)
+    return sum(
+        int(count) * cost(variant.config, int(n), head=variant.head).flops
+        for n, count in zip(lengths, counts, strict=True)
+    )

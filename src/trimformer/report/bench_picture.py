@@ -1,0 +1,189 @@
+"""What ``bench`` measured as a picture: speed against score where there are scores, else bars of speed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import TrimformerError
+from ..files import atomic_file
+from ..measure.bench import Bench
+from ..measure.latency import Timing, speedups
+from . import numbers
+from .bench_tables import tables, workload_title
+from .charts import Chart, Figure
+from .report import plotly_base64
+from .templating import environment
+
+COLOURS = ("@dense", "@trimmed", "@third", "@fourth", "@fifth")
+ZERO_WIDTH = "\u200b"
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
+
+
+def check_picture(path: Path) -> None:
+    """Raise TrimformerError where the page could not be written; call it before long work."""
+    if path.suffix != ".html":
+        raise TrimformerError(f"The picture is an HTML page, not {path.name}: name a file that ends in .html.")
+    environment()
+
+
+def write_picture(bench: Bench, path: Path) -> None:
+    """Write the page, which works offline. Raises TrimformerError where it cannot be written."""
+    scored = any(score.score is not None for score in bench.scores)
+    charts = [_chart(bench, timings, scored) for timings in _by_workload(bench.timings) if _ran(timings)]
+    metric = next((score.metric for score in bench.scores if score.score is not None), "")
+    page = (
+        environment()
+        .get_template("bench.html")
+        .render(
+            bench=bench,
+            headline=_headline(bench),
+            title=f"Speed against {metric}" if scored else "Speed",
+            explanation=_explanation(scored),
+            charts=charts,
+            tables=tables(bench),
+            library=plotly_base64(),
+        )
+    )
+    with atomic_file(path) as file:
+        file.write_text(page, encoding="utf-8")
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Which points no other beats in both, by rising first value: as good in one and better in the other counts."""
+    order = sorted(range(len(points)), key=lambda i: (-points[i][0], -points[i][1]))
+    best, kept = float("-inf"), []
+    for i in order:
+        if points[i][1] > best:
+            best = points[i][1]
+            kept.append(i)
+    return kept[::-1]
+
+
+def _by_workload(timings: Sequence[Timing]) -> list[list[Timing]]:
+    groups: dict[str, list[Timing]] = {}
+    for timing in timings:
+        groups.setdefault(workload_title(timing), []).append(timing)
+    return list(groups.values())
+
+
+def _ran(timings: Sequence[Timing]) -> list[Timing]:
+    return [timing for timing in timings if timing.sequences_per_s is not None]
+
+
+def _headline(bench: Bench) -> str:
+    factors = [(factor, t) for t, factor in zip(bench.timings, speedups(bench.timings), strict=True) if factor]
+    if not factors:
+        return "Nothing ran"
+    factor, best = max(factors, key=lambda pair: pair[0])
+    first = next(t for t in bench.timings if workload_title(t) == workload_title(best) and t.sequences_per_s)
+    return (
+        f"{best.name} under {numbers.backend(best.backend)} is up to {factor:.1f}× as fast as "
+        f"{first.name} under {numbers.backend(first.backend)}"
+    )
+
+
+def _explanation(scored: bool) -> str:
+    every = "Wall-clock, all variants in one run, taking turns; padding counts as no work done."
+    if scored:
+        line = "The line joins the variants that no other beats in both speed and score"
+        return f"{every} {line}; of each model the fastest of them is named."
+    return f"{every} The factor is the speed against the first variant."
+
+
+def _chart(bench: Bench, timings: list[Timing], scored: bool) -> Chart:
+    ran = _ran(timings)
+    names = list(dict.fromkeys(timing.name for timing in bench.timings))
+    title = workload_title(ran[0])
+    title = title[:1].upper() + title[1:]
+    if scored:
+        return Chart(title, "The same figures are in the tables below.", 420, _scatter(bench, ran, names))
+    return Chart(title, "The same figures are in the table below.", 110 + 30 * len(ran), _bars(ran, names))
+
+
+def _scatter(bench: Bench, ran: list[Timing], names: list[str]) -> Figure:
+    """Sequences per second on a logarithmic axis, as variants differ by factors."""
+    points = [(t.sequences_per_s or 0.0, 100 * score, t) for t in ran if (score := bench.score_of(t)) is not None]
+    best = frontier([(x, y) for x, y, _ in points])
+    named = {points[i][2].name: points[i][2].backend for i in best}  # the last, and so the fastest, of each model
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "frontier",
+        "x": [points[i][0] for i in best],
+        "y": [points[i][1] for i in best],
+        "line": {"color": "@soft", "width": 1.5, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    series = [line, *(_points(name, index, points, named) for index, name in enumerate(names))]
+    speeds = [math.log10(x) for x, _, _ in points]
+    reach = [min(speeds) - 0.05, max(speeds) + 0.1 + 0.45 * (max(speeds) - min(speeds))]  # room for the last name
+    layout = {
+        "xaxis": {"type": "log", "title": {"text": "sequences per second"}, "dtick": "D2", "range": reach},
+        "yaxis": {"title": {"text": next(s.metric for s in bench.scores if s.metric)}},
+        "showlegend": True,
+    }
+    return {"data": [trace for trace in series if trace["x"]], "layout": layout}
+
+
+def _points(
+    name: str, index: int, points: Sequence[tuple[float, float, Timing]], named: dict[str, str]
+) -> dict[str, Any]:
+    own = [point for point in points if point[2].name == name]
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "name": name,
+        "x": [x for x, _, _ in own],
+        "y": [y for _, y, _ in own],
+        "text": [t.backend if named.get(name) == t.backend else "" for _, _, t in own],
+        "textposition": "top right",  # nothing lies there, or it would be on the frontier
+        "cliponaxis": False,
+        "customdata": [numbers.backend(t.backend) for _, _, t in own],
+        "hovertemplate": "%{customdata}<br>%{x:.1f} sequences/s<br>%{y:.2f}",
+        "marker": {"color": COLOURS[index % 5], "symbol": SYMBOLS[index // 5 % 5], "size": 10},
+    }
+
+
+def _bars(ran: list[Timing], names: list[str]) -> Figure:
+    """A bar for each variant, the fastest on top."""
+    factors = dict(zip(map(id, ran), speedups(ran), strict=True))
+    order = sorted(ran, key=lambda timing: -(timing.sequences_per_s or 0))
+    # Spaces without width: a back-end of one model must not fall on the bar of another's.
+    label = {id(t): t.backend + ZERO_WIDTH * names.index(t.name) for t in ran}
+    fastest = order[0].sequences_per_s or 0
+    data = []
+    for index, name in enumerate(names):
+        own = [timing for timing in order if timing.name == name]
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": name,
+                "x": [t.sequences_per_s for t in own],
+                "y": [label[id(t)] for t in own],
+                "text": [f"{numbers.count(t.sequences_per_s or 0)}/s ({factors[id(t)]:.2f}×)" for t in own],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "customdata": [[t.median_ms, t.p95_ms, t.runs] for t in own],
+                "hovertemplate": "%{y}: %{customdata[0]:.2f} ms, p95 %{customdata[1]:.2f} ms, %{customdata[2]} runs",
+                "marker": {"color": COLOURS[index % 5]},
+            }
+        )
+    layout = {
+        "barmode": "overlay",
+        "bargap": 0.25,
+        "xaxis": {"range": [0, 1.6 * fastest], "title": {"text": "sequences per second"}, "nticks": 5},
+        "yaxis": {
+            "autorange": "reversed",
+            "categoryorder": "array",
+            "categoryarray": [label[id(t)] for t in order],
+            "showgrid": False,
+            "ticksuffix": "  ",
+        },
+        "showlegend": True,
+    }
+    return {"data": [trace for trace in data if trace["x"]], "layout": layout}

@@ -1,0 +1,117 @@
+"""What ``bench`` measured as tables, the same in the terminal and in the picture's page."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ..measure.bench import Bench
+from ..measure.latency import Timing, speedups
+from ..measure.process import Footprint
+from . import numbers
+
+BEST = "*"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """notes: what could not be measured, and why."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def tables(bench: Bench) -> list[Table]:
+    """Speed on each workload, what a fresh process needs, scores, and the machine's limit."""
+    found = [*_speed(bench), *_footprints(bench.footprints), *_scores(bench)]
+    if bench.peaks:
+        rows = [
+            [peak.precision, peak.library, "×".join(map(str, peak.size)), _giga(peak.flops_per_s)]
+            for peak in bench.peaks
+        ]
+        header = ["precision", "library", "rows×inputs×outputs", "GFLOP/s"]
+        found.append(Table(f"Fastest matrix products, {bench.threads} threads", header, rows))
+    return found
+
+
+def workload_title(timing: Timing) -> str:
+    """``batch 8, 128 tokens``, or the data's own lengths."""
+    if timing.lengths == "fixed":
+        return f"batch {timing.batch}, {timing.length} tokens"
+    how = "" if timing.batch == 1 else f", {timing.lengths}"
+    return f"batch {timing.batch}, the data's lengths (mean {timing.length}){how}"
+
+
+def _speed(bench: Bench) -> list[Table]:
+    """A table for each workload, the fastest first, those that did not run as notes."""
+    entries: dict[str, list[tuple[Timing, float | None, float | None]]] = {}
+    for entry in zip(bench.timings, speedups(bench.timings), bench.shares(), strict=True):
+        entries.setdefault(workload_title(entry[0]), []).append(entry)
+    header = ["model", "backend", "ms", "p95 ms", "seq/s", "tokens/s", "speed", "of peak"]
+    found = []
+    for title, here in entries.items():
+        ran = sorted((e for e in here if e[1] is not None), key=lambda entry: -(entry[1] or 0))
+        rows = [
+            [
+                t.name, t.backend, _ms(t.median_ms), _ms(t.p95_ms), numbers.count(t.sequences_per_s or 0),
+                numbers.count(t.tokens_per_s or 0), f"{'' if place else BEST}{factor:.2f}x", _percent(share),
+            ]
+            for place, (t, factor, share) in enumerate(ran)
+        ]  # fmt: skip
+        skipped = [f"{t.name}, {t.backend}: {t.skipped}" for t, factor, _ in here if factor is None]
+        found.append(
+            Table(f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} fastest", header, rows, _once(skipped))
+        )
+    return found
+
+
+def _once(notes: list[str]) -> list[str]:
+    """One note for the same reason under several back-ends of a model."""
+    joined: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        who, _, why = note.partition(": ")
+        name, _, backend = who.rpartition(", ")
+        joined.setdefault((name, why), []).append(backend)
+    return [f"{name}, {'/'.join(backends)}: {why}" for (name, why), backends in joined.items()]
+
+
+def _footprints(footprints: Sequence[Footprint]) -> list[Table]:
+    ran = [found for found in footprints if found.start_s is not None]
+    if not ran:
+        return []
+    rows = [
+        [
+            f.name, f.backend, numbers.NONE if f.disk_bytes is None else numbers.size(f.disk_bytes),
+            f"{f.start_s:.2f}", f"{f.import_s:.2f}", f"{f.load_s:.2f}", f"{f.first_s:.2f}",
+            numbers.NONE if f.peak_bytes is None else numbers.size(f.peak_bytes),
+        ]
+        for f in sorted(ran, key=lambda found: found.start_s or 0)
+    ]  # fmt: skip
+    header = ["model", "backend", "disk", "start s", "import", "load", "first", "memory"]
+    largest = f"batch {ran[0].batch} of {ran[0].length} tokens"
+    title = f"In a fresh process: seconds to the first answer, most memory up to {largest}"
+    return [Table(title, header, rows)]
+
+
+def _scores(bench: Bench) -> list[Table]:
+    ran = [score for score in bench.scores if score.score is not None]
+    if not ran:
+        return []
+    rows = [[s.name, s.backend, f"{100 * (s.score or 0):.2f}"] for s in sorted(ran, key=lambda s: -(s.score or 0))]
+    notes = [f"{s.name}, {s.backend}: {s.skipped}" for s in bench.scores if s.score is None]
+    title = f"Score on {ran[0].n_examples:,} validation rows"
+    return [Table(title, ["model", "backend", ran[0].metric], rows, _once(notes))]
+
+
+def _ms(time: float | None) -> str:
+    return numbers.milliseconds(time or 0).removesuffix(" ms")
+
+
+def _percent(share: float | None) -> str:
+    return numbers.NONE if share is None else f"{100 * share:.0f} %"
+
+
+def _giga(rate: float) -> str:
+    return f"{rate / 1e9:,.0f}"
