@@ -122,6 +122,11 @@ def test_no_data(bert: Path, home: Path) -> None:
     [
         (["--method", "atendout"], "Unknown method 'atendout': did you mean 'attendout'?"),
         (["--method", "last-k"], "--keep-layers is missing: the method last-k needs it."),
+        (["--replace-by", "median"], "--replace-by: input should be 'conv', 'mean' or 'none' (got 'median')."),
+        (
+            ["--method", "attendout-faithful", "--replace-by", "none"],
+            "--replace-by: input should be 'mean' or 'conv' (got 'none').",
+        ),
         (["--method", "none", "--keep-layers", 1], "--keep-layers has no meaning for the method none: leave it out."),
         (["--control", "revers"], "--control: input should be 'learned', 'untrained' or 'reversed' (got 'revers')."),
         (["--keep-layers", -1], "--keep-layers: input should be greater than or equal to 0 (got -1)."),

@@ -31,6 +31,7 @@ def _quick() -> Iterator[None]:
     """Time a few passes only; leave no precision behind for the tests of other modules."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.measure.peak.SIZES", ((64, 64, 64),))
         AcceleratorState._reset_state(reset_partial_state=True)
         yield
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -153,16 +154,41 @@ def test_inspect(out: Path) -> None:
 
 
 def test_bench(home: Path, out: Path) -> None:
-    sizes = ["--batch", 1, "--batch", 2, "--length", 8, "--threads", 1, "--backends", "eager,torch"]
+    sizes = ["--batch", 1, "--batch", 2, "--length", 8, "--threads", 1, "--backends", "eager,torch", "--no-fresh"]
     models = [out / "dense/model", out / "model"]
     result = trimformer("bench", *models, *sizes, "--json", home / "bench.json")
     assert result.code == 0, result.err
     written = json.loads((home / "bench.json").read_text())
     assert len(written["timings"]) == 8
     assert written["timings"][0]["speedup"] == 1
-    assert "median ms" in result.out
+    assert written["timings"][0]["peak_share"] > 0
+    assert "p95 ms" in result.out
     printed = trimformer("bench", *models, *sizes, "--json", "-")
     assert json.loads(printed.out)["hardware"] == written["hardware"]
+
+
+def test_bench_with_scores_and_picture(home: Path, out: Path) -> None:
+    data = ["--task", "custom", "--data", home / "reviews.csv", *COLUMNS]
+    quick = ["--batch", 2, "--length", 8, "--threads", 1, "--backends", "torch,onnx", "--no-fresh"]
+    models = [f"dense={out / 'dense/model'}", f"new={out / 'model'}"]
+    files = ["--json", home / "scores.json", "--plot", home / "bench.html"]
+    result = trimformer("bench", *models, *data, *quick, *files)
+    assert result.code == 0, result.err
+    written = json.loads((home / "scores.json").read_text())
+    alone = json.loads(trimformer("evaluate", out / "model", *data[2:], "--json").out)
+    scores = {(s["name"], s["backend"]): s["score"] for s in written["scores"]}
+    assert scores["new", "torch"] == scores["new", "onnx"] == pytest.approx(alone["scores"]["accuracy"])
+    assert [t["lengths"] for t in written["timings"][::4]] == ["fixed", "padded", "bucketed"]
+    assert "accuracy" in result.out
+    assert "Speed against accuracy" in (home / "bench.html").read_text()
+
+
+def test_bench_on_texts(home: Path, out: Path) -> None:
+    texts = home / "texts.txt"
+    texts.write_text("good film\nthe music was dull\n")
+    quick = ["--batch", 1, "--length", 8, "--threads", 1, "--backends", "torch", "--no-fresh", "--json", "-"]
+    timings = json.loads(trimformer("bench", out / "model", "--data", texts, *quick).out)["timings"]
+    assert [(t["lengths"], t["length"]) for t in timings] == [("fixed", 8), ("padded", 5)]
 
 
 def test_export_to_onnx(home: Path, out: Path) -> None:
@@ -172,6 +198,25 @@ def test_export_to_onnx(home: Path, out: Path) -> None:
     assert fp32["path"] == str(home / "onnx/model.onnx")
     assert fp32["max_abs_error"] < 1e-4
     assert int8["bytes"] == (home / "onnx/model.int8.onnx").stat().st_size
+
+
+def test_export_scored_on_data(home: Path, out: Path) -> None:
+    data = ["--validation", home / "reviews.csv", "--text", "review", "--label", "stars"]
+    result = trimformer("export", out / "model", "--precision", "fp32", *data, "--out", home / "scored")
+    assert result.code == 0, result.err
+    assert "drop in points" in result.out
+    assert "+0.00" in result.out
+
+
+def test_export_for_a_target(home: Path, out: Path) -> None:
+    result = trimformer("export", out / "model", "--target", "size", "--out", home / "small")
+    assert result.code == 0, result.err
+    assert "the smallest here" in result.out
+    (weights,) = home.glob("small/model*.[bo]*n*")
+    assert weights.stat().st_size < (out / "onnx/model.onnx").stat().st_size
+    refused = trimformer("export", out / "model", "--target", "size", "--to", "onnx", "--out", home / "other")
+    assert refused.code == 2
+    assert "leave --to and --precision out" in refused.err
 
 
 def test_export_back_to_huggingface(home: Path, out: Path) -> None:

@@ -21,7 +21,7 @@ from .errors import TrimformerError
 
 if TYPE_CHECKING:
     from .api import compress, evaluate
-    from .deploy.onnx import export
+    from .deploy.export import export
     from .deploy.predictor import Predictor
     from .encoder.convert import to_huggingface
     from .encoder.load import load
@@ -36,7 +36,7 @@ __version__ = version("trimformer")
 _LAZY = {
     "compress": "api",
     "evaluate": "api",
-    "export": "deploy.onnx",
+    "export": "deploy.export",
     "Predictor": "deploy.predictor",
     "to_huggingface": "encoder.convert",
     "load": "encoder.load",

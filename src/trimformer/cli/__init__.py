@@ -11,8 +11,11 @@ from rich.markup import escape
 
 from ..console import console
 from ..errors import TrimformerError
+from .bench import bench
+from .export import export
 from .jobs import compress, demo, evaluate, run
-from .models import bench, export, inspect, predict, trim
+from .models import inspect, predict, trim
+from .service import serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
-for verb in (compress, demo, run, evaluate, trim, bench, export, predict, inspect):
+for verb in (compress, demo, run, evaluate, trim, bench, export, predict, serve, inspect):
     app.command()(verb)
 _state = {"debug": False}
 

@@ -26,6 +26,7 @@ from .options import (
     Model,
     Out,
     Rate,
+    ReplaceBy,
     Resume,
     Scheme,
     Seed,
@@ -110,6 +111,7 @@ def compress(
     train_limit: TrainLimit = None,
     method: Method = "attendout",
     keep_layers: Keep = None,
+    replace_by: ReplaceBy = None,
     control: Control = None,
     epochs: Epochs = None,
     learning_rate: Rate = None,
@@ -132,7 +134,8 @@ def compress(
         train_limit=train_limit,
     )  # fmt: skip
     _compress(
-        model, settings, {"name": method, "keep_layers": keep_layers, "control": control},
+        model, settings,
+        {"name": method, "keep_layers": keep_layers, "replace_by": replace_by, "control": control},
         {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}, out, seed, resume, json_,
     )  # fmt: skip
 

@@ -36,12 +36,21 @@ Method = Annotated[
     str, typer.Option(help="attendout, attendout-faithful, last-k, random-k or none (plain fine-tuning).")
 ]
 Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]
+ReplaceBy = Annotated[
+    str | None, typer.Option(help="What a layer without attention becomes: mean (the default), none or conv.")
+]
 Control = Annotated[str | None, typer.Option(help="For attendout: learned, untrained or reversed.")]
 Epochs = Annotated[float | None, typer.Option(help="Passes over the training data in each stage.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate in each stage.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples per batch in training.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Out = Annotated[Path, typer.Option("--out", help="New folder for the results.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="auto, torch, or that of an exported file: onnx, onnx-int8, openvino, openvino-bf16, openvino-int8 …"
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 
 

@@ -1,0 +1,203 @@
+"""``trimformer serve`` under load beside the offline predictor, texts per second: ``python benchmarks/serve.py``.
+
+Without --model it makes the demo encoder with the attention of three layers removed and a random head, as ONNX; answers
+mean nothing then, times do. Short generated reviews (5 to 15 words) are labelled by ``Predictor.predict``, 4096 at a
+time, and by the service, asked by 64 clients at the same time over connections that stay open, once with one text in a
+request and once with 16. The offline predictor takes its turn before, between and after. Service and clients are
+processes of their own on the same cores, so what the clients cost is missing to the service: their share of the
+processor time is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+import trimformer
+from trimformer.deploy.predictor import Predictor
+from trimformer.encoder.heads import TrimformerForSequenceClassification
+from trimformer.encoder.load import load_tokenizer, with_labels
+from trimformer.files import atomic_file
+from trimformer.measure.hardware import hardware
+from trimformer.tasks.sentiment import generate
+
+RESULTS = Path(__file__).parent / "results" / "serve.json"
+TEXTS = 4096
+OFFLINE_SECONDS = 10
+REMOVED = (0, 4, 5)
+"""As the layerwise search chose on MRPC and STS-B (docs/results.md)."""
+
+
+def make_model(folder: Path) -> Path:
+    body = trimformer.load("demo")
+    torch.manual_seed(0)
+    model = TrimformerForSequenceClassification(with_labels(body.config, ["neg", "pos"], "classification")).eval()
+    model.encoder.load_state_dict(body.state_dict())
+    tokenizer = load_tokenizer("demo")
+    trimmed = trimformer.trim(model, attention=dict.fromkeys(REMOVED, "mean"))
+    trimformer.export(trimmed, folder, tokenizer=tokenizer)
+    return folder
+
+
+def offline(predictor: Predictor, texts: Sequence[str]) -> dict[str, float]:
+    start, before, rounds = time.perf_counter(), time.process_time(), 0
+    while (seconds := time.perf_counter() - start) < OFFLINE_SECONDS:
+        predictor.predict(texts)
+        rounds += 1
+    count = rounds * len(texts)
+    return {"texts_per_s": count / seconds, "cpu_ms_per_text": (time.process_time() - before) * 1e3 / count}
+
+
+class Service:
+    """A running ``trimformer serve``."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "trimformer", "serve", *arguments, "--port", "0"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if found := re.search(r"http://\S+", line):
+                self.url = found[0]
+                return
+        raise SystemExit("the service did not start")
+
+    def seconds(self) -> float:
+        """Processor time so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def __enter__(self) -> Service:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(60)
+
+
+async def ask(url: str, clients: int, bodies: Sequence[bytes], seconds: float) -> dict[str, Any]:
+    """Every client sends one body after the other; the times of those answered (200) within the seconds, in ms."""
+    import aiohttp
+
+    times: list[float] = []
+    codes: Counter[str] = Counter()
+    turn = itertools.cycle(bodies)
+    headers = {"Content-Type": "application/json"}
+
+    async def client(session: aiohttp.ClientSession, end: float) -> None:
+        while (start := time.perf_counter()) < end:
+            try:
+                async with session.post(url, data=next(turn), headers=headers) as response:
+                    await response.read()
+                    codes[str(response.status)] += 1
+            except aiohttp.ClientError as error:
+                codes[type(error).__name__] += 1
+                continue
+            if response.status == 200 and (now := time.perf_counter()) < end:
+                times.append((now - start) * 1e3)
+
+    before = time.process_time()
+    connector = aiohttp.TCPConnector(limit=clients)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        end = time.perf_counter() + seconds
+        await asyncio.gather(*(client(session, end) for _ in range(clients)))
+    return {"times": times, "codes": codes, "cpu": time.process_time() - before}
+
+
+def run_clients(file: Path, url: str, clients: int, per_request: int, seconds: float) -> None:
+    """The other process: prints what :func:`ask` found as JSON."""
+    import uvloop
+
+    texts = json.loads(file.read_text("utf-8"))
+    parts = [texts[start : start + per_request] for start in range(0, len(texts), per_request)]
+    bodies = [json.dumps({"texts": part}).encode() for part in parts]
+    print(json.dumps(uvloop.run(ask(f"{url}/predict", clients, bodies, seconds))))
+
+
+def load_test(service: Service, file: Path, clients: int, per_request: int, seconds: float) -> dict[str, Any]:
+    arguments = ["--asked", str(file), service.url, str(clients), str(per_request), str(seconds)]
+    before = service.seconds()
+    found = json.loads(subprocess.run([sys.executable, __file__, *arguments], check=True, capture_output=True).stdout)
+    served = service.seconds() - before
+    times, texts = found["times"], found["codes"].get("200", 0) * per_request
+    if len(times) < 2:
+        raise SystemExit(f"The service answered {len(times)} requests in {seconds:g} s: give it more --seconds.")
+    percentiles = statistics.quantiles(times, n=100)
+    return {
+        "clients": clients,
+        "texts_per_request": per_request,
+        "seconds": seconds,
+        "codes": found["codes"],
+        "errors": sum(count for code, count in found["codes"].items() if code != "200"),
+        "requests_per_s": len(times) / seconds,
+        "texts_per_s": len(times) * per_request / seconds,
+        "median_ms": percentiles[49],
+        "p95_ms": percentiles[94],
+        "p99_ms": percentiles[98],
+        "cpu_ms_per_text": {"service": served * 1e3 / texts, "clients": found["cpu"] * 1e3 / texts},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", type=Path, help="folder of a model; default: the demo encoder, trimmed")
+    parser.add_argument("--backend", default="onnx-int8")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="texts in a request")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--max-batch", type=int, default=4096)
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--asked", nargs=5, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.asked:
+        file, url, clients, per_request, seconds = given.asked
+        run_clients(Path(file), url, int(clients), int(per_request), float(seconds))
+        return
+    with tempfile.TemporaryDirectory() as work:
+        model = given.model or make_model(Path(work) / "model")
+        texts = [text for text in generate(TEXTS * 3, seed=1).texts if 5 <= len(text.split()) <= 15][:TEXTS]
+        file = Path(work) / "texts.json"
+        file.write_text(json.dumps(texts), encoding="utf-8")
+        predictor = Predictor(model, given.backend, given.threads)
+        predictor.predict(texts)
+        options = [] if given.threads is None else ["--threads", str(given.threads)]
+        service = Service([str(model), "--backend", given.backend, "--max-batch", str(given.max_batch), *options])
+        with service:
+            alone, rows = [offline(predictor, texts)], []
+            for per_request in given.texts:
+                row = load_test(service, file, given.clients, per_request, given.seconds)
+                alone.append(offline(predictor, texts))
+                row["share_of_offline"] = row["texts_per_s"] / statistics.mean(one["texts_per_s"] for one in alone[-2:])
+                rows.append(row)
+                print(json.dumps(row))
+        result = {
+            "hardware": hardware(),
+            "command": sys.argv,
+            "model": str(given.model) if given.model else f"demo encoder, layers {REMOVED} mean, random head",
+            "backend": given.backend,
+            "max_batch": given.max_batch,
+            "offline": alone,
+            "load": rows,
+        }
+        with atomic_file(given.json) as out:
+            out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(alone))
+
+
+if __name__ == "__main__":
+    main()

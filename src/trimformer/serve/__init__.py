@@ -1,0 +1,1 @@
+"""The HTTP service: many clients' texts collected into batches for one predictor."""
