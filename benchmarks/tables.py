@@ -6,10 +6,15 @@ Every figure comes from a JSON file in benchmarks/results; a table stands betwee
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import peer_tables
+import speed_tables
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -17,6 +22,15 @@ PAGES = {
     "README.md": ("tasks", "predict", "speed"),
     "docs/results.md": ("glue",),
     "docs/methods/attendout.md": ("attendout",),
+    "docs/benchmarks.md": ("targets", "shapes", "peaks", "sweep", "fresh", "peers", "peer-scores"),
+}
+SPEED = {
+    "speed": speed_tables.short,
+    "targets": speed_tables.targets,
+    "shapes": speed_tables.shapes,
+    "peaks": speed_tables.peaks,
+    "sweep": speed_tables.sweep,
+    "fresh": speed_tables.fresh,
 }
 TASKS = {
     "cola": "CoLA",
@@ -116,21 +130,19 @@ def speed_factor(found: Any, backend: str = "onnx-int8") -> str:
     return f"{times['dense'] / times['trimmed']:.2f}"
 
 
-def speed() -> str:
-    """BERT-base shape, each backend relative to stock eager PyTorch."""
-    content = read("speed_bert_base")
-    times: dict[tuple[str, str], dict[str, float]] = {}
-    for entry in content["timings"]:
-        if entry["median_ms"] is not None:
-            shape = f"{entry['batch']}×{entry['length']}"
-            times.setdefault((entry["name"], entry["backend"]), {})[shape] = entry["median_ms"]
-    shapes = list(next(iter(times.values())))
-    base = times["dense", "eager"]
-    rows = [
-        [f"{name}, {backend}", *(f"{row[s]:.0f} ms ({base[s] / row[s]:.2f}x)" for s in shapes)]
-        for (name, backend), row in times.items()
-    ]
-    return markdown(["model, backend", *shapes], rows)
+def speed_table(table: Callable[[Any], speed_tables.Table]) -> str:
+    """BERT-base shape with random weights."""
+    return markdown(*table(read("speed_bert_base")))
+
+
+def peers() -> str:
+    """What a user would pick instead: time of each variant."""
+    return markdown(*peer_tables.speed(read("peers")))
+
+
+def peer_scores() -> str:
+    """What a user would pick instead: score of each model."""
+    return markdown(*peer_tables.scores(read("peers")))
 
 
 def attendout() -> str:
@@ -146,7 +158,9 @@ def attendout() -> str:
 
 
 def main() -> None:
-    makers = {"tasks": tasks, "glue": glue, "predict": predict, "speed": speed, "attendout": attendout}
+    makers = {"tasks": tasks, "glue": glue, "predict": predict, "attendout": attendout}
+    makers |= {"peers": peers, "peer-scores": peer_scores}
+    makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         for name in names:
