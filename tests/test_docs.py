@@ -123,9 +123,10 @@ def test_python_examples_parse_and_use_public_names(page):
         assert set(re.findall(r"\btrimformer\.([A-Za-z]\w+)\(", block)) <= set(trimformer.__all__)
 
 
-def test_every_option_of_predict_is_documented():
+@pytest.mark.parametrize(("verb", "page"), [("predict", "predict"), ("serve", "serve"), ("export", "deploy")])
+def test_every_option_is_documented(verb, page):
     command: Any = typer.main.get_command(app)
-    options = {name for parameter in command.commands["predict"].params for name in parameter.opts if "--" in name}
-    page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
-    table = "".join(re.findall(r"^\| (`--.+?) \|", page, flags=re.MULTILINE))
+    options = {name for parameter in command.commands[verb].params for name in parameter.opts if "--" in name}
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    table = "".join(re.findall(r"^\| (`--.+?) \|", text, flags=re.MULTILINE))
     assert set(re.findall(r"`(--[\w-]+)`", table)) == options
