@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gain_tables
 import peer_tables
 import speed_tables
 
@@ -22,7 +23,7 @@ PAGES = {
     "README.md": ("tasks", "predict", "speed"),
     "docs/results.md": ("glue",),
     "docs/methods/attendout.md": ("attendout",),
-    "docs/benchmarks.md": ("targets", "shapes", "peaks", "sweep", "fresh", "peers", "peer-scores"),
+    "docs/benchmarks.md": ("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "peers", "peer-scores"),
 }
 SPEED = {
     "speed": speed_tables.short,
@@ -145,6 +146,16 @@ def peer_scores() -> str:
     return markdown(*peer_tables.scores(read("peers")))
 
 
+def gains() -> str:
+    """What each step of the export is worth."""
+    return markdown(*gain_tables.gains(read("gains")))
+
+
+def kinds() -> str:
+    """Time of each attention kind."""
+    return markdown(*gain_tables.kinds(read("gains")))
+
+
 def attendout() -> str:
     """What a training step costs."""
     content = read("training_cost")
@@ -159,7 +170,7 @@ def attendout() -> str:
 
 def main() -> None:
     makers = {"tasks": tasks, "glue": glue, "predict": predict, "attendout": attendout}
-    makers |= {"peers": peers, "peer-scores": peer_scores}
+    makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds}
     makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")

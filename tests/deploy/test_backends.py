@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,3 +87,28 @@ def test_unknown_missing_and_damaged(folder: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrimformerError, match=r"pip install \"trimformer\[openvino\]\""):
         open_backend(folder / "model.xml", "openvino")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from trimformer.deploy.backends import open_backend
+from trimformer.deploy.openvino import read
+from trimformer.deploy.quantize import openvino_int8
+folder = Path(sys.argv[1])
+row = {name: np.ones((1, 4), np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+first = open_backend(folder / "model.xml", "openvino")
+openvino_int8(folder / "model.onnx", folder / "again.xml", [row])
+second = open_backend(folder / "again.xml", "openvino-int8")
+del first, second
+noted = []
+signal.signal(signal.SIGINT, lambda *_: noted.append("interrupted"))
+os.kill(os.getpid(), signal.SIGINT)
+print(*noted)
+"""
+
+
+def test_ctrl_c_after_openvino_models_came_and_went(folder: Path) -> None:
+    found = subprocess.run([sys.executable, "-c", INTERRUPTED, str(folder)], capture_output=True, text=True)
+    assert (found.returncode, found.stdout.splitlines()[-1:]) == (0, ["interrupted"])

@@ -7,6 +7,7 @@ what is tested of the one holds for the other.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
-        core = runtime().Core()
+        require_openvino()
         require_file(path)
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
@@ -43,7 +44,7 @@ class OpenVinoSession:
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            compiled = core.compile_model(str(path), "CPU", options)
+            compiled = core().compile_model(str(path), "CPU", options)
         except Exception as error:
             raise damaged(path, "OpenVINO model", error) from error
         self.output: str = compiled.output(0).any_name
@@ -59,7 +60,7 @@ class OpenVinoSession:
 
 def read(source: Path) -> Any:
     """An ONNX or OpenVINO file as a model of OpenVINO."""
-    return runtime().Core().read_model(str(source))
+    return core().read_model(str(source))
 
 
 def save(model: Any, target: Path) -> None:
@@ -92,3 +93,16 @@ def runtime() -> Any:
     with without_telemetry():
         import openvino
     return openvino
+
+
+@functools.cache
+def core() -> Any:
+    """The Core of this process, never given back.
+
+    With each Core the plugin for CPUs gives its thread another stack for signals, and with the end of the Core the one
+    before. Where Cores do not end in the reverse order of their beginnings, that one may be gone, and the next signal,
+    such as Ctrl-C, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
+    """
+    found = runtime().Core()
+    found.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, before any other Core may
+    return found

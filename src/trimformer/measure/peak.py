@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from ..console import Ticker
-from ..deploy.openvino import runtime
+from ..deploy.openvino import core, runtime
 from ..deploy.session import torch_threads
 from .hardware import has_native_bf16
 
@@ -153,7 +153,7 @@ def _openvino(
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
-        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        request = core().compile_model(model, "CPU", settings).create_infer_request()
         request.set_input_tensor(openvino.Tensor(given))
         return request.infer
 
