@@ -1,9 +1,10 @@
 """``trimformer serve`` under load beside the offline predictor, texts per second: ``python benchmarks/serve.py``.
 
-Without --model it makes the demo encoder with the attention of three layers removed and a random head, as ONNX; answers
-mean nothing then, times do. Short generated reviews (5 to 15 words) are labelled by ``Predictor.predict``, 4096 at a
-time, and by the service, asked by 64 clients at the same time over connections that stay open, once with one text in a
-request and once with 16. The offline predictor takes its turn before, between and after. Service and clients are
+The models: BERT-base's shape with random weights and means in layers 2 to 11, and the demo encoder with means in
+three layers; both with the demo encoder's tokenizer and a random head, as ONNX. Answers mean nothing then, times do.
+Or --model, a folder of yours. Short generated reviews (5 to 15 words) are labelled by ``Predictor.predict``, 4096 at
+a time, and by the service, asked by 64 clients at the same time over connections that stay open, once with one text
+in a request and once with 16. The offline predictor takes its turn before, between and after. Service and clients are
 processes of their own on the same cores, so what the clients cost is missing to the service: their share of the
 processor time is reported.
 """
@@ -30,7 +31,7 @@ import torch
 
 import trimformer
 from trimformer.deploy.predictor import Predictor
-from trimformer.encoder.heads import TrimformerForSequenceClassification
+from trimformer.encoder.heads import TrimformerForSequenceClassification, TrimformerWithHead
 from trimformer.encoder.load import load_tokenizer, with_labels
 from trimformer.files import atomic_file
 from trimformer.measure.hardware import hardware
@@ -39,18 +40,21 @@ from trimformer.tasks.sentiment import generate
 RESULTS = Path(__file__).parent / "results" / "serve.json"
 TEXTS = 4096
 OFFLINE_SECONDS = 10
-REMOVED = (0, 4, 5)
-"""As the layerwise search chose on MRPC and STS-B (docs/results.md)."""
+MODELS = {
+    "bert-base, mean 2-11": ("shape:bert-base", range(2, 12)),
+    "demo, mean 0, 4, 5": ("demo", (0, 4, 5)),  # as the layerwise search chose on MRPC and STS-B (docs/results.md)
+}
 
 
-def make_model(folder: Path) -> Path:
-    body = trimformer.load("demo")
+def make_model(name: str, folder: Path) -> Path:
+    source, removed = MODELS[name]
+    given = trimformer.load(source)
     torch.manual_seed(0)
-    model = TrimformerForSequenceClassification(with_labels(body.config, ["neg", "pos"], "classification")).eval()
+    model = TrimformerForSequenceClassification(with_labels(given.config, ["neg", "pos"], "classification")).eval()
+    body = given.encoder if isinstance(given, TrimformerWithHead) else given
     model.encoder.load_state_dict(body.state_dict())
-    tokenizer = load_tokenizer("demo")
-    trimmed = trimformer.trim(model, attention=dict.fromkeys(REMOVED, "mean"))
-    trimformer.export(trimmed, folder, tokenizer=tokenizer)
+    trimmed = trimformer.trim(model, attention=dict.fromkeys(removed, "mean"))
+    trimformer.export(trimmed, folder, tokenizer=load_tokenizer("demo"))
     return folder
 
 
@@ -154,7 +158,7 @@ def load_test(service: Service, file: Path, clients: int, per_request: int, seco
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, help="folder of a model; default: the demo encoder, trimmed")
+    parser.add_argument("--model", type=Path, help="folder of a model, instead of those above")
     parser.add_argument("--backend", default="onnx-int8")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--clients", type=int, default=64)
@@ -168,35 +172,36 @@ def main() -> None:
         file, url, clients, per_request, seconds = given.asked
         run_clients(Path(file), url, int(clients), int(per_request), float(seconds))
         return
+    found: dict[str, Any] = {"hardware": hardware(), "command": "python benchmarks/serve.py", "models": {}}
     with tempfile.TemporaryDirectory() as work:
-        model = given.model or make_model(Path(work) / "model")
-        texts = [text for text in generate(TEXTS * 3, seed=1).texts if 5 <= len(text.split()) <= 15][:TEXTS]
-        file = Path(work) / "texts.json"
-        file.write_text(json.dumps(texts), encoding="utf-8")
-        predictor = Predictor(model, given.backend, given.threads)
-        predictor.predict(texts)
-        options = [] if given.threads is None else ["--threads", str(given.threads)]
-        service = Service([str(model), "--backend", given.backend, "--max-batch", str(given.max_batch), *options])
-        with service:
-            alone, rows = [offline(predictor, texts)], []
-            for per_request in given.texts:
-                row = load_test(service, file, given.clients, per_request, given.seconds)
-                alone.append(offline(predictor, texts))
-                row["share_of_offline"] = row["texts_per_s"] / statistics.mean(one["texts_per_s"] for one in alone[-2:])
-                rows.append(row)
-                print(json.dumps(row))
-        result = {
-            "hardware": hardware(),
-            "command": sys.argv,
-            "model": str(given.model) if given.model else f"demo encoder, layers {REMOVED} mean, random head",
-            "backend": given.backend,
-            "max_batch": given.max_batch,
-            "offline": alone,
-            "load": rows,
-        }
-        with atomic_file(given.json) as out:
-            out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(alone))
+        folders = (
+            {str(given.model): given.model}
+            if given.model
+            else {name: make_model(name, Path(work) / f"model{index}") for index, name in enumerate(MODELS)}
+        )
+        for name, folder in folders.items():
+            found["models"][name] = measured(folder, given, Path(work))
+    with atomic_file(given.json) as out:
+        out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def measured(model: Path, given: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Offline and service take turns on one model."""
+    texts = [text for text in generate(TEXTS * 3, seed=1).texts if 5 <= len(text.split()) <= 15][:TEXTS]
+    file = work / "texts.json"
+    file.write_text(json.dumps(texts), encoding="utf-8")
+    predictor = Predictor(model, given.backend, given.threads)
+    predictor.predict(texts)
+    options = [] if given.threads is None else ["--threads", str(given.threads)]
+    with Service([str(model), "--backend", given.backend, "--max-batch", str(given.max_batch), *options]) as service:
+        alone, rows = [offline(predictor, texts)], []
+        for per_request in given.texts:
+            row = load_test(service, file, given.clients, per_request, given.seconds)
+            alone.append(offline(predictor, texts))
+            row["share_of_offline"] = row["texts_per_s"] / statistics.mean(one["texts_per_s"] for one in alone[-2:])
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    return {"backend": given.backend, "max_batch": given.max_batch, "offline": alone, "load": rows}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ Every figure comes from a JSON file in benchmarks/results; a table stands betwee
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ PAGES = {
     "README.md": ("tasks", "predict", "speed"),
     "docs/results.md": ("glue",),
     "docs/methods/attendout.md": ("attendout",),
+    "docs/serve.md": ("serve",),
     "docs/benchmarks.md": ("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "peers", "peer-scores"),
 }
 SPEED = {
@@ -156,6 +159,29 @@ def kinds() -> str:
     return markdown(*gain_tables.kinds(read("gains")))
 
 
+def serve() -> str:
+    """The service under load beside the offline predictor."""
+    rows = []
+    for name, found in read("serve")["models"].items():
+        for load, pair in zip(found["load"], itertools.pairwise(found["offline"]), strict=True):
+            offline = statistics.mean(one["texts_per_s"] for one in pair)
+            times = " / ".join(f"{load[key]:.0f}" for key in ("median_ms", "p95_ms", "p99_ms"))
+            rows.append(
+                [
+                    f"{name}, {found['backend']}",
+                    str(load["texts_per_request"]),
+                    str(load["errors"]),
+                    f"{load['requests_per_s']:,.0f}",
+                    f"{load['texts_per_s']:,.0f}",
+                    f"{offline:,.0f}",
+                    f"{100 * load['share_of_offline']:.0f} %",
+                    times,
+                ]
+            )
+    header = ["model", "texts in a request", "errors", "requests/s", "texts/s", "offline texts/s", "share"]
+    return markdown([*header, "ms, median / p95 / p99"], rows)
+
+
 def attendout() -> str:
     """What a training step costs."""
     content = read("training_cost")
@@ -170,7 +196,7 @@ def attendout() -> str:
 
 def main() -> None:
     makers = {"tasks": tasks, "glue": glue, "predict": predict, "attendout": attendout}
-    makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds}
+    makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds, "serve": serve}
     makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
