@@ -89,3 +89,40 @@ def hard_gates(kind: str, layers: int, batch: int, n: int, removed: set[int], st
     if kind == "attention":
         return Gates(attention=keep, removed=stand_in)
     return Gates(positions=keep.bool()[:, None, None, None, None].expand(layers, batch, 1, n, n))
+
+
+POINTS = ("heads", "values", "query_key", "ffn", "hidden", "layers")
+
+
+def points_of(model: Any) -> list[str]:
+    """The gate points below attention layers that this architecture can lose."""
+    positions = model.config.attention_positions
+    lost = {"relative_bias": {"heads"}, "disentangled": {"query_key", "hidden"}, "rotary": {"query_key"}}
+    return [point for point in POINTS if point not in lost.get(positions, ())]
+
+
+def random_gates(model: Any, points: Any, seed: int = 0, keep: float = 0.6, **others: Any) -> Gates:
+    """Random hard gates at these points; layers that share their weights get the same ones, the first layer stays."""
+    config, generator = model.config, torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return (torch.rand(shape, generator=generator) < keep).double()
+
+    groups = config.sharing or range(config.num_hidden_layers)
+    sizes: dict[str, Any] = {
+        "heads": lambda shape: (shape.heads,),
+        "values": lambda shape: (shape.heads, shape.head_size),
+        "query_key": lambda shape: (shape.heads, shape.query_key_size),
+        "ffn": lambda shape: (shape.ffn,),
+    }
+    found: dict[str, Any] = {}
+    for point in points:
+        if point == "hidden":
+            found[point] = draw(config.hidden_size)
+        elif point == "layers":
+            found[point] = draw(config.num_hidden_layers)
+            found[point][0] = 1
+        else:
+            own = [draw(*sizes[point](shape)) for shape in config.shapes]
+            found[point] = [own[group] for group in groups]
+    return Gates(**found, **others)

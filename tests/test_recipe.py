@@ -47,8 +47,8 @@ def standard(**method: Any) -> Recipe:
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_makes_a_recipe_that_survives_saving(tmp_path: Path, name: str) -> None:
-    keep = {} if name == "none" else {"keep_layers": 2}
-    recipe = standard(name=name, **keep)
+    needed: dict[str, dict[str, Any]] = {"none": {}, "hard-concrete": {"target": 0.5}}
+    recipe = standard(name=name, **needed.get(name, {"keep_layers": 2}))
     recipe.save(tmp_path / "r.yaml")
     loaded = load_recipe(tmp_path / "r.yaml")
     assert loaded == recipe

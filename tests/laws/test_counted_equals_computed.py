@@ -1,13 +1,15 @@
 """Law: the cost computed from the shape is the cost counted on the model."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models import FAMILY_NAMES, tiny
-from trimformer import cost, load, trim
-from trimformer.measure.cost import expected_flops
+from tests.models import FAMILY_NAMES, points_of, random_gates, tiny
+from trimformer import Gates, cost, load, trim
+from trimformer.measure.cost import expected_flops, expected_params
 
 KINDS = [
     {},
@@ -40,16 +42,41 @@ def test_flops_and_weights_equal_the_count(family, kinds, n):
     assert body.params == sum(p.numel() for p in model.encoder.parameters())
 
 
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("kinds", [{}, {0: "conv", 1: "mean", 2: "none"}], ids=str)
+def test_flops_and_weights_of_layers_with_parts_removed(family, kinds):
+    model = trim(tiny(family=family), attention=kinds)
+    for seed in range(3):
+        trimmed = trim(model, random_gates(model, points_of(model), seed)).requires_grad_(False)
+        computed = cost(trimmed, 12)
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            trimmed(torch.randint(4, 50, (1, 12)), torch.ones(1, 12, dtype=torch.long))
+        assert counter.get_total_flops() == computed.flops
+        assert computed.params == sum(p.numel() for p in trimmed.parameters())
+
+
 @pytest.mark.parametrize("removed", ["mean", "none", "conv"])
 def test_expected_flops_at_hard_gates_are_the_trimmed_flops_and_have_a_gradient(removed):
     model = tiny()
     gates = torch.tensor([1.0, 0.0, 1.0], requires_grad=True)
-    expected = expected_flops(model.config, 12, gates, removed)
+    expected = expected_flops(model.config, 12, Gates(attention=gates, removed=removed))
     trimmed = cost(trim(model, attention={1: removed}).encoder, 12)
     assert expected.item() == sum(layer.flops for layer in trimmed.layers)
     expected.backward()
     full, less = cost(model.encoder, 12).layers[1].flops, trimmed.layers[1].flops
     assert gates.grad[1].item() == full - less > 0
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert"])
+def test_expected_costs_at_hard_gates_are_those_of_the_trimmed_model(family):
+    model = tiny(family=family)
+    for seed in range(3):
+        attention = torch.tensor([1.0, 0.0, 1.0])
+        gates = random_gates(model, set(points_of(model)) - {"values", "query_key"}, seed, attention=attention)
+        gates = dataclasses.replace(gates, heads=torch.tensor([[1.0, 0], [0, 1], [1, 1]]))  # none without any
+        layers = cost(trim(model, gates).encoder, 12).layers
+        assert expected_flops(model.config, 12, gates).item() == sum(layer.flops for layer in layers)
+        assert expected_params(model.config, gates).item() == sum(layer.params for layer in layers)
 
 
 def test_bert_base_costs_what_is_published():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.models import FAMILY_NAMES, padded_batch, tiny, trained
-from trimformer import export, trim
+from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
+from trimformer import Gates, export, trim
 from trimformer.deploy.backends import open_backend, write
 
 # XLM-RoBERTa and CamemBERT are RoBERTa's encoder under other names.
@@ -34,6 +34,33 @@ def test_the_files_give_the_same_logits(tmp_path, family, kinds):
         for session in sessions:
             torch.testing.assert_close(torch.from_numpy(session.run(inputs)), expected, atol=1e-4, rtol=0)
     assert files[1].max_abs_error < 0.1 * files[1].largest_output  # int8: near, for no weights were mixed up
+
+
+def parts_removed(family):
+    """A conv, a mean and a full layer with parts removed; in BERT another one with nothing left inside."""
+    model = trained(trim(tiny(4, family=family), attention={0: "conv", 1: "mean"}))
+    model = trim(model, random_gates(model, set(points_of(model)) - {"layers"}, seed=3))
+    if family == "bert":
+        shapes = model.config.shapes
+        empty = [torch.full((shape.ffn,), float(index < 3)) for index, shape in enumerate(shapes)]
+        model = trim(
+            model, Gates(heads=[torch.full((s.heads,), float(i < 3)) for i, s in enumerate(shapes)], ffn=empty)
+        )
+        assert (model.config.shapes[3].attention, model.config.shapes[3].ffn) == ("bias", 0)
+    return model
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet", "deberta-v2", "modernbert"])
+def test_the_files_of_models_with_parts_removed(tmp_path, family):
+    model = parts_removed(family)
+    sessions = [open_backend(write(model, name, tmp_path), name, threads=1) for name in ("onnx", "openvino")]
+    write(model, "onnx-int8", tmp_path)
+    for batch, n in [(1, 2), (4, 9)]:
+        inputs = padded_batch(model, batch, n)
+        with torch.no_grad():
+            expected = model(**inputs).logits
+        for session in sessions:
+            torch.testing.assert_close(torch.from_numpy(session.run(inputs)), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.slow

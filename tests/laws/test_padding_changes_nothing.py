@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.models import FAMILY_NAMES, padded_batch, tiny, trained
+from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
 from trimformer import Gates, trim
 
 
@@ -24,6 +24,23 @@ def test_more_padding_changes_no_answer(family, kinds):
     with torch.no_grad():
         short, long = model(**batch), model(**longer)
     torch.testing.assert_close(long.logits, short.logits, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_more_padding_changes_no_answer_of_gated_and_of_trimmed_models(family):
+    model = trained(trim(tiny(family=family).double(), attention={1: "conv"}))
+    gates = random_gates(model, points_of(model))
+    batch = padded_batch(model)
+    longer = {
+        name: F.pad(value, (0, 5), value=model.config.pad_token_id if name == "input_ids" else 0)
+        for name, value in batch.items()
+    }
+    trimmed = trim(model, gates)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model(**longer, gates=gates).logits, model(**batch, gates=gates).logits, atol=1e-10, rtol=0
+        )
+        torch.testing.assert_close(trimmed(**longer).logits, trimmed(**batch).logits, atol=1e-10, rtol=0)
 
 
 def test_a_batch_equals_its_rows_alone():

@@ -8,7 +8,11 @@ from trimformer.methods import METHODS
 from trimformer.training.loop import train
 
 LEARNING = [name for name, method in METHODS.items() if method.trains]
-OPTIONS = {"attendout-faithful": {"pruning_step": 3}, "attendout": {"keep_layers": 1, "replace_by": "none"}}
+OPTIONS = {
+    "attendout-faithful": {"pruning_step": 3},
+    "attendout": {"keep_layers": 1, "replace_by": "none"},
+    "hard-concrete": {"target": 0.5, "replace_by": "none"},
+}
 KINDS = {"none": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
 

@@ -32,6 +32,7 @@ from .options import (
     Seed,
     Stride,
     Tags,
+    Target,
     TaskName,
     Text,
     TextPair,
@@ -111,6 +112,7 @@ def compress(
     train_limit: TrainLimit = None,
     method: Method = "attendout",
     keep_layers: Keep = None,
+    target: Target = None,
     replace_by: ReplaceBy = None,
     control: Control = None,
     epochs: Epochs = None,
@@ -135,7 +137,9 @@ def compress(
     )  # fmt: skip
     _compress(
         model, settings,
-        {"name": method, "keep_layers": keep_layers, "replace_by": replace_by, "control": control},
+        {
+            "name": method, "keep_layers": keep_layers, "target": target, "replace_by": replace_by, "control": control,
+        },
         {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}, out, seed, resume, json_,
     )  # fmt: skip
 

@@ -33,9 +33,13 @@ MaxLength = Annotated[int, typer.Option(help="Tokens per example; longer texts a
 TrainLimit = Annotated[int | None, typer.Option(help="Use at most so many training rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Method = Annotated[
-    str, typer.Option(help="attendout, attendout-faithful, last-k, random-k or none (plain fine-tuning).")
+    str,
+    typer.Option(help="attendout, attendout-faithful, hard-concrete, last-k, random-k or none (plain fine-tuning)."),
 ]
 Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]
+Target = Annotated[
+    float | None, typer.Option(help="For hard-concrete: share of the layers' operations that stays, such as 0.4.")
+]
 ReplaceBy = Annotated[
     str | None, typer.Option(help="What a layer without attention becomes: mean (the default), none or conv.")
 ]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoder import TrimformerModel, TrimformerWithHead
-from ..encoder.attention import ConvAttention, FullAttention, MeanAttention, NoAttention, near
+from ..encoder.attention import BiasAttention, ConvAttention, FullAttention, MeanAttention, NoAttention, near
 from ..encoder.modeling import Layer, PreNormLayer
 from ..encoder.positions import Disentangled, Mechanism, RelativeBias
 
@@ -53,6 +53,18 @@ class FoldedNone(nn.Module):
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor | None:
         return None
+
+
+class FoldedBias(FoldedNone):
+    """A ``bias`` layer: the same vector for every token, (batch, 1, hidden), or nothing."""
+
+    def __init__(self, attention: BiasAttention) -> None:
+        super().__init__()
+        self.output = attention.output
+
+    def forward(self, x: Tensor, shared: Shared) -> Tensor | None:
+        given: Tensor | None = self.output(x)
+        return given
 
 
 class FoldedMean(FoldedNone):
@@ -111,6 +123,7 @@ class FusedAttention(FoldedNone):
     def __init__(self, attention: FullAttention, mechanism: Mechanism | None, first_only: bool) -> None:
         super().__init__()
         self.heads, self.head_size, self.first_only = attention.heads, attention.head_size, first_only
+        self.query_key_size = attention.query_key_size
         self.window, self.rotary, self.mechanism = attention.window, attention.rotary, mechanism
         if isinstance(mechanism, Disentangled):
             self.relative = FoldedTables(attention, mechanism.normed_table())
@@ -124,10 +137,8 @@ class FusedAttention(FoldedNone):
         """x: (batch, n, hidden)"""
         score_bias = shared.biases[self.window]
         batch, hidden = x.shape[0], x.shape[2]
-        rows = self.fused(x.reshape(-1, hidden))
-        heads = rows.reshape(batch, -1, 2 if self.first_only else 3, self.heads, self.head_size)
-        *first, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-        query = first[0] if self.query is None else self.query(x[:, 0]).reshape(-1, self.heads, 1, self.head_size)
+        *first, key, value = self.split(self.fused(x.reshape(-1, hidden)), batch)
+        query = first[0] if self.query is None else self.query(x[:, 0]).reshape(-1, self.heads, 1, self.query_key_size)
         if self.mechanism is not None:
             query, key, bias = self.mechanism.place(shared.state, self, query, key)
             score_bias = score_bias if bias is None else score_bias + bias
@@ -136,6 +147,17 @@ class FusedAttention(FoldedNone):
         probabilities = (query @ key.transpose(-1, -2) + score_bias).softmax(-1)
         context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
         return self.output(context).reshape(batch, -1, hidden)
+
+    def split(self, rows: Tensor, batch: int) -> Sequence[Tensor]:
+        """Query (unless it is apart), key and value, each (batch, heads, n, size)."""
+        count = 2 if self.first_only else 3
+        if self.query_key_size == self.head_size:
+            return rows.reshape(batch, -1, count, self.heads, self.head_size).permute(2, 0, 3, 1, 4).unbind(0)
+        widths = [self.heads * size for size in [self.query_key_size] * (count - 1) + [self.head_size]]
+        return [
+            part.reshape(batch, -1, self.heads, part.shape[-1] // self.heads).transpose(1, 2)
+            for part in rows.split(widths, -1)
+        ]
 
 
 class FoldedLayer(nn.Module):
@@ -151,6 +173,10 @@ class FoldedLayer(nn.Module):
         x = self.add(x, self.attention(x, shared))
         batch, hidden = x.shape[0], x.shape[2]
         rows = self.layer.attention_norm(x.reshape(-1, hidden))
+        if not self.layer.has_units:
+            given = self.layer.ffn_out(x)
+            y = rows.reshape(batch, -1, hidden)
+            return self.layer.ffn_norm(y if given is None else y + given)
         ffn = self.layer.ffn_out(self.layer.activation(self.layer.ffn_in(rows)))
         return self.layer.ffn_norm(rows + ffn).reshape(batch, -1, hidden)
 
@@ -166,10 +192,13 @@ class FoldedPreNormLayer(FoldedLayer):
 
     def __init__(self, layer: PreNormLayer, mechanism: Mechanism | None, first_only: bool) -> None:
         super().__init__(layer, mechanism, first_only)
-        self.inner = _stacked([layer.ffn_in, layer.ffn_gate])
+        self.inner = _stacked([layer.ffn_in, layer.ffn_gate]) if layer.has_units else None
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor:
         x = self.add(x, self.attention(self.layer.attention_norm(x), shared))
+        if self.inner is None:
+            given = self.layer.ffn_out(x)
+            return x if given is None else x + given
         inner, gate = self.inner(self.layer.ffn_norm(x.reshape(-1, x.shape[2]))).chunk(2, -1)
         return x + self.layer.ffn_out(self.layer.activation(inner) * gate).reshape(x.shape)
 
@@ -196,7 +225,7 @@ class FoldedEncoder(nn.Module):
         folded: dict[tuple[nn.Module, type, bool], FoldedLayer] = {}
         chosen = []
         for index, layer in enumerate(cast(Iterable[Any], body.layers)):
-            key = (layer.ffn_in, type(layer.attention), index == last)
+            key = (layer.ffn_out, type(layer.attention), index == last)
             if key not in folded:
                 cls = FoldedPreNormLayer if isinstance(layer, PreNormLayer) else FoldedLayer
                 folded[key] = cls(layer, in_layers, first_only=key[-1])
@@ -228,7 +257,9 @@ def _folded(attention: NoAttention, mechanism: Mechanism | None, first_only: boo
         return FusedAttention(attention, mechanism, first_only)
     if isinstance(attention, ConvAttention):
         return FoldedConv(attention, first_only)
-    return FoldedMean(attention) if isinstance(attention, MeanAttention) else FoldedNone()
+    if isinstance(attention, MeanAttention):
+        return FoldedMean(attention)
+    return FoldedBias(attention) if isinstance(attention, BiasAttention) else FoldedNone()
 
 
 def _within(score_bias: Tensor, window: int) -> Tensor:

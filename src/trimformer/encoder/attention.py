@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import AttentionKind, LayerShape, TrimformerConfig, lesser
-from .gates import LayerGates
+from .gates import LayerGates, hard_value
 from .positions import Mechanism, RelativeProjections
 
 # Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
@@ -35,44 +35,86 @@ class NoAttention(nn.Module):
         return None
 
 
-class MeanAttention(NoAttention):
-    """A removed attention layer: W_O (W_V mean(x) + b_V) + b_O, one vector per sequence (AttendOut, Eq. 3).
+class BiasAttention(NoAttention):
+    """What is left of attention without any head or value: the bias of the output map, for every token the same.
 
-    The mean over real tokens commutes with the linear maps, so it is taken first; the result (batch, 1, hidden) is
-    broadcast by the residual sum and no work is done per token except the mean itself.
-
-    With an attention gate the output is ``g * this + (1 - g) * what stands in``; a hard gate needs only its own side.
+    The kinds with weights have in common what an attention gate does: the output is ``g * mix + (1 - g) * stand_in``; a
+    hard gate needs only its own side.
     """
 
-    kind: ClassVar[AttentionKind] = "mean"
+    kind: ClassVar[AttentionKind] = "bias"
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__(config, shape)
-        self.value = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
-        self.output = nn.Linear(shape.width, config.hidden_size, bias=config.attention_bias)
+        self.make_maps(config, shape)
+
+    def make_maps(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        """The weights that this kind has."""
+        self.output: nn.Module = OutputBias(config.hidden_size, config.attention_bias)
 
     def forward(
         self, x: Tensor, shared: Shared, gates: LayerGates | None = None, first_only: bool = False
     ) -> Tensor | None:
-        positions = None if gates is None else gates.positions
         if gates is None or gates.attention is None or lesser(self.kind, gates.removed) == self.kind:
-            return self.mix(x, shared, positions, first_only)
+            return self.mix(x, shared, gates, first_only)
         gate, replaced = gates.attention, gates.removed != "none"
-        if not gate.requires_grad:
-            hard = gate.item()
-            if hard == 0:
-                return self.mean_values(x, shared) if replaced else None
-            if hard == 1:
-                return self.mix(x, shared, positions, first_only)
-        mixed = gate * self.mix(x, shared, positions, first_only)
-        return mixed + (1 - gate) * self.mean_values(x, shared) if replaced else mixed
+        hard = hard_value(gate)
+        if hard == 0:
+            return self.stand_in(x, shared, gates) if replaced else None
+        mixed = self.mix(x, shared, gates, first_only)
+        if hard == 1 or mixed is None:
+            return mixed
+        if not replaced:
+            return gate * mixed
+        other = self.stand_in(x, shared, gates)
+        assert other is not None  # the values of a layer that has any
+        return gate * mixed + (1 - gate) * other
 
-    def mix(self, x: Tensor, shared: Shared, positions: Tensor | None, first_only: bool = False) -> Tensor:
-        """The output without a gate."""
-        return self.mean_values(x, shared)
+    def mix(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor | None:
+        """The output without an attention gate."""
+        found: Tensor | None = self.output(x)
+        return found
 
-    def mean_values(self, x: Tensor, shared: Shared) -> Tensor:
-        return self.output(self.value(shared.mean_weights(x) @ x))
+    def stand_in(self, x: Tensor, shared: Shared, gates: LayerGates | None) -> Tensor | None:
+        """What stands in for it, unless that is nothing."""
+        return self.mix(x, shared, gates)
+
+
+class OutputBias(nn.Module):
+    """What is left of a linear map without inputs: (batch, n, …) -> (batch, 1, hidden); None where it has no bias."""
+
+    def __init__(self, hidden: int, bias: bool) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(hidden)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor | None:
+        return None if self.bias is None else self.bias.expand(x.shape[0], 1, -1)
+
+
+class MeanAttention(BiasAttention):
+    """A removed attention layer: W_O (W_V mean(x) + b_V) + b_O, one vector per sequence (AttendOut, Eq. 3).
+
+    The mean over real tokens commutes with the linear maps, so it is taken first; the result (batch, 1, hidden) is
+    broadcast by the residual sum and no work is done per token except the mean itself.
+    """
+
+    kind: ClassVar[AttentionKind] = "mean"
+
+    def make_maps(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        self.heads = shape.heads
+        self.value = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
+        self.output = nn.Linear(shape.width, config.hidden_size, bias=config.attention_bias)
+
+    def mix(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
+        return self.stand_in(x, shared, gates)
+
+    def stand_in(self, x: Tensor, shared: Shared, gates: LayerGates | None) -> Tensor:
+        return self.give(self.value(shared.mean_weights(x) @ x), gates)
+
+    def give(self, context: Tensor, gates: LayerGates | None) -> Tensor:
+        """The output map of what the heads have read, (batch, n, heads * head_size) -> (batch, n, hidden)."""
+        given: Tensor = self.output(context if gates is None else gates.scale_values(context, self.heads))
+        return given
 
 
 class ConvAttention(MeanAttention):
@@ -80,12 +122,12 @@ class ConvAttention(MeanAttention):
 
     kind: ClassVar[AttentionKind] = "conv"
 
-    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
-        super().__init__(config, shape)
+    def make_maps(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().make_maps(config, shape)
         self.conv = TokenConvolution(config.hidden_size, shape.kernel)
 
-    def mix(self, x: Tensor, shared: Shared, positions: Tensor | None, first_only: bool = False) -> Tensor:
-        return self.mean_values(x, shared) + self.conv(x, shared.attention_mask, first_only)
+    def mix(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
+        return self.stand_in(x, shared, gates) + self.conv(x, shared.attention_mask, first_only)
 
 
 class TokenConvolution(nn.Module):
@@ -115,24 +157,27 @@ class FullAttention(MeanAttention):
 
     kind: ClassVar[AttentionKind] = "full"
 
-    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
-        super().__init__(config, shape)
-        self.heads, self.head_size = shape.heads, shape.head_size
+    def make_maps(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().make_maps(config, shape)
+        self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
         self.window, self.rotary = shape.window, shape.rotary
         self.dropout = float(config.attention_probs_dropout_prob)
-        self.query = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
-        self.key = nn.Linear(config.hidden_size, shape.width, bias=config.attention_bias)
+        self.query = nn.Linear(config.hidden_size, shape.query_key_width, bias=config.attention_bias)
+        self.key = nn.Linear(config.hidden_size, shape.query_key_width, bias=config.attention_bias)
         products = 1
         if config.attention_positions == "disentangled":
             self.relative = RelativeProjections(config, shape)
             products += len(self.relative.terms)
-        self.scale = (self.head_size * products) ** -0.5
+        self.scale = (self.query_key_size * products) ** -0.5
 
-    def mix(self, x: Tensor, shared: Shared, positions: Tensor | None, first_only: bool = False) -> Tensor:
+    def mix(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
         query = self.split(self.query(x[:, :1] if first_only else x))
         key, value = self.split(self.key(x)), self.split(self.value(x))
+        if gates is not None and gates.query_key is not None:
+            query = query * gates.query_key[:, None].to(query.dtype)
         query, key, bias = shared.place(self, query, key)
         dropout = self.dropout if self.training else 0.0
+        positions = None if gates is None else gates.positions
         if positions is None:
             mask = shared.mask(query, key, bias, self.window)
             context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
@@ -149,11 +194,11 @@ class FullAttention(MeanAttention):
                 scores = scores.masked_fill(~shared.keys, -torch.inf)
             probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
             context = probabilities @ value
-        return self.output(context.transpose(1, 2).flatten(2))
+        return self.give(context.transpose(1, 2).flatten(2), gates)
 
     def split(self, x: Tensor) -> Tensor:
-        """(batch, n, width) -> (batch, heads, n, head_size)"""
-        return x.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)
+        """(batch, n, heads * size) -> (batch, heads, n, size)"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
@@ -220,5 +265,5 @@ class Shared:
 
 
 ATTENTION: dict[AttentionKind, type[NoAttention]] = {
-    cls.kind: cls for cls in (FullAttention, ConvAttention, MeanAttention, NoAttention)
+    cls.kind: cls for cls in (FullAttention, ConvAttention, MeanAttention, BiasAttention, NoAttention)
 }

@@ -12,12 +12,15 @@ from ..errors import TrimformerError
 
 FORMAT_VERSION = 1
 
-AttentionKind = Literal["full", "conv", "mean", "none"]
+AttentionKind = Literal["full", "conv", "mean", "bias", "none"]
 ATTENTION_KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
 """From the most to the least: a layer can become a later kind; and ``mean`` can become ``conv``."""
 
 StandIn = Literal["conv", "mean", "none"]
 """What a layer that loses its attention can have in its place."""
+
+MIXING: tuple[AttentionKind, ...] = ("full", "conv", "mean")
+"""The kinds in which a token's answer depends on other tokens."""
 
 KERNELS = (3, 5, 7, 9)
 DEFAULT_KERNEL = 5
@@ -34,9 +37,11 @@ class LayerShape:
 
     attention: what mixes the tokens: ``full`` self-attention; ``mean``: every token receives the mean of the values of
         the sequence (AttendOut, Eq. 3), computed once per sequence; ``conv``: that, and a depthwise convolution of the
-        layer's input over the tokens; ``none``: nothing, the sub-layer is removed without replacement.
-    heads, head_size: the value width is ``heads * head_size``; with ``full`` so is the query and key width.
-    ffn: units of the feed-forward block.
+        layer's input over the tokens; ``bias``: the bias of the output map, which is what a layer without any head or
+        value gives; ``none``: nothing, the sub-layer is removed without replacement.
+    heads, head_size: the value width is ``heads * head_size``.
+    query_key: with ``full``: dimensions of a head's queries and keys; None: as many as its values, ``head_size``.
+    ffn: units of the feed-forward block; 0: only the bias of its output map is left, where it has one.
     window: with ``full``: a token attends to those at most ``window // 2`` away; None: to all.
     rotary: with ``full`` and rotary positions: the base of the angles.
     kernel: with ``conv``: tokens under the convolution, 3, 5, 7 or 9; else 0.
@@ -49,14 +54,16 @@ class LayerShape:
     window: int | None = None
     rotary: float | None = None
     kernel: int = 0
+    query_key: int | None = None
 
     def __post_init__(self) -> None:
         if self.attention not in ATTENTION_KINDS:
             raise TrimformerError(
                 f"Unknown attention kind {self.attention!r}: use one of {', '.join(ATTENTION_KINDS)}."
             )
-        if min(self.heads, self.head_size, self.ffn) < 1:
-            raise TrimformerError(f"Layer sizes must be at least 1, got {self}.")
+        sizes = (self.heads, self.head_size, self.head_size if self.query_key is None else self.query_key)
+        if min(sizes) < 1 or self.ffn < 0:
+            raise TrimformerError(f"Layer sizes must be at least 1, ffn at least 0, got {self}.")
         if self.kernel not in (KERNELS if self.attention == "conv" else (0,)):
             raise TrimformerError(
                 f"A conv layer has a kernel of {', '.join(map(str, KERNELS))}, any other layer one of 0, got {self}."
@@ -64,8 +71,18 @@ class LayerShape:
 
     @property
     def width(self) -> int:
-        """Units of the value projection (and of query and key where there are any)."""
+        """Units of the value projection."""
         return self.heads * self.head_size
+
+    @property
+    def query_key_size(self) -> int:
+        """Dimensions of a head's queries and keys."""
+        return self.head_size if self.query_key is None else self.query_key
+
+    @property
+    def query_key_width(self) -> int:
+        """Units of the query projection, and of the key projection."""
+        return self.heads * self.query_key_size
 
 
 @strict
@@ -88,8 +105,9 @@ class TrimformerConfig(PreTrainedConfig):
         None: every layer has its own. Layers of a group differ at most in their attention kind.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
     classifier_act: activation of the first layer of a sequence classification head. pooler_dropout: before that layer.
-    classifier_pooling: what that head reads, the first token or the mean of all. classifier_bias: of its first layer.
-    classifier_norm: as in ModernBERT that layer ends with a norm, and the heads for tokens and spans have it too.
+        classifier_size: width of that layer's output; None: ``hidden_size``. classifier_pooling: what that head reads,
+        the first token or the mean of all. classifier_bias: of its first layer. classifier_norm: as in ModernBERT that
+        layer ends with a norm, and the heads for tokens and spans have it too.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -119,6 +137,7 @@ class TrimformerConfig(PreTrainedConfig):
     classifier_dropout: float | int | None = None
     pooler_dropout: float | int = 0.0
     classifier_act: str = "tanh"
+    classifier_size: int | None = None
     classifier_pooling: Literal["cls", "mean"] = "cls"
     classifier_bias: bool = True
     classifier_norm: bool = False
@@ -167,7 +186,7 @@ class TrimformerConfig(PreTrainedConfig):
     @property
     def last_mixing(self) -> int:
         """The last layer that mixes the tokens, -1 where none does: after it each token goes its own way."""
-        mixing = [index for index, shape in enumerate(self.shapes) if shape.attention != "none"]
+        mixing = [index for index, shape in enumerate(self.shapes) if shape.attention in MIXING]
         return mixing[-1] if mixing else -1
 
     @property

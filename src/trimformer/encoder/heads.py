@@ -43,11 +43,12 @@ class ClassificationHead(nn.Module):
         super().__init__()
         self.takes_mean = config.classifier_pooling == "mean"
         self.pooler_dropout = nn.Dropout(config.pooler_dropout)
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
+        width = config.classifier_size or config.hidden_size
+        self.dense = nn.Linear(config.hidden_size, width, bias=config.classifier_bias)
         self.activation = ACT2FN[config.classifier_act]
-        self.norm = layer_norm(config) if config.classifier_norm else nn.Identity()
+        self.norm = layer_norm(config, width) if config.classifier_norm else nn.Identity()
         self.dropout = nn.Dropout(_dropout(config))
-        self.output = nn.Linear(config.hidden_size, outputs)
+        self.output = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.classify(self.pool(x, attention_mask))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from transformers.activations import ACT2FN
 from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import TrimformerError
-from .attention import ATTENTION, Shared
-from .config import LayerShape, TrimformerConfig
-from .gates import Gates, LayerGates
+from .attention import ATTENTION, OutputBias, Shared
+from .config import MIXING, LayerShape, TrimformerConfig
+from .gates import Gates, LayerGates, hard_value
 from .positions import mechanism_of
 
 
@@ -33,19 +33,21 @@ class Embeddings(nn.Module):
         self.segment = nn.Embedding(config.type_vocab_size, width) if has_segments else None
         self.norm = layer_norm(config, width)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        factorised = config.embedding_size is not None
-        self.projection = nn.Linear(width, config.hidden_size) if factorised else nn.Identity()
+        self.factorised = config.embedding_size is not None  # then the tables have dimensions of their own
+        self.projection = nn.Linear(width, config.hidden_size) if self.factorised else nn.Identity()
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        x: Tensor = self.projection(self.dropout(self.look_up(input_ids, token_type_ids)))
-        return x
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor | None, hidden: Tensor | None = None) -> Tensor:
+        """hidden: gates of the hidden dimensions."""
+        if not self.factorised:
+            return self.dropout(self.look_up(input_ids, token_type_ids, hidden))
+        return scaled(self.projection(self.dropout(self.look_up(input_ids, token_type_ids))), hidden)
 
     def embed(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The embeddings without dropout."""
         x: Tensor = self.projection(self.look_up(input_ids, token_type_ids))
         return x
 
-    def look_up(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
+    def look_up(self, input_ids: Tensor, token_type_ids: Tensor | None, hidden: Tensor | None = None) -> Tensor:
         """The normalised sum of the tables' rows, as wide as the tables."""
         x = self.word(input_ids)
         if self.position is not None:
@@ -53,7 +55,7 @@ class Embeddings(nn.Module):
         if self.segment is not None:
             # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
             x = x + (self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids))
-        return self.norm(x)
+        return normed(self.norm, scaled(x, hidden), hidden)
 
     def number(self, input_ids: Tensor) -> Tensor:
         """The position of each token, as (batch, n) or (1, n)."""
@@ -67,51 +69,109 @@ def layer_norm(config: TrimformerConfig, width: int | None = None) -> nn.LayerNo
     return nn.LayerNorm(width or config.hidden_size, eps=config.layer_norm_eps, bias=config.norm_bias)
 
 
+def scaled(x: Tensor, hidden: Tensor | None) -> Tensor:
+    """Times the gates of the hidden dimensions."""
+    return x if hidden is None else x * hidden.to(x.dtype)
+
+
+def normed(norm: nn.Module, x: Tensor, hidden: Tensor | None) -> Tensor:
+    """A norm over the hidden dimensions whose gates are not 0; the others are 0 before and after."""
+    if hidden is None or not isinstance(norm, nn.LayerNorm):
+        found: Tensor = norm(x)
+        return found
+    keep = (hidden != 0).to(x.dtype)
+    count = keep.sum()
+    centred = (x - x.sum(-1, keepdim=True) / count) * keep  # the others are 0 in the sum
+    y = centred * torch.rsqrt(centred.square().sum(-1, keepdim=True) / count + norm.eps) * norm.weight
+    return y if norm.bias is None else y + norm.bias * keep
+
+
 class Layer(nn.Module):
     """One post-LayerNorm layer: y = LN(x + Attention(x)); LN(y + FFN(y)).
 
     ``first_only``: the result for the first token, (batch, 1, hidden), of an input with all tokens.
     """
 
+    inner: ClassVar[tuple[str, ...]] = ("ffn_in",)
+    """The maps to the units of the feed-forward block."""
+
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()
         self.attention = ATTENTION[shape.attention](config, shape)
         self.attention_norm: nn.Module = layer_norm(config)
-        self.ffn_in = nn.Linear(config.hidden_size, shape.ffn, bias=config.ffn_bias)
-        self.ffn_out = nn.Linear(shape.ffn, config.hidden_size, bias=config.ffn_bias)
+        self.has_units = shape.ffn > 0
+        for name in self.inner if self.has_units else ():
+            self.add_module(name, nn.Linear(config.hidden_size, shape.ffn, bias=config.ffn_bias))
+        self.ffn_out: nn.Module = (
+            nn.Linear(shape.ffn, config.hidden_size, bias=config.ffn_bias)
+            if self.has_units
+            else OutputBias(config.hidden_size, config.ffn_bias)
+        )
         self.ffn_norm = layer_norm(config)
         self.activation = ACT2FN[config.hidden_act]
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
-        mixed = self.attention(x, shared, gates, first_only)
-        x = self.attention_norm(add(x[:, :1] if first_only else x, mixed, self.dropout))
-        return self.ffn_norm(x + self.dropout(self.ffn_out(self.activation(self.ffn_in(x)))))
+        gate = None if gates is None else gates.layers
+        hard = hard_value(gate)
+        kept = x[:, :1] if first_only else x
+        if hard == 0:
+            return kept
+        y = self.run(x, kept, shared, gates, first_only)
+        return y if gate is None or hard == 1 else gate * y + (1 - gate) * kept
+
+    def run(self, x: Tensor, kept: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool) -> Tensor:
+        """The layer itself. kept: of the input what the result is for."""
+        hidden = None if gates is None else gates.hidden
+        y = add(kept, self.attention(x, shared, gates, first_only), self.dropout, hidden)
+        y = normed(self.attention_norm, y, hidden)
+        return normed(self.ffn_norm, add(y, self.feed_forward(y, gates), self.dropout, hidden), hidden)
+
+    def feed_forward(self, x: Tensor, gates: LayerGates | None) -> Tensor | None:
+        """What the block adds, None where nothing is left of it."""
+        if self.has_units:
+            x = self.units(x)
+            if gates is not None and gates.ffn is not None:
+                x = x * gates.ffn.to(x.dtype)
+        found: Tensor | None = self.ffn_out(x)
+        return found
+
+    def units(self, x: Tensor) -> Tensor:
+        """The units of the block, (batch, n, ffn)."""
+        found: Tensor = self.activation(self.ffn_in(x))
+        return found
 
 
 class PreNormLayer(Layer):
     """One layer of ModernBERT: y = x + Attention(LN(x)); y + FFN(LN(y)), the FFN gated (GLU: Shazeer, 2020).
 
-    The first layer has no norm before its attention, for the embeddings end with one; nor has one without attention.
+    The first layer has no norm before its attention, for the embeddings end with one; nor has one whose attention reads
+    nothing.
     """
+
+    inner = ("ffn_in", "ffn_gate")
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool) -> None:
         super().__init__(config, shape)
-        if first or shape.attention == "none":
+        if first or shape.attention not in MIXING:
             self.attention_norm = nn.Identity()
         self.attention_dropout = nn.Dropout(config.attention_probs_dropout_prob)
-        self.ffn_gate = nn.Linear(config.hidden_size, shape.ffn, bias=config.ffn_bias)
 
-    def forward(self, x: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool = False) -> Tensor:
-        mixed = self.attention(self.attention_norm(x), shared, gates, first_only)
-        x = add(x[:, :1] if first_only else x, mixed, self.attention_dropout)
-        y = self.ffn_norm(x)
-        return x + self.ffn_out(self.dropout(self.activation(self.ffn_in(y)) * self.ffn_gate(y)))
+    def run(self, x: Tensor, kept: Tensor, shared: Shared, gates: LayerGates | None, first_only: bool) -> Tensor:
+        hidden = None if gates is None else gates.hidden
+        mixed = self.attention(normed(self.attention_norm, x, hidden), shared, gates, first_only)
+        y = add(kept, mixed, self.attention_dropout, hidden)
+        given = self.feed_forward(normed(self.ffn_norm, y, hidden), gates)
+        return y if given is None else y + scaled(given, hidden)
+
+    def units(self, x: Tensor) -> Tensor:
+        found: Tensor = self.dropout(self.activation(self.ffn_in(x)) * self.ffn_gate(x))
+        return found
 
 
-def add(x: Tensor, mixed: Tensor | None, dropout: nn.Module) -> Tensor:
-    """The residual sum; nothing is added where there is no attention."""
-    return x if mixed is None else x + dropout(mixed)
+def add(x: Tensor, given: Tensor | None, dropout: nn.Module, hidden: Tensor | None) -> Tensor:
+    """The residual sum; nothing is added where nothing is left of a block."""
+    return x if given is None else x + scaled(dropout(given), hidden)
 
 
 def share(layers: Iterable[Layer], groups: Sequence[int]) -> None:
@@ -119,11 +179,11 @@ def share(layers: Iterable[Layer], groups: Sequence[int]) -> None:
 
     A ``mean`` layer has no query and key, so that those of its group may belong to a later layer; and so on.
     """
-    owners: dict[tuple[int, str], nn.Module] = {}
+    owners: dict[tuple[int, str, type], nn.Module] = {}
     for layer, group in zip(layers, groups, strict=True):
         for name, module in list(layer.named_modules()):
             if next(module.children(), None) is None and next(module.parameters(), None) is not None:
-                layer.set_submodule(name, owners.setdefault((group, name), module))
+                layer.set_submodule(name, owners.setdefault((group, name, type(module)), module))
 
 
 class TrimformerPreTrainedModel(PreTrainedModel):
@@ -218,7 +278,8 @@ class TrimformerModel(TrimformerPreTrainedModel):
         sentence-transformers, ask for it. first_only: only the first token's last hidden state is wanted, (batch, 1,
         hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states.
         """
-        x = self.embeddings(input_ids, token_type_ids)
+        hidden = None if gates is None else gates.hidden
+        x = self.embeddings(input_ids, token_type_ids, hidden)
         shared = Shared(x, attention_mask, self.positions)
         trace = [x]
         last = self.last_mixing if first_only else len(self.layers)
@@ -228,7 +289,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
             x = layer(x, shared, None if gates is None else gates.layer(index), first_only=index == last)
             if output_hidden_states:
                 trace.append(x)
-        x = self.norm(x)
+        x = normed(self.norm, x, hidden)
         return BaseModelOutput(last_hidden_state=x, hidden_states=(*trace[:-1], x) if output_hidden_states else None)
 
     def get_input_embeddings(self) -> nn.Embedding:

@@ -105,9 +105,9 @@ class RelativeProjections(nn.Module):
         self.terms, self.shared = tuple(config.relative_terms or ()), config.relative_shares_weights
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         if "c2p" in self.terms and not self.shared:
-            self.key = nn.Linear(config.hidden_size, shape.width)
+            self.key = nn.Linear(config.hidden_size, shape.query_key_width)
         if "p2c" in self.terms and not self.shared:
-            self.query = nn.Linear(config.hidden_size, shape.width)
+            self.query = nn.Linear(config.hidden_size, shape.query_key_width)
 
     def tables(self, layer: Any, table: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Position keys and queries, each (1, heads, rows, head size) and with the scale of the scores in them."""
@@ -126,7 +126,9 @@ class Rotary(Mechanism):
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__()
-        self.sizes = {s.rotary: s.head_size for s in config.shapes if s.attention == "full" and s.rotary is not None}
+        self.sizes = {
+            s.rotary: s.query_key_size for s in config.shapes if s.attention == "full" and s.rotary is not None
+        }
 
     def prepare(self, x: Tensor) -> dict[float, tuple[Tensor, Tensor]]:
         """For each base the cosines and sines, each (n, head size), in fp32."""

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from ..errors import TrimformerError
 from .config import ATTENTION_KINDS, DEFAULT_KERNEL, LayerShape, lesser
 from .gates import Gates
+from .keep import Kept, kept_by, sliced
 from .modeling import TrimformerPreTrainedModel
 
 Model = TypeVar("Model", bound=TrimformerPreTrainedModel)
@@ -20,15 +22,19 @@ Model = TypeVar("Model", bound=TrimformerPreTrainedModel)
 def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, str] | None = None) -> Model:
     """A new, smaller model without what is switched off; the model given is left as it was.
 
-    gates: hard gates (every value 0 or 1). A layer whose attention gate is 0 becomes what ``gates.removed`` says, a
-        ``full`` layer whose positions are all 0 a ``mean`` layer. The law:
-        ``trim(model, gates)(x) == model(x, gates=gates)``.
+    gates: those of attention, positions and layers must be hard (every value 0 or 1). A layer whose attention gate is
+        0 becomes what ``gates.removed`` says, a ``full`` layer whose positions are all 0 a ``mean`` layer, one
+        without any head ``bias``. Heads, units and dimensions of a layer whose gates are 0 are cut out of its
+        weights, hidden dimensions out of all weights, and whole layers are left out. All heads of a layer keep as
+        many dimensions as the one that keeps most; the others get zeros. Soft gates of what is kept are multiplied
+        into the weights. The law: ``trim(model, gates)(x) == model(x, gates=gates)``.
     attention: instead of gates, the attention kind of layers by index from 0, e.g. ``{2: "mean", 3: "none"}``;
         ``conv7`` is ``conv`` with a kernel of 7. A layer that becomes ``conv`` gives what its mean gives, until it is
         trained.
 
-    Raises TrimformerError for soft gates, for a layer that does not exist, for positions removed only in part (no
-    attention kind can hold them yet), and for a layer that is asked to become a kind whose weights it does not have.
+    Raises TrimformerError for soft gates of those, for a layer that does not exist, for positions removed only in
+    part (no attention kind can hold them yet), for a layer that is asked to become a kind whose weights it does not
+    have, and for what this architecture cannot lose.
     """
     if (gates is None) == (attention is None):
         raise TrimformerError("trim needs either gates or attention={layer: kind}, and not both.")
@@ -39,7 +45,7 @@ def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, st
             raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(shapes) - 1}.")
         shapes[index] = _changed(shapes[index], kind, index)
     _check_convolutions_are_new(model, shapes)
-    return with_shapes(model, shapes)
+    return _rebuilt(model, kept_by(gates or Gates(), model.config.with_shapes(shapes)))
 
 
 def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
@@ -72,18 +78,20 @@ def _check_convolutions_are_new(model: TrimformerPreTrainedModel, shapes: list[L
             )
 
 
-def with_shapes(model: Model, shapes: list[LayerShape]) -> Model:
-    """A copy of the model in other (smaller) shapes, with the weights that these shapes keep."""
-    config = model.config.with_shapes(shapes)
+def _rebuilt(model: Model, kept: Kept) -> Model:
+    """The model in the shape that is kept, with the weights that are kept of it."""
     weights = model.state_dict()
     with torch.device("meta"):  # the random start values would be thrown away: do not make them
-        smaller = type(model)(config)
+        smaller = type(model)(kept.config)
     zeros = torch.zeros(1, dtype=model.dtype, device=model.device)
-    kept = {
-        name: weights[name].detach().clone() if name in weights else zeros.new_zeros(weight.shape)
-        for name, weight in smaller.state_dict().items()  # only a convolution can be new, and it starts at zero
-    }
-    smaller.load_state_dict(kept, assign=True)
+
+    def own(name: str, shape: torch.Size) -> Tensor:
+        source = kept.source(name)
+        if source not in weights:  # only a convolution can be new, and it starts at zero
+            return zeros.new_zeros(shape)
+        return sliced(name, weights[source].detach(), kept, shape).clone()
+
+    smaller.load_state_dict({name: own(name, w.shape) for name, w in smaller.state_dict().items()}, assign=True)
     return smaller.train(model.training)
 
 
@@ -95,7 +103,7 @@ def _kinds_from_gates(gates: Gates, shapes: list[LayerShape]) -> dict[int, str]:
     if gates.attention is not None:
         values = gates.attention.detach().float()
         if not ((values == 0) | (values == 1)).all():
-            raise TrimformerError(f"Gates must be hard (0 or 1) to trim, got {values.tolist()}.")
+            raise TrimformerError(f"Gates of attention must be hard (0 or 1) to trim, got {values.tolist()}.")
         off = (index for index, value in enumerate(values.tolist()) if value == 0)
         kinds = {index: lesser(shapes[index].attention, gates.removed) for index in off}
     for index, mask in enumerate(gates.positions if gates.positions is not None else []):

@@ -1,6 +1,16 @@
 """Methods decide structure. Each file registers its own under the name that recipes use."""
 
-from . import controls, faithful, finetune, layerwise
+from . import controls, faithful, finetune, hard_concrete, layerwise
 from .base import METHODS, Context, Method, MethodSettings
 
-__all__ = ["METHODS", "Context", "Method", "MethodSettings", "controls", "faithful", "finetune", "layerwise"]
+__all__ = [
+    "METHODS",
+    "Context",
+    "Method",
+    "MethodSettings",
+    "controls",
+    "faithful",
+    "finetune",
+    "hard_concrete",
+    "layerwise",
+]

@@ -22,6 +22,7 @@ USE = {
 STAND_INS = {
     "mean": "replaced by a constant mean: every token receives the same mean of the values",
     "conv": "replaced by the mean of the values and a convolution over neighbouring tokens",
+    "bias": "removed, but for a constant",
     "none": "removed without replacement",
 }
 HUB_METRICS = {

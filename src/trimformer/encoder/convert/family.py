@@ -176,7 +176,12 @@ class Family:
         config = model.config
         shapes = {self.plain(shape) for shape in config.shapes}
         shape = shapes.pop() if len(shapes) == 1 else None
-        if shape is None or shape.attention != "full" or shape.width != config.hidden_size or shape.window is not None:
+        if (
+            shape is None
+            or shape != dataclasses.replace(shape, attention="full", window=None, query_key=None)
+            or (shape.width, config.classifier_size) != (config.hidden_size, None)
+            or not shape.ffn
+        ):
             raise TrimformerError(
                 "Only an encoder whose layers are all equal and have full attention is a stock "
                 f"{self.name} model; keep this one in the trimformer format (save_pretrained)."

@@ -1,0 +1,237 @@
+"""Hard-concrete gates on attention, heads, feed-forward blocks, their units and hidden dimensions (CoFi).
+
+Xia, Zhong and Chen, "Structured Pruning Learns Compact and Accurate Models", 2022. Every part has a gate z that is
+sampled anew in each step from a distribution with mass at 0 and at 1, and that has a gradient (Louizos, Welling and
+Kingma, 2018). Gates and weights minimise the objective, while Lagrange multipliers, which ascend, hold the expected
+cost at a target that falls from that of the dense model.
+
+Where the published method is left: an attention layer can be replaced by its mean (AttendOut) instead of by nothing; of
+a removed feed-forward block the output bias stays; all gates start near 1, for the few epochs of a fine-tuning are too
+short to win back what gates of one half would lose at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..encoder.config import StandIn, TrimformerConfig
+from ..encoder.gates import Gates
+from ..errors import TrimformerError
+from ..measure.cost import expected_flops, expected_params
+from .base import Context, Method, MethodSettings, register
+
+TEMPERATURE = 2 / 3
+LOW, HIGH = -0.1, 1.1
+LIMIT = math.log(100)
+SHARPNESS = 0.8  # of the value that a kept gate has in the end
+EPSILON = 1e-6
+
+Part = Literal["attention", "heads", "blocks", "units", "hidden"]
+
+
+class HardConcreteSettings(MethodSettings):
+    """Settings of hard-concrete gates."""
+
+    name: Literal["hard-concrete"] = "hard-concrete"
+    target: float = Field(gt=0, lt=1, description="share of the cost of the dense layers that stays")
+    cost: Literal["flops", "params"] = Field("flops", description="operations for a text, or weights, of the layers")
+    length: int | None = Field(None, ge=1, description="tokens of that text; none: the mean of the training texts")
+    parts: list[Part] = Field(
+        ["attention", "heads", "blocks", "units", "hidden"],
+        min_length=1,
+        description="what has gates: attention layers, heads, feed-forward blocks, their units, hidden dimensions",
+    )
+    replace_by: StandIn = Field("mean", description="what an attention layer that is removed becomes")
+    gate_learning_rate: float = Field(0.05, gt=0, description="of gates and multipliers, constant")
+    ramp: float = Field(0.5, gt=0, le=1, description="share of the steps in which the target falls to its value")
+
+
+class HardConcrete(nn.Module):
+    """The gates: log α of each, by part; those of heads and units are one tensor for each layer."""
+
+    def __init__(self, config: TrimformerConfig, parts: list[Part]) -> None:
+        super().__init__()
+        layers = config.num_hidden_layers
+        sizes: dict[Part, list[int]] = {
+            "attention": [layers],
+            "heads": [shape.heads for shape in config.shapes],
+            "blocks": [layers],
+            "units": [shape.ffn for shape in config.shapes],
+            "hidden": [config.hidden_size],
+        }
+        self.logits = nn.ModuleDict(
+            {part: nn.ParameterList(torch.full((size,), LIMIT) for size in sizes[part]) for part in parts}
+        )
+
+    def forward(self) -> dict[str, list[Tensor]]:
+        """A sample of all gates."""
+        return {part: [sample(logits) for logits in given] for part, given in self._items()}
+
+    def probabilities(self) -> dict[str, list[Tensor]]:
+        """Of each gate the probability that it is not 0."""
+        return {part: [keep_probability(logits) for logits in given] for part, given in self._items()}
+
+    @torch.no_grad()
+    def final(self) -> dict[str, list[Tensor]]:
+        """Gates without chance: of each tensor as many are 0 as are expected, the others near 1."""
+        return {part: [settled(logits) for logits in given] for part, given in self._items()}
+
+    def nothing(self) -> dict[str, list[Tensor]]:
+        """All gates off."""
+        return {part: [torch.zeros_like(logits) for logits in given] for part, given in self._items()}
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        for _, given in self._items():
+            for logits in given:
+                logits.clamp_(-LIMIT, LIMIT)
+
+    def _items(self) -> Any:
+        return self.logits.items()
+
+
+def sample(logits: Tensor) -> Tensor:
+    """z = clip(1.2 σ((log u - log(1 - u) + log α) / β) - 0.1, 0, 1) for u uniform."""
+    u = torch.rand_like(logits).clamp(EPSILON, 1 - EPSILON)
+    s = torch.sigmoid((torch.log(u) - torch.log1p(-u) + logits) / TEMPERATURE)
+    return (s * (HIGH - LOW) + LOW).clamp(0, 1)
+
+
+def keep_probability(logits: Tensor) -> Tensor:
+    """P(z > 0) = σ(log α - β log(0.1 / 1.1))."""
+    return torch.sigmoid(logits - TEMPERATURE * math.log(-LOW / HIGH))
+
+
+def settled(logits: Tensor) -> Tensor:
+    """The gates of one tensor in the end: as many zeros as expected, where log α is lowest; else σ(0.8 log α / β)."""
+    zeros = round(len(logits) - keep_probability(logits).sum().item())
+    values = torch.sigmoid(SHARPNESS * logits / TEMPERATURE)
+    values[torch.sort(logits, stable=True).indices[:zeros]] = 0
+    return values
+
+
+class Multipliers(nn.Module):
+    """Lagrange multipliers of the distance to the target; they start at 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values = nn.Parameter(torch.zeros(2))
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """λ1 d + λ2 d²"""
+        return self.values[0] * distance + self.values[1] * distance.square()
+
+
+@register
+class HardConcretePruning(Method):
+    """Gates of all sizes learned together with the weights, towards a share of the dense cost."""
+
+    name = "hard-concrete"
+    Settings = HardConcreteSettings
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        self.config = context.model.config
+        self.length = settings.length or round(float(context.train.lengths.mean()))
+        self.gates = HardConcrete(self.config, settings.parts)
+        self.networks["model"] = context.network("model", context.model.train())
+        own: dict[str, Any] = {
+            "learning_rate": settings.gate_learning_rate, "schedule": False, "decay": False,
+        }  # fmt: skip
+        self.networks["gates"] = context.network("gates", self.gates, **own)
+        self.networks["multipliers"] = context.network("multipliers", Multipliers(), **own)
+        self.objective = context.make_objective()
+        self.dense_cost = self.cost(Gates()).item()
+        self.step = 0
+        least = self.cost(self.assemble(self.gates.nothing())).item() / self.dense_cost
+        if least >= settings.target:
+            raise TrimformerError(
+                f"A target of {settings.target:g} is out of reach: without any of {', '.join(settings.parts)} {least:.3f} of "
+                f"the {settings.cost} stay; raise target or name more parts."
+            )
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        lost = {"relative_bias": "heads", "disentangled": "hidden"}.get(config.attention_positions)
+        if lost in settings.parts:
+            raise TrimformerError(
+                f"This encoder cannot lose {lost}, for its relative positions depend on all of them: leave {lost} out of "
+                "parts."
+            )
+        if config.sharing is not None:
+            raise TrimformerError("Layers that share their weights have the same parts: no gates can differ there.")
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        with self.clock("step"):
+            gates = self.assemble(self.networks["gates"]())
+            loss = self.objective(self.networks["model"], batch, gates)
+            kept = self.cost(self.assemble(self.gates.probabilities())) / self.dense_cost
+            penalty = self.networks["multipliers"](kept - self.target())
+            self.networks["model"].backward(loss + penalty, share)
+        return {"loss": loss.item(), "cost": kept.item()}
+
+    def update(self, step: int) -> dict[str, float]:
+        for values in self.networks["multipliers"].bare.parameters():
+            assert values.grad is not None
+            values.grad.neg_()  # they ascend
+        for network in self.networks.values():
+            network.step()
+        self.gates.clamp()
+        self.step = step
+        if "attention" in self.settings.parts:
+            keep = self.gates.probabilities()["attention"][0].tolist()
+            self.history.keep_probability.append((step, keep))
+        return {}
+
+    def target(self) -> float:
+        """The share of the cost that is aimed at now: it falls from 1 to the setting."""
+        progress = min(1.0, self.step / (self.settings.ramp * self.context.steps))
+        return float(1 - (1 - self.settings.target) * progress)
+
+    def cost(self, gates: Gates) -> Tensor:
+        """Expected cost of the layers under these probabilities."""
+        if self.settings.cost == "params":
+            return expected_params(self.config, gates)
+        return expected_flops(self.config, self.length, gates)
+
+    def assemble(self, values: dict[str, list[Tensor]]) -> Gates:
+        """The encoder's gates: those of a block and of its units are multiplied."""
+        ffn: list[Tensor] | None = values.get("units")
+        if "blocks" in values:
+            blocks = values["blocks"][0]
+            ones = [blocks.new_ones(shape.ffn) for shape in self.config.shapes]
+            ffn = [block * units for block, units in zip(blocks, ffn or ones, strict=True)]
+        return Gates(
+            attention=values["attention"][0] if "attention" in values else None,
+            removed=self.settings.replace_by,
+            heads=values.get("heads"),
+            ffn=ffn,
+            hidden=values["hidden"][0] if "hidden" in values else None,
+        )
+
+    def decide(self) -> Gates:
+        values = self.gates.final()
+        if "attention" in values:  # beside a stand-in there is no way to keep a part of it
+            values["attention"] = [(given > 0).float() for given in values["attention"]]
+        return self.assemble({part: [gate.cpu() for gate in given] for part, given in values.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"step": self.step}
+
+    def load_state_dict(self, state: Any) -> None:
+        super().load_state_dict(state)
+        self.step = state["step"]
+
+    def notes(self) -> list[str]:
+        final = self.decide()
+        hard = {name: [(g != 0).float() for g in given] for name in ("heads", "ffn") if (given := getattr(final, name))}
+        hidden = None if final.hidden is None else (final.hidden != 0).float()
+        left = self.cost(Gates(attention=final.attention, removed=final.removed, hidden=hidden, **hard)).item()
+        what = "weights" if self.settings.cost == "params" else f"operations at {self.length} tokens"
+        return [f"{left / self.dense_cost:.3f} of the dense layers' {what} stay (target {self.settings.target:g})."]
