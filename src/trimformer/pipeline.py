@@ -31,7 +31,6 @@ from .files import atomic_file, atomic_folder, explain_write_errors, require_new
 from .inputs import Inputs, match_head
 from .measure.hardware import has_native_bf16
 from .methods import METHODS, Context
-from .methods.base import check_keep
 from .recipe import Recipe, StageSettings, differences, load_recipe
 from .report.schema import Report
 from .report.templating import require_packages
@@ -191,9 +190,7 @@ class Run:
                 f"{recipe.model} has layers without attention already: give the dense model that it was made from."
             )
         for stage in recipe.stages:
-            keep = getattr(stage.method, "keep_layers", None)
-            if keep is not None:
-                check_keep(keep, checkpoint.config.num_hidden_layers)
+            METHODS[stage.method.name].check(stage.method, checkpoint.config)
         if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
             raise TrimformerError(
                 f"measure.length: {recipe.model} takes at most {checkpoint.config.max_tokens} tokens, "

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from accelerate import Accelerator
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from ..encoder.config import StandIn
+from ..encoder.config import StandIn, TrimformerConfig
 from ..encoder.gates import Gates
 from ..encoder.heads import TrimformerWithHead
 from ..errors import TrimformerError
+from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
 from ..training.clock import Clock
@@ -30,6 +31,13 @@ class MethodSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Any
+
+
+class KeepSettings(MethodSettings):
+    """How many layers keep their attention, and what becomes of the others."""
+
+    keep_layers: int = Field(ge=0, description="attention layers that stay")
+    replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +63,13 @@ class Context:
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
         return Network(name, module, self.accelerator, self.training, self.steps, **options)
+
+    def sample(self, data: Encoded, rows: int) -> Iterator[dict[str, Tensor]]:
+        """Batches on the device: so many rows of a split, drawn with the seed; all where there are fewer."""
+        chosen = drawn_rows(len(data), rows, self.seed)
+        for indices in bucketed_batches(data.lengths[chosen], self.training.batch_size, 0, 0, shuffle=False):
+            batch = data.batch(chosen[indices].tolist())
+            yield {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def make_objective(self) -> Objective:
         """The stage's objective, with the teacher in evaluation mode on the right device."""
@@ -82,7 +97,7 @@ class History:
 
 
 class Method(ABC):
-    """A way to decide which layers keep their attention.
+    """A way to decide what of an encoder stays.
 
     A method that learns is also a :class:`trimformer.training.loop.Learner`; one that does not (``trains`` is False)
     only decides. It never edits the model: it returns hard gates, and the pipeline trims.
@@ -93,10 +108,22 @@ class Method(ABC):
     trains: ClassVar[bool] = True
 
     def __init__(self, settings: Any, context: Context) -> None:
+        self.check(settings, context.model.config)
         self.settings, self.context = settings, context
         self.networks: dict[str, Network] = {}
         self.clock = Clock()
         self.history = History()
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        """Raise TrimformerError where this encoder cannot do what the settings ask for; called before any work, too."""
+        layers = config.num_hidden_layers
+        for name, least, what in (("keep_layers", 0, "layers with attention"), ("keep", 1, "layers")):
+            keep = getattr(settings, name, None)
+            if keep is not None and not least <= keep <= layers:
+                raise TrimformerError(
+                    f"{name}={keep} is out of range: this encoder has {layers} {what}, so keep {least} to {layers}."
+                )
 
     @property
     def layers(self) -> int:
@@ -145,12 +172,3 @@ def keep_gates(layers: int, keep: list[int] | set[int], replace_by: StandIn) -> 
     """Hard attention gates that keep the given layers."""
     kept = torch.tensor([1.0 if index in keep else 0.0 for index in range(layers)])
     return Gates(attention=kept, removed=replace_by)
-
-
-def check_keep(keep_layers: int, layers: int) -> None:
-    """Raise TrimformerError where that many attention layers cannot be kept."""
-    if not 0 <= keep_layers <= layers:
-        raise TrimformerError(
-            f"keep_layers={keep_layers} is out of range: this encoder has {layers} layers with attention, "
-            f"so keep 0 to {layers}."
-        )

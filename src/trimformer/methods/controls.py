@@ -5,18 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field
 
-from ..encoder.config import StandIn
 from ..encoder.gates import Gates
-from .base import Method, MethodSettings, check_keep, keep_gates, register
-
-
-class KeepSettings(MethodSettings):
-    """How many layers keep their attention, and what becomes of the others."""
-
-    keep_layers: int = Field(ge=0, description="attention layers that stay")
-    replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
+from .base import KeepSettings, Method, keep_gates, register
 
 
 class LastKSettings(KeepSettings):
@@ -40,7 +31,6 @@ class LastK(Method):
     trains = False
 
     def decide(self) -> Gates:
-        check_keep(self.settings.keep_layers, self.layers)
         return keep_gates(self.layers, set(range(self.settings.keep_layers)), self.settings.replace_by)
 
 
@@ -53,7 +43,6 @@ class RandomK(Method):
     trains = False
 
     def decide(self) -> Gates:
-        check_keep(self.settings.keep_layers, self.layers)
         generator = torch.Generator().manual_seed(self.context.seed)
         order = torch.randperm(self.layers, generator=generator).tolist()
         return keep_gates(self.layers, set(order[: self.settings.keep_layers]), self.settings.replace_by)

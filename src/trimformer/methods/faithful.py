@@ -21,7 +21,7 @@ from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
 from ..training.evaluate import evaluating
-from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
+from .base import Context, Method, MethodSettings, keep_gates, register
 from .generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 Batch = dict[str, Tensor]
@@ -72,8 +72,6 @@ class Faithful(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        if settings.keep_layers is not None:
-            check_keep(settings.keep_layers, self.layers)
         self.networks["D"] = context.network("D", copy.deepcopy(context.model).train())
         self.networks["A"] = context.network("A", context.model.train())
         self.generator = self._make_generator()

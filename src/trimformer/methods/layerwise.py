@@ -22,7 +22,7 @@ from ..encoder.gates import Gates
 from ..encoder.heads import task_loss
 from ..tasks.batches import bucketed_batches
 from ..training.evaluate import evaluating, mean_loss
-from .base import Context, Method, MethodSettings, check_keep, keep_gates, register
+from .base import Context, Method, MethodSettings, keep_gates, register
 
 
 class LayerwiseSettings(MethodSettings):
@@ -89,8 +89,6 @@ class Layerwise(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        if settings.keep_layers is not None:
-            check_keep(settings.keep_layers, self.layers)
         self.networks["A"] = context.network("A", context.model.train())
         self.policy = Policy(self.layers, settings.initial_keep)
         # The loop's warm-up would delay the few and noisy steps of the gates: their rate is constant.

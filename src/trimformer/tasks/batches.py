@@ -10,6 +10,11 @@ MEGA_BATCH = 50
 """Batches sorted together: enough for even lengths, few enough that the order stays random."""
 
 
+def drawn_rows(rows: int, limit: int, seed: int) -> np.ndarray:
+    """At most `limit` of so many rows, drawn with the seed, in their order."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+
+
 def bucketed_batches(
     lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int, epoch: int, shuffle: bool = True
 ) -> list[list[int]]:

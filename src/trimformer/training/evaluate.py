@@ -55,19 +55,21 @@ def mean_loss(
     model: Callable[..., Any],
     data: Encoded,
     *,
+    rows: np.ndarray | None = None,
     batch_size: int = 64,
     gates: Gates | None = None,
     device: torch.device | None = None,
 ) -> float:
-    """The task loss over a split, a mean over its rows of their batch's loss."""
+    """The task loss over a split, or over some of its rows: a mean over the rows of their batch's loss."""
     total = 0.0
+    rows = np.arange(len(data)) if rows is None else rows
     with torch.no_grad(), evaluating(model):
-        for indices in bucketed_batches(data.lengths, batch_size, seed=0, epoch=0, shuffle=False):
-            batch = {k: v.to(device) if device else v for k, v in data.batch(indices).items()}
+        for indices in bucketed_batches(data.lengths[rows], batch_size, seed=0, epoch=0, shuffle=False):
+            batch = {k: v.to(device) if device else v for k, v in data.batch(rows[indices].tolist()).items()}
             labels = batch.pop("labels")
             logits = model(**batch, gates=gates).logits
             total += len(indices) * task_loss(data.kind, logits, labels, batch["attention_mask"]).item()
-    return total / len(data)
+    return total / len(rows)
 
 
 class evaluating:
