@@ -157,7 +157,7 @@ def assemble(
     folder: Path,
 ) -> Report:
     """Put the report together and write it, the model and its card into the run's folder."""
-    history = next((h for h in (info["history"] for info in stages.values()) if h and h["reward"]), None)
+    history = next((h for h in (info["history"] for info in stages.values()) if h and any(h.values())), None)
     report = Report(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -199,10 +199,10 @@ def assemble(
 
 
 def method_label(recipe: Recipe) -> str:
-    """The deciding method with the number of layers that it was told to keep."""
+    """The deciding method with the number of layers, with attention or whole, that it was told to keep."""
     methods = [stage.method for stage in recipe.stages]
     method = next((method for method in methods if method.name != "none"), methods[0])
-    keep = getattr(method, "keep_layers", None)
+    keep = getattr(method, "keep_layers", getattr(method, "keep", None))
     replace_by = getattr(method, "replace_by", "mean")
     control = getattr(method, "control", "learned")
     parts = [

@@ -1,6 +1,6 @@
 """Methods decide structure. Each file registers its own under the name that recipes use."""
 
-from . import controls, faithful, finetune, hard_concrete, layerwise
+from . import controls, faithful, finetune, greedy, hard_concrete, layerwise
 from .base import METHODS, Context, Method, MethodSettings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "controls",
     "faithful",
     "finetune",
+    "greedy",
     "hard_concrete",
     "layerwise",
 ]
