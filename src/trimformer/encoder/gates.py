@@ -34,6 +34,9 @@ class Gates:
     hidden: shape (hidden,). Factors of what embeddings and blocks add to the residual stream; a dimension whose gate is
         0 is 0 in all layers, and norms take their statistics over the others (Xia et al., 2022, section 3.1).
 
+    To see what each text has to say of a gate, those of attention, heads and ffn may differ within the batch: (layers,
+    batch, 1, 1), and for each layer (batch, 1, heads) and (batch, 1, units).
+
     Positions and query_key are those of ``full`` layers and say nothing of others, nor do heads and values of layers
     without values. A gate that is ``None`` costs nothing.
     """
@@ -74,7 +77,7 @@ class LayerGates:
     def scale_values(self, x: Tensor, heads: int) -> Tensor:
         """Outputs of the heads, side by side, times their gates: (batch, n, heads * head_size) -> the same."""
         if self.heads is not None:
-            x = (x.unflatten(-1, (heads, -1)) * self.heads[:, None].to(x.dtype)).flatten(-2)
+            x = (x.unflatten(-1, (heads, -1)) * self.heads[..., None].to(x.dtype)).flatten(-2)
         return x if self.values is None else x * self.values.flatten().to(x.dtype)
 
 

@@ -1,6 +1,6 @@
 """Methods decide structure. Each file registers its own under the name that recipes use."""
 
-from . import controls, faithful, finetune, greedy, hard_concrete, layerwise
+from . import controls, faithful, finetune, greedy, hard_concrete, importance, layerwise
 from .base import METHODS, Context, Method, MethodSettings
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "finetune",
     "greedy",
     "hard_concrete",
+    "importance",
     "layerwise",
 ]
