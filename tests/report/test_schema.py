@@ -91,6 +91,13 @@ def test_headline(report: Report) -> None:
     )
 
 
+def test_headline_counts_whole_layers_that_are_gone(report: Report) -> None:
+    report.variants[1].layers = report.variants[1].layers[:4]
+    assert summary.removal_words(report) == "2 of 6 layers removed, and attention from 1 of the others"
+    report.variants[1].layers = report.variants[0].layers[:4]
+    assert summary.removal_words(report) == "2 of 6 layers removed"
+
+
 def test_headline_says_slower(report: Report) -> None:
     for entry in report.variants[1].latency_ms:
         entry.median *= 2

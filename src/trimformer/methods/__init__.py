@@ -1,6 +1,6 @@
 """Methods decide structure. Each file registers its own under the name that recipes use."""
 
-from . import controls, faithful, finetune, greedy, hard_concrete, importance, layerwise
+from . import controls, depth, faithful, finetune, greedy, hard_concrete, importance, layerdrop, layerwise
 from .base import METHODS, Context, Method, MethodSettings
 
 __all__ = [
@@ -9,10 +9,12 @@ __all__ = [
     "Method",
     "MethodSettings",
     "controls",
+    "depth",
     "faithful",
     "finetune",
     "greedy",
     "hard_concrete",
     "importance",
+    "layerdrop",
     "layerwise",
 ]

@@ -23,6 +23,11 @@ def removal_words(report: Report) -> str:
     if trimmed is None or not trimmed.layers:
         return f"{report.model} on {report.task.name}"
     removed, layers = report.removed_layers(), len(trimmed.layers)
+    dense = report.variant("dense")
+    before = len(dense.layers) if dense and dense.layers else layers
+    if layers < before:
+        whole = f"{before - layers} of {before} layers removed"
+        return f"{whole}, and attention from {len(removed)} of the others" if removed else whole
     if not removed:
         return f"Attention kept in all {layers} layers"
     return f"Attention removed from {len(removed)} of {layers} layers"

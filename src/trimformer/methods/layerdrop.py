@@ -1,0 +1,60 @@
+"""LayerDrop: layers are skipped at random while training, so that whole layers can be dropped afterwards.
+
+Fan, Grave and Joulin, "Reducing Transformer Depth on Demand with Structured Dropout", 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ..encoder.gates import Gates
+from .base import Context, Method, MethodSettings, register
+from .depth import layer_gates
+
+
+class LayerDropSettings(MethodSettings):
+    """Settings of LayerDrop."""
+
+    name: Literal["layerdrop"] = "layerdrop"
+    keep: int = Field(ge=1, description="whole layers that stay in the end, evenly spaced")
+    skip: float = Field(0.2, ge=0, lt=1, description="probability that a layer is skipped in a training step")
+
+
+@register
+class LayerDrop(Method):
+    """Train with layers skipped at random, then drop every other one, or as many as are to go."""
+
+    name = "layerdrop"
+    Settings = LayerDropSettings
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        self.networks["model"] = context.network("model", context.model.train())
+        self.objective = context.make_objective()
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        with self.clock("step"):
+            kept = torch.bernoulli(torch.full((self.layers,), 1 - self.settings.skip))
+            loss = self.objective(self.networks["model"], batch, Gates(layers=kept))
+            self.networks["model"].backward(loss, share)
+        return {"loss": loss.item(), "kept": kept.sum().item()}
+
+    def update(self, step: int) -> dict[str, float]:
+        with self.clock("step"):
+            self.networks["model"].step()
+        return {}
+
+    def decide(self) -> Gates:
+        return layer_gates(self.layers, every_other(self.layers, self.settings.keep))
+
+
+def every_other(layers: int, keep: int) -> list[int]:
+    """So many layers, evenly spaced from the first one on.
+
+    Where 1 in k goes it is each k-th, counted from 1, as published.
+    """
+    return [index * layers // keep for index in range(keep)]
