@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +19,13 @@ from tests.tinymodel import write_csv, write_scores, write_stock_bert
 from trimformer import load
 from trimformer.recipe import ExportSettings, MeasureSettings, load_recipe, standard_recipe
 from trimformer.report.schema import Report
+from trimformer.report.summary import removal_words
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 
 COMMANDS = ["compress", "demo", "run", "evaluate", "trim", "bench", "export", "predict", "inspect"]
 COLUMNS = ["--text", "review", "--label", "stars"]
+LAST_K = {"name": "last-k", "keep_layers": 1}
 QUICK = ["--method", "last-k", "--keep-layers", 1, "--epochs", 1, "--learning-rate", 1e-3]
 
 
@@ -97,11 +100,11 @@ def test_the_model_loads_elsewhere(out: Path) -> None:
     assert done.stdout.strip() == f"{ {0: 'neg', 1: 'pos'} } {[x.hex() for x in logits[0].tolist()]}"
 
 
-def run_without_export(home: Path, model: str, name: str, **task: str) -> Report:
+def run_without_export(home: Path, model: str, name: str, method: dict[str, Any] = LAST_K, **task: str) -> Report:
     """A run by recipe, without what the run `out` has shown already."""
     recipe = standard_recipe(
         str(home / model), TaskSettings(**task), str(home / name),  # type: ignore[arg-type]
-        method={"name": "last-k", "keep_layers": 1}, training=TrainingSettings(epochs=1),
+        method=method, training=TrainingSettings(epochs=1),
     )  # fmt: skip
     quick = {"export": ExportSettings(onnx=False), "measure": MeasureSettings(backends=["torch"])}
     recipe.model_copy(update=quick).save(home / "recipe.yaml")
@@ -129,6 +132,24 @@ def test_a_trained_head_is_the_baseline(home: Path) -> None:
     dense = load(home / "headed/dense/model")
     ids = torch.tensor([[2, 5, 9, 3]])
     torch.testing.assert_close(dense(input_ids=ids).logits, stock(input_ids=ids).logits, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "label", "words"),
+    [
+        ({"name": "depth", "keep": 1}, "depth, keep 1", "1 of 2 layers removed"),
+        ({"name": "greedy", "keep_layers": 1}, "greedy, keep 1", "Attention removed from 1 of 2 layers"),
+    ],
+    ids=["depth", "greedy"],
+)
+def test_the_report_says_what_was_removed(home: Path, method: dict[str, Any], label: str, words: str) -> None:
+    columns = {"text": "review", "label": "stars"}
+    report = run_without_export(home, "head", method["name"], method, data=str(home / "reviews.csv"), **columns)
+    dense, trimmed = report.variants
+    assert trimmed.params < dense.params
+    assert (report.method, removal_words(report)) == (label, words)
+    assert bool(report.history.keep_probability) == (method["name"] == "greedy")
+    assert load(home / method["name"] / "model").num_parameters() == trimmed.params
 
 
 def test_evaluate(home: Path, out: Path) -> None:

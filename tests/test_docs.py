@@ -21,7 +21,11 @@ from trimformer.training.settings import TrainingSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-METHOD_PAGES = dict.fromkeys(METHODS, "methods/attendout.md") | {"hard-concrete": "methods/hard-concrete.md"}
+METHOD_PAGES = (
+    dict.fromkeys(METHODS, "methods/attendout.md")
+    | dict.fromkeys(["greedy", "importance", "depth", "layerdrop"], "methods/structured.md")
+    | {"hard-concrete": "methods/hard-concrete.md"}
+)
 TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Recipe", Recipe),
     ("recipes.md", "Task", TaskSettings),

@@ -47,13 +47,25 @@ def standard(**method: Any) -> Recipe:
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_makes_a_recipe_that_survives_saving(tmp_path: Path, name: str) -> None:
-    needed: dict[str, dict[str, Any]] = {"none": {}, "hard-concrete": {"target": 0.5}}
-    recipe = standard(name=name, **needed.get(name, {"keep_layers": 2}))
+    needed = {"keep_layers": 2, "keep": 2, "target": 0.5}
+    recipe = standard(name=name, **{key: needed[key] for key in METHODS[name].Settings.model_fields if key in needed})
     recipe.save(tmp_path / "r.yaml")
     loaded = load_recipe(tmp_path / "r.yaml")
     assert loaded == recipe
     assert differences(loaded, recipe) == []
     assert [stage.method.name for stage in loaded.stages] == ([name] if name == "none" else [name, "none"])
+
+
+def test_the_standard_stages_distil_what_can_be_compared() -> None:
+    def objectives(name: str, key: str) -> list[tuple[float, float]]:
+        recipe = standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": name, key: 2})
+        return [(stage.objective.logits, stage.objective.hidden) for stage in recipe.stages]
+
+    assert objectives("last-k", "keep_layers") == [(0, 0), (1, 1)]
+    assert objectives("greedy", "keep_layers") == [(1, 1), (1, 1)]
+    assert objectives("attendout-faithful", "keep_layers") == [(0, 0), (0, 0)]
+    # Hidden states are compared layer by layer: not with a model that has more layers.
+    assert objectives("depth", "keep") == objectives("layerdrop", "keep") == [(0, 0), (1, 0)]
 
 
 def test_defaults_fill_what_a_recipe_leaves_out(saved: Path) -> None:

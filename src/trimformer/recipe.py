@@ -116,6 +116,11 @@ class Recipe(_Strict):
 
 
 DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
+REPAIRS = {  # of the standard recipe, where they are not DISTILLED
+    "attendout-faithful": ObjectiveSettings(),
+    "depth": ObjectiveSettings(logits=1.0),  # hidden states are compared layer by layer, and these have fewer layers
+    "layerdrop": ObjectiveSettings(logits=1.0),
+}
 
 
 def standard_recipe(
@@ -129,23 +134,23 @@ def standard_recipe(
 ) -> Recipe:
     """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
 
-    Layerwise AttendOut and the controls start from the dense fine-tuned model and end with a fine-tuning that distils
-    from it; the faithful variant starts from the pre-trained weights and ends with plain fine-tuning, as published;
-    ``none`` is that plain fine-tuning alone.
+    A method starts from the dense fine-tuned model and ends with a fine-tuning that distils from it, ``greedy`` distils
+    while it removes, too; faithful AttendOut starts from the pre-trained weights and ends with plain fine-tuning, as
+    published; ``none`` is that plain fine-tuning alone.
     """
     name = checked_method(method).name
     training = training or TrainingSettings()
-    faithful = name == "attendout-faithful"
     first = {
         "name": "finetune" if name == "none" else "search",
         "method": method,
-        "start": "pretrained" if faithful else "dense",
+        "start": "pretrained" if name == "attendout-faithful" else "dense",
+        "objective": DISTILLED if name == "greedy" else ObjectiveSettings(),
         "training": training,
     }
     repair = {
         "name": "repair",
         "method": {"name": "none"},
-        "objective": ObjectiveSettings() if faithful else DISTILLED,
+        "objective": REPAIRS.get(name, DISTILLED),
         "training": training,
     }
     stages = [first] if name == "none" else [first, repair]

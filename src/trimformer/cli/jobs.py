@@ -19,6 +19,7 @@ from .options import (
     Epochs,
     Json,
     Keep,
+    KeepWhole,
     Kind,
     Label,
     MaxLength,
@@ -112,6 +113,7 @@ def compress(
     train_limit: TrainLimit = None,
     method: Method = "attendout",
     keep_layers: Keep = None,
+    keep: KeepWhole = None,
     target: Target = None,
     replace_by: ReplaceBy = None,
     control: Control = None,
@@ -138,7 +140,8 @@ def compress(
     _compress(
         model, settings,
         {
-            "name": method, "keep_layers": keep_layers, "target": target, "replace_by": replace_by, "control": control,
+            "name": method, "keep_layers": keep_layers, "keep": keep, "target": target, "replace_by": replace_by,
+            "control": control,
         },
         {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}, out, seed, resume, json_,
     )  # fmt: skip

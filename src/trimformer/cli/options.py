@@ -34,9 +34,13 @@ TrainLimit = Annotated[int | None, typer.Option(help="Use at most so many traini
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Method = Annotated[
     str,
-    typer.Option(help="attendout, attendout-faithful, hard-concrete, last-k, random-k or none (plain fine-tuning)."),
+    typer.Option(
+        help="attendout, attendout-faithful, hard-concrete, greedy, importance, last-k, random-k, depth, layerdrop or "
+        "none (plain fine-tuning)."
+    ),
 ]
 Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]
+KeepWhole = Annotated[int | None, typer.Option("--keep", help="For depth and layerdrop: whole layers that stay.")]
 Target = Annotated[
     float | None, typer.Option(help="For hard-concrete: share of the layers' operations that stays, such as 0.4.")
 ]
