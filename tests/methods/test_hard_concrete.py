@@ -60,13 +60,17 @@ def test_the_multipliers_ascend(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cost", "parts", "target"),
-    [("flops", ["attention", "heads", "blocks", "units", "hidden"], 0.6), ("params", ["units"], 0.8)],
+    ("cost", "parts", "target", "rounding"),
+    [
+        ("flops", ["attention", "heads", "blocks", "units", "hidden"], 0.6, 0.2),  # few and large parts
+        ("flops", ["units", "hidden"], 0.6, 0.1),
+        ("params", ["units"], 0.8, 0.05),
+    ],
     ids=str,
 )
-def test_the_budget_is_reached(tmp_path, cost, parts, target):
+def test_the_budget_is_reached(tmp_path, cost, parts, target, rounding):
     stage = context(layers=2, rows=160, epochs=12, learning_rate=1e-3)
-    method = fit(stage, tmp_path, target=target, cost=cost, parts=parts, gate_learning_rate=0.1)
+    method = fit(stage, tmp_path, target=target, cost=cost, parts=parts, gate_learning_rate=0.2)
     expected = method.cost(method.assemble(method.gates.probabilities())).item() / method.dense_cost
     assert expected == pytest.approx(target, abs=0.05)
     gates = method.decide()
@@ -77,7 +81,7 @@ def test_the_budget_is_reached(tmp_path, cost, parts, target):
             trimmed(**batch).logits, method.model.eval()(**batch, gates=gates).logits, atol=1e-5, rtol=1e-4
         )
     (note,) = method.notes()
-    assert float(note.split()[0]) == pytest.approx(target, abs=0.12)  # few and large parts: rounding weighs much
+    assert float(note.split()[0]) == pytest.approx(target, abs=rounding)
 
 
 def test_units_that_matter_stay(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ class BiasAttention(NoAttention):
     """
 
     kind: ClassVar[AttentionKind] = "bias"
+    output: Any
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__(config, shape)
@@ -50,7 +51,7 @@ class BiasAttention(NoAttention):
 
     def make_maps(self, config: TrimformerConfig, shape: LayerShape) -> None:
         """The weights that this kind has."""
-        self.output: nn.Module = OutputBias(config.hidden_size, config.attention_bias)
+        self.output = OutputBias(config.hidden_size, config.attention_bias)
 
     def forward(
         self, x: Tensor, shared: Shared, gates: LayerGates | None = None, first_only: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,9 +45,9 @@ LAYER_NAME = re.compile(r"^(encoder\.)?layers\.(\d+)\.")
 
 
 class Axis(NamedTuple):
-    """What is kept of an axis of weights: the rows ``index``, each times its ``factor`` where there are factors."""
+    """What is kept of an axis of weights: these ``rows``, each times its ``factor`` where there are factors."""
 
-    index: Tensor
+    rows: Tensor
     factor: Tensor | None = None
 
 
@@ -88,10 +88,10 @@ def sliced(name: str, weight: Tensor, kept: Kept, shape: torch.Size) -> Tensor:
     An axis of another length is not meant: that of a head whose first layer has a width of its own.
     """
     for dimension, axis in enumerate(kept.of(name)[: weight.ndim]):
-        if axis is None or shape[dimension] != len(axis.index):
+        if axis is None or shape[dimension] != len(axis.rows):
             continue
         if weight.shape[dimension] != shape[dimension]:
-            weight = weight.index_select(dimension, axis.index.to(weight.device))
+            weight = weight.index_select(dimension, axis.rows.to(weight.device))
         if axis.factor is not None:
             factor = axis.factor.to(weight.device, weight.dtype)
             weight = weight * factor.reshape(-1, *[1] * (weight.ndim - dimension - 1))
@@ -119,7 +119,7 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
                 f"Layers {first} and {index} share their weights: their gates of heads, units and dimensions must be "
                 "the same."
             )
-    changes = {
+    changes: dict[str, Any] = {
         "layers": [dataclasses.asdict(cut[index][0]) for index in layers],
         "sharing": config.sharing
         and [next(n for n, other in enumerate(layers) if groups[other] == groups[index]) for index in layers],
@@ -127,9 +127,9 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
     shared = {}
     if gates.hidden is not None:
         hidden = _hidden(gates, config)
-        shared = {"hidden": Axis(hidden.index), "stream": hidden}
+        shared = {"hidden": Axis(hidden.rows), "stream": hidden}
         changes |= {
-            "hidden_size": len(hidden.index),
+            "hidden_size": len(hidden.rows),
             "classifier_size": config.classifier_size or config.hidden_size,
         }
     return Kept(type(config).from_dict(config.to_dict() | changes), layers, [axes for _, axes in cut], shared)
@@ -151,9 +151,9 @@ def _layers(gates: Gates, config: TrimformerConfig) -> list[int]:
 
 def _hidden(gates: Gates, config: TrimformerConfig) -> Axis:
     axis = _axis(_values(gates.hidden, (config.hidden_size,), "the hidden dimensions"))
-    if not len(axis.index):
+    if not len(axis.rows):
         raise TrimformerError("All hidden dimensions are gated off: at least one must stay.")
-    if config.attention_positions == "disentangled" and len(axis.index) < config.hidden_size:
+    if config.attention_positions == "disentangled" and len(axis.rows) < config.hidden_size:
         raise TrimformerError(
             "This encoder cannot lose hidden dimensions: its table of relative positions (DeBERTa) is as wide as they."
         )
@@ -165,8 +165,8 @@ def _cut(gates: Gates, config: TrimformerConfig, index: int) -> tuple[LayerShape
     shape, own = config.shapes[index], gates.layer(index)
     where = f"layer {index}"
     units = _axis(_values(own.ffn, (shape.ffn,), f"the units of {where}"))
-    axes = {"ffn": Axis(units.index), "units": units}
-    changed = dataclasses.replace(shape, ffn=len(units.index))
+    axes = {"ffn": Axis(units.rows), "units": units}
+    changed = dataclasses.replace(shape, ffn=len(units.rows))
     heads = _values(own.heads, (shape.heads,), f"the heads of {where}")
     values = _values(own.values, (shape.heads, shape.head_size), f"the values of {where}") * heads[:, None]
     scores = _values(own.query_key, (shape.heads, shape.query_key_size), f"the queries and keys of {where}")
@@ -180,14 +180,14 @@ def _cut(gates: Gates, config: TrimformerConfig, index: int) -> tuple[LayerShape
     if not scores[alive].any() and shape.attention == "full" and _scores_are_all(config, shape):
         changed = dataclasses.replace(changed, attention="mean")  # equal scores: all tokens weigh the same
     of_values, of_scores = _in_heads(values, alive), _in_heads(scores, alive)
-    size, query_key = len(of_values.index) // int(alive.sum()), len(of_scores.index) // int(alive.sum())
+    size, query_key = len(of_values.rows) // int(alive.sum()), len(of_scores.rows) // int(alive.sum())
     said = query_key != size and (changed.attention == "full" or config.sharing is not None)
     changed = dataclasses.replace(
         changed, heads=int(alive.sum()), head_size=size, query_key=query_key if said else None
     )
-    axes |= {"values": Axis(of_values.index), "outputs": of_values, "key": Axis(of_scores.index), "query": of_scores}
+    axes |= {"values": Axis(of_values.rows), "outputs": of_values, "key": Axis(of_scores.rows), "query": of_scores}
     if query_key != shape.query_key_size:  # scores are divided by the root of their dimensions
-        factor = torch.ones(len(of_scores.index)) if of_scores.factor is None else of_scores.factor
+        factor = torch.ones(len(of_scores.rows)) if of_scores.factor is None else of_scores.factor
         axes["query"] = of_scores._replace(factor=factor.double() * (query_key / shape.query_key_size) ** 0.5)
     return changed, axes
 
@@ -241,7 +241,7 @@ def _values(given: Tensor | None, shape: tuple[int, ...], what: str) -> Tensor:
 
 def _same(one: dict[str, Axis], other: dict[str, Axis]) -> bool:
     return one.keys() == other.keys() and all(
-        torch.equal(axis.index, other[name].index) and _equal(axis.factor, other[name].factor)
+        torch.equal(axis.rows, other[name].rows) and _equal(axis.factor, other[name].factor)
         for name, axis in one.items()
     )
 

@@ -94,6 +94,8 @@ class Layer(nn.Module):
 
     inner: ClassVar[tuple[str, ...]] = ("ffn_in",)
     """The maps to the units of the feed-forward block."""
+    ffn_in: nn.Linear
+    ffn_gate: nn.Linear
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()

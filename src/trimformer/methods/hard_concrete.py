@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..encoder.config import StandIn, TrimformerConfig
-from ..encoder.gates import Gates
+from ..encoder.gates import Gates, PerLayer
 from ..errors import TrimformerError
 from ..measure.cost import expected_flops, expected_params
 from .base import Context, Method, MethodSettings, register
@@ -151,8 +151,8 @@ class HardConcretePruning(Method):
         least = self.cost(self.assemble(self.gates.nothing())).item() / self.dense_cost
         if least >= settings.target:
             raise TrimformerError(
-                f"A target of {settings.target:g} is out of reach: without any of {', '.join(settings.parts)} {least:.3f} of "
-                f"the {settings.cost} stay; raise target or name more parts."
+                f"A target of {settings.target:g} is out of reach: without any of {', '.join(settings.parts)} "
+                f"{least:.3f} of the {settings.cost} stay; raise target or name more parts."
             )
 
     @classmethod
@@ -161,8 +161,8 @@ class HardConcretePruning(Method):
         lost = {"relative_bias": "heads", "disentangled": "hidden"}.get(config.attention_positions)
         if lost in settings.parts:
             raise TrimformerError(
-                f"This encoder cannot lose {lost}, for its relative positions depend on all of them: leave {lost} out of "
-                "parts."
+                f"This encoder cannot lose {lost}, for its relative positions depend on all of them: leave {lost} out "
+                "of parts."
             )
         if config.sharing is not None:
             raise TrimformerError("Layers that share their weights have the same parts: no gates can differ there.")
@@ -230,8 +230,18 @@ class HardConcretePruning(Method):
 
     def notes(self) -> list[str]:
         final = self.decide()
-        hard = {name: [(g != 0).float() for g in given] for name in ("heads", "ffn") if (given := getattr(final, name))}
-        hidden = None if final.hidden is None else (final.hidden != 0).float()
-        left = self.cost(Gates(attention=final.attention, removed=final.removed, hidden=hidden, **hard)).item()
+        left = self.cost(
+            Gates(
+                attention=final.attention,
+                removed=final.removed,
+                heads=_nonzero(final.heads),
+                ffn=_nonzero(final.ffn),
+                hidden=None if final.hidden is None else (final.hidden != 0).float(),
+            )
+        ).item()
         what = "weights" if self.settings.cost == "params" else f"operations at {self.length} tokens"
         return [f"{left / self.dense_cost:.3f} of the dense layers' {what} stay (target {self.settings.target:g})."]
+
+
+def _nonzero(gates: PerLayer) -> PerLayer:
+    return None if gates is None else [(gate != 0).float() for gate in gates]
