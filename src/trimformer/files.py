@@ -42,6 +42,11 @@ def _refused(target: Path, number: int) -> TrimformerError:
     return TrimformerError(f"{target} cannot be written ({reason}): choose a place that you may write to.")
 
 
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: $TRIMFORMER_CACHE or ~/.cache/trimformer."""
+    return Path(os.environ.get("TRIMFORMER_CACHE") or Path.home() / ".cache" / "trimformer")
+
+
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``target``; it replaces ``target`` only when the block ends without an error."""

@@ -18,7 +18,7 @@ ISA_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_b
 def hardware() -> dict[str, str]:
     """The machine and the software versions; what cannot be found out is left out.
 
-    Keys: cpu, cores, torch threads, memory, isa, gpu, os, python, torch, transformers, onnxruntime.
+    Keys: cpu, cores, torch threads, memory, isa, gpu, os, python, torch, transformers, onnxruntime, openvino.
     """
     entries = {
         "cpu": _cpu_fields().get("model name") or platform.processor() or platform.machine(),
@@ -32,6 +32,7 @@ def hardware() -> dict[str, str]:
         "torch": torch.__version__,
         "transformers": _version("transformers"),
         "onnxruntime": _version("onnxruntime"),
+        "openvino": _version("openvino"),
     }
     return {key: value for key, value in entries.items() if value}
 

@@ -23,6 +23,7 @@ import trimformer.tasks.texts as texts
 import trimformer.tasks.windows as windows
 from trimformer.encoder.heads import IGNORED
 from trimformer.errors import TrimformerError
+from trimformer.files import cache_folder
 from trimformer.tasks.data import Examples, Kind, Task
 from trimformer.tasks.settings import Truncation
 
@@ -119,7 +120,7 @@ def encode(
         tokenise, how["stride"] = windows.tokenise, stride
     else:
         tokenise, how["truncation"] = texts.tokenise, truncation
-    folder = cache or Path(os.environ.get("TRIMFORMER_CACHE") or Path.home() / ".cache" / "trimformer")
+    folder = cache or cache_folder()
     file = folder / f"tokens-{_key(task.kind, examples, tokenizer, how)}.npz"
     arrays = _read(file)
     if arrays is None:
