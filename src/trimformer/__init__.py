@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .encoder.load import load
     from .measure.cost import cost
     from .measure.latency import benchmark
+    from .measure.pieces import latency_tables
     from .recipe import Recipe, load_recipe, standard_recipe
     from .tasks.settings import TaskSettings
 
@@ -42,6 +43,7 @@ _LAZY = {
     "load": "encoder.load",
     "cost": "measure.cost",
     "benchmark": "measure.latency",
+    "latency_tables": "measure.pieces",
     "Recipe": "recipe",
     "load_recipe": "recipe",
     "standard_recipe": "recipe",
@@ -65,6 +67,7 @@ __all__ = [
     "cost",
     "evaluate",
     "export",
+    "latency_tables",
     "load",
     "load_recipe",
     "standard_recipe",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,6 +61,13 @@ def bench(
     fresh: Annotated[
         bool, typer.Option(help="Measure start-up and memory too, each variant in a process of its own.")
     ] = True,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead, measure what the pieces cost and predict any shape; `auto`: keep it in the cache.",
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a page with the picture: speed against score.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result to this file; `-` prints it.")
@@ -72,14 +80,26 @@ def bench(
     `trimformer bench shape:bert-base shape:bert-base,attention=2-11=mean --batch 4 --length 256 --threads 2`
 
     `trimformer bench runs/sst2/dense/model runs/sst2/model --task sst2 --data glue/ --plot speed.html`
+
+    `trimformer bench runs/sst2/model --table auto --batch 1 --backends onnx-int8`
     """
-    from ..files import atomic_file
     from ..measure.bench import Texts
     from ..measure.bench import bench as measure
     from ..measure.hardware import usable_cores
     from ..report.bench_picture import check_picture, write_picture
     from ..report.bench_tables import tables
 
+    how: dict[str, Any] = {
+        "batch": batch or [1, 8],
+        "length": length or [128],
+        "threads": threads or usable_cores(),
+        "backends": None if backends is None else backends.split(","),
+    }
+    if table is not None:
+        if task or data or plot:
+            raise TrimformerError("--table measures shapes alone: leave out --task, --data and --plot.")
+        _table(models, None if table == "auto" else Path(table), json_file, how)
+        return
     if plot is not None:
         check_picture(plot)
     if task is None and (label or validation):
@@ -91,24 +111,66 @@ def bench(
     texts = Texts(Path(data), text, text_pair, max_length) if task is None and data is not None else None
     result = measure(
         models,
-        batch=batch or [1, 8],
-        length=length or [128],
         texts=texts,
         task=settings,
-        threads=threads or usable_cores(),
-        backends=None if backends is None else backends.split(","),
         fresh=fresh,
+        **how,
     )
-    content = json.dumps({"command": sys.argv, **result.as_json()}, indent=2)
-    if json_file is not None and str(json_file) != "-":
-        with atomic_file(json_file) as file:
-            file.write_text(content, encoding="utf-8")
     if plot is not None:
         write_picture(result, plot)
-    if json_file is not None and str(json_file) == "-":
-        print(content)
+    if _wrote(json_file, result.as_json()):
         return
-    for table in tables(result):
-        print_table(table.header, table.rows, table.title)
-        for note in table.notes:
+    for found in tables(result):
+        print_table(found.header, found.rows, found.title)
+        for note in found.notes:
             output.print(note, markup=False, soft_wrap=True)
+
+
+def _table(models: list[str], file: Path | None, json_file: Path | None, how: dict[str, Any]) -> None:
+    """Measure what the table lacks for the models, and check its predictions."""
+    from ..encoder.load import load
+    from ..measure.hardware import hardware
+    from ..measure.pieces import latency_tables
+    from ..measure.table import default_file
+    from ..measure.variants import named
+    from ..measure.varied import check, median_error
+    from ..report.numbers import milliseconds
+
+    nets = {name: load(str(given)) for name, given in named(models).items()}
+    checks = {name: check(net, latency_tables(net, file=file, **how)) for name, net in nets.items()}
+    errors = {name: median_error(found) for name, found in checks.items()}
+    content = {
+        "hardware": hardware(),
+        "threads": how["threads"],
+        "file": str(file or default_file()),
+        "checks": {name: [dataclasses.asdict(one) for one in found] for name, found in checks.items()},
+        "median_error": errors,
+    }
+    if _wrote(json_file, content):
+        return
+    for name, found in checks.items():
+        rows = [
+            (
+                one.model, one.backend, f"{one.batch}×{one.length}", milliseconds(one.predicted_ms),
+                milliseconds(one.measured_ms), f"{100 * one.error:+.1f} %",
+            )
+            for one in found
+        ]  # fmt: skip
+        header = ["layers", "backend", "batch×length", "predicted", "measured", "error"]
+        print_table(header, rows, f"{name}: median error {100 * errors[name]:.1f} %")
+    output.print(f"The table is {content['file']}.", markup=False, soft_wrap=True)
+
+
+def _wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
+    """Write the result where --json wants it; whether it was printed, so that nothing else is to be."""
+    from ..files import atomic_file
+
+    if json_file is None:
+        return False
+    text = json.dumps({"command": sys.argv, **content}, indent=2)
+    if str(json_file) == "-":
+        print(text)
+        return True
+    with atomic_file(json_file) as file:
+        file.write_text(text, encoding="utf-8")
+    return False
