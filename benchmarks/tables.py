@@ -26,7 +26,9 @@ PAGES = {
     "docs/results.md": ("glue",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
-    "docs/benchmarks.md": ("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "peers", "peer-scores"),
+    "docs/benchmarks.md": (
+        *("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "latency-table", "peers", "peer-scores"),
+    ),
 }
 SPEED = {
     "speed": speed_tables.short,
@@ -182,6 +184,21 @@ def serve() -> str:
     return markdown([*header, "ms, median / p95 / p99"], rows)
 
 
+def latency_table() -> str:
+    """What the table of the device predicts, and what was measured."""
+    rows = []
+    for model, backends in read("latency_table")["models"].items():
+        for backend, found in backends.items():
+            for size in dict.fromkeys((check["batch"], check["length"]) for check in found["checks"]):
+                dense, *others = [c for c in found["checks"] if (c["batch"], c["length"]) == size]
+                errors = sorted(abs(check["error"]) for check in (dense, *others))
+                times = [f"{dense[key]:.2f} ms" for key in ("predicted_ms", "measured_ms")]
+                shares = [f"{100 * error:.1f} %" for error in (errors[len(errors) // 2], errors[-1])]
+                rows.append([model.removeprefix("shape:"), backend, "×".join(map(str, size)), *times, *shares])
+    header = ["model", "back-end", "batch×length", "as it is, predicted", "measured", "median error", "largest"]
+    return markdown(header, rows)
+
+
 def attendout() -> str:
     """What a training step costs."""
     content = read("training_cost")
@@ -197,6 +214,8 @@ def attendout() -> str:
 def main() -> None:
     makers = {"tasks": tasks, "glue": glue, "predict": predict, "attendout": attendout}
     makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds, "serve": serve}
+    makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds}
+    makers |= {"latency-table": latency_table}
     makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
