@@ -214,7 +214,6 @@ def attendout() -> str:
 def main() -> None:
     makers = {"tasks": tasks, "glue": glue, "predict": predict, "attendout": attendout}
     makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds, "serve": serve}
-    makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds}
     makers |= {"latency-table": latency_table}
     makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
     for page, names in PAGES.items():

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .config import AttentionKind, LayerShape, TrimformerConfig, lesser
 from .gates import LayerGates, hard_value
 from .positions import Mechanism, RelativeProjections
+from .trace import AttentionTrace
 
 # Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
 # every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
@@ -177,6 +178,8 @@ class FullAttention(MeanAttention):
         if gates is not None and gates.query_key is not None:
             query = query * gates.query_key[:, None].to(query.dtype)
         query, key, bias = shared.place(self, query, key)
+        if shared.trace is not None:
+            shared.trace[self] = AttentionTrace(query, key, value, self.scale, bias, self.window)
         dropout = self.dropout if self.training else 0.0
         positions = None if gates is None else gates.positions
         if positions is None:
@@ -219,16 +222,19 @@ class Shared:
     """What the layers of one forward pass share, made once: which tokens are real, and where they are.
 
     keys: (batch, 1, 1, n) boolean, or None when no token is padding as far as is known. x: the input of the first
-    layer, (batch, n, hidden).
+    layer, (batch, n, hidden). traced: let the attention modules leave what they work with in ``trace``.
     """
 
-    def __init__(self, x: Tensor, attention_mask: Tensor | None, mechanism: Mechanism | None = None) -> None:
+    def __init__(
+        self, x: Tensor, attention_mask: Tensor | None, mechanism: Mechanism | None = None, traced: bool = False
+    ) -> None:
         self.attention_mask = attention_mask
         self.keys = None if attention_mask is None else attention_mask[:, None, None, :].bool()
         self.weights: Tensor | None = None
         self.mechanism = mechanism
         self.state = None if mechanism is None else mechanism.prepare(x)
         self.masks: dict[int | None, Tensor | None] = {}
+        self.trace: dict[object, AttentionTrace] | None = {} if traced else None  # by attention module
 
     def mean_weights(self, x: Tensor) -> Tensor:
         """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""

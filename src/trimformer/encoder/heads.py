@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import ModelOutput
 
 from ..errors import TrimformerError
 from .config import TrimformerConfig
 from .gates import Gates
 from .modeling import TrimformerModel, TrimformerPreTrainedModel, layer_norm
+from .trace import BodyOutput, TextOutput, TokenOutput, Trace
 
 Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
 """What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
@@ -131,13 +131,20 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         token_type_ids: Tensor | None,
         gates: Gates | None,
         output_hidden_states: bool,
-    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
-        """Logits, and the trace where it was asked for."""
-        first_only = self.reads_first(self.config) and not output_hidden_states
+        output_trace: bool,
+    ) -> tuple[Tensor, BodyOutput]:
+        """Logits, and what the body gave."""
+        first_only = self.reads_first(self.config) and not (output_hidden_states or output_trace)
         out = self.encoder(
-            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, first_only=first_only
+            input_ids,
+            attention_mask,
+            token_type_ids,
+            gates,
+            output_hidden_states,
+            first_only=first_only,
+            output_trace=output_trace,
         )
-        return self.head(out.last_hidden_state, attention_mask), out.hidden_states
+        return self.head(out.last_hidden_state, attention_mask), out
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word
@@ -164,20 +171,21 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        output_trace: bool = False,
         return_dict: Literal[True] = True,
-    ) -> SequenceClassifierOutput:
+    ) -> TextOutput:
         """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch).
 
         labels: int64 (batch,) for one label, float (batch,) for a number, float (batch, labels) of 0 and 1 for several.
         """
-        logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        logits, out = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace)
         loss = None
         if labels is not None:
             kind = self.kind
             if self.config.problem_type is None and labels.is_floating_point():
                 kind = "multilabel" if labels.ndim == 2 and labels.shape[1] > 1 else "regression"
             loss = task_loss(kind, logits, labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=trace)
+        return TextOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
 
 
 class TrimformerForTokenClassification(TrimformerWithHead):
@@ -196,12 +204,13 @@ class TrimformerForTokenClassification(TrimformerWithHead):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        output_trace: bool = False,
         return_dict: Literal[True] = True,
-    ) -> TokenClassifierOutput:
+    ) -> TokenOutput:
         """Logits of shape (batch, n, labels); with ``labels`` (batch, n), -100 where there is none, also the loss."""
-        logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        logits, out = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace)
         loss = None if labels is None else task_loss("tokens", logits, labels)
-        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=trace)
+        return TokenOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
 
 
 @dataclasses.dataclass
@@ -212,6 +221,7 @@ class SpanOutput(ModelOutput):
     start_logits: Tensor | None = None
     end_logits: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
+    trace: Trace | None = None
 
     @property
     def logits(self) -> Tensor:
@@ -237,12 +247,13 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
         labels: Tensor | None = None,
         gates: Gates | None = None,
         output_hidden_states: bool = False,
+        output_trace: bool = False,
         return_dict: Literal[True] = True,
     ) -> SpanOutput:
         """Start and end logits, each (batch, n); with ``labels`` (batch, 2), first and last token, also the loss."""
-        logits, trace = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states)
+        logits, out = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace)
         loss = None if labels is None else task_loss("spans", logits, labels, attention_mask)
-        return SpanOutput(loss, logits[..., 0], logits[..., 1], trace)
+        return SpanOutput(loss, logits[..., 0], logits[..., 1], out.hidden_states, out.trace)
 
 
 HEADS: tuple[type[TrimformerWithHead], ...] = (

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
-from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import TrimformerError
 from .attention import ATTENTION, OutputBias, Shared
 from .config import MIXING, LayerShape, TrimformerConfig
 from .gates import Gates, LayerGates, hard_value
 from .positions import mechanism_of
+from .trace import BodyOutput
 
 
 class Embeddings(nn.Module):
@@ -271,28 +271,34 @@ class TrimformerModel(TrimformerPreTrainedModel):
         output_hidden_states: bool = False,
         return_dict: Literal[True] = True,
         first_only: bool = False,
-    ) -> BaseModelOutput:
+        output_trace: bool = False,
+    ) -> BodyOutput:
         """Run the encoder.
 
         attention_mask: (batch, n), 1 = real token. gates: see :class:`Gates`. With ``output_hidden_states`` the
         embedding output and the output of each layer (of the last: after the final norm, where there is one) come
         back too, each (batch, n, hidden). return_dict: libraries that use bodies of all kinds, such as
         sentence-transformers, ask for it. first_only: only the first token's last hidden state is wanted, (batch, 1,
-        hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states.
+        hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states or
+        trace. output_trace: the trace comes back too, an :class:`AttentionTrace` or None for each layer.
         """
         hidden = None if gates is None else gates.hidden
         x = self.embeddings(input_ids, token_type_ids, hidden)
-        shared = Shared(x, attention_mask, self.positions)
-        trace = [x]
+        shared = Shared(x, attention_mask, self.positions, traced=output_trace)
+        states = [x]
         last = self.last_mixing if first_only else len(self.layers)
         if last < 0:
             x = x[:, :1]
         for index, layer in enumerate(self.layers):
             x = layer(x, shared, None if gates is None else gates.layer(index), first_only=index == last)
             if output_hidden_states:
-                trace.append(x)
+                states.append(x)
         x = normed(self.norm, x, hidden)
-        return BaseModelOutput(last_hidden_state=x, hidden_states=(*trace[:-1], x) if output_hidden_states else None)
+        return BodyOutput(
+            last_hidden_state=x,
+            hidden_states=(*states[:-1], x) if output_hidden_states else None,
+            trace=None if shared.trace is None else tuple(shared.trace.get(layer.attention) for layer in self.layers),
+        )
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word
