@@ -76,23 +76,25 @@ def context(
     family: str = "bert",
     attention: dict[int, str] | None = None,
     objective: dict[str, Any] | None = None,
+    teacher: dict[str, Any] | None = None,
     **training: Any,
 ) -> Context:
-    """A stage over the toy task from a tiny random model."""
+    """A stage over the toy task from a tiny random model; ``teacher``: how a dense teacher differs from it."""
     train, selection = toy_data(rows, seed=1, kind=kind), toy_data(24, seed=2, kind=kind)
     settings = TrainingSettings(**({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3} | training))
     wanted = ObjectiveSettings(**(objective or {}))
 
-    def model() -> Any:
-        body = trim(tiny(layers, family=family, labels=2, seed=seed), attention=attention or {})
+    def model(attention: dict[int, str] | None, **others: Any) -> Any:
+        options = {"layers": layers, "family": family, "labels": 2, "seed": seed} | others
+        body = trim(tiny(**options), attention=attention or {})
         if kind == "classification":
             return body
         torch.manual_seed(seed)
         return head_class(kind)(with_labels(body.config, LABELS.get(kind, ()), kind)).eval()
 
     return Context(
-        model=model(),
-        teacher=model() if wanted.needs_teacher else None,
+        model=model(attention),
+        teacher=model(attention if teacher is None else None, **teacher or {}) if wanted.needs_teacher else None,
         task=toy_task(kind),
         train=train,
         selection=selection,

@@ -208,6 +208,10 @@ def test_recipes(bert: Path, home: Path) -> None:
     recipe.write_text(recipe.read_text().replace("length: null", "length: [64]"))
     assert "takes at most 40 tokens, not 64." in refused("run", recipe)
 
+    recipe = write_recipe(bert, "out")
+    recipe.write_text(recipe.read_text().replace("layer_map: null", "layer_map: [0, 2]"))
+    assert "names the layer 2 of the teacher, whose layers are numbered 0 to 1." in refused("run", recipe)
+
 
 def test_the_output_folder(bert: Path, home: Path) -> None:
     Path("out").mkdir()

@@ -10,7 +10,7 @@ import pytest
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.recipe import standard_recipe
 from trimformer.tasks.settings import TaskSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 
 
 @pytest.mark.parametrize("method", ["attendout", "attendout-faithful"])
@@ -25,6 +25,8 @@ def test_two_processes_run_a_recipe(tmp_path, method):
     )
     recipe.measure.backends, recipe.measure.batch, recipe.measure.length = ["torch"], [1], [8]
     recipe.export.onnx = False
+    every_term = {"logits": 1, "hidden": 1, "embeddings": 1, "attention": 1, "relations": 1}
+    recipe.stages[1].objective = ObjectiveSettings(**every_term)
     recipe.save(tmp_path / "recipe.yaml")
     # Accelerate's --cpu alone starts one process (it leaves several to mpirun); this starts two, over gloo.
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]

@@ -38,6 +38,7 @@ from .results import assemble, export_model, measure
 from .tasks.encode import encode
 from .tasks.task import load_task
 from .training.loop import total_steps, train
+from .training.matching import check_layer_map, match_layers
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> Report:
@@ -223,11 +224,20 @@ class Run:
             where = "" if data.task.kind == "spans" else f" at {length} tokens"
             notes.append(f"{validation.truncated} of {len(data.validation)} validation {what} were cut{where}.")
         inputs = Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
+        self._check_objectives(inputs)
         self._pretrained(inputs)  # do the weights fit?
         if recipe.baseline is not None:
             self._given_baseline(inputs)
         self._make_folder()
         return inputs
+
+    def _check_objectives(self, inputs: Inputs) -> None:
+        """Refuse before any training what can be known of the students by then."""
+        dense = inputs.checkpoint.config
+        for index, stage in enumerate(self.recipe.stages):
+            check_layer_map(stage.objective, dense)
+            if index == 0 or stage.start != "previous":  # else its student is what another stage leaves
+                match_layers(stage.objective, dense, dense)
 
     def _dense(self, inputs: Inputs) -> StageResult:
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""

@@ -17,8 +17,7 @@ from .files import atomic_file
 from .measure.variants import BACKENDS
 from .methods import METHODS, MethodSettings
 from .tasks.settings import TaskSettings
-from .training.objective import ObjectiveSettings
-from .training.settings import Precision, TrainingSettings
+from .training.settings import ObjectiveSettings, Precision, TrainingSettings
 
 if TYPE_CHECKING:
     AnyMethod = MethodSettings

@@ -37,20 +37,31 @@ def finish(name, folder, stop_before=None, **training):
     torch.manual_seed(7)
     folder.mkdir(exist_ok=True)
     train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title=name)
-    return method, repr(method.decide()), (folder / "metrics.jsonl").read_bytes()
+    return method, (repr(method.decide()), (folder / "metrics.jsonl").read_bytes(), method.history.state_dict())
+
+
+def check(name, folder, stop_before, **training):
+    """The law for one method, one cut and one way of training; what the resumed run ended with."""
+    whole, results = finish(name, folder / "whole", **training)
+    with pytest.raises(Cut):
+        finish(name, folder / "cut", stop_before, **training)
+    again, results_again = finish(name, folder / "cut", **training)
+    for network in whole.networks:
+        weights, others = whole.networks[network].bare.state_dict(), again.networks[network].bare.state_dict()
+        assert all(torch.equal(weights[key], others[key]) for key in weights)
+    assert results_again == results
+    return again
 
 
 @pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("stop_before", [2, 4, 8, 11])
 @pytest.mark.parametrize("training", [{"epochs": 2}, {"epochs": 4, "accumulate": 2}], ids=str)
 def test_cut_and_resumed_equals_uninterrupted(tmp_path, name, stop_before, training):
-    whole, gates, metrics = finish(name, tmp_path / "whole", **training)
-    with pytest.raises(Cut):
-        finish(name, tmp_path / "cut", stop_before, **training)
-    again, gates_again, metrics_again = finish(name, tmp_path / "cut", **training)
-    for network in whole.networks:
-        weights, others = whole.networks[network].bare.state_dict(), again.networks[network].bare.state_dict()
-        assert all(torch.equal(weights[key], others[key]) for key in weights)
-    assert gates_again == gates
-    assert metrics_again == metrics
-    assert again.history.state_dict() == whole.history.state_dict()
+    check(name, tmp_path, stop_before, **training)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name):
+    terms = {"logits": 1.0, "hidden": 1.0, "embeddings": 1.0, "attention": 1.0, "relations": 1.0}
+    again = check(name, tmp_path, 8, epochs=2, objective=terms, teacher={"hidden_size": 24})
+    assert any("projection.weight" in network.bare.state_dict() for network in again.networks.values())

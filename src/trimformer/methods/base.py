@@ -20,9 +20,11 @@ from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
 from ..training.clock import Clock
+from ..training.matching import match_layers
 from ..training.network import Network
-from ..training.objective import Objective, ObjectiveSettings
-from ..training.settings import TrainingSettings
+from ..training.objective import Objective
+from ..training.projection import Projected
+from ..training.settings import ObjectiveSettings, TrainingSettings
 
 
 class MethodSettings(BaseModel):
@@ -71,14 +73,26 @@ class Context:
             batch = data.batch(chosen[indices].tolist())
             yield {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
+    def student(self, name: str, model: TrimformerWithHead) -> Network:
+        """Prepare an encoder for training under this stage's objective.
+
+        With it a projection is trained where hidden states are compared that are not as wide as the teacher's.
+        """
+        module: torch.nn.Module = model.train()
+        if self.objective.reads_states and self.teacher is not None:
+            width, wanted = model.config.hidden_size, self.teacher.config.hidden_size
+            module = module if width == wanted else Projected(model, width, wanted)
+        return self.network(name, module)
+
     def make_objective(self) -> Objective:
         """The stage's objective, with the teacher in evaluation mode on the right device."""
-        teacher: Any = None
-        if self.objective.needs_teacher:
-            if self.teacher is None:
-                raise TrimformerError("This stage distils, but there is no dense model to learn from.")
-            teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
-        return Objective(self.objective, self.task.kind, teacher)
+        if not self.objective.needs_teacher:
+            return Objective(self.objective, self.task.kind)
+        if self.teacher is None:
+            raise TrimformerError("This stage distils, but there is no dense model to learn from.")
+        matching = match_layers(self.objective, self.model.config, self.teacher.config)
+        teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
+        return Objective(self.objective, self.task.kind, teacher, matching)
 
 
 @dataclasses.dataclass

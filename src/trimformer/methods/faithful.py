@@ -72,8 +72,8 @@ class Faithful(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.networks["D"] = context.network("D", copy.deepcopy(context.model).train())
-        self.networks["A"] = context.network("A", context.model.train())
+        self.networks["D"] = context.student("D", copy.deepcopy(context.model))
+        self.networks["A"] = context.student("A", context.model)
         self.generator = self._make_generator()
         self.networks["G"] = context.network(
             # Decay would pull G's scores towards the threshold.

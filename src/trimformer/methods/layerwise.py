@@ -89,7 +89,7 @@ class Layerwise(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.networks["A"] = context.network("A", context.model.train())
+        self.networks["A"] = context.student("A", context.model)
         self.policy = Policy(self.layers, settings.initial_keep)
         # The loop's warm-up would delay the few and noisy steps of the gates: their rate is constant.
         self.networks["gates"] = context.network(

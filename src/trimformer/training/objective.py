@@ -1,4 +1,4 @@
-"""What is minimised: the task loss plus distillation from a teacher of the same depth and width."""
+"""What is minimised: the task loss plus distillation from a teacher."""
 
 from __future__ import annotations
 
@@ -6,83 +6,73 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..encoder.gates import Gates
 from ..encoder.heads import Kind, task_loss
-
-
-class ObjectiveSettings(BaseModel):
-    """Weights of the terms; a weight of 0 switches a term off."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    task: float = Field(1.0, ge=0, description="cross-entropy, or squared error for regression")
-    logits: float = Field(0.0, ge=0, description="distillation of the teacher's logits")
-    temperature: float = Field(2.0, gt=0, description="of both softmaxes in the logit term")
-    hidden: float = Field(0.0, ge=0, description="distillation of the teacher's hidden states, layer by layer")
-
-    @property
-    def needs_teacher(self) -> bool:
-        return self.logits > 0 or self.hidden > 0
+from .distill import attention_loss, hidden_loss, logit_loss, relation_loss
+from .matching import Matching, Pair
+from .settings import ObjectiveSettings
 
 
 class Objective:
     """Loss of a model on a batch of a kind of task.
 
-    teacher: called without gradient on the same batch; needed where ``settings.needs_teacher``.
+    teacher: called without gradient on the same batch. matching: which of its layers teach which of the model's. Both
+    are needed where ``settings.needs_teacher``.
     """
 
-    def __init__(self, settings: ObjectiveSettings, kind: Kind, teacher: Callable[..., Any] | None = None) -> None:
-        if settings.needs_teacher and teacher is None:
-            raise ValueError("distillation needs a teacher")
+    def __init__(
+        self,
+        settings: ObjectiveSettings,
+        kind: Kind,
+        teacher: Callable[..., Any] | None = None,
+        matching: Matching | None = None,
+    ) -> None:
+        if settings.needs_teacher and (teacher is None or matching is None):
+            raise ValueError("distillation needs a teacher and a matching of its layers")
         self.settings, self.kind = settings, kind
         self.teacher = teacher if settings.needs_teacher else None
+        self.matching = matching or Matching()
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        hidden = self.settings.hidden > 0
-        out = model(**inputs, gates=gates, output_hidden_states=hidden)
+        asked = {"output_hidden_states": self.settings.reads_states, "output_trace": self.settings.reads_trace}
+        out = model(**inputs, gates=gates, **asked)
         mask = batch["attention_mask"]
         loss = self.settings.task * task_loss(self.kind, out.logits, batch["labels"], mask)
         if self.teacher is None:
             return loss
         with torch.no_grad():
-            target = self.teacher(**inputs, output_hidden_states=hidden)
-        if self.settings.logits:
-            distance = logit_loss(self.kind, out.logits, target.logits, mask, self.settings.temperature)
-            loss = loss + self.settings.logits * distance
-        if hidden:
-            loss = loss + self.settings.hidden * hidden_loss(out.hidden_states[1:], target.hidden_states[1:], mask)
-        return loss
+            target = self.teacher(**inputs, **asked)
+        return loss + self.distance(out, target, mask)
 
+    def distance(self, out: Any, target: Any, mask: Tensor) -> Tensor:
+        """The weighted sum of the distillation terms, from what the student and the teacher gave for one batch."""
+        settings, matching = self.settings, self.matching
+        total = torch.zeros((), device=mask.device)
+        if settings.logits:
+            distance = logit_loss(self.kind, out.logits, target.logits, mask, settings.temperature)
+            total = total + settings.logits * distance
+        if settings.hidden:
+            student = [out.hidden_states[layer + 1] for layer, _ in matching.hidden]
+            teacher = [target.hidden_states[layer + 1] for _, layer in matching.hidden]
+            total = total + settings.hidden * hidden_loss(student, teacher, mask)
+        if settings.embeddings:
+            distance = hidden_loss(out.hidden_states[:1], [target.hidden_states[0]], mask)
+            total = total + settings.embeddings * distance
+        if settings.attention:
+            pairs = self._attending(out, matching.attention)
+            distance = attention_loss([out.trace[s] for s, _ in pairs], [target.trace[t] for _, t in pairs], mask)
+            total = total + settings.attention * distance
+        for s, t in self._attending(out, matching.relations):
+            distance = relation_loss(
+                out.trace[s], target.trace[t], mask, settings.relation_terms, matching.relation_heads
+            )
+            total = total + settings.relations * distance
+        return total
 
-def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> Tensor:
-    """τ² KL(teacher ‖ student) of the softened distributions (Hinton et al., 2015); squared error for regression.
-
-    A mean over texts; over real tokens for tokens; over both ends, each a distribution over the tokens, for spans; for
-    several labels the mean over labels of the divergence between the two-way distributions.
-    """
-    student, teacher = student.float(), teacher.float()
-    if kind == "regression":
-        return F.mse_loss(student, teacher)
-    student, teacher = student / temperature, teacher / temperature
-    if kind == "multilabel":  # a label is a choice between the logit and 0
-        student, teacher = (torch.stack([x, torch.zeros_like(x)], -1).flatten(0, -2) for x in (student, teacher))
-    elif kind == "tokens":
-        student, teacher = student[mask.bool()], teacher[mask.bool()]
-    elif kind == "spans":
-        lowest = torch.finfo(student.dtype).min
-        padded = ~mask.bool()[..., None]
-        student, teacher = (x.masked_fill(padded, lowest).transpose(1, 2).flatten(0, 1) for x in (student, teacher))
-    logs = F.log_softmax(student, -1), F.log_softmax(teacher, -1)
-    return temperature**2 * F.kl_div(*logs, log_target=True, reduction="batchmean")
-
-
-def hidden_loss(student: tuple[Tensor, ...], teacher: tuple[Tensor, ...], mask: Tensor) -> Tensor:
-    """Mean squared error of hidden states (batch, n, hidden) over real positions, averaged over the layers."""
-    real = mask.bool()
-    terms = [F.mse_loss(s[real].float(), t[real].float()) for s, t in zip(student, teacher, strict=True)]
-    return torch.stack(terms).mean()
+    @staticmethod
+    def _attending(out: Any, pairs: tuple[Pair, ...]) -> list[Pair]:
+        """The pairs whose student layer is not gated off in this pass."""
+        return [pair for pair in pairs if out.trace[pair[0]] is not None]

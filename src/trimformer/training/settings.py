@@ -1,10 +1,10 @@
-"""Settings of one fine-tuning run."""
+"""Settings of one fine-tuning run: how weights are trained, and on what loss."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 
 class TrainingSettings(BaseModel):
@@ -21,6 +21,48 @@ class TrainingSettings(BaseModel):
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     patience: int = Field(2, ge=1, description="stop after this many epochs without a better selection score")
     checkpoint_seconds: float = Field(120.0, ge=0, description="time between saved states; 0 saves every step")
+
+
+Relation = Literal["attention", "query", "key", "value"]
+
+
+class ObjectiveSettings(BaseModel):
+    """Weights of the terms; a weight of 0 switches a term off."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: float = Field(1.0, ge=0, description="cross-entropy, or squared error for regression")
+    logits: float = Field(0.0, ge=0, description="distillation of the teacher's logits")
+    temperature: float = Field(2.0, gt=0, description="of both softmaxes in the logit term")
+    hidden: float = Field(0.0, ge=0, description="distillation of the teacher's hidden states, layer by layer")
+    embeddings: float = Field(0.0, ge=0, description="distillation of the output of the embeddings")
+    attention: float = Field(0.0, ge=0, description="distillation of the attention scores, layer by layer")
+    relations: float = Field(0.0, ge=0, description="distillation of the last layer's relations between tokens")
+    relation_terms: list[Relation] = Field(
+        ["query", "key", "value"],
+        min_length=1,
+        description="query, key, value: MiniLM v2; attention, value: MiniLM; their divergences are summed",
+    )
+    relation_heads: int | None = Field(
+        None, ge=1, description="of queries, keys and values, split anew; none: as many as the teacher's layer has"
+    )
+    layer_map: list[NonNegativeInt] | None = Field(
+        None, description="the teacher's layer, from 0, for each of the student's; none: evenly spread"
+    )
+
+    @property
+    def needs_teacher(self) -> bool:
+        return self.reads_states or self.reads_trace or self.logits > 0
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether a term compares hidden states."""
+        return self.hidden > 0 or self.embeddings > 0
+
+    @property
+    def reads_trace(self) -> bool:
+        """Whether a term compares queries, keys or values."""
+        return self.attention > 0 or self.relations > 0
 
 
 Precision = Literal["auto", "bf16", "fp32"]

@@ -1,0 +1,82 @@
+"""Which layers are compared, and what is refused."""
+
+import pytest
+
+from tests.models import tiny
+from trimformer import TrimformerError, trim
+from trimformer.encoder.config import LayerShape
+from trimformer.training.matching import match_layers
+from trimformer.training.settings import ObjectiveSettings
+
+ALL = {"hidden": 1.0, "attention": 1.0, "relations": 1.0}
+
+
+def match(student, teacher, **settings):
+    return match_layers(ObjectiveSettings(**settings), student, teacher)
+
+
+def with_heads(*heads, size=8):
+    return tiny(len(heads)).config.with_shapes([LayerShape("full", count, size, 24) for count in heads])
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "layers"),
+    [(4, 12, [2, 5, 8, 11]), (6, 12, [1, 3, 5, 7, 9, 11]), (3, 3, [0, 1, 2]), (5, 12, [1, 3, 6, 8, 11])],
+)
+def test_layers_are_evenly_spread(student, teacher, layers):
+    assert match(tiny(student).config, tiny(teacher).config, hidden=1.0).hidden == tuple(enumerate(layers))
+
+
+def test_a_map_says_which_layer_teaches_which():
+    matching = match(tiny(2).config, tiny(3).config, layer_map=[0, 1], **ALL)
+    assert matching.hidden == matching.attention == ((0, 0), (1, 1))
+    assert matching.relations == ((1, 1),)
+
+
+def test_layers_without_scores_of_their_own_are_skipped():
+    student = trim(tiny(4), attention={0: "mean", 3: "none"}).config
+    matching = match(student, tiny(4).config, **ALL)
+    assert matching.hidden == ((0, 0), (1, 1), (2, 2), (3, 3))
+    assert matching.attention == ((1, 1), (2, 2))
+    assert matching.relations == ((2, 2),)
+
+
+def test_scores_need_equally_many_heads_and_relations_do_not():
+    student, teacher = with_heads(2, 2, 1), with_heads(2, 2, 2)
+    matching = match(student, teacher, **ALL)
+    assert matching.attention == ((0, 0), (1, 1))
+    assert matching.relations == ((2, 2),)
+    assert matching.relation_heads == 2
+    assert match(student, teacher, relations=1.0, relation_terms=["attention", "value"]).relations == ((1, 1),)
+
+
+def test_a_term_that_is_off_compares_nothing():
+    matching = match(tiny(2).config, tiny(3).config, attention=1.0, layer_map=[0, 2])
+    assert (matching.hidden, matching.relations) == ((), ())
+    assert match(tiny(4).config, tiny(3).config, logits=1.0).hidden == ()  # a deeper student, where no layer is asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"hidden": 1.0, "layer_map": [0, 3]}, "names the layer 3 of the teacher, whose layers are numbered 0 to 2"),
+        ({"hidden": 1.0, "layer_map": [0]}, "1 entries, but the student has 2 layers"),
+        ({"relations": 1.0, "relation_heads": 5}, "student's queries, keys and values are 16 wide, which 5 relation"),
+    ],
+)
+def test_bad_settings_are_refused(settings, sentence):
+    with pytest.raises(TrimformerError, match=sentence):
+        match(tiny(2).config, tiny(3).config, **settings)
+
+
+@pytest.mark.parametrize("term", ["attention", "relations"])
+def test_a_term_with_nothing_to_compare_is_refused(term):
+    student = trim(tiny(), attention={0: "mean", 1: "conv", 2: "none"}).config
+    with pytest.raises(TrimformerError, match=f"term '{term}' of the objective has nothing to compare"):
+        match(student, tiny().config, **{term: 1.0})
+
+
+def test_a_deeper_student_needs_a_map():
+    with pytest.raises(TrimformerError, match="say in layer_map"):
+        match(tiny(4).config, tiny(3).config, hidden=1.0)
+    assert match(tiny(4).config, tiny(3).config, hidden=1.0, layer_map=[0, 0, 1, 2]).hidden[1] == (1, 0)
