@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ def context(
     attention: dict[int, str] | None = None,
     objective: dict[str, Any] | None = None,
     teacher: dict[str, Any] | None = None,
+    folder: Path | None = None,
     **training: Any,
 ) -> Context:
     """A stage over the toy task from a tiny random model; ``teacher``: how a dense teacher differs from it."""
@@ -103,6 +105,7 @@ def context(
         accelerator=Accelerator(mixed_precision="no", cpu=True),
         seed=seed,
         steps=total_steps(len(train), settings),
+        folder=folder,
     )
 
 

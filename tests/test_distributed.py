@@ -25,7 +25,7 @@ def test_two_processes_run_a_recipe(tmp_path, method):
     )
     recipe.measure.backends, recipe.measure.batch, recipe.measure.length = ["torch"], [1], [8]
     recipe.export.onnx = False
-    every_term = {"logits": 1, "hidden": 1, "embeddings": 1, "attention": 1, "relations": 1}
+    every_term = {"logits": 1, "hidden": 1, "embeddings": 1, "attention": 1, "relations": 1, "cache": True}
     recipe.stages[1].objective = ObjectiveSettings(**every_term)
     recipe.save(tmp_path / "recipe.yaml")
     # Accelerate's --cpu alone starts one process (it leaves several to mpirun); this starts two, over gloo.

@@ -39,6 +39,7 @@ from .tasks.encode import encode
 from .tasks.task import load_task
 from .training.loop import total_steps, train
 from .training.matching import check_layer_map, match_layers
+from .training.teacher_cache import check_size, parts_of
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> Report:
@@ -237,7 +238,9 @@ class Run:
         for index, stage in enumerate(self.recipe.stages):
             check_layer_map(stage.objective, dense)
             if index == 0 or stage.start != "previous":  # else its student is what another stage leaves
-                match_layers(stage.objective, dense, dense)
+                matching = match_layers(stage.objective, dense, dense)
+                if stage.objective.cache:
+                    check_size(parts_of(stage.objective, matching, dense), inputs.train)
 
     def _dense(self, inputs: Inputs) -> StageResult:
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""
@@ -299,6 +302,7 @@ class Run:
             accelerator=self.accelerator,
             seed=seed,
             steps=total_steps(len(inputs.train), stage.training, self.accelerator.num_processes),
+            folder=self.work,
         )
         method = METHODS[stage.method.name](stage.method, context)
         torch.manual_seed(seed + 1000 * (index + 2) + self.accelerator.process_index)

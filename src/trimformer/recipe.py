@@ -115,11 +115,6 @@ class Recipe(_Strict):
 
 
 DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
-REPAIRS = {  # of the standard recipe, where they are not DISTILLED
-    "attendout-faithful": ObjectiveSettings(),
-    "depth": ObjectiveSettings(logits=1.0),  # hidden states are compared layer by layer, and these have fewer layers
-    "layerdrop": ObjectiveSettings(logits=1.0),
-}
 
 
 def standard_recipe(
@@ -149,7 +144,7 @@ def standard_recipe(
     repair = {
         "name": "repair",
         "method": {"name": "none"},
-        "objective": REPAIRS.get(name, DISTILLED),
+        "objective": ObjectiveSettings() if name == "attendout-faithful" else DISTILLED,
         "training": training,
     }
     stages = [first] if name == "none" else [first, repair]

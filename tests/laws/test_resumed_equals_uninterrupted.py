@@ -24,7 +24,7 @@ class Cut(Exception):
 
 def finish(name, folder, stop_before=None, **training):
     """Train to the end, or die before an optimiser step; the state is saved after every step."""
-    stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), **training)
+    stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), folder=folder, **training)
     method = make_method(name, stage, **OPTIONS.get(name, {}))
     update = method.update
 
@@ -61,7 +61,8 @@ def test_cut_and_resumed_equals_uninterrupted(tmp_path, name, stop_before, train
 
 
 @pytest.mark.parametrize("name", LEARNING)
-def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name):
-    terms = {"logits": 1.0, "hidden": 1.0, "embeddings": 1.0, "attention": 1.0, "relations": 1.0}
+@pytest.mark.parametrize("cache", [False, True])
+def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, cache):
+    terms = {"logits": 1.0, "hidden": 1.0, "embeddings": 1.0, "attention": 1.0, "relations": 1.0, "cache": cache}
     again = check(name, tmp_path, 8, epochs=2, objective=terms, teacher={"hidden_size": 24})
     assert any("projection.weight" in network.bare.state_dict() for network in again.networks.values())

@@ -155,8 +155,9 @@ def test_the_projection_maps_the_hidden_states():
     torch.testing.assert_close(out.logits, bare.logits)
 
 
-def test_the_teacher_is_frozen():
-    stage = context(objective=ALL)
+@pytest.mark.parametrize("cache", [False, True])
+def test_the_teacher_is_frozen(tmp_path, cache):
+    stage = context(objective=ALL | {"cache": cache}, folder=tmp_path)
     objective = stage.make_objective()
     before = {name: weight.clone() for name, weight in stage.teacher.state_dict().items()}
     stage.model.head.output.weight.data.add_(0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -20,11 +21,12 @@ from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
 from ..training.clock import Clock
-from ..training.matching import match_layers
+from ..training.matching import Matching, match_layers
 from ..training.network import Network
 from ..training.objective import Objective
 from ..training.projection import Projected
 from ..training.settings import ObjectiveSettings, TrainingSettings
+from ..training.teacher_cache import TeacherCache, parts_of
 
 
 class MethodSettings(BaseModel):
@@ -48,7 +50,7 @@ class Context:
 
     model: the weights to start from. teacher: the dense fine-tuned model, where the objective distils.
     train: what weights are trained on. selection: held out from train, what structure is chosen on.
-    steps: optimiser steps of the stage.
+    steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk.
     """
 
     model: TrimformerWithHead
@@ -61,6 +63,7 @@ class Context:
     accelerator: Accelerator
     seed: int
     steps: int
+    folder: Path | None = None
 
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
@@ -92,7 +95,15 @@ class Context:
             raise TrimformerError("This stage distils, but there is no dense model to learn from.")
         matching = match_layers(self.objective, self.model.config, self.teacher.config)
         teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
+        if self.objective.cache:
+            teacher = self._cached(self.teacher, teacher, matching)
         return Objective(self.objective, self.task.kind, teacher, matching)
+
+    def _cached(self, teacher: TrimformerWithHead, forward: Any, matching: Matching) -> TeacherCache:
+        assert self.folder is not None, "a cache needs a folder"
+        parts, precision = parts_of(self.objective, matching, teacher.config), self.accelerator.mixed_precision
+        with self.accelerator.main_process_first():
+            return TeacherCache(teacher, forward, self.train, parts, self.folder, precision=precision)
 
 
 @dataclasses.dataclass

@@ -49,6 +49,7 @@ class ObjectiveSettings(BaseModel):
     layer_map: list[NonNegativeInt] | None = Field(
         None, description="the teacher's layer, from 0, for each of the student's; none: evenly spread"
     )
+    cache: bool = Field(False, description="run the teacher once over the data and keep on disk what the terms need")
 
     @property
     def needs_teacher(self) -> bool:

@@ -1,0 +1,222 @@
+"""A teacher whose answers to a split lie on disk: it runs once over the rows, however many epochs learn from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..console import Ticker
+from ..encoder.config import TrimformerConfig
+from ..encoder.heads import TrimformerWithHead
+from ..encoder.trace import AttentionTrace
+from ..errors import TrimformerError
+from ..files import atomic_folder
+from ..tasks.batches import bucketed_batches
+from ..tasks.encode import Encoded
+from .matching import Matching
+from .settings import ObjectiveSettings
+
+LARGEST = 16 * 2**30
+"""Bytes of one cache: a larger one no longer fits into memory beside the training, and the disk is slow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What is kept of each token: ``hidden``, the state of an index, or ``query``, ``key``, ``value`` of a layer."""
+
+    name: str
+    index: int
+    shape: tuple[int, ...]
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}-{self.index}"
+
+    def of(self, out: Any) -> Tensor:
+        """This part of a model's output, (batch, n, *shape)."""
+        if self.name == "hidden":
+            return out.hidden_states[self.index]
+        return getattr(out.trace[self.index], self.name).transpose(1, 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """Of a model's output what the terms compare, by the index of the state and of the layer."""
+
+    logits: Tensor
+    hidden_states: dict[int, Tensor]
+    trace: dict[int, AttentionTrace]
+
+
+def parts_of(settings: ObjectiveSettings, matching: Matching, teacher: TrimformerConfig) -> tuple[Part, ...]:
+    """What the terms need of a teacher; raises TrimformerError where that cannot be kept by token."""
+    compares_scores = bool(matching.attention) or (matching.relations and "attention" in settings.relation_terms)
+    if compares_scores and teacher.attention_positions in ("relative_bias", "disentangled"):
+        raise TrimformerError(
+            f"The cache cannot hold the attention scores of a {teacher.family} teacher, to which each pair of tokens "
+            "adds a term: switch `cache` off."
+        )
+    states = {layer + 1 for _, layer in matching.hidden} | ({0} if settings.embeddings else set())
+    wanted = {(layer, name) for _, layer in matching.attention for name in ("query", "key")}
+    for _, layer in matching.relations:
+        for relation in settings.relation_terms:
+            wanted |= {(layer, name) for name in (("query", "key") if relation == "attention" else (relation,))}
+    hidden = [Part("hidden", index, (teacher.hidden_size,)) for index in sorted(states)]
+    shapes = teacher.shapes
+    return (*hidden, *(Part(name, at, (shapes[at].heads, shapes[at].head_size)) for at, name in sorted(wanted)))
+
+
+def check_size(parts: Sequence[Part], data: Encoded) -> int:
+    """Bytes of a cache without the logits; raises TrimformerError where it would be too large."""
+    size = 2 * len(data.ids) * sum(math.prod(part.shape) for part in parts)
+    if size > LARGEST:
+        raise TrimformerError(
+            f"The teacher's cache would need {size / 2**30:.0f} GB for {len(data.ids):,} tokens, more than "
+            f"{LARGEST / 2**30:.0f} GB: switch `cache` off, or distil from fewer layers or from logits alone."
+        )
+    return size
+
+
+class TeacherCache:
+    """Called like the model whose answers it keeps, with rows of the split that it was made for.
+
+    Logits are kept in fp32; hidden states, queries, keys and values in half precision, a row for each real token. The
+    folder is named by a hash of the teacher's weights and configuration, its precision, the rows and the parts, and has
+    that name only when it is whole: neither another teacher's answers nor half of them are ever read.
+    """
+
+    def __init__(
+        self,
+        model: TrimformerWithHead,
+        forward: Callable[..., Any],
+        data: Encoded,
+        parts: tuple[Part, ...],
+        parent: Path,
+        *,
+        precision: str,
+    ) -> None:
+        """model: whose answers are kept. forward: how it is called, on its device and in its precision."""
+        self.data, self.parts = data, parts
+        self.layers: Any = model.encoder.layers
+        folder = parent / f"teacher-{_key(model, data, parts, precision)}"
+        if not folder.is_dir():
+            self._fill(folder, forward, model.device)
+        self.logits = np.load(folder / "logits.npy", mmap_mode="r")
+        self.arrays = {part: np.load(folder / f"{part.file}.npy", mmap_mode="r") for part in parts}
+        self.rows = {_row_key(*_row(data, row)): row for row in range(len(data))}
+
+    def __call__(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None, **_: bool
+    ) -> Answers:
+        real = attention_mask.bool()
+        rows = self._find(input_ids, attention_mask, token_type_ids)
+        tokens = _tokens(self.data, rows)
+
+        def padded(array: np.ndarray) -> Tensor:
+            values = torch.from_numpy(array[tokens]).to(real.device).float()
+            whole = values.new_zeros(*real.shape, *values.shape[1:])
+            whole[real] = values
+            return whole
+
+        states: dict[int, Tensor] = {}
+        traced: dict[int, dict[str, Any]] = {}
+        for part, array in self.arrays.items():
+            if part.name == "hidden":
+                states[part.index] = padded(array)
+            else:
+                traced.setdefault(part.index, {})[part.name] = padded(array).transpose(1, 2)
+        by_token = self.data.kind in ("tokens", "spans")
+        logits = padded(self.logits) if by_token else torch.from_numpy(self.logits[rows]).to(real.device)
+        return Answers(logits, states, {index: self._trace(index, values) for index, values in traced.items()})
+
+    def _trace(self, index: int, values: dict[str, Any]) -> AttentionTrace:
+        attention = self.layers[index].attention
+        whole: dict[str, Any] = {"query": None, "key": None, "value": None} | values  # None: no term compares it
+        return AttentionTrace(**whole, scale=attention.scale, bias=None, window=attention.window)
+
+    def _find(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> list[int]:
+        """The rows of the split that a batch holds."""
+        lengths = mask.sum(1).tolist()
+        kinds = [None] * len(ids) if types is None else types.cpu().numpy()
+        keys = [
+            _row_key(row[:n], None if kind is None else kind[:n])
+            for row, kind, n in zip(ids.cpu().numpy(), kinds, lengths, strict=True)
+        ]
+        if not all(key in self.rows for key in keys):
+            raise TrimformerError(
+                "The teacher's cache does not hold every text of this batch: switch `cache` off where the data change "
+                "from epoch to epoch."
+            )
+        return [self.rows[key] for key in keys]
+
+    def _fill(self, folder: Path, forward: Callable[..., Any], device: torch.device) -> None:
+        """Run the teacher over all rows, in batches of like length."""
+        data, by_token = self.data, self.data.kind in ("tokens", "spans")
+        asked = {
+            "output_hidden_states": any(part.name == "hidden" for part in self.parts),
+            "output_trace": any(part.name != "hidden" for part in self.parts),
+        }
+        batches = bucketed_batches(data.lengths, 64, seed=0, epoch=0, shuffle=False)
+        logits: dict[int, np.ndarray] = {}
+        with atomic_folder(folder) as temporary, torch.no_grad(), Ticker("teacher", len(batches)) as tick:
+            if check_size(self.parts, data) > shutil.disk_usage(temporary).free:
+                raise TrimformerError(f"The disk has no room for the teacher's cache {folder}: free some space.")
+            arrays = {
+                part: np.lib.format.open_memmap(
+                    temporary / f"{part.file}.npy", "w+", np.float16, (len(data.ids), *part.shape)
+                )
+                for part in self.parts
+            }
+            for rows in batches:
+                tick.advance()
+                batch = {name: value.to(device) for name, value in data.batch(rows).items() if name != "labels"}
+                out = forward(**batch, **asked)
+                real, tokens = batch["attention_mask"].bool(), _tokens(data, rows)
+                for part, array in arrays.items():
+                    array[tokens] = _half(part.of(out)[real])
+                for row, mask, values in zip(rows, real, out.logits.float(), strict=True):
+                    logits[row] = (values[mask] if by_token else values[None]).cpu().numpy()
+            for array in arrays.values():
+                array.flush()
+            np.save(temporary / "logits.npy", np.concatenate([logits[row] for row in range(len(data))]))
+
+
+def _half(values: Tensor) -> np.ndarray:
+    half = values.half()
+    if not half.isfinite().all():
+        raise TrimformerError("The teacher's states are too large for half precision: switch `cache` off.")
+    return half.cpu().numpy()
+
+
+def _row(data: Encoded, row: int) -> tuple[np.ndarray, np.ndarray | None]:
+    place = slice(data.offsets[row], data.offsets[row + 1])
+    return data.ids[place], None if data.types is None else data.types[place]
+
+
+def _tokens(data: Encoded, rows: Sequence[int]) -> np.ndarray:
+    """The places of the tokens of some rows, one row after the other."""
+    return np.concatenate([np.arange(data.offsets[row], data.offsets[row + 1]) for row in rows])
+
+
+def _row_key(ids: np.ndarray, types: np.ndarray | None) -> bytes:
+    text = ids.astype(np.int32).tobytes() + (b"" if types is None else types.astype(np.uint8).tobytes())
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _key(model: TrimformerWithHead, data: Encoded, parts: tuple[Part, ...], precision: str) -> str:
+    digest = hashlib.sha256(f"{model.config.to_json_string()}{precision}{parts}{data.kind}".encode())
+    for name, weight in model.state_dict().items():
+        digest.update(f"{name}{weight.dtype}{tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())
+    for array in (data.ids, data.types, data.offsets):
+        digest.update(b"none" if array is None else array.tobytes())
+    return digest.hexdigest()[:32]
