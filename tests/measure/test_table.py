@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,10 +132,9 @@ def test_every_soft_size_costs_time(first: bool) -> None:
 
 def test_narrower_queries_and_keys_save_in_proportion_to_the_heads() -> None:
     given = table(first=False, pieces=PIECES | {"full/8 qk": {2: 4.0, 4: 5.0, 8: 6.2}})
-    shape = SimpleNamespace(attention="full", heads=1, head_size=8, ffn=8, qk_size=4)
-    assert given.predict([shape]) == pytest.approx(1 + 2 + 4 - 0.6)  # type: ignore[list-item]
-    shape.qk_size = None
-    assert given.predict([shape]) == pytest.approx(1 + 2 + 4)  # type: ignore[list-item]
+    shape = LayerShape("full", 1, 8, 8, query_key=4)
+    assert given.predict([shape]) == pytest.approx(1 + 2 + 4 - 0.6)
+    assert given.predict([LayerShape("full", 1, 8, 8)]) == pytest.approx(1 + 2 + 4)
 
 
 @pytest.mark.parametrize(

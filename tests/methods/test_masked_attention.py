@@ -8,6 +8,7 @@ from tests.models import padded_batch, tiny
 from trimformer import Gates
 from trimformer.deploy import fold
 from trimformer.encoder.attention import REMOVED_SCORE, Shared, replace_removed
+from trimformer.encoder.gates import LayerGates
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_partly_removed_row_ignores_the_removed_keys(layer):
 
 def test_a_fully_removed_layer_gives_every_token_the_mean_of_the_values(layer):
     attention, x, mask, real = layer
-    out = attention.mix(x, mask, torch.zeros(4, 1, 9, 9, dtype=torch.bool))
+    out = attention.mix(x, mask, LayerGates(positions=torch.zeros(4, 1, 9, 9, dtype=torch.bool)))
     values = attention.value(x)
     mean = torch.stack([values[b, : real[b].sum()].mean(0) for b in range(4)])
     torch.testing.assert_close(out, attention.output(mean)[:, None].expand_as(out), atol=1e-12, rtol=0)
@@ -68,7 +69,7 @@ def test_a_fully_removed_layer_gives_every_token_the_mean_of_the_values(layer):
 def test_the_three_levels_of_a_removed_layer_agree(layer):
     attention, x, mask, real = layer
     level0 = attention.output(mask.mean_weights(x) @ attention.value(x))
-    level1 = attention.mean_values(x, mask)
+    level1 = attention.stand_in(x, mask, None)
     level2 = fold.FoldedMean(attention)(x, fold.Shared(real, mask.mean_weights(x), {}, None))
     assert level1.shape == (4, 1, 16)  # one vector per sequence: no work per token
     torch.testing.assert_close(level1, level0, atol=1e-12, rtol=0)
@@ -77,7 +78,7 @@ def test_the_three_levels_of_a_removed_layer_agree(layer):
 
 def test_a_removed_layer_knows_no_token_order_and_no_queries_and_keys(layer):
     attention, x, mask, real = layer
-    none = torch.zeros(4, 1, 9, 9, dtype=torch.bool)
+    none = LayerGates(positions=torch.zeros(4, 1, 9, 9, dtype=torch.bool))
     out = attention.mix(x, mask, none)
     order = torch.randperm(9)
     shuffled = attention.mix(x[:, order], Shared(x, real[:, order]), none)
@@ -92,7 +93,7 @@ def test_removing_a_key_for_all_queries_is_deleting_the_token_in_that_layer(laye
     attention, x, mask, real = layer
     positions = torch.ones(4, 1, 9, 9, dtype=torch.bool)
     positions[..., 2] = False
-    gated = attention.mix(x, mask, positions)
+    gated = attention.mix(x, mask, LayerGates(positions=positions))
     keep = [0, 1, 3, 4, 5, 6, 7, 8]
     query, key, value = (attention.split(f(x)) for f in (attention.query, attention.key, attention.value))
     context = F.scaled_dot_product_attention(

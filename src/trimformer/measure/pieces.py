@@ -12,7 +12,6 @@ import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -139,10 +138,8 @@ def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[K
         full = dataclasses.replace(plain, attention="full", heads=most, head_size=head_size)
         for heads in knots(most):
             yield (piece(full), heads), dataclasses.replace(full, heads=heads)
-        if hasattr(plain, "qk_size"):
-            for qk_size in knots(head_size, max(1, head_size // 4)):
-                narrow: dict[str, Any] = {"qk_size": qk_size}
-                yield (f"{piece(full)} qk", qk_size), dataclasses.replace(full, **narrow)
+        for query_key in knots(head_size, max(1, head_size // 4)):
+            yield (f"{piece(full)} qk", query_key), dataclasses.replace(full, query_key=query_key)
     for kernel in (KERNELS[0], KERNELS[-1]):
         yield ("conv", kernel), dataclasses.replace(plain, attention="conv", kernel=kernel)
     for kind in ATTENTION_KINDS:

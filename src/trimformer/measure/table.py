@@ -149,9 +149,9 @@ class LatencyTable:
         if shape.attention != "full":
             return self._time(name, shape.kernel)
         time = self._time(name, heads)
-        qk_size = getattr(shape, "qk_size", None) or shape.head_size
-        if qk_size != shape.head_size:  # what narrower queries and keys save is proportional to the heads
-            saved = self._time(f"{name} qk", shape.head_size) - self._time(f"{name} qk", qk_size)
+        query_key = shape.query_key_size
+        if query_key != shape.head_size:  # what narrower queries and keys save is proportional to the heads
+            saved = self._time(f"{name} qk", shape.head_size) - self._time(f"{name} qk", query_key)
             time = time - heads / max(self.pieces[name]) * saved
         return time
 

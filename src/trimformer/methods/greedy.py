@@ -39,7 +39,7 @@ class Greedy(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.networks["model"] = context.network("model", context.model.train())
+        self.networks["model"] = context.student("model", context.model)
         self.objective = context.make_objective()
         shapes = enumerate(context.model.config.shapes)
         # A layer with no more than the stand-in has nothing to lose: it is not one of those that are counted.

@@ -139,7 +139,7 @@ class HardConcretePruning(Method):
         self.config = context.model.config
         self.length = settings.length or round(float(context.train.lengths.mean()))
         self.gates = HardConcrete(self.config, settings.parts)
-        self.networks["model"] = context.network("model", context.model.train())
+        self.networks["model"] = context.student("model", context.model)
         own: dict[str, Any] = {
             "learning_rate": settings.gate_learning_rate, "schedule": False, "decay": False,
         }  # fmt: skip

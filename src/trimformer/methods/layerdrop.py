@@ -33,7 +33,7 @@ class LayerDrop(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.networks["model"] = context.network("model", context.model.train())
+        self.networks["model"] = context.student("model", context.model)
         self.objective = context.make_objective()
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
