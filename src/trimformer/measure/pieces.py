@@ -26,6 +26,7 @@ from .table import (
     FIRST,
     LatencyTable,
     Model,
+    as_kind,
     default_file,
     find,
     frame_of,
@@ -112,7 +113,7 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
     most = max(shape.ffn for shape in config.shapes)
     least = max(1, most // 16)
     widest = max(config.shapes, key=lambda shape: shape.width)
-    plain = dataclasses.replace(widest, attention="none", kernel=0, ffn=least)
+    plain = dataclasses.replace(as_kind(widest, "none"), ffn=least)
     models = {BASE: [plain], REST: [plain]}
     for units in knots(most, least):
         models["ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
@@ -141,10 +142,10 @@ def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[K
         for query_key in knots(head_size, max(1, head_size // 4)):
             yield (f"{piece(full)} qk", query_key), dataclasses.replace(full, query_key=query_key)
     for kernel in (KERNELS[0], KERNELS[-1]):
-        yield ("conv", kernel), dataclasses.replace(plain, attention="conv", kernel=kernel)
+        yield ("conv", kernel), as_kind(plain, "conv", kernel)
     for kind in ATTENTION_KINDS:
         if kind not in ("full", "conv", "none"):
-            yield (kind, 0), dataclasses.replace(plain, attention=kind)
+            yield (kind, 0), as_kind(plain, kind)
 
 
 def solve(times: Mapping[Key, float]) -> dict[str, dict[int, float]]:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ..encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
-from ..encoder.config import DEFAULT_KERNEL, StandIn, lesser
+from ..encoder.config import DEFAULT_KERNEL, AttentionKind, StandIn, lesser
 from ..errors import TrimformerError
 from ..files import atomic_file, cache_folder
 from .hardware import hardware
@@ -195,11 +195,19 @@ def piece(shape: LayerShape) -> str:
     return f"full/{shape.head_size}" if shape.attention == "full" else shape.attention
 
 
+def as_kind(shape: LayerShape, kind: AttentionKind, kernel: int = 0) -> LayerShape:
+    """The shape with another kind of attention."""
+    narrow = {"qk_size": None} if hasattr(shape, "qk_size") else {}
+    changes: dict[str, Any] = {"attention": kind, "kernel": kernel} | narrow
+    return dataclasses.replace(shape, **changes)
+
+
 def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[LayerShape, Number]]:
     """The layer with its attention, or with what stands in for it."""
     kind = lesser(shape.attention, removed)
-    kernel = 0 if kind != "conv" else shape.kernel or DEFAULT_KERNEL
-    return [(shape, keep), (dataclasses.replace(shape, attention=kind, kernel=kernel), 1 - keep)]
+    if kind == shape.attention:
+        return [(shape, 1.0)]
+    return [(shape, keep), (as_kind(shape, kind, DEFAULT_KERNEL if kind == "conv" else 0), 1 - keep)]
 
 
 def frame_of(config: TrimformerConfig) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..encoder import LayerShape, TrimformerConfig
 from ..encoder.config import ATTENTION_KINDS, DEFAULT_KERNEL
 from ..errors import TrimformerError
 from .latency import make_workloads, time_variants
-from .table import LatencyTable, Model
+from .table import LatencyTable, Model, as_kind
 from .variants import make_variants
 
 VARIED = 6
@@ -82,11 +82,6 @@ def _layer(config: TrimformerConfig, shape: LayerShape, generator: random.Random
     """Half of the layers attend. Units are a multiple of 8, as of models that were pruned for speed."""
     most = max(shape.ffn for shape in config.shapes)
     units = generator.randint(max(1, most // 8), most)
-    kind = generator.choice(["full", generator.choice(ATTENTION_KINDS[1:])])
-    return dataclasses.replace(
-        shape,
-        attention=kind,
-        heads=generator.randint(1, shape.heads),
-        ffn=units - units % 8 or units,
-        kernel=DEFAULT_KERNEL if kind == "conv" else 0,
-    )
+    kind = generator.choice(("full", generator.choice(ATTENTION_KINDS[1:])))
+    other = as_kind(shape, kind, DEFAULT_KERNEL if kind == "conv" else 0)
+    return dataclasses.replace(other, heads=generator.randint(1, shape.heads), ffn=units - units % 8 or units)
