@@ -197,9 +197,7 @@ def piece(shape: LayerShape) -> str:
 
 def as_kind(shape: LayerShape, kind: AttentionKind, kernel: int = 0) -> LayerShape:
     """The shape with another kind of attention."""
-    narrow = {"qk_size": None} if hasattr(shape, "qk_size") else {}
-    changes: dict[str, Any] = {"attention": kind, "kernel": kernel} | narrow
-    return dataclasses.replace(shape, **changes)
+    return dataclasses.replace(shape, attention=kind, kernel=kernel, query_key=None)
 
 
 def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[LayerShape, Number]]:
