@@ -93,7 +93,7 @@ def test_headline(report: Report) -> None:
 
 def test_headline_counts_whole_layers_that_are_gone(report: Report) -> None:
     report.variants[1].layers = report.variants[1].layers[:4]
-    assert summary.removal_words(report) == "2 of 6 layers removed, and attention from 1 of the others"
+    assert summary.removal_words(report) == "2 of 6 layers removed, attention removed from 1 of 4 layers"
     report.variants[1].layers = report.variants[0].layers[:4]
     assert summary.removal_words(report) == "2 of 6 layers removed"
 

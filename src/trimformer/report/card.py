@@ -56,6 +56,7 @@ def model_card(report: Report, repo_name: str) -> str:
             for stand_in, words in STAND_INS.items()
             if any(kind == stand_in for _, kind in fates)
         ],
+        sizes=summary.size_words(report),
         trimmed=trimmed,
         numbers=numbers,
     )

@@ -23,14 +23,29 @@ def removal_words(report: Report) -> str:
     if trimmed is None or not trimmed.layers:
         return f"{report.model} on {report.task.name}"
     removed, layers = report.removed_layers(), len(trimmed.layers)
-    dense = report.variant("dense")
-    before = len(dense.layers) if dense and dense.layers else layers
-    if layers < before:
-        whole = f"{before - layers} of {before} layers removed"
-        return f"{whole}, and attention from {len(removed)} of the others" if removed else whole
-    if not removed:
-        return f"Attention kept in all {layers} layers"
-    return f"Attention removed from {len(removed)} of {layers} layers"
+    words = [f"attention removed from {len(removed)} of {layers} layers"] if removed else []
+    words = [*size_words(report), *words] or [f"attention kept in all {layers} layers"]
+    text = ", ".join(words)
+    return text[0].upper() + text[1:]
+
+
+def size_words(report: Report) -> list[str]:
+    """What was removed beside the attention of layers: whole layers, heads, feed-forward units."""
+    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+    if dense is None or trimmed is None or not dense.layers or not trimmed.layers:
+        return []
+    words = []
+    if len(trimmed.layers) < len(dense.layers):
+        words.append(f"{len(dense.layers) - len(trimmed.layers)} of {len(dense.layers)} layers removed")
+    attending = [layer.heads for layer in trimmed.layers if layer.attention == "full"]
+    for name, left, most in (
+        ("heads", attending, max(layer.heads for layer in dense.layers)),
+        ("feed-forward units", [layer.ffn for layer in trimmed.layers], max(layer.ffn for layer in dense.layers)),
+    ):
+        before = most * len(left)
+        if sum(left) < before:
+            words.append(f"{before - sum(left):,} of {before:,} {name} removed")
+    return words
 
 
 def speed_words(report: Report) -> str:
