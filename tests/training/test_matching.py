@@ -61,7 +61,7 @@ def test_a_term_that_is_off_compares_nothing():
     [
         ({"hidden": 1.0, "layer_map": [0, 3]}, "names the layer 3 of the teacher, whose layers are numbered 0 to 2"),
         ({"hidden": 1.0, "layer_map": [0]}, "1 entries, but the student has 2 layers"),
-        ({"relations": 1.0, "relation_heads": 5}, "student's queries, keys and values are 16 wide, which 5 relation"),
+        ({"relations": 1.0, "relation_heads": 5}, "student's query is 16 wide, which 5 relation"),
     ],
 )
 def test_bad_settings_are_refused(settings, sentence):

@@ -52,11 +52,13 @@ def match_layers(settings: ObjectiveSettings, student: TrimformerConfig, teacher
         return matching
     heads = settings.relation_heads or shapes[related[0]][1].heads
     for who, shape in zip(("student", "teacher"), shapes[related[0]], strict=True):
-        if settings.relation_terms != ["attention"] and shape.width % heads:
-            raise TrimformerError(
-                f"The {who}'s queries, keys and values are {shape.width} wide, which {heads} relation heads do not "
-                "divide: give relation_heads a number that divides the width of student and teacher."
-            )
+        widths = {"query": shape.query_key_width, "key": shape.query_key_width, "value": shape.width, "attention": 0}
+        for term in settings.relation_terms:
+            if widths[term] % heads:
+                raise TrimformerError(
+                    f"The {who}'s {term} is {widths[term]} wide, which {heads} relation heads do not divide: give "
+                    "relation_heads a number that divides the width of student and teacher."
+                )
     return dataclasses.replace(matching, relation_heads=heads)
 
 

@@ -71,8 +71,11 @@ def parts_of(settings: ObjectiveSettings, matching: Matching, teacher: Trimforme
         for relation in settings.relation_terms:
             wanted |= {(layer, name) for name in (("query", "key") if relation == "attention" else (relation,))}
     hidden = [Part("hidden", index, (teacher.hidden_size,)) for index in sorted(states)]
-    shapes = teacher.shapes
-    return (*hidden, *(Part(name, at, (shapes[at].heads, shapes[at].head_size)) for at, name in sorted(wanted)))
+    traced = []
+    for at, name in sorted(wanted):
+        shape = teacher.shapes[at]
+        traced.append(Part(name, at, (shape.heads, shape.head_size if name == "value" else shape.query_key_size)))
+    return (*hidden, *traced)
 
 
 def check_size(parts: Sequence[Part], data: Encoded) -> int:
