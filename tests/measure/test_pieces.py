@@ -69,8 +69,9 @@ def test_every_kind_is_timed_and_trimmed_models_set_sizes_too() -> None:
         *(("ffn", units) for units in (2, 10, 20, 40)), *(("full/8", heads) for heads in (1, 2, 4)), ("full/4", 1),
         ("conv", 3), ("conv", 9), ("mean", 0),
     }  # fmt: skip
+    narrow = {*(("full/8 qk", size) for size in (2, 4, 8)), *(("full/4 qk", size) for size in (1, 2, 4))}
     ends = {(f"first {name}", size) for name, size in layers if (name, size) not in (("ffn", 10), ("ffn", 20))}
-    assert keys == {module.BASE, module.REST, *layers, *ends}
+    assert keys == {module.BASE, module.REST, *layers, *ends, *narrow}
 
 
 @pytest.mark.parametrize("family", ["albert", "mpnet", "deberta-v2", "modernbert"])

@@ -18,7 +18,7 @@ import torch
 from ..console import Ticker
 from ..deploy.session import torch_threads
 from ..encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
-from ..encoder.config import ATTENTION_KINDS, KERNELS
+from ..encoder.config import ATTENTION_KINDS, KERNELS, MIXING
 from ..encoder.load import load
 from ..errors import TrimformerError
 from .latency import make_workloads, time_variants
@@ -122,7 +122,7 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
     if reads_first:
         for units in (least, most):
             models[f"{FIRST}ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
-        mixing = {key: shape for key, shape in kinds.items() if config.with_shapes([shape]).last_mixing == 0}
+        mixing = {key: shape for key, shape in kinds.items() if not key[0].endswith(" qk")}
         models |= {(f"{FIRST}{name}", size): [shape] for (name, size), shape in mixing.items()}
     return models
 
@@ -144,7 +144,7 @@ def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[K
     for kernel in (KERNELS[0], KERNELS[-1]):
         yield ("conv", kernel), as_kind(plain, "conv", kernel)
     for kind in ATTENTION_KINDS:
-        if kind not in ("full", "conv", "none"):
+        if kind in MIXING and kind not in ("full", "conv"):
             yield (kind, 0), as_kind(plain, kind)
 
 

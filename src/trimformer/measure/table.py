@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ..encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
-from ..encoder.config import DEFAULT_KERNEL, AttentionKind, StandIn, lesser
+from ..encoder.config import DEFAULT_KERNEL, MIXING, AttentionKind, StandIn, lesser
 from ..errors import TrimformerError
 from ..files import atomic_file, cache_folder
 from .hardware import hardware
@@ -143,14 +143,15 @@ class LatencyTable:
         return total
 
     def _attention(self, shape: LayerShape, heads: Number, place: str) -> Number:
-        if shape.attention == "none" or (place and not self._mixes(shape)):
+        if shape.attention not in MIXING or (place and not self._mixes(shape)):
             return 0.0
         name = f"{place}{piece(shape)}"
         if shape.attention != "full":
             return self._time(name, shape.kernel)
         time = self._time(name, heads)
         query_key = shape.query_key_size
-        if query_key != shape.head_size:  # what narrower queries and keys save is proportional to the heads
+        # What narrower queries and keys save is proportional to the heads.
+        if query_key != shape.head_size and not place:
             saved = self._time(f"{name} qk", shape.head_size) - self._time(f"{name} qk", query_key)
             time = time - heads / max(self.pieces[name]) * saved
         return time
