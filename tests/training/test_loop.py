@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ from trimformer.training.loop import Interrupted, total_steps, train
 from trimformer.training.settings import TrainingSettings
 
 
-def fit(stage, folder, method=None):
+def fit(stage, folder, method=None, deadline=None):
     method = method or make_method("none", stage)
     torch.manual_seed(7)
     folder.mkdir(exist_ok=True)
-    train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title="stage")
+    train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title="stage", deadline=deadline)
     return method
 
 
@@ -122,3 +123,11 @@ def test_a_signal_saves_the_state_and_stops_between_two_steps(tmp_path, number):
         fit(stage, tmp_path, method)
     assert torch.load(tmp_path / "state-0.pt", weights_only=True)["step"] == 3
     assert signal.getsignal(number) == before
+
+
+def test_a_deadline_ends_training_with_the_step(tmp_path):
+    stage = context(epochs=2)
+    fit(stage, tmp_path, deadline=time.monotonic())
+    (step, end) = logged(tmp_path)
+    assert step["step"] == end["step"] == 1
+    assert "selection_score" in end

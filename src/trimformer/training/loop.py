@@ -74,11 +74,13 @@ def train(
     seed: int,
     title: str,
     progress: Progress | None = None,
+    deadline: float | None = None,
 ) -> int:
     """Train until the epochs are over or the selection score stops rising; continues from ``folder`` if it was cut.
 
     folder: holds ``state-<rank>.pt`` (everything needed to go on), ``best.pt`` and ``metrics.jsonl``. Afterwards the
     networks hold the weights of the best epoch, where the learner validates. Returns the optimiser steps done.
+    deadline: on the clock of ``time.monotonic``; the first step that ends after it is the last one.
 
     Raises TrimformerError with the step when a loss becomes NaN or infinite (the last good checkpoint stays), and
     Interrupted after Ctrl-C or SIGTERM, when the state has been saved.
@@ -117,8 +119,11 @@ def train(
             run.log({"stage": title, "step": run.step, **logged})
             if progress and bar is not None:
                 progress.update(bar, completed=run.step, description=f"{title}  {_brief(logged)}")
-            if run.micro // per_epoch > (run.micro - settings.accumulate) // per_epoch or run.step == steps:
+            late = deadline is not None and run.agree(time.monotonic() >= deadline)[0]
+            ended = run.micro // per_epoch > (run.micro - settings.accumulate) // per_epoch
+            if ended or run.step == steps or late:
                 run.end_of_epoch(settings.patience, title)
+            run.finished = run.finished or late
             due = time.monotonic() - last_saved >= settings.checkpoint_seconds
             stopping, due = run.agree(signals.received, due)
             if stopping or due:
