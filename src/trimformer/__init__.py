@@ -20,7 +20,7 @@ from .encoder import (
 from .errors import TrimformerError
 
 if TYPE_CHECKING:
-    from .api import compress, evaluate
+    from .api import compress, compress_within, evaluate
     from .deploy.export import export
     from .deploy.predictor import Predictor
     from .encoder.convert import to_huggingface
@@ -36,6 +36,7 @@ __version__ = version("trimformer")
 # Imported when first used: loading a saved model must not pay for training, measuring or exporting.
 _LAZY = {
     "compress": "api",
+    "compress_within": "api",
     "evaluate": "api",
     "export": "deploy.export",
     "Predictor": "deploy.predictor",
@@ -64,6 +65,7 @@ __all__ = [
     "TrimformerModel",
     "benchmark",
     "compress",
+    "compress_within",
     "cost",
     "evaluate",
     "export",

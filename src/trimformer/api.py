@@ -1,4 +1,4 @@
-"""``compress`` and ``evaluate`` as functions."""
+"""``compress``, ``compress_within`` and ``evaluate`` as functions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from .autopilot.report import AutopilotReport
+from .autopilot.run import run as search
 from .encoder.heads import TrimformerWithHead
 from .encoder.load import load_tokenizer, load_with_head
 from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
 from .pipeline import run
-from .recipe import Recipe, checked_task, standard_recipe
+from .recipe import Recipe, autopilot_recipe, checked_task, standard_recipe
 from .report.schema import Report
 from .tasks.data import Examples, Task
 from .tasks.encode import Encoded, encode
@@ -19,6 +21,7 @@ from .tasks.outcome import Outcome, outcome
 from .tasks.settings import TaskSettings
 from .tasks.task import load_validation
 from .training.evaluate import predict_logits
+from .training.settings import TrainingSettings
 
 
 def compress(
@@ -42,6 +45,37 @@ def compress(
         changes = {"model": str(model), "task": settings, "out": str(out)}
         return run(recipe.model_copy(update=changes), resume=resume)
     return run(standard_recipe(str(model), settings, str(out), method=recipe), resume=resume)
+
+
+def compress_within(
+    model: str | Path,
+    task: TaskSettings | dict[str, Any],
+    max_drop: float,
+    out: str | Path,
+    *,
+    min_speedup: float | None = None,
+    time_budget: float | str | None = None,
+    batch: int = 1,
+    length: int | None = None,
+    training: TrainingSettings | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> AutopilotReport:
+    """Find the fastest model that loses at most ``max_drop`` points of the task's metric, and leave it exported.
+
+    model, task, out: as of :func:`compress`. min_speedup: models at least so many times as fast as the stock dense one
+    are tried first. time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take. batch, length:
+    what is to be fast; None: texts as long as those of the training data. training: of the dense model and of each that
+    is tried.
+
+    Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
+    """
+    budget = {"max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget}
+    settings = checked_task(task)
+    recipe = autopilot_recipe(
+        str(model), settings, str(out), budget=budget, batch=batch, length=length, training=training, seed=seed
+    )
+    return search(recipe, resume=resume)
 
 
 @dataclasses.dataclass(frozen=True)

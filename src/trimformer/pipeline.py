@@ -49,6 +49,8 @@ def run(recipe: Recipe, *, resume: bool = False) -> Report:
         from its last saved state as if it had never stopped.
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
+    if recipe.autopilot is not None:
+        raise TrimformerError("This recipe has an autopilot and no stages: use `trimformer run` or compress_within.")
     return Run(recipe, resume).execute()
 
 
@@ -92,6 +94,7 @@ class Run:
             self._check_folder(resume)
         self.accelerator.wait_for_everyone()
         self.continued = False
+        self.deadline: float | None = None  # of trainings, on the clock of time.monotonic
         self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
 
     def execute(self) -> Report:
@@ -291,20 +294,7 @@ class Run:
         self.accelerator.wait_for_everyone()
         seed = self.recipe.seed
         torch.manual_seed(seed + 1000 * (index + 2))
-        context = Context(
-            model=self._start_model(stage, inputs, before),
-            teacher=self._dense_model(before) if stage.objective.needs_teacher else None,
-            task=inputs.task,
-            train=inputs.train,
-            selection=inputs.selection,
-            training=stage.training,
-            objective=stage.objective,
-            accelerator=self.accelerator,
-            seed=seed,
-            steps=total_steps(len(inputs.train), stage.training, self.accelerator.num_processes),
-            folder=self.work,
-        )
-        method = METHODS[stage.method.name](stage.method, context)
+        method = METHODS[stage.method.name](stage.method, self._context(stage, inputs, before))
         torch.manual_seed(seed + 1000 * (index + 2) + self.accelerator.process_index)
         steps = 0
         if method.trains:
@@ -318,6 +308,7 @@ class Run:
                     seed=seed,
                     title=stage.name,
                     progress=progress,
+                    deadline=self.deadline,
                 )
         gates = method.decide()
         model = trim(method.model, gates).cpu()
@@ -335,6 +326,21 @@ class Run:
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
+
+    def _context(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> Context:
+        return Context(
+            model=self._start_model(stage, inputs, before),
+            teacher=self._dense_model(before) if stage.objective.needs_teacher else None,
+            task=inputs.task,
+            train=inputs.train,
+            selection=inputs.selection,
+            training=stage.training,
+            objective=stage.objective,
+            accelerator=self.accelerator,
+            seed=self.recipe.seed,
+            steps=total_steps(len(inputs.train), stage.training, self.accelerator.num_processes),
+            folder=self.work,
+        )
 
     def _start_model(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> TrimformerWithHead:
         if stage.start == "pretrained":

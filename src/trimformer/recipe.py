@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from .duration import Seconds
 from .errors import TrimformerError
 from .files import atomic_file
 from .measure.variants import BACKENDS
@@ -72,6 +74,22 @@ class ExportSettings(_Strict):
     int8: bool = True
 
 
+class AutopilotSettings(_Strict):
+    """The search for the fastest model that loses little enough, in place of stages."""
+
+    max_drop: float = Field(ge=0, description="points (hundredths) of the official metric that may be lost")
+    min_speedup: float | None = Field(
+        None, gt=1, description="models at least so many times as fast as the stock dense one are tried first"
+    )
+    time_budget: Seconds | None = Field(
+        None, gt=0, description="of the whole run, in seconds or as 2h; none: as long as the epochs take"
+    )
+    training: TrainingSettings = Field(
+        default_factory=TrainingSettings,
+        description="of each model that is tried; those that get to the end are trained for twice its epochs in all",
+    )
+
+
 RESERVED = ("load", "dense", "measure", "export")
 """Names of the pipeline's own steps."""
 
@@ -92,9 +110,21 @@ class Recipe(_Strict):
     baseline: str | None = Field(
         None, description="a dense model fine-tuned on this task before: baseline and teacher instead of a new one"
     )
-    stages: list[StageSettings] = Field(min_length=1)
+    autopilot: AutopilotSettings | None = Field(None, description="a search within a budget instead of stages")
+    stages: list[StageSettings] = Field([], validate_default=True)
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
+
+    @field_validator("stages")
+    @classmethod
+    def _either(cls, stages: list[StageSettings], info: ValidationInfo) -> list[StageSettings]:
+        if "autopilot" not in info.data:  # it is wrong itself, which is said instead
+            return stages
+        if not stages and info.data["autopilot"] is None:
+            raise PydanticCustomError("missing", "Field required")
+        if stages and info.data["autopilot"] is not None:
+            raise ValueError("an autopilot finds its own models, leave out one of the two")
+        return stages
 
     @field_validator("stages")
     @classmethod
@@ -152,6 +182,29 @@ def standard_recipe(
         {"model": model, "task": task, "out": out, "seed": seed, "dense": training, "stages": stages},
         "these settings",
     )
+
+
+def autopilot_recipe(
+    model: str,
+    task: TaskSettings,
+    out: str,
+    *,
+    budget: dict[str, Any],
+    batch: int = 1,
+    length: int | None = None,
+    training: TrainingSettings | None = None,
+    seed: int = 0,
+) -> Recipe:
+    """A search within a budget, ``{"max_drop": 0.5}`` and the like; ``batch`` and ``length`` are what is to be fast."""
+    training = training or TrainingSettings()
+    measured = {"batch": [batch], "length": None if length is None else [length]}
+    return parse(
+        {
+            "model": model, "task": task, "out": out, "seed": seed, "dense": training,
+            "autopilot": budget | {"training": training}, "measure": measured,
+        },
+        "these settings",
+    )  # fmt: skip
 
 
 def load_recipe(path: str | Path) -> Recipe:

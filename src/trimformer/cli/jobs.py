@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from ..console import console, output, print_table
+from ..errors import TrimformerError
 from .options import (
+    Batch,
     BatchSize,
     Control,
     Data,
@@ -22,8 +24,11 @@ from .options import (
     KeepWhole,
     Kind,
     Label,
+    Length,
+    MaxDrop,
     MaxLength,
     Method,
+    MinSpeedup,
     Model,
     Out,
     Rate,
@@ -37,6 +42,7 @@ from .options import (
     TaskName,
     Text,
     TextPair,
+    TimeBudget,
     TrainFile,
     TrainLimit,
     Truncation,
@@ -70,15 +76,83 @@ def _compress(
     resume: bool,
     as_json: bool,
 ) -> None:
-    from ..pipeline import run
     from ..recipe import standard_recipe
     from ..training.settings import TrainingSettings
 
     settings = validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
     recipe = standard_recipe(model, task, str(out), method=method_settings(method), training=settings, seed=seed)
+    _run(recipe, resume, as_json)
+
+
+def _autopilot(
+    model: str,
+    task: Any,
+    budget: dict[str, Any],
+    measured: dict[str, Any],
+    training: dict[str, Any],
+    out: Path,
+    seed: int,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    from ..recipe import AutopilotSettings, MeasureSettings, autopilot_recipe
+    from ..training.settings import TrainingSettings
+
+    budget = {key: value for key, value in budget.items() if value is not None}
+    validated(AutopilotSettings, budget)
+    validated(MeasureSettings, {key: [value] for key, value in measured.items() if value is not None})
+    settings = validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
+    recipe = autopilot_recipe(
+        model, task, str(out), budget=budget, batch=measured["batch"] or 1, length=measured["length"],
+        training=settings, seed=seed,
+    )  # fmt: skip
+    _run(recipe, resume, as_json)
+
+
+def _run(recipe: Any, resume: bool, as_json: bool) -> None:
+    """The stages of a recipe, or its autopilot."""
+    from ..autopilot.run import run as search
+    from ..pipeline import run
+
+    out = Path(recipe.out)
     with resumable(out):
-        report = run(recipe, resume=resume)
-    show_report(report, out, as_json)
+        if recipe.autopilot is not None:
+            found = search(recipe, resume=resume)
+        else:
+            report = run(recipe, resume=resume)
+    if recipe.autopilot is not None:
+        show_search(found, out, as_json)
+    else:
+        show_report(report, out, as_json)
+
+
+def show_search(report: Any, out: Path, as_json: bool) -> None:
+    """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
+    if as_json:
+        print(report.model_dump_json(indent=2))
+        return
+    score = f"selection {report.task.metric}"
+    points = [
+        (f"{one.name}{' *' if one.frontier else ''}", one.removed, *_figures(one))
+        for one in sorted(report.points, key=lambda one: one.ms)
+    ]
+    title = f"Trained models in fp32, {report.workload} (* no other is faster and better)"
+    print_table(["model", "removed", score, "drop", "ms", "speed"], points, title)
+    files = [
+        (one.name, one.backend, *_figures(one))
+        for one in sorted(report.files, key=lambda one: one.ms)
+        if one.name in ("dense", report.chosen.name)
+    ]
+    title = f"Files (speed: over {report.reference} of the dense model)"
+    print_table(["model", "backend", score, "drop", "ms", "speed"], files, title)
+    for line in (*report.conclusion, *report.notes):
+        output.print(line, markup=False, soft_wrap=True)
+    output.print(f"Use it: trimformer predict {out / 'model'} --backend {report.chosen.backend}", soft_wrap=True)
+    output.print(f"Model, file, all trained models, picture: {out}  (open {out / 'frontier.html'})", soft_wrap=True)
+
+
+def _figures(one: Any) -> tuple[str, ...]:
+    return f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
@@ -111,7 +185,12 @@ def compress(
     truncation: Truncation = "head",
     stride: Stride = 64,
     train_limit: TrainLimit = None,
-    method: Method = "attendout",
+    max_drop: MaxDrop = None,
+    min_speedup: MinSpeedup = None,
+    batch: Batch = None,
+    length: Length = None,
+    time_budget: TimeBudget = None,
+    method: Method = None,
     keep_layers: Keep = None,
     keep: KeepWhole = None,
     target: Target = None,
@@ -124,9 +203,11 @@ def compress(
     resume: Resume = False,
     json_: Json = False,
 ) -> None:
-    """Learn which attention layers are needed, remove the others, fine-tune, measure, export and report.
+    """Remove what the task does not need, fine-tune, measure, export and report: by a method, or within a budget.
 
     Examples:
+
+    `trimformer compress my-model/ --train train.csv --text review --label stars --max-drop 0.5 --out runs/mine`
 
     `trimformer compress bert-base-uncased --task sst2 --data glue/ --keep-layers 4 --out runs/sst2`
 
@@ -137,14 +218,27 @@ def compress(
         label=label, kind=kind, tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
         train_limit=train_limit,
     )  # fmt: skip
-    _compress(
-        model, settings,
-        {
-            "name": method, "keep_layers": keep_layers, "keep": keep, "target": target, "replace_by": replace_by,
-            "control": control,
-        },
-        {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}, out, seed, resume, json_,
-    )  # fmt: skip
+    chosen = {
+        "name": method, "keep_layers": keep_layers, "keep": keep, "target": target, "replace_by": replace_by,
+        "control": control,
+    }  # fmt: skip
+    training = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    budget = {"max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget}
+    measured = {"batch": batch, "length": length}
+    if max_drop is None:
+        _refuse(budget | measured, "belongs to --max-drop: add a budget, as in --max-drop 0.5.")
+        chosen["name"] = method or "attendout"
+        _compress(model, settings, chosen, training, out, seed, resume, json_)
+    else:
+        _refuse({"method": method} | chosen, "has no meaning with --max-drop, which finds out by itself: leave it out.")
+        _autopilot(model, settings, budget, measured, training, out, seed, resume, json_)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Raise TrimformerError for the first option that is given."""
+    for name, value in options.items():
+        if value is not None:
+            raise TrimformerError(f"--{name.replace('_', '-')} {why}")
 
 
 def demo(
@@ -186,14 +280,9 @@ def run(
 
     `trimformer run runs/sst2.partial/recipe.yaml --resume`
     """
-    from ..pipeline import run as run_recipe
     from ..recipe import load_recipe
 
-    loaded = load_recipe(recipe)
-    out = Path(loaded.out)
-    with resumable(out):
-        report = run_recipe(loaded, resume=resume)
-    show_report(report, out, json_)
+    _run(load_recipe(recipe), resume, json_)
 
 
 def evaluate(

@@ -33,10 +33,10 @@ MaxLength = Annotated[int, typer.Option(help="Tokens per example; longer texts a
 TrainLimit = Annotated[int | None, typer.Option(help="Use at most so many training rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Method = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="attendout, attendout-faithful, hard-concrete, greedy, importance, last-k, random-k, depth, layerdrop or "
-        "none (plain fine-tuning)."
+        help="attendout (the default), attendout-faithful, hard-concrete, greedy, importance, last-k, random-k, depth, "
+        "layerdrop or none (plain fine-tuning)."
     ),
 ]
 Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]
@@ -48,6 +48,24 @@ ReplaceBy = Annotated[
     str | None, typer.Option(help="What a layer without attention becomes: mean (the default), none or conv.")
 ]
 Control = Annotated[str | None, typer.Option(help="For attendout: learned, untrained or reversed.")]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        help="Instead of a method: find the fastest model that loses at most so many points (docs/autopilot.md)."
+    ),
+]
+MinSpeedup = Annotated[
+    float | None,
+    typer.Option(help="With --max-drop: try models first that are at least so many times as fast as the stock one."),
+]
+Batch = Annotated[int | None, typer.Option(help="With --max-drop: texts in the batch that is to be fast. Default 1.")]
+Length = Annotated[
+    int | None, typer.Option(help="With --max-drop: tokens of each. Default: the lengths of the training data.")
+]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(help="With --max-drop: of the whole run, such as 2h or 45m. Default: no limit."),
+]
 Epochs = Annotated[float | None, typer.Option(help="Passes over the training data in each stage.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate in each stage.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples per batch in training.")]
@@ -79,11 +97,13 @@ def validated(model: Any, values: dict[str, Any], owner: str = "this command") -
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][-1]).replace("_", "-")
+        option = "--" + str(first["loc"][0]).replace("_", "-")
         if first["type"] == "missing":
             message = f"{option} is missing: {owner} needs it."
         elif first["type"] == "extra_forbidden":
             message = f"{option} has no meaning for {owner}: leave it out."
+        elif first["type"] == "value_error":  # of a validator of ours
+            message = f"{option}: {first['ctx']['error']}."
         else:
             message = f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
         raise TrimformerError(message) from error

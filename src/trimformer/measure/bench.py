@@ -42,7 +42,7 @@ class Texts:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Everything that was measured in one run. scores: empty without a task."""
+    """Everything that was measured in one run. scores: empty without a task; split: of which rows they are."""
 
     hardware: dict[str, str]
     threads: int
@@ -50,6 +50,7 @@ class Bench:
     footprints: list[Footprint]
     peaks: list[Peak]
     scores: list[Score]
+    split: str = "validation"
 
     def shares(self) -> list[float | None]:
         """Of each timing the share of the measured peak of its precision; None where either is not known."""

@@ -84,12 +84,12 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
             yield found
             continue
         try:
-            logits = predict_logits(_as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
+            logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
             yield dataclasses.replace(found, score=outcome(task, data, logits).scores[task.metrics[0]])
         except Exception as error:  # every runtime has its own
             yield dataclasses.replace(found, skipped=reason(error))
 
 
-def _as_model(run: Run) -> Any:
+def as_model(run: Run) -> Any:
     """A function of a batch, as the scoring of models expects it."""
     return lambda gates, **batch: SimpleNamespace(logits=torch.from_numpy(run(batch)))

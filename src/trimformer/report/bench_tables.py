@@ -101,7 +101,7 @@ def _scores(bench: Bench) -> list[Table]:
         return []
     rows = [[s.name, s.backend, f"{100 * (s.score or 0):.2f}"] for s in sorted(ran, key=lambda s: -(s.score or 0))]
     notes = [f"{s.name}, {s.backend}: {s.skipped}" for s in bench.scores if s.score is None]
-    title = f"Score on {ran[0].n_examples:,} validation rows"
+    title = f"Score on {ran[0].n_examples:,} {bench.split} rows"
     return [Table(title, ["model", "backend", ran[0].metric], rows, _once(notes))]
 
 

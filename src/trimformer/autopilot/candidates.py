@@ -1,0 +1,183 @@
+"""What could be removed together: combinations, their predicted time and loss, and the few that are worth training."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..console import Ticker
+from ..encoder.config import StandIn, TrimformerConfig
+from ..encoder.gates import Gates
+from ..encoder.trim import trim
+from ..methods import Context
+from ..report.bench_picture import frontier
+from ..tasks.batches import drawn_rows
+from ..training.evaluate import mean_loss
+from .sensitivity import Sensitivity
+
+MOST = 8
+"""Candidates that are trained."""
+ATTENTION = (1.0, 3 / 4, 1 / 2, 1 / 3, 1 / 6)
+HEADS = (1.0, 1 / 2)
+UNITS = (1.0, 1 / 2, 1 / 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """What stays, before it is known which.
+
+    attention: layers that keep it. stand_in: what the others get, ``mean`` in those that matter least, or ``none`` in
+    the last ones. heads: share of each layer with attention. units: share of each feed-forward block.
+    """
+
+    attention: int
+    stand_in: StandIn
+    heads: float
+    units: float
+
+    @property
+    def name(self) -> str:
+        """For folders and tables: layers with attention, percent of heads and of units."""
+        parts = [f"a{self.attention}"]
+        parts += ["none"] * (self.stand_in == "none")
+        parts += [f"h{round(100 * self.heads)}"] * (self.heads < 1)
+        parts += [f"f{round(100 * self.units)}"] * (self.units < 1)
+        return "-".join(parts)
+
+    def removed(self, layers: int) -> str:
+        """What is removed, for people."""
+        parts = []
+        if self.attention < layers:
+            parts.append(f"attention of {layers - self.attention} of {layers} layers ({self.stand_in})")
+        if self.heads < 1:
+            parts.append(f"{100 * (1 - self.heads):.0f} % of the heads")
+        if self.units < 1:
+            parts.append(f"{100 * (1 - self.units):.0f} % of the units")
+        return ", ".join(parts) or "nothing"
+
+
+class Latencies(Protocol):
+    """What knows the time of a pass of a shape: a table of the device."""
+
+    def predict(self, layers: TrimformerConfig) -> float: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """A candidate before training. ms: of one pass. loss: of the dense model with its gates, on the selection rows."""
+
+    candidate: Candidate
+    ms: float
+    loss: float
+
+
+def grid(config: TrimformerConfig, reads_first: bool) -> list[Candidate]:
+    """All combinations, the dense model first.
+
+    reads_first: the head reads the first token only, so that nothing but that token is computed after the last layer
+    that mixes the tokens: ``none`` in all layers from there on is by far the fastest.
+    """
+    layers = config.num_hidden_layers
+    kept = list(dict.fromkeys(max(1, round(share * layers)) for share in ATTENTION))
+    kinds: list[tuple[int, StandIn]] = [(count, "mean") for count in kept]
+    if reads_first:
+        kinds += [(count, "none") for count in kept if count < layers]
+    # What layers share they can only lose together, and a table with a bias for each head cannot lose one.
+    heads = HEADS if config.sharing is None and config.attention_positions != "relative_bias" else HEADS[:1]
+    units = UNITS if config.sharing is None else UNITS[:1]
+    return [Candidate(*kind, *shares) for kind, *shares in itertools.product(kinds, heads, units)]
+
+
+def gates_of(candidate: Candidate, found: Sensitivity, device: torch.device | None = None) -> Gates:
+    """The gates that remove it: of attention layers, heads and units those that matter least."""
+    layers = range(len(found.attention))
+    keeps = set(layers[: candidate.attention])
+    if candidate.stand_in == "mean":
+        keeps = set(_largest(found.attention, candidate.attention))
+    attention = torch.tensor([float(index in keeps) for index in layers], device=device)
+    # The heads of a layer without attention cost next to nothing.
+    heads = [_best(own, candidate.heads if index in keeps else 1.0, device) for index, own in enumerate(found.heads)]
+    units = [_best(own, candidate.units, device) for own in found.units]
+    return Gates(
+        attention=attention if len(keeps) < len(layers) else None,
+        removed=candidate.stand_in,
+        heads=heads if candidate.heads < 1 else None,
+        ffn=units if candidate.units < 1 else None,
+    )
+
+
+def _largest(scores: Sequence[float], count: int) -> list[int]:
+    return sorted(range(len(scores)), key=lambda index: -scores[index])[:count]
+
+
+def _best(scores: Sequence[float], share: float, device: torch.device | None) -> Tensor:
+    gates = torch.zeros(len(scores), device=device)
+    gates[_largest(scores, max(1, round(share * len(scores))))] = 1
+    return gates
+
+
+def predict(
+    context: Context,
+    rows: int,
+    found: Sensitivity,
+    latencies: Latencies,
+    enough: Callable[[], bool] = lambda: False,
+) -> list[Predicted]:
+    """All combinations that differ, the dense model first; the loss is that on so many rows of the selection split.
+
+    enough: says that there is no time for more; by then a random part of them has been seen.
+    """
+    device, model, data = context.accelerator.device, context.model, context.selection
+    drawn = drawn_rows(len(data), rows, context.seed)
+    bare: Any = copy.deepcopy(model)
+    bare.to("meta")  # only the shapes of what is trimmed are wanted
+    dense, *others = grid(model.config, model.reads_first(model.config))
+    candidates = [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]
+    predicted: list[Predicted] = []
+    seen = set()
+    with Ticker("Predicting time and loss of combinations", len(candidates)) as tick:
+        for candidate in candidates:
+            tick.advance()
+            if predicted and enough():
+                break
+            config = trim(bare, gates_of(candidate, found)).config
+            if config.shapes in seen:  # in small layers different shares are the same number
+                continue
+            seen.add(config.shapes)
+            loss = mean_loss(model, data, rows=drawn, gates=gates_of(candidate, found, device), device=device)
+            predicted.append(Predicted(candidate, latencies.predict(config), loss))
+    return predicted
+
+
+def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[Predicted]:
+    """Of those that no other beats in both time and loss at most so many, spread over the range of times.
+
+    The first that is given, the dense model, is one that can beat others, and needs no training. fast: milliseconds;
+    those that take no longer come first, and slower ones fill up what they leave, the fastest first.
+    """
+    best = [predicted[index] for index in frontier([(1 / one.ms, -one.loss) for one in predicted])]
+    ordered = sorted((one for one in best if one is not predicted[0]), key=lambda one: one.ms)
+    wanted = [one for one in ordered if one.ms <= fast]
+    others = ordered[len(wanted) :]
+    return [*spread(wanted, count), *others[: max(0, count - len(wanted))]]
+
+
+def spread(predicted: Sequence[Predicted], count: int) -> list[Predicted]:
+    """So many of these, given by rising time: those nearest to equal factors of time between them."""
+    if len(predicted) <= count:
+        return list(predicted)
+    left = list(predicted)
+    logs = np.log([predicted[0].ms, predicted[-1].ms])
+    chosen = []
+    for target in np.linspace(logs[0], logs[1], count):
+        nearest = min(left, key=lambda one: abs(np.log(one.ms) - target))
+        left.remove(nearest)
+        chosen.append(nearest)
+    return sorted(chosen, key=lambda one: one.ms)

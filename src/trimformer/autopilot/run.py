@@ -1,0 +1,324 @@
+"""The autopilot's run: dense model, candidates, halving, comparison on this machine, test; every step is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..console import console
+from ..deploy.backends import FILE_BACKENDS, parts
+from ..deploy.export import save_tokenizer
+from ..encoder.load import load_tokenizer, load_with_head
+from ..encoder.trim import trim
+from ..errors import TrimformerError
+from ..files import atomic_file, atomic_folder, explain_write_errors
+from ..inputs import Inputs
+from ..measure.hardware import usable_cores
+from ..measure.pieces import latency_tables
+from ..measure.significance import paired_bootstrap
+from ..measure.workload import Workload, fixed, own_lengths
+from ..methods import METHODS
+from ..pipeline import Run, StageResult
+from ..recipe import DISTILLED, Recipe, StageSettings
+from ..results import default_lengths
+from ..tasks.batches import bucketed_batches
+from ..tasks.outcome import outcome
+from ..training.evaluate import predict_logits
+from ..training.settings import ObjectiveSettings, TrainingSettings
+from .budget import TimeBudget, epochs_within
+from .candidates import MOST, gates_of, predict, promising
+from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
+from .halving import Point, epochs_of, inside, order, rungs
+from .report import AutopilotReport, assemble, write
+from .sensitivity import sensitivity
+
+ROWS = 512
+"""Of the selection split, for all that is estimated before training."""
+PREDICTING = 0.2
+"""Share of the time that is left which may go into predictions."""
+REPAIR = 2
+"""The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
+LATE = "The dense model's training was cut after half of the time budget: it could be better than it is here."
+TRIAL = 5
+"""Steps that are timed before a training is planned."""
+
+
+def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
+    """Find the fastest model within the budget of ``recipe.autopilot``; what was found is left in ``recipe.out``.
+
+    resume: go on with the unfinished run in ``OUT.partial``, as :func:`trimformer.pipeline.run` does.
+    Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
+    """
+    return Autopilot(recipe, resume).search()
+
+
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What the search stands on. rows: the dense model under everything that runs here, the reference first."""
+
+    inputs: Inputs
+    dense: StageResult
+    rows: list[Row]
+
+    @property
+    def exact(self) -> float:
+        """The selection score of the dense model in PyTorch, which drops are counted from."""
+        return next(row.score for row in self.rows if row.timing.backend == "torch")
+
+
+class Autopilot(Run):
+    """One search in its folder."""
+
+    def __init__(self, recipe: Recipe, resume: bool) -> None:
+        super().__init__(recipe, resume)
+        if recipe.autopilot is None:
+            raise TrimformerError("This recipe has stages and no autopilot: use `trimformer run` or compress.")
+        if self.accelerator.num_processes > 1:
+            raise TrimformerError("The autopilot measures this machine and so runs in one process: start it alone.")
+        self.settings = recipe.autopilot
+        self.threads = recipe.measure.threads or usable_cores()
+        self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.steps))
+
+    def search(self) -> AutopilotReport:
+        installed()  # or there is nothing to search for
+        inputs = self._step("load", self._load)
+        self.deadline = self.budget.deadline(self.budget.left() / 2)
+        dense = self._step("dense", lambda: self._dense(inputs))
+        late = self._kept("late", lambda: self.budget.passed(self.deadline))
+        inputs.notes.extend([LATE] if late else [])
+        ground = Ground(inputs, dense, self._step("files", lambda: self._dense_files(inputs, dense)))
+        points = self._step("candidates", lambda: self._candidates(ground))
+        sizes = rungs(len(points))
+        for rung in range(len(sizes)):
+            points = self._step(f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground))
+        rows = self._step("compare", lambda: self._compare(points, ground))
+        chosen = order([row for row in rows if row.is_file], self.settings.max_drop)[0]
+        tested = self._step("test", lambda: self._test(chosen, points, ground))
+        return self._leave(points, rows, chosen, tested, ground)
+
+    def _dense_files(self, inputs: Inputs, dense: StageResult) -> list[Row]:
+        """The dense model under everything that runs here: what speed-ups are over, and what trimming has to beat."""
+
+        def measured() -> Any:
+            variants = self._variants({DENSE: dense.model_folder}, [*REFERENCES, *installed()], inputs)
+            metric = inputs.task.metrics[0]
+            scores = {v.backend: outcome_of(v, inputs.task, inputs.selection).scores[metric] for v in variants}
+            ran = timed(variants, self._workload(inputs), self.threads)
+            rows = [Row(t, scores[t.backend], 100 * (scores["torch"] - scores[t.backend])) for _, t in ran]
+            return [dataclasses.asdict(row) for row in rows]
+
+        return [Row.from_json(values) for values in self._kept("files", measured)]
+
+    def _candidates(self, ground: Ground) -> list[Point]:
+        """The combinations that are worth training, trimmed from the dense model."""
+
+        def chosen() -> Any:
+            stage = _stage("candidates", self.settings.training, ObjectiveSettings())
+            context = self._context(stage, ground.inputs, [ground.dense])
+            found = sensitivity(context, ROWS)
+            self._write_json("sensitivity.json", dataclasses.asdict(found))
+            # Times are predicted at one length, and scaled to what the dense model takes at those that are measured.
+            peer = self._peer(ground)
+            length = (self.recipe.measure.length or default_lengths(context.selection))[0]
+            (table,) = latency_tables(
+                context.model, batch=self.recipe.measure.batch[:1], length=[length], threads=self.threads,
+                backends=installed()[:1],
+            )  # fmt: skip
+            late = self.budget.deadline(PREDICTING * self.budget.left())
+            predicted = predict(context, ROWS, found, table, lambda: self.budget.passed(late))
+            scale = peer.ms / predicted[0].ms
+            speedup = self.settings.min_speedup
+            fast = math.inf if speedup is None else ground.rows[0].ms / speedup / scale
+            points = []
+            for one in promising(predicted, fast, MOST):
+                name = one.candidate.name
+                point = Point(name, one.candidate.removed(len(found.attention)), scale * one.ms, f"0-{name}")
+                trimmed = trim(context.model, gates_of(one.candidate, found)).cpu()
+                self._save_model(trimmed, ground.inputs, self._model(point))
+                points.append(dataclasses.asdict(point))
+            return points
+
+        return [Point(**values) for values in self._kept("candidates", chosen)]
+
+    def _rung(self, rung: int, sizes: list[int], points: list[Point], ground: Ground) -> list[Point]:
+        """Train the best further; all come back, the others as they were."""
+
+        def trained() -> Any:
+            best = order(points, self.settings.max_drop)[: sizes[rung]]
+            found = {point.name: point for point in points}
+            for place, point in enumerate(best):
+                console.print(f"rung {rung + 1} of {len(sizes)}, model {place + 1} of {len(best)}: {point.removed}")
+                left = self.budget.left(self._ending(len(points)))
+                share = left / (len(sizes) - rung) / (len(best) - place)
+                found[point.name] = self._trained(rung, len(sizes), point, share, ground)
+            return [dataclasses.asdict(point) for point in found.values()]
+
+        after = [Point(**values) for values in self._kept(f"rung-{rung + 1}", trained)]
+        for point in after:  # of what there is by now only the best weights are needed from here on
+            for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
+                shutil.rmtree(self.work / folder / "model", ignore_errors=True)
+        return after
+
+    def _trained(self, rung: int, count: int, point: Point, seconds: float, ground: Ground) -> Point:
+        """Distil from the dense model for the epochs of this rung, or those that fit into so many seconds."""
+        inputs, settings = ground.inputs, self.settings.training
+        epochs = epochs_of(rung, count, REPAIR * settings.epochs)
+        training = settings.model_copy(update={"epochs": epochs})
+        before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
+        self.deadline = self.budget.deadline(seconds)
+
+        def planned() -> float:
+            if self.deadline is None:
+                return epochs
+            step = self._seconds_of_a_step(_stage(point.name, training), inputs, before)
+            return epochs_within(seconds, step, len(inputs.train), training)
+
+        epochs = self._kept(f"plan-{rung + 1}-{point.name}", planned)
+        stage = _stage(point.name, training.model_copy(update={"epochs": epochs}))
+        result = self._stage(rung + 1, stage, inputs, before)
+        model, device = load_with_head(result.model_folder), self.accelerator.device
+        logits = predict_logits(model.to(device), inputs.selection, device=device)
+        score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
+        point = dataclasses.replace(point, epochs=point.epochs + epochs)
+        if point.score is not None and score <= point.score:
+            return point
+        return dataclasses.replace(point, score=score, drop=100 * (ground.exact - score), folder=result.folder.name)
+
+    def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
+        """Measured on the first batches, with weights that are thrown away."""
+        method = METHODS["none"](stage.method, self._context(stage, inputs, before))
+        size = stage.training.batch_size
+        batches = iter(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0) * stage.training.accumulate)
+        started = 0.0
+        for step in range(TRIAL + 1):
+            if step == 1:  # the first one pays for what is made once
+                started = time.perf_counter()
+            for _ in range(stage.training.accumulate):
+                batch = inputs.train.batch(next(batches))
+                method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
+            method.update(step)
+        self.accelerator.free_memory()
+        return (time.perf_counter() - started) / TRIAL
+
+    def _ending(self, points: int) -> float:
+        """Seconds that comparing and testing will take: as long as for the dense model, and an export of each point."""
+        files = next(step["seconds"] for step in self.steps if step["name"] == "files")
+        return float(files) * (1 + points / len(installed()))
+
+    def _compare(self, points: list[Point], ground: Ground) -> list[Row]:
+        """All points in fp32, the fastest inside the budget under everything else, too; beside the dense model."""
+
+        def measured() -> Any:
+            inputs, exact = ground.inputs, installed()[0]
+            folders = {point.name: self._model(point) for point in points}
+            dense = list(dict.fromkeys([ground.rows[0].timing.backend, self._peer(ground).timing.backend]))
+            variants = self._variants({DENSE: ground.dense.model_folder}, dense, inputs)
+            trimmed = self._variants(folders, [exact], inputs)
+            known: dict[tuple[str, str], float] = {(DENSE, row.timing.backend): row.score for row in ground.rows}
+            known |= {(point.name, exact): point.score for point in points if point.score is not None}
+
+            def rows(variants: list[Any]) -> list[Row]:
+                ran = timed(variants, self._workload(inputs), self.threads)
+                pairs = [(timing, known[variant.name, variant.backend]) for variant, timing in ran]
+                return [Row(timing, score, 100 * (ground.exact - score)) for timing, score in pairs]
+
+            fits = [row for row in rows(trimmed) if inside(row, self.settings.max_drop)]
+            if fits:
+                name = min(fits, key=lambda row: row.ms).timing.name
+                others = self._variants({name: folders[name]}, installed(), inputs)
+                metric = inputs.task.metrics[0]
+                known |= {
+                    (name, v.backend): outcome_of(v, inputs.task, inputs.selection).scores[metric] for v in others
+                }
+                variants += others
+                trimmed = [variant for variant in trimmed if variant.name != name]
+            return [dataclasses.asdict(row) for row in rows([*variants, *trimmed])]
+
+        return [Row.from_json(values) for values in self._kept("compare", measured)]
+
+    def _test(self, chosen: Row, points: list[Point], ground: Ground) -> dict[str, Any]:
+        """The chosen file against the dense model in PyTorch on the validation rows, seen here for the first time."""
+
+        def tested() -> Any:
+            inputs = ground.inputs
+            folder = self._folder_of(chosen, points, ground)
+            (file,) = self._variants({chosen.timing.name: folder}, [chosen.timing.backend], inputs)
+            (dense,) = self._variants({DENSE: ground.dense.model_folder}, ["torch"], inputs)
+            before, after = (outcome_of(variant, inputs.task, inputs.validation) for variant in (dense, file))
+            resamples = self.recipe.measure.resamples
+            test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
+            return dataclasses.asdict(test) | {"file": str(file.path)}
+
+        known: dict[str, Any] = self._kept("test", tested)
+        return known
+
+    def _leave(
+        self, points: list[Point], rows: list[Row], chosen: Row, tested: dict[str, Any], ground: Ground
+    ) -> AutopilotReport:
+        """Put everything where it belongs and give the folder its name."""
+        file = Path(tested.pop("file"))
+        place = self.folder / FILE_BACKENDS[chosen.timing.backend].folder
+        source = self._folder_of(chosen, points, ground)
+        copies = {self.folder / "model": source}
+        copies |= {self.folder / "points" / point.name / "model": self._model(point) for point in points}
+        for target, folder in copies.items():  # copies: where this is cut, the run can still be resumed
+            with atomic_folder(target) as temporary:
+                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        with atomic_folder(place) as temporary:
+            for part in parts(file):
+                shutil.copy2(part, temporary)
+            save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
+        report = assemble(
+            self.recipe, ground.inputs, points, rows, chosen, tested,
+            file=f"{place.name}/{file.name}", steps=self.steps,
+        )  # fmt: skip
+        write(report, rows, self.folder)
+        trainings = [*ground.dense.folder.glob("metrics.jsonl"), *sorted(self.work.glob("*/metrics.jsonl"))]
+        with atomic_file(self.folder / "metrics.jsonl") as target:
+            target.write_text("".join(lines.read_text("utf-8") for lines in trainings), "utf-8")
+        with explain_write_errors(self.out):
+            self.folder.rename(self.out)
+            shutil.rmtree(self.out / "work")
+        return report
+
+    def _workload(self, inputs: Inputs) -> Workload:
+        """The batch that is to be fast: of the length asked for, or of the lengths of the selection rows."""
+        batch, length = self.recipe.measure.batch[0], self.recipe.measure.length
+        if length is None:
+            return own_lengths(inputs.selection, [batch])[-1]
+        return fixed(inputs.checkpoint.config, batch, length[0])
+
+    def _variants(self, models: dict[str, Path], backends: list[str], inputs: Inputs) -> list[Any]:
+        return variants_of(models, backends, self.work / "exports", self.threads, inputs.train)
+
+    def _peer(self, ground: Ground) -> Row:
+        """The best file of the dense model, which what is trimmed has to beat."""
+        return order([row for row in ground.rows if row.is_file], self.settings.max_drop)[0]
+
+    def _model(self, point: Point) -> Path:
+        return self.work / point.folder / "model"
+
+    def _folder_of(self, row: Row, points: list[Point], ground: Ground) -> Path:
+        """The model that a row was measured of."""
+        found = next((point for point in points if point.name == row.timing.name), None)
+        return ground.dense.model_folder if found is None else self._model(found)
+
+    def _kept(self, name: str, work: Callable[[], Any]) -> Any:
+        """Plain values that are worked out once, and read when the run is resumed."""
+        known = self._read_json(f"{name}.json", None)
+        if known is None:
+            known = work()
+            self._write_json(f"{name}.json", known)
+        return known
+
+
+def _stage(name: str, training: TrainingSettings, objective: ObjectiveSettings = DISTILLED) -> StageSettings:
+    return StageSettings.model_validate(
+        {"name": name, "method": {"name": "none"}, "objective": objective, "training": training}
+    )
