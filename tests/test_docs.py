@@ -14,7 +14,7 @@ import trimformer
 from trimformer.cli import app
 from trimformer.encoder.convert import FAMILIES
 from trimformer.methods import METHODS
-from trimformer.recipe import ExportSettings, MeasureSettings, Recipe, StageSettings, load_recipe
+from trimformer.recipe import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings, load_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.objective import ObjectiveSettings
 from trimformer.training.settings import TrainingSettings
@@ -30,6 +30,7 @@ TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Recipe", Recipe),
     ("recipes.md", "Task", TaskSettings),
     ("recipes.md", "Stage", StageSettings),
+    ("recipes.md", "Autopilot", AutopilotSettings),
     ("recipes.md", "Objective", ObjectiveSettings),
     ("recipes.md", "Training", TrainingSettings),
     ("recipes.md", "Measure", MeasureSettings),
@@ -134,3 +135,13 @@ def test_every_option_is_documented(verb, page):
     text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     table = "".join(re.findall(r"^\| (`--.+?) \|", text, flags=re.MULTILINE))
     assert set(re.findall(r"`(--[\w-]+)`", table)) == options
+
+
+def test_the_options_of_the_autopilot_are_documented():
+    command: Any = typer.main.get_command(app)
+    options = {name for parameter in command.commands["compress"].params for name in parameter.opts if "--" in name}
+    page = (ROOT / "docs/autopilot.md").read_text(encoding="utf-8")
+    own = re.findall(r"^\| `(--[\w-]+)` \|", page, flags=re.MULTILINE)
+    assert set(own) <= options
+    budget = {f"--{name.replace('_', '-')}" for name in AutopilotSettings.model_fields} - {"--training"}
+    assert set(own) == budget | {"--batch", "--length"}

@@ -12,7 +12,7 @@ import yaml
 from trimformer.api import compress, evaluate
 from trimformer.errors import TrimformerError
 from trimformer.methods import METHODS
-from trimformer.recipe import Recipe, differences, load_recipe, standard_recipe
+from trimformer.recipe import Recipe, differences, load_recipe, parse, standard_recipe
 from trimformer.tasks.settings import TaskSettings
 
 MINIMAL = """\
@@ -161,3 +161,18 @@ def test_mistakes_in_the_task_are_named_too(task: dict[str, Any], message: str) 
         compress("m", task, {"name": "none"}, "o")
     with pytest.raises(TrimformerError, match=re.escape(message)):
         evaluate("m", task)
+
+
+def test_stages_or_an_autopilot(tmp_path: Path) -> None:
+    content = yaml.safe_load(MINIMAL)
+    both = content | {"autopilot": {"max_drop": 0.5, "time_budget": "1h30m"}}
+    with pytest.raises(TrimformerError, match="stages in x: an autopilot finds its own models, leave out one of the"):
+        parse(both, "x")
+    neither = {key: value for key, value in content.items() if key != "stages"}
+    with pytest.raises(TrimformerError, match="The key 'stages' is missing in x"):
+        parse(neither, "x")
+    recipe = parse(neither | {"autopilot": both["autopilot"]}, "x")
+    assert recipe.autopilot is not None
+    assert (recipe.autopilot.time_budget, recipe.stages) == (5400, [])
+    recipe.save(tmp_path / "recipe.yaml")
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
