@@ -219,7 +219,12 @@ def main() -> None:
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         for name in names:
-            block = f"<!-- results:{name} -->\n{makers[name]()}\n<!-- end -->"
+            try:
+                table = makers[name]()
+            except FileNotFoundError as error:
+                print(f"{name} is not measured yet: there is no {error.filename}")
+                continue
+            block = f"<!-- results:{name} -->\n{table}\n<!-- end -->"
             text = re.sub(rf"<!-- results:{name} -->(.*?<!-- end -->)?", lambda _, b=block: b, text, flags=re.DOTALL)
         (ROOT / page).write_text(text, encoding="utf-8")
 
