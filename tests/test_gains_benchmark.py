@@ -34,6 +34,7 @@ def operators(file: Path) -> int:
     return len(onnx.load(str(file)).graph.node)
 
 
+@pytest.mark.slow
 def test_an_undone_step_changes_the_graph_and_no_answer(
     gains: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

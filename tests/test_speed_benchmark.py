@@ -30,6 +30,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     return speed, speed_tables
 
 
+@pytest.mark.slow
 def test_every_part(modules: tuple[Any, Any], tmp_path: Path) -> None:
     speed, tables = modules
     file = tmp_path / "speed.json"
