@@ -151,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     given = parser.parse_args(arguments)
     backends = given.backends.split(",")
-    content: dict[str, Any] = {"command": "python benchmarks/gains.py --data DATA", "hardware": hardware()}
+    command = f"python benchmarks/gains.py --data DATA --backends {given.backends}"
+    content: dict[str, Any] = {"command": command, "hardware": hardware()}
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch_threads(given.threads))
         content["steps"] = steps(given.threads, backends)
