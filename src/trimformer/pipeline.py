@@ -119,8 +119,7 @@ class Run:
         notes = inputs.notes + [note for result in results for note in result.info["notes"]]
         report = assemble(
             self.recipe,
-            task=inputs.task,
-            sizes=(len(inputs.train.examples), len(inputs.selection.examples), len(inputs.validation.examples)),
+            inputs=inputs,
             measured=measured,
             exported=exported,
             stages={result.name: result.info for result in results},

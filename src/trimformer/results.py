@@ -13,6 +13,7 @@ import numpy as np
 from .deploy.export import export
 from .encoder.load import load, load_tokenizer, load_with_head
 from .files import atomic_folder
+from .inputs import Inputs
 from .measure.cost import cost
 from .measure.hardware import hardware, usable_cores
 from .measure.latency import benchmark
@@ -146,8 +147,7 @@ def export_model(settings: ExportSettings, trimmed: Path, folder: Path) -> list[
 def assemble(
     recipe: Recipe,
     *,
-    task: Task,
-    sizes: tuple[int, int, int],
+    inputs: Inputs,
     measured: dict[str, Any],
     exported: list[ExportInfo],
     stages: dict[str, dict[str, Any]],
@@ -162,16 +162,7 @@ def assemble(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         model=recipe.model,
-        task=TaskInfo(
-            name=task.name,
-            kind=task.kind,
-            labels=list(task.labels),
-            source=task.source,
-            n_train=sizes[0],
-            n_selection=sizes[1],
-            n_validation=sizes[2],
-            metric=task.metrics[0],
-        ),
+        task=task_info(inputs),
         method=method_label(recipe),
         hardware=hardware(),
         variants=[Variant.model_validate(variant) for variant in measured["variants"]],
@@ -196,6 +187,21 @@ def assemble(
         (temporary / "README.md").write_text(model_card(report, f"{recipe.out}/model"), encoding="utf-8")
     write_report(report, folder)
     return report
+
+
+def task_info(inputs: Inputs) -> TaskInfo:
+    """What a report says of the task and its data."""
+    task = inputs.task
+    return TaskInfo(
+        name=task.name,
+        kind=task.kind,
+        labels=list(task.labels),
+        source=task.source,
+        n_train=len(inputs.train.examples),
+        n_selection=len(inputs.selection.examples),
+        n_validation=len(inputs.validation.examples),
+        metric=task.metrics[0],
+    )
 
 
 def method_label(recipe: Recipe) -> str:

@@ -20,6 +20,7 @@ from ..report import numbers
 from ..report.bench_picture import frontier, write_picture
 from ..report.bench_tables import workload_title
 from ..report.schema import Comparison, Step, TaskInfo
+from ..results import task_info
 from .files import DENSE, Row
 from .halving import Point, inside
 
@@ -166,7 +167,7 @@ def assemble(
 ) -> AutopilotReport:
     """Put the report together. rows: those of the comparison, the reference first. tested: the paired test."""
     assert recipe.autopilot is not None
-    settings, task, reference = recipe.autopilot, inputs.task, rows[0]
+    settings, reference = recipe.autopilot, rows[0]
     files = [_file(row, reference, settings.max_drop) for row in rows if row.is_file]
     exact = {row.timing.name: row for row in reversed(rows)}  # fp32 comes first of each
     best = set(frontier([(1 / exact[point.name].ms, point.score or 0.0) for point in points]))
@@ -174,16 +175,7 @@ def assemble(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         model=recipe.model,
-        task=TaskInfo(
-            name=task.name,
-            kind=task.kind,
-            labels=list(task.labels),
-            source=task.source,
-            n_train=len(inputs.train.examples),
-            n_selection=len(inputs.selection.examples),
-            n_validation=len(inputs.validation.examples),
-            metric=task.metrics[0],
-        ),
+        task=task_info(inputs),
         max_drop=settings.max_drop,
         min_speedup=settings.min_speedup,
         workload=workload_title(reference.timing),
@@ -195,7 +187,7 @@ def assemble(
         files=files,
         chosen=_file(chosen, reference, settings.max_drop),
         file=file,
-        comparison=Comparison(metric=task.metrics[0], **tested),
+        comparison=Comparison(metric=inputs.task.metrics[0], **tested),
         inside=-100 * tested["difference"] <= settings.max_drop,
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
