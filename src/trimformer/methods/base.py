@@ -183,6 +183,30 @@ class Method(ABC):
         return []
 
 
+class StudentMethod(Method):
+    """A method that trains the weights of one network, ``model``, under the stage's objective."""
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        self.networks["model"] = context.student("model", context.model)
+        self.objective = context.make_objective()
+
+    def learn(self, batch: dict[str, Tensor], share: float, gates: Gates | None = None) -> float:
+        """Add the gradient of a share of the loss under these gates; returns the loss."""
+        with self.clock("step"):
+            loss = self.objective(self.networks["model"], batch, gates)
+            self.networks["model"].backward(loss, share)
+        return loss.item()
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        return {"loss": self.learn(batch, share)}
+
+    def update(self, step: int) -> dict[str, float]:
+        with self.clock("step"):
+            self.networks["model"].step()
+        return {}
+
+
 METHODS: dict[str, type[Method]] = {}
 M = TypeVar("M", bound=type[Method])
 

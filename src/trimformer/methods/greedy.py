@@ -17,7 +17,7 @@ from ..encoder.config import lesser
 from ..encoder.gates import Gates
 from ..tasks.batches import drawn_rows
 from ..training.evaluate import mean_loss
-from .base import Context, KeepSettings, Method, keep_gates, register
+from .base import Context, KeepSettings, StudentMethod, keep_gates, register
 
 
 class GreedySettings(KeepSettings):
@@ -31,7 +31,7 @@ class GreedySettings(KeepSettings):
 
 
 @register
-class Greedy(Method):
+class Greedy(StudentMethod):
     """Remove one attention layer after the other while training; the rest of the steps repairs."""
 
     name = "greedy"
@@ -39,8 +39,6 @@ class Greedy(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.networks["model"] = context.student("model", context.model)
-        self.objective = context.make_objective()
         shapes = enumerate(context.model.config.shapes)
         # A layer with no more than the stand-in has nothing to lose: it is not one of those that are counted.
         self.kept = [i for i, shape in shapes if lesser(shape.attention, settings.replace_by) != shape.attention]
@@ -48,14 +46,10 @@ class Greedy(Method):
         self.removals: list[tuple[int, int, float]] = []  # step, layer, loss without it
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
-        with self.clock("step"):
-            loss = self.objective(self.networks["model"], batch, self.gates(self.kept))
-            self.networks["model"].backward(loss, share)
-        return {"loss": loss.item()}
+        return {"loss": self.learn(batch, share, self.gates(self.kept))}
 
     def update(self, step: int) -> dict[str, float]:
-        with self.clock("step"):
-            self.networks["model"].step()
+        super().update(step)
         with self.clock("removal"):
             while len(self.kept) > self.target(step):
                 self.remove(step)

@@ -23,7 +23,7 @@ from ..encoder.config import StandIn, TrimformerConfig
 from ..encoder.gates import Gates, PerLayer
 from ..errors import TrimformerError
 from ..measure.cost import expected_flops, expected_params
-from .base import Context, Method, MethodSettings, register
+from .base import Context, MethodSettings, StudentMethod, register
 
 TEMPERATURE = 2 / 3
 LOW, HIGH = -0.1, 1.1
@@ -128,7 +128,7 @@ class Multipliers(nn.Module):
 
 
 @register
-class HardConcretePruning(Method):
+class HardConcretePruning(StudentMethod):
     """Gates of all sizes learned together with the weights, towards a share of the dense cost."""
 
     name = "hard-concrete"
@@ -139,13 +139,11 @@ class HardConcretePruning(Method):
         self.config = context.model.config
         self.length = settings.length or round(float(context.train.lengths.mean()))
         self.gates = HardConcrete(self.config, settings.parts)
-        self.networks["model"] = context.student("model", context.model)
         own: dict[str, Any] = {
             "learning_rate": settings.gate_learning_rate, "schedule": False, "decay": False,
         }  # fmt: skip
         self.networks["gates"] = context.network("gates", self.gates, **own)
         self.networks["multipliers"] = context.network("multipliers", Multipliers(), **own)
-        self.objective = context.make_objective()
         self.dense_cost = self.cost(Gates()).item()
         self.step = 0
         least = self.cost(self.assemble(self.gates.nothing())).item() / self.dense_cost

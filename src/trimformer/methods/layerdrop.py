@@ -5,14 +5,14 @@ Fan, Grave and Joulin, "Reducing Transformer Depth on Demand with Structured Dro
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from ..encoder.gates import Gates
-from .base import Context, Method, MethodSettings, register
+from .base import MethodSettings, StudentMethod, register
 from .depth import layer_gates
 
 
@@ -25,28 +25,15 @@ class LayerDropSettings(MethodSettings):
 
 
 @register
-class LayerDrop(Method):
+class LayerDrop(StudentMethod):
     """Train with layers skipped at random, then drop every other one, or as many as are to go."""
 
     name = "layerdrop"
     Settings = LayerDropSettings
 
-    def __init__(self, settings: Any, context: Context) -> None:
-        super().__init__(settings, context)
-        self.networks["model"] = context.student("model", context.model)
-        self.objective = context.make_objective()
-
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
-        with self.clock("step"):
-            kept = torch.bernoulli(torch.full((self.layers,), 1 - self.settings.skip))
-            loss = self.objective(self.networks["model"], batch, Gates(layers=kept))
-            self.networks["model"].backward(loss, share)
-        return {"loss": loss.item(), "kept": kept.sum().item()}
-
-    def update(self, step: int) -> dict[str, float]:
-        with self.clock("step"):
-            self.networks["model"].step()
-        return {}
+        kept = torch.bernoulli(torch.full((self.layers,), 1 - self.settings.skip))
+        return {"loss": self.learn(batch, share, Gates(layers=kept)), "kept": kept.sum().item()}
 
     def decide(self) -> Gates:
         return layer_gates(self.layers, every_other(self.layers, self.settings.keep))
