@@ -3,10 +3,10 @@
 The models: BERT-base's shape with random weights and means in layers 2 to 11, and the demo encoder with means in
 three layers; both with the demo encoder's tokenizer and a random head, as ONNX. Answers mean nothing then, times do.
 Or --model, a folder of yours. Short generated reviews (5 to 15 words) are labelled by ``Predictor.predict``, 4096 at
-a time, and by the service, asked by 64 clients at the same time over connections that stay open, once with one text
-in a request and once with 16. The offline predictor takes its turn before, between and after. Service and clients are
-processes of their own on the same cores, so what the clients cost is missing to the service: their share of the
-processor time is reported.
+a time, and by the service with one worker and with two, asked by 64 clients at the same time over connections that
+stay open, once with one text in a request and once with 16. The offline predictor takes its turn before, between and
+after. Service and clients are processes of their own on the same cores, so what the clients cost is missing to the
+service: their share of the processor time is reported.
 """
 
 from __future__ import annotations
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder of a model, instead of those above")
     parser.add_argument("--backend", default="onnx-int8")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="batches at a time")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--texts", type=int, nargs="+", default=[1, 16], help="texts in a request")
     parser.add_argument("--seconds", type=float, default=60)
@@ -193,14 +194,16 @@ def measured(model: Path, given: argparse.Namespace, work: Path) -> dict[str, An
     predictor = Predictor(model, given.backend, given.threads)
     predictor.predict(texts)
     options = [] if given.threads is None else ["--threads", str(given.threads)]
-    with Service([str(model), "--backend", given.backend, "--max-batch", str(given.max_batch), *options]) as service:
-        alone, rows = [offline(predictor, texts)], []
-        for per_request in given.texts:
-            row = load_test(service, file, given.clients, per_request, given.seconds)
-            alone.append(offline(predictor, texts))
-            row["share_of_offline"] = row["texts_per_s"] / statistics.mean(one["texts_per_s"] for one in alone[-2:])
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+    alone, rows = [offline(predictor, texts)], []
+    for workers in given.workers:
+        limits = ["--max-batch", str(given.max_batch), "--workers", str(workers)]
+        with Service([str(model), "--backend", given.backend, *limits, *options]) as service:
+            for per_request in given.texts:
+                row = {"workers": workers} | load_test(service, file, given.clients, per_request, given.seconds)
+                alone.append(offline(predictor, texts))
+                row["share_of_offline"] = row["texts_per_s"] / statistics.mean(one["texts_per_s"] for one in alone[-2:])
+                rows.append(row)
+                print(json.dumps(row), flush=True)
     return {"backend": given.backend, "max_batch": given.max_batch, "offline": alone, "load": rows}
 
 

@@ -171,6 +171,7 @@ def serve() -> str:
             rows.append(
                 [
                     f"{name}, {found['backend']}",
+                    str(load["workers"]),
                     str(load["texts_per_request"]),
                     str(load["errors"]),
                     f"{load['requests_per_s']:,.0f}",
@@ -180,7 +181,7 @@ def serve() -> str:
                     times,
                 ]
             )
-    header = ["model", "texts in a request", "errors", "requests/s", "texts/s", "offline texts/s", "share"]
+    header = ["model", "workers", "texts in a request", "errors", "requests/s", "texts/s", "offline texts/s", "share"]
     return markdown([*header, "ms, median / p95 / p99"], rows)
 
 

@@ -40,7 +40,7 @@ class Stub:
 @contextlib.contextmanager
 def running(predictor: Any, against: Any = None, **settings: Any) -> Iterator[httpx2.Client]:
     """A client of the service; afterwards the service is stopped as a signal stops it."""
-    app = create_app("a model", predictor, Settings(**settings), None if against is None else ("another", against))
+    app = create_app("a model", [predictor], Settings(**settings), None if against is None else ("another", [against]))
     server = make_server(app, timeout=20)
     with bind("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

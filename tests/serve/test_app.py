@@ -206,7 +206,7 @@ def test_two_models_side_by_side(stub: Stub) -> None:
     other = Stub()
     other.kind = "regression"  # type: ignore[misc]
     with pytest.raises(TrimformerError, match="compare models of one kind"):
-        create_app("one", stub, Settings(), against=("two", other))  # type: ignore[arg-type]
+        create_app("one", [stub], Settings(), against=("two", [other]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_times_that_are_no_use(settings: Any, sentence: str) -> None:
 
 
 def test_the_end_leaves_time_for_a_body_and_its_answer(stub: Stub) -> None:
-    server = make_server(create_app("a model", stub, Settings()), timeout=30)  # type: ignore[arg-type]
+    server = make_server(create_app("a model", [stub], Settings()), timeout=30)  # type: ignore[arg-type]
     assert server.config.timeout_graceful_shutdown is not None
     assert server.config.timeout_graceful_shutdown > 60
 

@@ -15,8 +15,12 @@ from .conftest import Stub, wait_for
 
 
 @contextlib.contextmanager
-def batcher(stub: Stub, **settings: Any) -> Iterator[Batcher]:
-    made = Batcher(stub.stream, threading.Lock(), **({"max_batch": 100, "max_wait": 0, "capacity": 100} | settings))
+def batcher(stub: Stub, workers: int = 1, **settings: Any) -> Iterator[Batcher]:
+    made = Batcher(
+        [stub.stream] * workers,
+        threading.Semaphore(workers),
+        **({"max_batch": 100, "max_wait": 0, "capacity": 100} | settings),
+    )
     yield made
     stub.free.set()
     made.close()
@@ -63,6 +67,16 @@ def test_an_idle_thread_waits_for_others(stub: Stub) -> None:
         assert stub.batches == [["four", "x" * 20]]
 
 
+def test_workers_divide_what_waits_and_a_request_gets_its_answers_in_order(stub: Stub) -> None:
+    stub.free.clear()
+    with batcher(stub, workers=2) as made:
+        future = made.submit(["a", "bb", "ccc", "bb"])
+        wait_for(lambda: len(stub.batches) == 2)
+        assert sorted(stub.batches) == [["a", "bb"], ["ccc", "bb"]]
+        stub.free.set()
+        assert lengths(future) == [1, 2, 3, 2]
+
+
 def test_only_the_request_that_fails_fails(stub: Stub) -> None:
     with batcher(stub) as made:
         hold(stub, made)
@@ -88,8 +102,8 @@ def test_cancelled_requests_make_room_and_are_not_answered(stub: Stub) -> None:
 
 
 def test_cancelled_while_another_model_has_its_turn(stub: Stub) -> None:
-    turn = threading.Lock()
-    made = Batcher(stub.stream, turn, max_batch=100, max_wait=0, capacity=100)
+    turn = threading.Semaphore()
+    made = Batcher([stub.stream], turn, max_batch=100, max_wait=0, capacity=100)
     with turn:
         dropped = made.submit(["a"])
         wait_for(lambda: made.waiting == 0)

@@ -15,6 +15,9 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0 for any free one.", min=0, max=65535)] = 8000,
     backend: Backend = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads of the model; default all cores.", min=1)] = None,
+    workers: Annotated[
+        int, typer.Option(help="Batches at a time, which share the threads: more throughput, longer answers.", min=1)
+    ] = 1,
     against: Annotated[
         str | None, typer.Option(help="A second model, such as the dense one, to compare with on the page.")
     ] = None,
@@ -35,7 +38,7 @@ def serve(
 
     try:
         serve_model(
-            model, host, port, backend=backend, threads=threads, against=against,
+            model, host, port, backend=backend, threads=threads, workers=workers, against=against,
             max_batch=max_batch, max_wait=max_wait_ms / 1e3, queue=queue, timeout=timeout,
         )  # fmt: skip
     except KeyboardInterrupt as error:

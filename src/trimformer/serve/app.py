@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +66,33 @@ class Settings:
 
 
 class Model:
-    """A predictor behind its queue. path: where it is asked. name: as the user gave it."""
+    """A model behind its queue. path: where it is asked. name: as the user gave it.
+
+    workers: predictors of it, each of which answers a batch at a time.
+    """
 
     def __init__(
-        self, path: str, name: str, predictor: Predictor, settings: Settings, metrics: Metrics, turn: threading.Lock
+        self,
+        path: str,
+        name: str,
+        workers: Sequence[Predictor],
+        settings: Settings,
+        metrics: Metrics,
+        turns: threading.Semaphore,
     ) -> None:
-        self.path, self.predictor, self.settings, self.metrics = path, predictor, settings, metrics
+        self.path, self.settings, self.metrics = path, settings, metrics
+        predictor = self.predictor = workers[0]
         self.about = {
             "name": name,
             "kind": predictor.kind,
             "backend": predictor.backend,
             "attention": [shape.attention for shape in predictor.config.shapes],
         }
-        list(predictor.stream([("a", "a") if predictor.kind == "spans" else "a"]))  # the first pass is a slow one
+        for worker in workers:  # the first pass is a slow one
+            list(worker.stream([("a", "a") if worker.kind == "spans" else "a"]))
         self.batcher = Batcher(
-            predictor.stream,
-            turn,
+            [worker.stream for worker in workers],
+            turns,
             max_batch=settings.max_batch,
             max_wait=settings.max_wait,
             capacity=settings.queue,
@@ -144,20 +155,25 @@ class Model:
 
 
 def create_app(
-    name: str, predictor: Predictor, settings: Settings, against: tuple[str, Predictor] | None = None
+    name: str,
+    workers: Sequence[Predictor],
+    settings: Settings,
+    against: tuple[str, Sequence[Predictor]] | None = None,
 ) -> FastAPI:
-    """The service for one model, with ``against`` (name and predictor) also for another one to compare it with.
+    """The service for one model, with ``against`` also for another one to compare it with.
 
+    workers: predictors of the model, each of which answers a batch at a time.
     Raises TrimformerError where the two are not of one kind.
     """
-    if against is not None and against[1].kind != predictor.kind:
+    kind = workers[0].kind
+    if against is not None and against[1][0].kind != kind:
         raise TrimformerError(
-            f"{name} was made for {predictor.kind}, {against[0]} for {against[1].kind}: compare models of one kind."
+            f"{name} was made for {kind}, {against[0]} for {against[1][0].kind}: compare models of one kind."
         )
-    metrics, turn = Metrics(), threading.Lock()
-    models = [Model("predict", name, predictor, settings, metrics, turn)]
+    metrics, turns = Metrics(), threading.Semaphore(len(workers))
+    models = [Model("predict", name, workers, settings, metrics, turns)]
     if against is not None:
-        models.append(Model("against", *against, settings, metrics, turn))
+        models.append(Model("against", *against, settings, metrics, turns))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -167,7 +183,7 @@ def create_app(
 
     app = FastAPIOffline(
         title="trimformer",
-        description=f"Answers of {name} ({predictor.kind}).",
+        description=f"Answers of {name} ({kind}).",
         lifespan=lifespan,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},

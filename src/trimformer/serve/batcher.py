@@ -1,8 +1,9 @@
-"""Dynamic batching: rows of many requests wait in one bounded queue, and one thread answers them in batches."""
+"""Dynamic batching: rows of many requests wait in one bounded queue, and a few threads answer them in batches."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import threading
 import time
@@ -18,6 +19,8 @@ from ..errors import TrimformerError
 
 CHARACTERS_PER_TOKEN = 4
 """About what word pieces of English have. Only the size of a batch depends on it."""
+
+Answer = Callable[[list[Row]], Iterable[AnyAnswer]]
 
 logger = logging.getLogger(__name__)
 
@@ -48,38 +51,52 @@ class _Job:
         self.arrived = time.perf_counter()
         self.waited = self.ran = 0.0
         self.taken = 0
-        self.answers: list[AnyAnswer] = []
+        self.answers: dict[int, AnyAnswer] = {}
+        """By the place of their rows: of two batches the later one may be done first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Those rows of a job that one batch has. start: the place of the first."""
+
+    job: _Job
+    start: int
+    rows: Sequence[Row]
 
 
 class Batcher:
-    """Answers rows by ``answer`` in a thread of its own, in the order in which they came.
+    """Answers rows in the order in which they came, by each of ``workers`` in a thread of its own.
 
-    answer: rows to answers, in order. turn: held while a batch runs; batchers that share one take turns, since the
-    cores belong to one model at a time. max_batch: tokens of a batch, by estimate (four characters each). max_wait:
-    seconds that a row waits for others while the thread is idle. capacity: rows that may wait. observe: told the
-    number of rows of each batch.
+    workers: rows to answers, in order. turns: one is held while a batch runs; batchers that share them take turns,
+    since the cores belong to so many batches at a time. max_batch: tokens of a batch, by estimate (four characters
+    each). max_wait: seconds that a row waits for others while a thread is idle. capacity: rows that may wait. observe:
+    told the number of rows of each batch.
     """
 
     def __init__(
         self,
-        answer: Callable[[list[Row]], Iterable[AnyAnswer]],
-        turn: threading.Lock,
+        workers: Sequence[Answer],
+        turns: threading.Semaphore,
         *,
         max_batch: int,
         max_wait: float,
         capacity: int,
         observe: Callable[[int], Any] = lambda rows: None,
     ) -> None:
-        self.answer, self.turn, self.observe = answer, turn, observe
+        self.turns, self.observe = turns, observe
         self.max_batch, self.max_wait, self.capacity = max_batch, max_wait, capacity
         self.waiting = 0
         """Rows in the queue."""
         self._tokens = 0
         self._jobs: deque[_Job] = deque()
         self._closed = False
+        self._idle = 0
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, args=(answer,), name="batcher", daemon=True) for answer in workers
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, rows: Sequence[Row]) -> Future[Done]:
         """Queue one or more rows. Cancelling the future takes those out that have not been answered yet.
@@ -103,8 +120,9 @@ class Batcher:
         """Take nothing more, and return when all that waits is answered."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _drop(self, job: _Job) -> None:
         with self._changed:
@@ -116,31 +134,38 @@ class Batcher:
         self.waiting -= len(rows)
         self._tokens -= sum(map(tokens, rows))
 
-    def _work(self) -> None:
+    def _work(self, answer: Answer) -> None:
         while batch := self._next():
-            self._run(batch)
+            self._run(batch, answer)
 
-    def _next(self) -> list[tuple[_Job, Sequence[Row]]]:
-        """Some rows of each job at the head of the queue, together about ``max_batch`` tokens; [] at the end."""
+    def _next(self) -> list[_Part]:
+        """Some rows of each job at the head of the queue; [] at the end.
+
+        Together they have about ``max_batch`` tokens, or what is left for each of the idle workers.
+        """
         with self._changed:
+            self._idle += 1
             while not self._is_due():
                 if self._closed and not self._jobs:
                     return []
                 oldest = self._jobs[0].arrived + self.max_wait - time.perf_counter() if self._jobs else None
                 self._changed.wait(oldest)
             batch = []
-            room = self.max_batch
+            room = min(self.max_batch, -(-self._tokens // self._idle))
+            self._idle -= 1
             while self._jobs and room > 0:
                 job = self._jobs[0]
                 start = job.taken
                 while job.taken < len(job.rows) and room > 0:
                     room -= tokens(job.rows[job.taken])
                     job.taken += 1
-                rows = job.rows[start : job.taken]
-                self._leave(rows)
-                batch.append((job, rows))
+                part = _Part(job, start, job.rows[start : job.taken])
+                self._leave(part.rows)
+                batch.append(part)
                 if job.taken == len(job.rows):
                     self._jobs.popleft()
+            if self._jobs:
+                self._changed.notify()  # the others' part
             return batch
 
     def _is_due(self) -> bool:
@@ -149,38 +174,45 @@ class Batcher:
         waited = time.perf_counter() - self._jobs[0].arrived
         return self._closed or self._tokens >= self.max_batch or waited >= self.max_wait
 
-    def _run(self, batch: Sequence[tuple[_Job, Sequence[Row]]]) -> None:
+    def _run(self, batch: Sequence[_Part], answer: Answer) -> None:
         try:
-            with self.turn:
-                batch = [(job, part) for job, part in batch if not job.future.cancelled()]  # while it was not our turn
-                rows = [row for _, part in batch for row in part]
+            with self.turns:
+                batch = [part for part in batch if not part.job.future.cancelled()]  # while it was not our turn
+                rows = [row for part in batch for row in part.rows]
                 if not rows:
                     return
                 start = time.perf_counter()
-                answers = list(self.answer(rows))
+                answers = list(answer(rows))
                 seconds = time.perf_counter() - start
         except Exception as error:
             if len(batch) > 1:  # only the request that it comes from shall fail
                 for one in batch:
-                    self._run([one])
+                    self._run([one], answer)
                 return
             if not isinstance(error, TrimformerError):
                 logger.exception("A batch failed")
-            ((job, _),) = batch
+            job = batch[0].job
             self._drop(job)
             with suppress(InvalidStateError):
                 job.future.set_exception(error)
             return
         self.observe(len(rows))
-        for job, part in batch:
+        found = iter(answers)
+        for part in batch:
+            self._answered(part, list(itertools.islice(found, len(part.rows))), start, seconds)
+
+    def _answered(self, part: _Part, answers: list[AnyAnswer], start: float, seconds: float) -> None:
+        job = part.job
+        with self._changed:
             if not job.answers:
                 job.waited = start - job.arrived
-            job.answers += answers[: len(part)]
-            del answers[: len(part)]
+            job.answers |= enumerate(answers, part.start)
             job.ran += seconds
-            if len(job.answers) == len(job.rows):
-                with suppress(InvalidStateError):  # cancelled meanwhile
-                    job.future.set_result(Done(job.answers, job.waited, job.ran))
+            if len(job.answers) < len(job.rows):
+                return
+        in_order = [job.answers[place] for place in range(len(job.rows))]
+        with suppress(InvalidStateError):  # cancelled meanwhile
+            job.future.set_result(Done(in_order, job.waited, job.ran))
 
 
 def tokens(row: Row) -> int:

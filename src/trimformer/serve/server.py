@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ from ..console import console
 from ..deploy.predictor import Predictor
 from ..deploy.session import require
 from ..errors import TrimformerError
+from ..measure.hardware import usable_cores
 
 if TYPE_CHECKING:
     import uvicorn
@@ -27,22 +29,37 @@ def serve(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    workers: int = 1,
     against: str | None = None,
     **settings: float,
 ) -> None:
     """Serve a model; returns after Ctrl-C or SIGTERM, when what was accepted is answered.
 
-    port: 0 = any free one. against: a second model to compare with. settings: of :class:`.app.Settings`.
+    port: 0 = any free one. workers: batches at a time, each on an equal part of the threads. against: a second model
+    to compare with. settings: of :class:`.app.Settings`.
     Raises TrimformerError for a missing package, a model that cannot be served and an address that cannot be used.
     """
     require("serve", PACKAGES)
+
+    def opened(name: str) -> list[Predictor]:
+        each = None if threads is None and workers == 1 else max(1, (threads or usable_cores()) // workers)
+        first = Predictor(name, backend, each)
+        if first.backend == "torch" and workers > 1:
+            raise TrimformerError(
+                "PyTorch's threads belong to one batch at a time: serve an exported file (--backend), or one worker."
+            )
+        return [first, *(Predictor(name, backend, each) for _ in range(workers - 1))]
+
     from .app import Settings, create_app
 
     chosen = Settings(**settings)  # type: ignore[arg-type]
     with bind(host, port) as listener:
-        other = (against, Predictor(against, backend, threads)) if against is not None else None
-        app = create_app(model, Predictor(model, backend, threads), chosen, other)
+        other = (against, opened(against)) if against is not None else None
+        app = create_app(model, opened(model), chosen, other)
         server = make_server(app, chosen.timeout)
+        # What is there now stays: searching the libraries' many objects for garbage would stop all answers for 0.3 s.
+        gc.collect()
+        gc.freeze()
         listener.listen(server.config.backlog)
         console.print(f"Serving {model} at {address(listener)} (stop with Ctrl-C)", markup=False, soft_wrap=True)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn passes it on when all is answered
