@@ -11,33 +11,12 @@ import pytest
 import torch
 
 from tests.models import tiny
+from tests.tables import FIRST, PIECES, table
 from trimformer.encoder import LayerShape
 from trimformer.encoder.trim import trim
 from trimformer.errors import TrimformerError
 from trimformer.measure import table as module
-from trimformer.measure.table import LatencyTable, frame_of, read_table, read_tables, write_tables
-
-PIECES = {
-    "rest": {0: 1.0},
-    "ffn": {8: 2.0, 16: 3.0, 24: 7.0},
-    "full/8": {1: 4.0, 2: 6.0},
-    "conv": {3: 1.0, 9: 2.5},
-    "mean": {0: 0.5},
-}
-FIRST = {
-    "first ffn": {8: 0.1, 24: 0.3},
-    "first full/8": {1: 1.0, 2: 1.5},
-    "first conv": {3: 0.4, 9: 0.4},
-    "first mean": {0: 0.25},
-}
-
-
-def table(first: bool = True, **others: Any) -> LatencyTable:
-    """Of a model as ``tiny`` makes it, with a head that reads the first token, or one that reads all."""
-    model = tiny(1)
-    pieces = PIECES | (FIRST if first else {})
-    values = {"backend": "torch", "batch": 1, "length": 8, "threads": 1, "head": type(model).__name__}
-    return LatencyTable(**values | {"frame": frame_of(model.config), "pieces": pieces} | others)
+from trimformer.measure.table import frame_of, read_table, read_tables, write_tables
 
 
 def layer(kind: Any = "full", heads: int = 2, ffn: int = 24) -> LayerShape:

@@ -1,5 +1,6 @@
 """Hard-concrete gates: their distribution, the budget, what is settled in the end, a toy whose best mask is known."""
 
+import io
 import math
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from tests.learning import batches, context, make_method
 from tests.models import padded_batch
-from trimformer import TrimformerError, trim
+from tests.tables import PIECES, cached
+from trimformer import Gates, TrimformerError, trim
 from trimformer.methods.hard_concrete import LIMIT, keep_probability, sample, settled
 from trimformer.training.loop import train
 
@@ -71,7 +73,7 @@ def test_the_multipliers_ascend(tmp_path):
 def test_the_budget_is_reached(tmp_path, cost, parts, target, rounding):
     stage = context(layers=2, rows=160, epochs=12, learning_rate=1e-3)
     method = fit(stage, tmp_path, target=target, cost=cost, parts=parts, gate_learning_rate=0.2)
-    expected = method.cost(method.assemble(method.gates.probabilities())).item() / method.dense_cost
+    expected = method.cost.share(method.assemble(method.gates.probabilities())).item()
     assert expected == pytest.approx(target, abs=0.05)
     gates = method.decide()
     trimmed = trim(method.model, gates).eval()
@@ -82,6 +84,88 @@ def test_the_budget_is_reached(tmp_path, cost, parts, target, rounding):
         )
     (note,) = method.notes()
     assert float(note.split()[0]) == pytest.approx(target, abs=rounding)
+
+
+MS = {"cost": "ms", "backend": "torch", "length": 8, "parts": ["attention", "heads", "blocks", "units"]}
+
+
+@pytest.mark.parametrize(
+    ("parts", "replace_by", "rounding"),
+    [
+        (["attention", "heads", "blocks", "units"], "mean", 0.1),  # few and large parts
+        (["attention", "heads", "blocks", "units"], "none", 0.1),
+        (["units"], "mean", 0.03),
+    ],
+    ids=str,
+)
+def test_the_budget_is_reached_in_milliseconds(tmp_path, monkeypatch, parts, replace_by, rounding):
+    table = cached(monkeypatch, tmp_path)
+    stage = context(layers=3, rows=160, epochs=12, learning_rate=1e-3)
+    settings = MS | {"parts": parts, "replace_by": replace_by, "target": 0.75, "gate_learning_rate": 0.2}
+    method = fit(stage, tmp_path, **settings)
+    expected = method.cost.share(method.assemble(method.gates.probabilities())).item()
+    assert expected == pytest.approx(0.75, abs=0.03)
+    rest = PIECES["rest"][0]
+    trimmed = trim(method.model, method.decide())
+    left = (table.predict(trimmed.config) - rest) / (table.predict(method.model.config) - rest)
+    assert left == pytest.approx(0.75, abs=rounding)
+    assert method.notes() == [
+        f"{left:.3f} of the dense layers' milliseconds (torch, batch 1, 8 tokens) stay (target 0.75)."
+    ]
+
+
+@pytest.mark.parametrize("replace_by", ["mean", "none", "conv"])
+def test_milliseconds_of_hard_gates_are_those_of_the_trimmed_model(tmp_path, monkeypatch, replace_by):
+    table = cached(monkeypatch, tmp_path)
+    method = make_method("hard-concrete", context(), target=0.9, replace_by=replace_by, **MS)
+    assert method.cost(Gates()).item() == pytest.approx(table.predict(method.model.config) - PIECES["rest"][0])
+    values = {
+        "attention": [torch.tensor([1.0, 1.0, 0.0])],
+        "heads": [torch.tensor([1.0, 0.0]), torch.ones(2), torch.ones(2)],
+        "blocks": [torch.tensor([1.0, 0.0, 1.0])],
+        "units": [torch.ones(24), torch.ones(24), torch.tensor([1.0] * 10 + [0.0] * 14)],
+    }
+    gates = method.assemble(values)
+    left = table.predict(trim(method.model, gates).config) - PIECES["rest"][0]
+    assert method.cost(gates).item() == pytest.approx(left)
+    assert method.cost.share(gates).item() == pytest.approx(left / method.cost.dense.item())
+
+
+def test_milliseconds_have_a_gradient_in_every_gate(tmp_path, monkeypatch):
+    cached(monkeypatch, tmp_path)
+    method = make_method("hard-concrete", context(), target=0.9, **MS)
+    method.cost.share(method.assemble(method.gates.probabilities())).backward()
+    for logits in method.gates.parameters():
+        assert (logits.grad > 0).all()
+
+
+def test_what_is_resumed_goes_on_with_the_times_that_it_began_with(tmp_path, monkeypatch):
+    cached(monkeypatch, tmp_path / "first")
+    method = make_method("hard-concrete", context(), target=0.9, **MS)
+    file = io.BytesIO()
+    torch.save(method.state_dict(), file)
+    cached(monkeypatch, tmp_path / "second", pieces=PIECES | {"ffn": {8: 1.0, 24: 50.0}}, first=False)
+    again = make_method("hard-concrete", context(), target=0.9, **MS)
+    gates = method.assemble(method.gates.nothing())
+    assert again.cost.share(gates) != method.cost.share(gates)
+    file.seek(0)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    assert again.cost.table == method.cost.table
+    assert again.cost.share(gates) == method.cost.share(gates)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"parts": ["units", "hidden"]}, "does not know hidden dimensions: with cost ms leave hidden out of parts"),
+        ({"backend": "eager"}, "There are no milliseconds of backend 'eager' here: use one of torch"),
+        ({"backend": "tpu"}, "There are no milliseconds of backend 'tpu' here: use one of torch"),
+        ({"length": 41}, "length: the model takes at most 40 tokens, not 41"),
+    ],
+)
+def test_milliseconds_that_cannot_be_known(settings, said):
+    with pytest.raises(TrimformerError, match=said):
+        make_method("hard-concrete", context(), target=0.5, **MS | settings)
 
 
 def test_units_that_matter_stay(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.learning import batches, context, make_method
+from tests.tables import PIECES, cached
 from trimformer import TrimformerError
 from trimformer.methods.layerwise import Policy, entropy, leave_one_out, log_probability
 
@@ -73,12 +74,49 @@ def test_the_target_count_is_reached_and_the_best_layers_stay():
 def test_the_target_falls_linearly_from_all_layers():
     stage = context(layers=4, epochs=10)  # 60 steps
     method = make_method("attendout", stage, keep_layers=2, anneal=0.5, target_weight=1.0)
-    kept = torch.tensor([4.0, 3.0, 2.0])
-    torch.testing.assert_close(method.removal_reward(kept, 15), torch.tensor([-1.0, 0.0, -1.0]))
-    torch.testing.assert_close(method.removal_reward(kept, 30), torch.tensor([-2.0, -1.0, 0.0]))
-    torch.testing.assert_close(method.removal_reward(kept, 60), torch.tensor([-2.0, -1.0, 0.0]))
-    free = make_method("attendout", stage, removal=0.4)
-    torch.testing.assert_close(free.removal_reward(kept, 5), torch.tensor([0.0, 0.1, 0.2]))
+    sets = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0]])
+    torch.testing.assert_close(method.removal_reward(sets, 15), torch.tensor([-1.0, 0.0, -1.0]))
+    torch.testing.assert_close(method.removal_reward(sets, 30), torch.tensor([-2.0, -1.0, 0.0]))
+    torch.testing.assert_close(method.removal_reward(sets, 60), torch.tensor([-2.0, -1.0, 0.0]))
+
+
+@pytest.mark.parametrize("cost", ["flops", "params"])
+def test_without_a_target_equal_layers_earn_the_same(cost):
+    method = make_method("attendout", context(layers=4), removal=0.4, cost=cost)
+    sets = torch.tensor([[1.0, 1, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0], [0, 0, 0, 0]])
+    torch.testing.assert_close(method.removal_reward(sets, 5), torch.tensor([0.0, 0.1, 0.2, 0.4]))
+
+
+MS = {"cost": "ms", "backend": "torch", "length": 8}
+
+
+def test_without_a_target_layers_earn_the_milliseconds_that_they_save(tmp_path, monkeypatch):
+    """From the last one on that mixes the tokens they are computed for the first token alone."""
+    cached(monkeypatch, tmp_path)
+    method = make_method("attendout", context(), removal=0.4, replace_by="none", **MS)
+    sets = torch.tensor([[1.0, 1, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    times = torch.tensor([2 * (6 + 7) + 1.5 + 0.3, 1.5 + 0.3 + 2 * 0.3, 2 * 7 + 1.5 + 0.3, 3 * 0.3])
+    prizes = 0.4 * (times[0] - times) / (times[0] - times[3])
+    torch.testing.assert_close(method.removal_reward(sets, 5), prizes)
+    monkeypatch.setattr("trimformer.methods.layerwise.mean_loss", lambda *_, **__: 1.0)
+    assert method._final_reward((2,)) == pytest.approx(-1 + prizes[2].item())
+
+
+def test_what_is_resumed_goes_on_with_the_times_that_it_began_with(tmp_path, monkeypatch):
+    cached(monkeypatch, tmp_path / "first")
+    method = make_method("attendout", context(), **MS)
+    cached(monkeypatch, tmp_path / "second", pieces=PIECES, first=False)
+    again = make_method("attendout", context(), **MS)
+    assert again.cost.table != method.cost.table
+    again.load_state_dict(method.state_dict())
+    assert again.cost.table == method.cost.table
+
+
+def test_attention_that_takes_no_time_cannot_be_a_prize(tmp_path, monkeypatch):
+    cached(monkeypatch, tmp_path, pieces=PIECES | {"mean": {0: 6.0}}, first=False)
+    with pytest.raises(TrimformerError, match=r"no fewer milliseconds \(torch, batch 1, 8 tokens\) without attention"):
+        make_method("attendout", context(), **MS)
+    make_method("attendout", context(), keep_layers=1, **MS)
 
 
 def test_scores_are_of_the_held_out_batch_under_each_set():

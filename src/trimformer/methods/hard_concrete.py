@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from ..encoder.config import StandIn, TrimformerConfig
 from ..encoder.gates import Gates, PerLayer
 from ..errors import TrimformerError
-from ..measure.cost import expected_flops, expected_params
-from .base import Context, MethodSettings, StudentMethod, register
+from .base import Context, StudentMethod, register
+from .cost import CostSettings, LayerCost, check_cost
 
 TEMPERATURE = 2 / 3
 LOW, HIGH = -0.1, 1.1
@@ -34,13 +34,11 @@ EPSILON = 1e-6
 Part = Literal["attention", "heads", "blocks", "units", "hidden"]
 
 
-class HardConcreteSettings(MethodSettings):
+class HardConcreteSettings(CostSettings):
     """Settings of hard-concrete gates."""
 
     name: Literal["hard-concrete"] = "hard-concrete"
     target: float = Field(gt=0, lt=1, description="share of the cost of the dense layers that stays")
-    cost: Literal["flops", "params"] = Field("flops", description="operations for a text, or weights, of the layers")
-    length: int | None = Field(None, ge=1, description="tokens of that text; none: the mean of the training texts")
     parts: list[Part] = Field(
         ["attention", "heads", "blocks", "units", "hidden"],
         min_length=1,
@@ -73,8 +71,8 @@ class HardConcrete(nn.Module):
         return {part: [sample(logits) for logits in given] for part, given in self._items()}
 
     def probabilities(self) -> dict[str, list[Tensor]]:
-        """Of each gate the probability that it is not 0."""
-        return {part: [keep_probability(logits) for logits in given] for part, given in self._items()}
+        """Of each gate the probability that it is not 0; on the CPU, where costs are counted."""
+        return {part: [keep_probability(logits.cpu()) for logits in given] for part, given in self._items()}
 
     @torch.no_grad()
     def final(self) -> dict[str, list[Tensor]]:
@@ -82,8 +80,8 @@ class HardConcrete(nn.Module):
         return {part: [settled(logits) for logits in given] for part, given in self._items()}
 
     def nothing(self) -> dict[str, list[Tensor]]:
-        """All gates off."""
-        return {part: [torch.zeros_like(logits) for logits in given] for part, given in self._items()}
+        """All gates off, on the CPU."""
+        return {part: [torch.zeros(len(logits)) for logits in given] for part, given in self._items()}
 
     @torch.no_grad()
     def clamp(self) -> None:
@@ -137,25 +135,29 @@ class HardConcretePruning(StudentMethod):
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
         self.config = context.model.config
-        self.length = settings.length or round(float(context.train.lengths.mean()))
+        self.cost = LayerCost(settings, context)
         self.gates = HardConcrete(self.config, settings.parts)
         own: dict[str, Any] = {
             "learning_rate": settings.gate_learning_rate, "schedule": False, "decay": False,
         }  # fmt: skip
         self.networks["gates"] = context.network("gates", self.gates, **own)
         self.networks["multipliers"] = context.network("multipliers", Multipliers(), **own)
-        self.dense_cost = self.cost(Gates()).item()
         self.step = 0
-        least = self.cost(self.assemble(self.gates.nothing())).item() / self.dense_cost
+        least = self.cost.share(self.assemble(self.gates.nothing())).item()
         if least >= settings.target:
             raise TrimformerError(
                 f"A target of {settings.target:g} is out of reach: without any of {', '.join(settings.parts)} "
-                f"{least:.3f} of the {settings.cost} stay; raise target or name more parts."
+                f"{least:.3f} of the {self.cost} stay; raise target or name more parts."
             )
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
+        check_cost(settings, config)
+        if settings.cost == "ms" and "hidden" in settings.parts:
+            raise TrimformerError(
+                "The table of the device does not know hidden dimensions: with cost ms leave hidden out of parts."
+            )
         lost = {"relative_bias": "heads", "disentangled": "hidden"}.get(config.attention_positions)
         if lost in settings.parts:
             raise TrimformerError(
@@ -169,8 +171,8 @@ class HardConcretePruning(StudentMethod):
         with self.clock("step"):
             gates = self.assemble(self.networks["gates"]())
             loss = self.objective(self.networks["model"], batch, gates)
-            kept = self.cost(self.assemble(self.gates.probabilities())) / self.dense_cost
-            penalty = self.networks["multipliers"](kept - self.target())
+            kept = self.cost.share(self.assemble(self.gates.probabilities()))
+            penalty = self.networks["multipliers"]((kept - self.target()).to(loss.device))
             self.networks["model"].backward(loss + penalty, share)
         return {"loss": loss.item(), "cost": kept.item()}
 
@@ -191,12 +193,6 @@ class HardConcretePruning(StudentMethod):
         """The share of the cost that is aimed at now: it falls from 1 to the setting."""
         progress = min(1.0, self.step / (self.settings.ramp * self.context.steps))
         return float(1 - (1 - self.settings.target) * progress)
-
-    def cost(self, gates: Gates) -> Tensor:
-        """Expected cost of the layers under these probabilities."""
-        if self.settings.cost == "params":
-            return expected_params(self.config, gates)
-        return expected_flops(self.config, self.length, gates)
 
     def assemble(self, values: dict[str, list[Tensor]]) -> Gates:
         """The encoder's gates: those of a block and of its units are multiplied."""
@@ -220,15 +216,16 @@ class HardConcretePruning(StudentMethod):
         return self.assemble({part: [gate.cpu() for gate in given] for part, given in values.items()})
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"step": self.step}
+        return super().state_dict() | {"step": self.step, "cost": self.cost.state_dict()}
 
     def load_state_dict(self, state: Any) -> None:
         super().load_state_dict(state)
         self.step = state["step"]
+        self.cost.load_state_dict(state["cost"])
 
     def notes(self) -> list[str]:
         final = self.decide()
-        left = self.cost(
+        left = self.cost.share(
             Gates(
                 attention=final.attention,
                 removed=final.removed,
@@ -237,8 +234,7 @@ class HardConcretePruning(StudentMethod):
                 hidden=None if final.hidden is None else (final.hidden != 0).float(),
             )
         ).item()
-        what = "weights" if self.settings.cost == "params" else f"operations at {self.length} tokens"
-        return [f"{left / self.dense_cost:.3f} of the dense layers' {what} stay (target {self.settings.target:g})."]
+        return [f"{left:.3f} of the dense layers' {self.cost} stay (target {self.settings.target:g})."]
 
 
 def _nonzero(gates: PerLayer) -> PerLayer:

@@ -2,7 +2,7 @@
 
 The practical variant of AttendOut (Wu, Zhao and Zhang, "Not All Attention Is All You Need", 2021). Each step trains
 the network under a sampled set of layers, then scores several sampled sets on one held-out batch. The reward of a set
-is its score there plus a term for the removed layers; the other sets of the same batch are its baseline
+is its score there plus a term for what is removed; the other sets of the same batch are its baseline
 (leave-one-out), so the score of an unpruned opponent on that batch would cancel and is not computed.
 """
 
@@ -17,15 +17,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..encoder.config import StandIn
+from ..encoder.config import StandIn, TrimformerConfig
 from ..encoder.gates import Gates
 from ..encoder.heads import task_loss
+from ..errors import TrimformerError
 from ..tasks.batches import bucketed_batches
 from ..training.evaluate import evaluating, mean_loss
-from .base import Context, Method, MethodSettings, keep_gates, register
+from .base import Context, Method, keep_gates, register
+from .cost import CostSettings, LayerCost, check_cost
 
 
-class LayerwiseSettings(MethodSettings):
+class LayerwiseSettings(CostSettings):
     """Settings of the layerwise variant."""
 
     name: Literal["attendout"] = "attendout"
@@ -40,7 +42,7 @@ class LayerwiseSettings(MethodSettings):
     samples: int = Field(4, ge=2, description="sets of layers scored on each held-out batch")
     gate_learning_rate: float = Field(0.05, gt=0)
     initial_keep: float = Field(0.9, gt=0, lt=1, description="keep probability of every layer at the start")
-    removal: float = Field(0.05, ge=0, description="reward for removing all layers, in units of the loss")
+    removal: float = Field(0.05, ge=0, description="reward for removing all attention, in units of the loss")
     target_weight: float = Field(0.2, ge=0, description="penalty for each layer off the target count")
     anneal: float = Field(0.6, gt=0, le=1, description="share of the steps in which the target falls to keep_layers")
     entropy: float = Field(1e-3, ge=0, description="bonus on the entropy of the gates")
@@ -98,6 +100,18 @@ class Layerwise(Method):
         self.objective = context.make_objective()
         self.held_out_order: list[list[int]] = []
         self.held_out_round = -1
+        self.cost: LayerCost | None = None
+        if settings.keep_layers is None:
+            self.cost = LayerCost(settings, context)
+            if self.cost.share(self._gates(torch.zeros(self.layers))) >= 1:
+                raise TrimformerError(
+                    f"The layers need no fewer {self.cost} without attention: set keep_layers, or another cost."
+                )
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        check_cost(settings, config)
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("A"):
@@ -112,7 +126,7 @@ class Layerwise(Method):
         sets = self.policy.sample(self.settings.samples)
         with self.clock("evaluation"):
             scores = self.held_out_scores(sets, step)
-        rewards = scores + self.removal_reward(sets.sum(-1), step)
+        rewards = scores + self.removal_reward(sets, step)
         with self.clock("gates"):
             if self.settings.control != "untrained":
                 log_p, spread = self.networks["gates"](sets)
@@ -145,13 +159,19 @@ class Layerwise(Method):
             ]
         return -torch.stack(losses)[which]
 
-    def removal_reward(self, kept: Tensor, step: int) -> Tensor:
-        """With a target: minus the distance to a count that falls linearly to it; free: a prize per removed layer."""
-        if self.settings.keep_layers is None:
-            return self.settings.removal * (1 - kept / self.layers)
+    def removal_reward(self, sets: Tensor, step: int) -> Tensor:
+        """With a target: minus the distance to a count that falls linearly to it; free: a prize for what is saved."""
+        if self.cost is not None:
+            return self.settings.removal * self.saved(self.cost, sets)
         progress = min(1.0, step / (self.settings.anneal * self.context.steps))
         target = self.layers - (self.layers - self.settings.keep_layers) * progress
-        return -self.settings.target_weight * (kept - target).abs()
+        return -self.settings.target_weight * (sets.sum(-1) - target).abs()
+
+    def saved(self, cost: LayerCost, sets: Tensor) -> Tensor:
+        """What sets (count, layers) save of the cost, where the removal of all attention saves 1: (count,)."""
+        gates = map(self._gates, (torch.zeros(self.layers), *sets.cpu()))
+        least, *left = (cost.share(one).item() for one in gates)
+        return (1 - torch.tensor(left, device=sets.device)) / (1 - least)
 
     def _held_out_batch(self, step: int) -> dict[str, Tensor]:
         data, size = self.context.selection, self.context.training.batch_size
@@ -204,5 +224,16 @@ class Layerwise(Method):
             gates=self._keep(kept),
             device=self.context.accelerator.device,
         )
-        prize = 0.0 if self.settings.keep_layers is not None else self.settings.removal
-        return -loss + prize * (1 - len(kept) / self.layers)
+        if self.cost is None:
+            return -loss
+        chosen = torch.zeros(1, self.layers)
+        chosen[0, list(kept)] = 1
+        return -loss + self.settings.removal * self.saved(self.cost, chosen).item()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | ({} if self.cost is None else {"cost": self.cost.state_dict()})
+
+    def load_state_dict(self, state: Any) -> None:
+        super().load_state_dict(state)
+        if self.cost is not None:
+            self.cost.load_state_dict(state["cost"])
