@@ -58,6 +58,8 @@ def compress_within(
     batch: int = 1,
     length: int | None = None,
     training: TrainingSettings | None = None,
+    storage: str | None = None,
+    ray: str | None = None,
     seed: int = 0,
     resume: bool = False,
 ) -> AutopilotReport:
@@ -66,11 +68,14 @@ def compress_within(
     model, task, out: as of :func:`compress`. min_speedup: models at least so many times as fast as the stock dense one
     are tried first. time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take. batch, length:
     what is to be fast; None: texts as long as those of the training data. training: of the dense model and of each that
-    is tried.
+    is tried. storage: ``sqlite`` or the URL of a database, through which ``trimformer worker`` helps. ray: address of a
+    cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
-    budget = {"max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget}
+    budget = {
+        "max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage, "ray": ray,
+    }  # fmt: skip
     settings = checked_task(task)
     recipe = autopilot_recipe(
         str(model), settings, str(out), budget=budget, batch=batch, length=length, training=training, seed=seed

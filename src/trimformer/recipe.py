@@ -84,10 +84,25 @@ class AutopilotSettings(_Strict):
     time_budget: Seconds | None = Field(
         None, gt=0, description="of the whole run, in seconds or as 2h; none: as long as the epochs take"
     )
+    ray: str | None = Field(None, description="a Ray cluster whose nodes help: host:port of its head, auto or local")
+    storage: str | None = Field(
+        None,
+        validate_default=True,
+        description="through which other processes help to train: sqlite (default with ray) or the URL of a database",
+    )
     training: TrainingSettings = Field(
         default_factory=TrainingSettings,
         description="of each model that is tried; those that get to the end are trained for twice its epochs in all",
     )
+
+    @field_validator("storage")
+    @classmethod
+    def _database(cls, storage: str | None, info: ValidationInfo) -> str | None:
+        if storage is None:
+            return "sqlite" if info.data.get("ray") is not None else None
+        if storage != "sqlite" and "://" not in storage:
+            raise ValueError(f"{storage!r} is neither sqlite nor the URL of a database, such as postgresql://host/name")
+        return storage
 
 
 RESERVED = ("load", "dense", "measure", "export")

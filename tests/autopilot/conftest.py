@@ -11,6 +11,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from tests.tinymodel import write_csv, write_stock_bert
+from trimformer.autopilot.run import run
 from trimformer.encoder.load import load_with_head
 from trimformer.measure.cost import cost
 from trimformer.measure.latency import Timing
@@ -101,3 +102,21 @@ def recipe(out: str = "out", max_drop: float = 5.0, **changes: Any) -> Recipe:
     task = TaskSettings(train="train.csv", validation="dev.csv", text="review", label="stars")
     training = TrainingSettings(epochs=1, batch_size=16, learning_rate=1e-3)
     return autopilot_recipe("bert", task, out, budget={"max_drop": max_drop} | changes, training=training)
+
+
+@pytest.fixture(scope="module")
+def whole(home: Path, counted: None) -> Any:
+    return run(recipe("whole"))
+
+
+class Cut(Exception):
+    """Stands for a power cut: nothing after it runs."""
+
+
+def result(report: Any) -> dict[str, Any]:
+    """All but what differs between two runs that go the same way."""
+    return report.model_dump(exclude={"created", "steps", "hardware", "recipe", "conclusion"})
+
+
+def weights(out: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(out)): file.read_bytes() for file in sorted(out.rglob("*.safetensors"))}

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from trimformer.autopilot.budget import MARGIN, TimeBudget, epochs_within
+from trimformer.autopilot.budget import MARGIN, TimeBudget, epochs_within, share
 from trimformer.duration import seconds
 from trimformer.training.loop import total_steps
 from trimformer.training.settings import TrainingSettings
@@ -37,12 +37,20 @@ def test_no_limit():
 
 def test_equal_shares_use_up_what_there_is():
     """Each training gets its part of what is left, so that what one overruns or spares falls to the others."""
-    clock = FakeClock()
-    budget = TimeBudget(90, clock=clock)
-    for rungs_left, models in ((3, 4), (2, 2), (1, 2)):
-        for left in range(models, 0, -1):
-            clock.now += 0.9 * budget.left() / rungs_left / left
-    assert 0 < budget.left() < 10
+    left, shares = 90.0, []
+    for waiting in (2, 1, 0):
+        shares.append(share(left, waiting))
+        left -= 0.9 * shares[-1]
+    assert shares == pytest.approx([30, 31.5, 34.65])
+    assert share(-1, 3) == 0
+    assert share(math.inf, 3) == math.inf
+
+
+def test_who_trains_side_by_side_has_more_time():
+    assert share(60, waiting=3, running=1) == 15
+    assert share(60, waiting=3, running=2) == 30  # two rounds of two
+    assert share(60, waiting=2, running=2) == 30  # the third one needs a round of its own
+    assert share(60, waiting=1, running=2) == 60  # the other worker takes it when it is free
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -8,30 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.autopilot.conftest import recipe
+from tests.autopilot.conftest import Cut, recipe, result, weights
 from tests.command import trimformer
 from trimformer.autopilot.halving import rungs
 from trimformer.autopilot.run import Autopilot, run
+from trimformer.autopilot.training import Job
 
 pytestmark = pytest.mark.usefixtures("counted")
-
-
-class Cut(Exception):
-    """Stands for a power cut: nothing after it runs."""
-
-
-def result(report: Any) -> dict[str, Any]:
-    """All but what differs between two runs that go the same way."""
-    return report.model_dump(exclude={"created", "steps", "hardware", "recipe", "conclusion"})
-
-
-def weights(out: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(out)): file.read_bytes() for file in sorted(out.rglob("*.safetensors"))}
-
-
-@pytest.fixture(scope="module")
-def whole(home: Path, counted: None) -> Any:
-    return run(recipe("whole"))
 
 
 def test_what_a_search_leaves(home: Path, whole: Any) -> None:
@@ -94,24 +77,25 @@ def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:
 def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[tuple[int, str]] = []
 
-    def fake(self: Autopilot, rung: int, count: int, point: Any, seconds: float, ground: Any) -> Any:
+    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
         """The slower, the better; all inside the budget."""
-        trained.append((rung, point.name))
+        point = job.point
+        trained.append((job.rung, point.name))
         return dataclasses.replace(point, score=0.5, drop=1 / point.ms, epochs=point.epochs + 1)
 
-    monkeypatch.setattr(Autopilot, "_trained", fake)
+    monkeypatch.setattr(Autopilot, "train", fake)
     report = run(recipe("halved", max_drop=1e9))
     fastest = [point.name for point in sorted(report.points, key=lambda one: one.ms)]
     assert trained == [(rung, name) for rung, size in enumerate(rungs(len(fastest))) for name in fastest[:size]]
 
 
-def fails(self: Autopilot, rung: int, count: int, point: Any, seconds: float, ground: Any) -> Any:
+def fails(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
     """A training after which the model still loses ten points."""
-    return dataclasses.replace(point, score=ground.exact - 0.1, drop=10.0, epochs=1)
+    return dataclasses.replace(job.point, score=ground.exact - 0.1, drop=10.0, epochs=1)
 
 
 def test_nothing_inside_the_budget(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Autopilot, "_trained", fails)
+    monkeypatch.setattr(Autopilot, "train", fails)
     data = ["--train", "train.csv", "--validation", "dev.csv", "--text", "review", "--label", "stars"]
     found = trimformer("compress", "bert", *data, "--max-drop", 0.5, "--min-speedup", 100, "--out", "missed")
     assert found.code == 0, found.err

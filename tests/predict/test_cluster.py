@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,19 +17,6 @@ from trimformer.predict import rows
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stock_bert(tmp_path_factory.mktemp("models") / "reviews", ["pos", "neg"])
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Two nodes with one core each: one actor fits on each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        from ray.cluster_utils import Cluster
-
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        cluster.add_node(num_cpus=1)
-        yield cluster.address
-        cluster.shutdown()
 
 
 def write_table(path: Path, count: int) -> Path:

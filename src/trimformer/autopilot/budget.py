@@ -41,3 +41,11 @@ def epochs_within(seconds: float, step: float, rows: int, training: TrainingSett
     steps = max(1, int(MARGIN * seconds / step))
     # Half a batch more, so that rounding down gives just that many steps.
     return min(training.epochs, (steps * training.accumulate + 0.5) / per_epoch)
+
+
+def share(seconds: float, waiting: int, running: int = 1) -> float:
+    """Seconds for a training that starts now, of those that are left for it and the waiting ones.
+
+    running: trainings that run at this time, this one with them.
+    """
+    return max(0.0, seconds) / math.ceil((waiting + 1) / running)

@@ -2,51 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import shutil
-import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..console import console
+from ..cluster import connect
 from ..deploy.backends import FILE_BACKENDS, parts
 from ..deploy.export import save_tokenizer
 from ..encoder.load import load_tokenizer, load_with_head
 from ..encoder.trim import trim
-from ..errors import TrimformerError
 from ..files import atomic_file, atomic_folder, explain_write_errors
 from ..inputs import Inputs
-from ..measure.hardware import usable_cores
 from ..measure.pieces import latency_tables
 from ..measure.significance import paired_bootstrap
 from ..measure.workload import Workload, fixed, own_lengths
-from ..methods import METHODS
-from ..pipeline import Run, StageResult
-from ..recipe import DISTILLED, Recipe, StageSettings
+from ..pipeline import StageResult
+from ..recipe import Recipe
 from ..results import default_lengths
-from ..tasks.batches import bucketed_batches
-from ..tasks.outcome import outcome
-from ..training.evaluate import predict_logits
-from ..training.settings import ObjectiveSettings, TrainingSettings
-from .budget import TimeBudget, epochs_within
+from ..training.settings import ObjectiveSettings
 from .candidates import MOST, gates_of, predict, promising
 from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
-from .halving import Point, epochs_of, inside, order, rungs
+from .halving import Point, inside, order, rungs
+from .nodes import workers_on_nodes
 from .report import AutopilotReport, assemble, write
 from .sensitivity import sensitivity
+from .storage import check_storage, storage_url
+from .training import Ground, Job, Together, Trainer, one_by_one, stage_of
+from .trials import Trials
 
 ROWS = 512
 """Of the selection split, for all that is estimated before training."""
 PREDICTING = 0.2
 """Share of the time that is left which may go into predictions."""
-REPAIR = 2
-"""The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
 LATE = "The dense model's training was cut after half of the time budget: it could be better than it is here."
-TRIAL = 5
-"""Steps that are timed before a training is planned."""
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
@@ -58,34 +52,11 @@ def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
     return Autopilot(recipe, resume).search()
 
 
-@dataclasses.dataclass(frozen=True)
-class Ground:
-    """What the search stands on. rows: the dense model under everything that runs here, the reference first."""
-
-    inputs: Inputs
-    dense: StageResult
-    rows: list[Row]
-
-    @property
-    def exact(self) -> float:
-        """The selection score of the dense model in PyTorch, which drops are counted from."""
-        return next(row.score for row in self.rows if row.timing.backend == "torch")
-
-
-class Autopilot(Run):
+class Autopilot(Trainer):
     """One search in its folder."""
 
-    def __init__(self, recipe: Recipe, resume: bool) -> None:
-        super().__init__(recipe, resume)
-        if recipe.autopilot is None:
-            raise TrimformerError("This recipe has stages and no autopilot: use `trimformer run` or compress.")
-        if self.accelerator.num_processes > 1:
-            raise TrimformerError("The autopilot measures this machine and so runs in one process: start it alone.")
-        self.settings = recipe.autopilot
-        self.threads = recipe.measure.threads or usable_cores()
-        self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.steps))
-
     def search(self) -> AutopilotReport:
+        self._check_helpers()
         installed()  # or there is nothing to search for
         inputs = self._step("load", self._load)
         self.deadline = self.budget.deadline(self.budget.left() / 2)
@@ -95,12 +66,20 @@ class Autopilot(Run):
         ground = Ground(inputs, dense, self._step("files", lambda: self._dense_files(inputs, dense)))
         points = self._step("candidates", lambda: self._candidates(ground))
         sizes = rungs(len(points))
-        for rung in range(len(sizes)):
-            points = self._step(f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground))
+        with self._together() as together:
+            for rung in range(len(sizes)):
+                points = self._step(f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground, together))
         rows = self._step("compare", lambda: self._compare(points, ground))
         chosen = order([row for row in rows if row.is_file], self.settings.max_drop)[0]
         tested = self._step("test", lambda: self._test(chosen, points, ground))
         return self._leave(points, rows, chosen, tested, ground)
+
+    def _check_helpers(self) -> None:
+        """Refuse before any work what nobody could be asked through."""
+        if self.settings.storage is not None:
+            check_storage(self.settings.storage)
+        if self.settings.ray is not None:
+            connect(self.settings.ray).shutdown()
 
     def _dense_files(self, inputs: Inputs, dense: StageResult) -> list[Row]:
         """The dense model under everything that runs here: what speed-ups are over, and what trimming has to beat."""
@@ -119,7 +98,7 @@ class Autopilot(Run):
         """The combinations that are worth training, trimmed from the dense model."""
 
         def chosen() -> Any:
-            stage = _stage("candidates", self.settings.training, ObjectiveSettings())
+            stage = stage_of("candidates", self.settings.training, ObjectiveSettings())
             context = self._context(stage, ground.inputs, [ground.dense])
             found = sensitivity(context, ROWS)
             self._write_json("sensitivity.json", dataclasses.asdict(found))
@@ -146,17 +125,30 @@ class Autopilot(Run):
 
         return [Point(**values) for values in self._kept("candidates", chosen)]
 
-    def _rung(self, rung: int, sizes: list[int], points: list[Point], ground: Ground) -> list[Point]:
+    @contextlib.contextmanager
+    def _together(self) -> Iterator[Together]:
+        """What does the trainings of a rung: this process alone, or with all that help it."""
+        storage, ray = self.settings.storage, self.settings.ray
+        if storage is None:
+            yield one_by_one
+            return
+        name = self._read_json("study.json", None) or f"{self.out.name}-{uuid.uuid4().hex[:8]}"
+        trials = Trials(storage_url(storage, self.work), name)
+        self._write_json("study.json", name)  # from here on workers find it
+        with contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.out) as watch:
+            yield partial(trials.run, watch=watch)
+            trials.end()
+
+    def _rung(
+        self, rung: int, sizes: list[int], points: list[Point], ground: Ground, together: Together
+    ) -> list[Point]:
         """Train the best further; all come back, the others as they were."""
 
         def trained() -> Any:
-            best = order(points, self.settings.max_drop)[: sizes[rung]]
+            jobs = [Job(rung, len(sizes), point) for point in order(points, self.settings.max_drop)[: sizes[rung]]]
+            seconds = self.budget.left(self._ending(len(points))) / (len(sizes) - rung)
             found = {point.name: point for point in points}
-            for place, point in enumerate(best):
-                console.print(f"rung {rung + 1} of {len(sizes)}, model {place + 1} of {len(best)}: {point.removed}")
-                left = self.budget.left(self._ending(len(points)))
-                share = left / (len(sizes) - rung) / (len(best) - place)
-                found[point.name] = self._trained(rung, len(sizes), point, share, ground)
+            found |= {point.name: point for point in together(jobs, seconds, partial(self.train, ground=ground))}
             return [dataclasses.asdict(point) for point in found.values()]
 
         after = [Point(**values) for values in self._kept(f"rung-{rung + 1}", trained)]
@@ -164,47 +156,6 @@ class Autopilot(Run):
             for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
                 shutil.rmtree(self.work / folder / "model", ignore_errors=True)
         return after
-
-    def _trained(self, rung: int, count: int, point: Point, seconds: float, ground: Ground) -> Point:
-        """Distil from the dense model for the epochs of this rung, or those that fit into so many seconds."""
-        inputs, settings = ground.inputs, self.settings.training
-        epochs = epochs_of(rung, count, REPAIR * settings.epochs)
-        training = settings.model_copy(update={"epochs": epochs})
-        before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
-        self.deadline = self.budget.deadline(seconds)
-
-        def planned() -> float:
-            if self.deadline is None:
-                return epochs
-            step = self._seconds_of_a_step(_stage(point.name, training), inputs, before)
-            return epochs_within(seconds, step, len(inputs.train), training)
-
-        epochs = self._kept(f"plan-{rung + 1}-{point.name}", planned)
-        stage = _stage(point.name, training.model_copy(update={"epochs": epochs}))
-        result = self._stage(rung + 1, stage, inputs, before)
-        model, device = load_with_head(result.model_folder), self.accelerator.device
-        logits = predict_logits(model.to(device), inputs.selection, device=device)
-        score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
-        point = dataclasses.replace(point, epochs=point.epochs + epochs)
-        if point.score is not None and score <= point.score:
-            return point
-        return dataclasses.replace(point, score=score, drop=100 * (ground.exact - score), folder=result.folder.name)
-
-    def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
-        """Measured on the first batches, with weights that are thrown away."""
-        method = METHODS["none"](stage.method, self._context(stage, inputs, before))
-        size = stage.training.batch_size
-        batches = iter(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0) * stage.training.accumulate)
-        started = 0.0
-        for step in range(TRIAL + 1):
-            if step == 1:  # the first one pays for what is made once
-                started = time.perf_counter()
-            for _ in range(stage.training.accumulate):
-                batch = inputs.train.batch(next(batches))
-                method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
-            method.update(step)
-        self.accelerator.free_memory()
-        return (time.perf_counter() - started) / TRIAL
 
     def _ending(self, points: int) -> float:
         """Seconds that comparing and testing will take: as long as for the dense model, and an export of each point."""
@@ -308,17 +259,3 @@ class Autopilot(Run):
         """The model that a row was measured of."""
         found = next((point for point in points if point.name == row.timing.name), None)
         return ground.dense.model_folder if found is None else self._model(found)
-
-    def _kept(self, name: str, work: Callable[[], Any]) -> Any:
-        """Plain values that are worked out once, and read when the run is resumed."""
-        known = self._read_json(f"{name}.json", None)
-        if known is None:
-            known = work()
-            self._write_json(f"{name}.json", known)
-        return known
-
-
-def _stage(name: str, training: TrainingSettings, objective: ObjectiveSettings = DISTILLED) -> StageSettings:
-    return StageSettings.model_validate(
-        {"name": name, "method": {"name": "none"}, "objective": objective, "training": training}
-    )

@@ -16,6 +16,7 @@ from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
 from .service import serve
+from .worker import worker
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
-for verb in (compress, demo, run, evaluate, trim, bench, export, predict, serve, inspect):
+for verb in (compress, worker, demo, run, evaluate, trim, bench, export, predict, serve, inspect):
     app.command()(verb)
 _state = {"debug": False}
 

@@ -32,10 +32,12 @@ from .options import (
     Model,
     Out,
     Rate,
+    Ray,
     ReplaceBy,
     Resume,
     Scheme,
     Seed,
+    Storage,
     Stride,
     Tags,
     Target,
@@ -190,6 +192,8 @@ def compress(
     batch: Batch = None,
     length: Length = None,
     time_budget: TimeBudget = None,
+    storage: Storage = None,
+    ray: Ray = None,
     method: Method = None,
     keep_layers: Keep = None,
     keep: KeepWhole = None,
@@ -223,7 +227,9 @@ def compress(
         "control": control,
     }  # fmt: skip
     training = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
-    budget = {"max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget}
+    budget = {
+        "max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage, "ray": ray,
+    }  # fmt: skip
     measured = {"batch": batch, "length": length}
     if max_drop is None:
         _refuse(budget | measured, "belongs to --max-drop: add a budget, as in --max-drop 0.5.")

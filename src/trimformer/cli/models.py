@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..console import console, print_table
-from .options import Backend, Json, Model, Out, Text, TextPair
+from .options import Backend, Json, Model, Out, Ray, Text, TextPair
 
 
 def trim(
@@ -69,9 +69,7 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(help="Processes; default one, for large files one for each core.", min=1)
     ] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Work on a Ray cluster: host:port of its head, `auto` or `local`.")
-    ] = None,
+    ray: Ray = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Texts per forward pass; default as many as have 512 tokens.", min=1)
     ] = None,

@@ -66,6 +66,14 @@ TimeBudget = Annotated[
     str | None,
     typer.Option(help="With --max-drop: of the whole run, such as 2h or 45m. Default: no limit."),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="With --max-drop: let `trimformer worker` help from other machines, through a file beside the results "
+        "(`sqlite`) or the URL of a database."
+    ),
+]
+Ray = Annotated[str | None, typer.Option(help="Work on a Ray cluster: host:port of its head, `auto` or `local`.")]
 Epochs = Annotated[float | None, typer.Option(help="Passes over the training data in each stage.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate in each stage.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples per batch in training.")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import logging
-import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..cluster import connect, require_ray
 from ..console import console
 from ..errors import TrimformerError
 from .labeller import Done, Job, Labeller
@@ -24,16 +23,12 @@ def label_on_cluster(
 ) -> Generator[tuple[Place, Done], None, None]:
     """Pieces in order, labelled by ``workers`` actors of one core each (None = all cores of the cluster).
 
-    address: of a cluster's head (host:port), ``auto`` for the one that this machine belongs to, ``local`` for a new one
-    on this machine. The driver only learns where the pieces stand, and streams the finished lines.
+    address: as of :func:`trimformer.cluster.connect`. The driver only learns where the pieces stand, and streams the
+    finished lines.
 
     Raises TrimformerError where ray is missing or there is no cluster, and for what a node cannot read.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise TrimformerError('A Ray cluster needs the package ray: pip install "trimformer[cluster]".')
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
+    require_ray()
     import ray.data
 
     places: list[Place] = []
@@ -46,7 +41,8 @@ def label_on_cluster(
     folder = Path(job.model)
     model = str(folder.resolve()) if folder.is_dir() else job.model
     job = dataclasses.replace(job, model=model, threads=1)
-    _connect(ray, address)
+    connect(address)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
@@ -70,16 +66,6 @@ def label_on_cluster(
         raise TrimformerError(f"The Ray cluster gave up: {str(error).strip().splitlines()[-1]}") from error
     finally:
         ray.shutdown()
-
-
-def _connect(ray: Any, address: str) -> None:
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
-        raise TrimformerError(
-            f"There is no Ray cluster at {address!r}: start one with `ray start --head`, or use --ray local."
-        ) from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 class NodeLabeller:

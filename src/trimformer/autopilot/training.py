@@ -1,0 +1,139 @@
+"""A candidate's training in a rung of the search, and all of a rung one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ..console import console
+from ..encoder.load import load_with_head
+from ..errors import TrimformerError
+from ..inputs import Inputs
+from ..measure.hardware import usable_cores
+from ..methods import METHODS
+from ..pipeline import Run, StageResult
+from ..recipe import DISTILLED, Recipe, StageSettings
+from ..tasks.batches import bucketed_batches
+from ..tasks.outcome import outcome
+from ..training.evaluate import predict_logits
+from ..training.settings import ObjectiveSettings, TrainingSettings
+from .budget import TimeBudget, epochs_within, share
+from .files import Row
+from .halving import Point, epochs_of
+
+REPAIR = 2
+"""The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
+TRIAL = 5
+"""Steps that are timed before a training is planned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ground:
+    """What the search stands on. rows: the dense model under everything that runs here, the reference first."""
+
+    inputs: Inputs
+    dense: StageResult
+    rows: list[Row]
+
+    @property
+    def exact(self) -> float:
+        """The selection score of the dense model in PyTorch, which drops are counted from."""
+        return next(row.score for row in self.rows if row.timing.backend == "torch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A candidate to be trained further, in one of so many rungs; the first one is 0."""
+
+    rung: int
+    rungs: int
+    point: Point
+
+    def __str__(self) -> str:
+        return f"rung {self.rung + 1} of {self.rungs}, {self.point.name}: {self.point.removed}"
+
+
+Train = Callable[[Job, float], Point]
+"""Does a job within so many seconds."""
+Together = Callable[[Sequence[Job], float, Train], Iterable[Point]]
+"""Does all jobs of a rung within so many seconds."""
+
+
+def one_by_one(jobs: Sequence[Job], seconds: float, train: Train) -> Iterator[Point]:
+    """The jobs done by this process, within so many seconds for all."""
+    end = time.monotonic() + seconds
+    for place, job in enumerate(jobs, 1):
+        yield train(job, share(end - time.monotonic(), len(jobs) - place))
+
+
+class Trainer(Run):
+    """What trains candidates in the folder of a search."""
+
+    def __init__(self, recipe: Recipe, resume: bool) -> None:
+        super().__init__(recipe, resume)
+        if recipe.autopilot is None:
+            raise TrimformerError("This recipe has stages and no autopilot: use `trimformer run` or compress.")
+        if self.accelerator.num_processes > 1:
+            raise TrimformerError("The autopilot measures this machine and so runs in one process: start it alone.")
+        self.settings = recipe.autopilot
+        self.threads = recipe.measure.threads or usable_cores()
+        self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.steps))
+
+    def train(self, job: Job, seconds: float, ground: Ground) -> Point:
+        """Distil from the dense model for the epochs of this rung, or those that fit into so many seconds."""
+        console.print(str(job))
+        inputs, settings, point = ground.inputs, self.settings.training, job.point
+        epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)
+        training = settings.model_copy(update={"epochs": epochs})
+        before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
+        self.deadline = self.budget.deadline(seconds)
+
+        def planned() -> float:
+            if self.deadline is None:
+                return epochs
+            step = self._seconds_of_a_step(stage_of(point.name, training), inputs, before)
+            return epochs_within(seconds, step, len(inputs.train), training)
+
+        epochs = self._kept(f"plan-{job.rung + 1}-{point.name}", planned)
+        stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}))
+        result = self._stage(job.rung + 1, stage, inputs, before)
+        model, device = load_with_head(result.model_folder), self.accelerator.device
+        logits = predict_logits(model.to(device), inputs.selection, device=device)
+        score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
+        point = dataclasses.replace(point, epochs=point.epochs + epochs)
+        if point.score is not None and score <= point.score:
+            return point
+        return dataclasses.replace(point, score=score, drop=100 * (ground.exact - score), folder=result.folder.name)
+
+    def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
+        """Measured on the first batches, with weights that are thrown away."""
+        method = METHODS["none"](stage.method, self._context(stage, inputs, before))
+        size = stage.training.batch_size
+        batches = iter(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0) * stage.training.accumulate)
+        started = 0.0
+        for step in range(TRIAL + 1):
+            if step == 1:  # the first one pays for what is made once
+                started = time.perf_counter()
+            for _ in range(stage.training.accumulate):
+                batch = inputs.train.batch(next(batches))
+                method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
+            method.update(step)
+        self.accelerator.free_memory()
+        return (time.perf_counter() - started) / TRIAL
+
+    def _kept(self, name: str, work: Callable[[], Any]) -> Any:
+        """Plain values that are worked out once, and read when the run is resumed."""
+        known = self._read_json(f"{name}.json", None)
+        if known is None:
+            known = work()
+            self._write_json(f"{name}.json", known)
+        return known
+
+
+def stage_of(name: str, training: TrainingSettings, objective: ObjectiveSettings = DISTILLED) -> StageSettings:
+    """Plain training as a stage, under distillation from the dense model unless the objective says otherwise."""
+    return StageSettings.model_validate(
+        {"name": name, "method": {"name": "none"}, "objective": objective, "training": training}
+    )
