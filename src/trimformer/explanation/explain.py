@@ -73,12 +73,17 @@ def explain(
     device = context.accelerator.device
     loss = mean_loss(net, rows, rows=drawn, device=device)
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
-    parts = zip(net.config.shapes, found.attention, found.heads, found.units, table.by_layer(net.config), strict=True)
+    shapes, times = net.config.shapes, table.by_layer(net.config)
+    layers = [
+        LayerFinding(shape.attention, without, heads, units, *ms)
+        for shape, without, heads, units, ms in zip(
+            shapes, found.attention, found.heads, found.units, times, strict=True
+        )
+    ]
     result = Explanation(
         model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
         split="validation" if settings.validation_only else "selection", rows=len(rows.examples), drawn=len(drawn),
-        batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss,
-        layers=[LayerFinding(shape.attention, *what, *ms) for shape, *what, ms in parts],
+        batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
         notes=[REUSED if settings.validation_only else KNOWN, *skipped],
     )  # fmt: skip

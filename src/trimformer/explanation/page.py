@@ -75,7 +75,7 @@ def _heads(found: Explanation) -> Chart | None:
     values = [layer.heads if layer.attention == "full" else [] for layer in found.layers]
     heatmap = {
         "type": "heatmap",
-        "x": list(range(most)),
+        "x": [str(head) for head in range(most)],
         "y": _names(found),
         "z": [[float(f"{value:.3g}") for value in own] + [None] * (most - len(own)) for own in values],
         "zmin": 0,
@@ -85,7 +85,10 @@ def _heads(found: Explanation) -> Chart | None:
         "xgap": 2,
         "ygap": 2,
     }
-    layout = {"xaxis": {"title": {"text": "head"}, "showgrid": False, "dtick": 1}, "yaxis": _layer_axis()}
+    layout = {
+        "xaxis": {"title": {"text": "head"}, "showgrid": False, "type": "category", "tickangle": 0},
+        "yaxis": _layer_axis(),
+    }
     index, head = max(
         ((index, head) for index, own in enumerate(values) for head in range(len(own))),
         key=lambda place: values[place[0]][place[1]],
