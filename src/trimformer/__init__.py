@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .deploy.predictor import Predictor
     from .encoder.convert import to_huggingface
     from .encoder.load import load
+    from .explanation.explain import explain
     from .measure.cost import cost
     from .measure.latency import benchmark
     from .measure.pieces import latency_tables
@@ -38,6 +39,7 @@ _LAZY = {
     "compress": "api",
     "compress_within": "api",
     "evaluate": "api",
+    "explain": "explanation.explain",
     "export": "deploy.export",
     "Predictor": "deploy.predictor",
     "to_huggingface": "encoder.convert",
@@ -68,6 +70,7 @@ __all__ = [
     "compress_within",
     "cost",
     "evaluate",
+    "explain",
     "export",
     "latency_tables",
     "load",

@@ -54,6 +54,15 @@ def test_after_the_last_layer_that_mixes_only_the_first_token_is_computed() -> N
     assert given.predict([layer("none"), layer("none", ffn=8)]) == pytest.approx(1 + 0.3 + 0.1)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_parts_of_the_layers_add_up_to_the_prediction(first: bool) -> None:
+    given, shapes = table(first), [layer(ffn=8), layer("none"), layer("mean"), layer("none", ffn=16)]
+    parts = given.by_layer(shapes)
+    assert parts[0] == pytest.approx((6, 2))
+    assert parts[2] == pytest.approx((0.25, 0.3) if first else (0.5, 7))
+    assert 1 + sum(map(sum, parts)) == pytest.approx(given.predict(shapes))
+
+
 def test_a_larger_size_is_never_cheaper() -> None:
     given = table(first=False, pieces=PIECES | {"ffn": {8: 2.0, 16: 5.0, 24: 3.0}})
     assert given.predict([layer("none", ffn=24)]) == given.predict([layer("none", ffn=16)]) == pytest.approx(5)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from ..console import console
 from ..errors import TrimformerError
 from .bench import bench
+from .explain import explain
 from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
-for verb in (compress, worker, demo, run, evaluate, trim, bench, export, predict, serve, inspect):
+for verb in (compress, worker, demo, run, evaluate, explain, trim, bench, export, predict, serve, inspect):
     app.command()(verb)
 _state = {"debug": False}
 

@@ -13,6 +13,7 @@ import typer
 from ..console import output, print_table
 from ..errors import TrimformerError
 from .options import (
+    JsonFile,
     Kind,
     Label,
     MaxLength,
@@ -69,9 +70,7 @@ def bench(
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a page with the picture: speed against score.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the result to this file; `-` prints it.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure models side by side under every back-end: one run, taking turns.
 
@@ -118,7 +117,7 @@ def bench(
     )
     if plot is not None:
         write_picture(result, plot)
-    if _wrote(json_file, result.as_json()):
+    if wrote(json_file, result.as_json()):
         return
     for found in tables(result):
         print_table(found.header, found.rows, found.title)
@@ -146,7 +145,7 @@ def _table(models: list[str], file: Path | None, json_file: Path | None, how: di
         "checks": {name: [dataclasses.asdict(one) for one in found] for name, found in checks.items()},
         "median_error": errors,
     }
-    if _wrote(json_file, content):
+    if wrote(json_file, content):
         return
     for name, found in checks.items():
         rows = [
@@ -161,7 +160,7 @@ def _table(models: list[str], file: Path | None, json_file: Path | None, how: di
     output.print(f"The table is {content['file']}.", markup=False, soft_wrap=True)
 
 
-def _wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
+def wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
     """Write the result where --json wants it; whether it was printed, so that nothing else is to be."""
     from ..files import atomic_file
 

@@ -32,6 +32,9 @@ Stride = Annotated[int, typer.Option(help="Question answering: tokens that neigh
 MaxLength = Annotated[int, typer.Option(help="Tokens per example; longer texts are cut.")]
 TrainLimit = Annotated[int | None, typer.Option(help="Use at most so many training rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result to this file; `-` prints it.")
+]
 Method = Annotated[
     str | None,
     typer.Option(

@@ -141,7 +141,7 @@ def _has_tokenizer(model: Any) -> bool:
 
 def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
     """Some training rows; None where only a validation file was given."""
-    if settings.name == "custom" and settings.train is None and settings.data is None:
+    if settings.validation_only:
         return None
     data = load_task(settings)
     folder = tokenizer_folder(model)

@@ -115,6 +115,20 @@ class LatencyTable:
             later = later + (1 - later) * mixing
         return total
 
+    def by_layer(self, layers: Layers) -> list[tuple[float, float]]:
+        """Milliseconds of each layer's attention and of its feed-forward block: with ``rest`` they are the prediction.
+
+        Raises TrimformerError as :meth:`predict` does.
+        """
+        shapes = self._shapes(layers)
+        mixing = [index for index, shape in enumerate(shapes) if self._mixes(shape)]
+        all_tokens = max(mixing, default=-1) if f"{FIRST}ffn" in self.pieces else len(shapes)
+        places = ["" if index < all_tokens else FIRST for index in range(len(shapes))]
+        return [
+            (float(self._attention(shape, shape.heads, place)), float(self._time(f"{place}ffn", shape.ffn)))
+            for shape, place in zip(shapes, places, strict=True)
+        ]
+
     def fits(self, config: TrimformerConfig) -> bool:
         """Whether it can predict a model of this configuration."""
         try:

@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ..console import Ticker
 from ..encoder.config import StandIn, TrimformerConfig
 from ..encoder.gates import Gates
 from ..encoder.heads import Kind, TrimformerWithHead, task_loss
@@ -87,8 +88,10 @@ class Importance(Method):
         """The importance of all parts where only these are left; 0 for those that are gone."""
         model = self.model.to(self.context.accelerator.device)
         total = {point: [torch.zeros_like(gate) for gate in given] for point, given in kept.items()}
-        with evaluating(model):
+        batches = -(-self.rows // self.context.training.batch_size)
+        with evaluating(model), Ticker("Estimating importance", batches) as tick:
             for batch in self.context.sample(self.context.train, self.rows):
+                tick.advance()
                 for point, given in self.gradients(model, batch, kept).items():
                     for sums, gradient, gate in zip(total[point], given, kept[point], strict=True):
                         sums += gradient.abs().sum(0).flatten().cpu() * gate / self.rows

@@ -61,3 +61,8 @@ class TaskSettings(BaseModel, extra="forbid"):
         lt=0.5,
         description="share of train held out to choose structure and stopping (at most 4000 rows)",
     )
+
+    @property
+    def validation_only(self) -> bool:
+        """Whether nothing but a validation file is named, so that there are no training rows."""
+        return self.name == "custom" and self.data is None and self.train is None

@@ -1,0 +1,135 @@
+"""What findings mean, in sentences, and the recipe that they suggest."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from ..deploy.backends import FILE_BACKENDS
+from ..encoder import TrimformerConfig
+from ..measure.hardware import has_native_bf16
+from ..measure.target import TIE
+from ..recipe import Recipe, autopilot_recipe
+from ..report import numbers
+from ..tasks.settings import TaskSettings
+from .findings import MOST, Explanation, FileFinding, carriers
+
+MAX_DROP = 0.5
+"""Points that a precision may lose and still pays, and the budget of the recipe."""
+
+
+def conclude(found: Explanation) -> list[str]:
+    """Where the time goes, which layers and parts matter, which precision pays."""
+    paying = [file for kind in ("bf16", "int8") if (file := _paying(found.files, kind)) is not None]
+    return [
+        _times(found),
+        *_attention(found),
+        *_parts(found),
+        *(_precision(found, kind) for kind in ("int8", "bf16")),
+        *([_export(found, min(paying, key=lambda file: file.ms))] if paying else []),
+    ]
+
+
+def _times(found: Explanation) -> str:
+    attention, blocks = (sum(getattr(layer, name) for layer in found.layers) for name in ("attention_ms", "ffn_ms"))
+    shares = (f"{100 * ms / found.ms:.0f} %" for ms in (attention, blocks, found.rest_ms))
+    return (
+        "Of the {} that a pass takes under {} (batch {}, {} tokens), attention has {}, feed-forward blocks {}, "
+        "embeddings and head {}."
+    ).format(
+        numbers.milliseconds(found.ms), numbers.backend(found.table_backend), found.batch, found.length, *shares
+    )  # fmt: skip
+
+
+def _attention(found: Explanation) -> list[str]:
+    """Which attention matters most and least; those that are no more than a mean cannot lose anything."""
+    able = [index for index, layer in enumerate(found.layers) if layer.attention in ("full", "conv")]
+    if len(able) < 2:
+        return []
+    order = sorted(able, key=lambda index: found.layers[index].loss)
+    low, high = (f"layer {index} ({found.layers[index].loss:.3f})" for index in (order[0], order[-1]))
+    return [
+        f"The loss, {found.loss:.3f} as it is, is highest without the attention of {high} and lowest without that of "
+        f"{low}."
+    ]
+
+
+def _parts(found: Explanation) -> list[str]:
+    """How few of the units and heads carry most of the importance."""
+    shares = [100 * carriers(layer.units) / len(layer.units) for layer in found.layers if layer.units]
+    counts = [carriers(layer.heads) for layer in found.layers if layer.attention == "full"]
+    said = []
+    if shares:
+        said.append(f"{_span(min(shares), max(shares))} % of the feed-forward units of a layer")
+    if counts:
+        said.append(f"{_span(min(counts), max(counts))} of its {max(len(x.heads) for x in found.layers)} heads")
+    return [f"{' and '.join(said)} carry {100 * MOST:.0f} % of their importance."] if said else []
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
+
+
+def _precision(found: Explanation, kind: str) -> str:
+    """Whether a precision pays here, and why not."""
+    own = [file for file in found.files if file.precision == kind]
+    if not own:
+        if kind == "bf16" and not has_native_bf16():
+            return "bf16 does not pay here: this processor has no instructions for it (AVX512-BF16 or AMX)."
+        return f'{kind} was not measured, for no file of it runs here: pip install "trimformer[openvino]".'
+    best = _paying(found.files, kind)
+    shown = best or min(own, key=lambda file: file.ms)
+    what = f"{numbers.backend(shown.backend)} is {shown.speedup:.2f}× as fast as the fastest in fp32"
+    low, high = (numbers.points(end, found.metric, unit=False) for end in (shown.low, shown.high))
+    score = (
+        f"its {found.metric} differs by {numbers.points(shown.difference, found.metric)} (95 % interval {low} to "
+        f"{high}) on {found.rows:,} rows"
+    )
+    if best is None:
+        why = "" if shown.speedup < TIE else f": more than {MAX_DROP} points down"
+        return f"{kind} does not pay here: {what}, and {score}{why}."
+    doubt = "" if -100 * shown.low <= MAX_DROP else f"; so few rows cannot prove that it loses less than {MAX_DROP}"
+    return f"{kind} pays here: {what}, and {score}{doubt}."
+
+
+def _paying(files: Sequence[FileFinding], kind: str) -> FileFinding | None:
+    """The fastest of a precision that is faster than fp32 and loses little."""
+    able = [f for f in files if f.precision == kind and f.speedup >= TIE and -100 * f.difference <= MAX_DROP]
+    return min(able, key=lambda file: file.ms, default=None)
+
+
+def _export(found: Explanation, file: FileFinding) -> str:
+    return (
+        f"That gain needs no training: trimformer export {shlex.quote(found.model)} --to "
+        f"{FILE_BACKENDS[file.backend].extra} --precision {file.precision} --out FOLDER, and the data options as here."
+    )
+
+
+def obstacle(model: str, config: TrimformerConfig, settings: TaskSettings) -> str | None:
+    """Why no recipe can be suggested; None where one can."""
+    if settings.validation_only:
+        return "No recipe can be suggested, for it would have no training rows: name them with --train or --data."
+    if any(shape.attention != "full" for shape in config.shapes):
+        return (
+            f"No recipe can be suggested, for {model} has layers without attention already: explain the dense model "
+            "that it was made from."
+        )
+    return None
+
+
+def suggest(
+    model: str, config: TrimformerConfig, settings: TaskSettings, batch: int, length: int | None
+) -> tuple[Recipe | None, str]:
+    """The autopilot within half a point, and why that; or no recipe, and why none."""
+    why = obstacle(model, config, settings)
+    if why is not None:
+        return None, why
+    recipe = autopilot_recipe(
+        model, settings, "runs/explained", budget={"max_drop": MAX_DROP}, batch=batch, length=length
+    )
+    return recipe, (
+        f"Suggested: the autopilot with a budget of {MAX_DROP} points. What stands here is before any training, which "
+        "repairs much of what a removal costs, and parts that are removed together cost more than one by one: it tells "
+        "what to try first and not how much can go. The autopilot starts from the same estimates, trains a few "
+        "combinations under distillation, tries int8 and bf16 on them, and tests the fastest that stays inside."
+    )

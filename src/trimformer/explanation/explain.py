@@ -1,0 +1,150 @@
+"""``explain``: sensitivity on the data, the table of the device, and the model's files timed and scored."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+
+from ..autopilot.files import DENSE, installed, outcome_of, timed
+from ..autopilot.report import KNOWN
+from ..autopilot.run import ROWS
+from ..autopilot.sensitivity import sensitivity
+from ..console import Ticker
+from ..encoder.heads import TrimformerWithHead
+from ..encoder.load import load_tokenizer, load_with_head
+from ..errors import TrimformerError
+from ..measure.hardware import hardware, usable_cores
+from ..measure.latency import Timing
+from ..measure.pieces import latency_tables
+from ..measure.score import validation
+from ..measure.significance import paired_bootstrap
+from ..measure.variants import Variant, make_variants, precision
+from ..measure.workload import fixed
+from ..methods import Context
+from ..recipe import checked_task
+from ..results import default_lengths
+from ..tasks.batches import drawn_rows
+from ..tasks.data import Task
+from ..tasks.encode import Encoded, encode
+from ..tasks.settings import TaskSettings
+from ..tasks.task import load_task, with_label_order
+from ..training.evaluate import mean_loss
+from ..training.settings import ObjectiveSettings, TrainingSettings
+from .advice import conclude, suggest
+from .findings import Explanation, FileFinding, LayerFinding
+
+REUSED = (
+    "Only validation rows were given: int8 was calibrated on the rows that it is scored on, and a structure that is "
+    "chosen by what stands here should not be reported on them."
+)
+
+
+def explain(
+    model: str | Path,
+    task: TaskSettings | dict[str, Any],
+    *,
+    batch: int = 1,
+    length: int | None = None,
+) -> Explanation:
+    """What matters in a fine-tuned model on this data, what it costs on this machine, and what to do; no training.
+
+    task: data and columns. Of the training rows the selection split is looked at, as a search for a structure would;
+    where only a validation file is given, its rows. batch, length: sequences of a pass and tokens of each, for all that
+    is timed; None: the mean length of the rows, rounded up to a multiple of 8. All cores are used.
+
+    Importance is first-order (Michel et al., 2019; DynaBERT, Hou et al., 2020). The table of the device is kept in the
+    user's cache, see :func:`trimformer.latency_tables`.
+
+    Raises TrimformerError for a model without a head or with other labels than the data, for every mistake in the
+    settings or the data, for sizes that the model cannot take, and where no runtime for files is installed.
+    """
+    settings = checked_task(task)
+    net, exact = load_with_head(model), installed()[0]
+    known, rows, calibration = _rows(model, net, settings)
+    size = default_lengths(rows)[0] if length is None else length
+    threads = usable_cores()
+    (table,) = latency_tables(net, batch=[batch], length=[size], threads=threads, backends=[exact])
+    context = _context(net, known, rows)
+    found, drawn = sensitivity(context, ROWS), drawn_rows(len(rows), ROWS, context.seed)
+    device = context.accelerator.device
+    loss = mean_loss(net, rows, rows=drawn, device=device)
+    files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
+    shapes, times = net.config.shapes, table.by_layer(net.config)
+    layers = [
+        LayerFinding(shape.attention, without, heads, units, *ms)
+        for shape, without, heads, units, ms in zip(
+            shapes, found.attention, found.heads, found.units, times, strict=True
+        )
+    ]
+    result = Explanation(
+        model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
+        split="validation" if settings.validation_only else "selection", rows=len(rows.examples), drawn=len(drawn),
+        batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
+        table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
+        notes=[REUSED if settings.validation_only else KNOWN, *skipped],
+    )  # fmt: skip
+    recipe, why = suggest(str(model), net.config, settings, batch, length)
+    return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
+
+
+def _rows(model: str | Path, net: TrimformerWithHead, settings: TaskSettings) -> tuple[Task, Encoded, Encoded]:
+    """The task, the rows to look at, and those that calibrate."""
+    if settings.validation_only:
+        task, given = validation(model, settings)
+        return task, given, given
+    data = with_label_order(load_task(settings), net.config.label_names)
+    if data.task.kind != net.kind:
+        raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {data.task.kind}.")
+    tokenizer, longest = load_tokenizer(model), min(settings.max_length, net.config.max_tokens)
+    train, selection = (
+        encode(data.task, split, tokenizer, longest, truncation=settings.truncation, stride=settings.stride)
+        for split in (data.train, data.selection)
+    )
+    return data.task, selection, train
+
+
+def _context(net: TrimformerWithHead, task: Task, rows: Encoded) -> Context:
+    # An Accelerator would fix the precision of trainings that follow in this process, and only its device is needed.
+    state: Any = PartialState()
+    return Context(
+        model=net, teacher=None, task=task, train=rows, selection=rows, training=TrainingSettings(),
+        objective=ObjectiveSettings(), accelerator=state, seed=0, steps=0,
+    )  # fmt: skip
+
+
+def _files(
+    net: TrimformerWithHead, task: Task, rows: Encoded, calibration: Encoded, sizes: tuple[int, int, int]
+) -> tuple[list[FileFinding], list[str]]:
+    """PyTorch and the files that run here, timed taking turns and scored; and why others did not run."""
+    batch, length, threads = sizes
+    made: list[Variant] = []
+    names = ["torch", *installed()]
+    with tempfile.TemporaryDirectory() as folder:
+        with Ticker("Exporting", len(names)) as tick:
+            for name in names:
+                made += make_variants({DENSE: net}, [name], threads, Path(folder), calibration)
+                tick.advance()
+        variants = [variant for variant in made if variant.run is not None]
+        outcomes = {variant.backend: outcome_of(variant, task, rows) for variant in variants}
+        times = [timing for _, timing in timed(variants, fixed(net.config, batch, length), threads)]
+    before = outcomes["torch"]
+    fastest = min(_ms(timing) for timing in times if precision(timing.backend) == "fp32")
+    files = []
+    for timing in times:
+        after = outcomes[timing.backend]
+        test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth)
+        found = FileFinding(
+            timing.backend, precision(timing.backend), _ms(timing), fastest / _ms(timing),
+            after.scores[task.metrics[0]], test.difference, test.low, test.high,
+        )  # fmt: skip
+        files.append(found)
+    return files, [f"{variant.backend} did not run: {variant.skipped}" for variant in made if variant.run is None]
+
+
+def _ms(timing: Timing) -> float:
+    assert timing.median_ms is not None
+    return timing.median_ms

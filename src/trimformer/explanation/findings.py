@@ -1,0 +1,97 @@
+"""What ``explain`` finds out, as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..encoder.config import AttentionKind
+from ..recipe import Recipe
+
+MOST = 0.9
+"""The share of the importance by which tables and sentences say how much of a layer carries it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerFinding:
+    """A layer: what matters in it, and milliseconds of a pass.
+
+    loss: the task loss where the attention of this layer alone is replaced by its mean. heads, units: their first-order
+    importance, the mean over texts of the absolute gradient of the loss by the gate of each.
+    """
+
+    attention: AttentionKind
+    loss: float
+    heads: list[float]
+    units: list[float]
+    attention_ms: float
+    ffn_ms: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FileFinding:
+    """The model under a back-end.
+
+    ms: of a batch. speedup: over the fastest in fp32. difference, low, high: score minus that of the model in PyTorch
+    in fp32, with the 95 % interval of the paired bootstrap.
+    """
+
+    backend: str
+    precision: str
+    ms: float
+    speedup: float
+    score: float
+    difference: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """The result of ``explain``.
+
+    rows: of the ``split`` that is scored. drawn: of these, the ones that losses and importance are of. loss: of the
+    model as it is. table_backend: what the milliseconds of the layers are of; rest_ms: of embeddings, head, and what a
+    pass costs whatever the layers. recipe: what is suggested, None where nothing can be. conclusion: in sentences.
+    """
+
+    model: str
+    task: str
+    source: str
+    metric: str
+    split: str
+    rows: int
+    drawn: int
+    batch: int
+    length: int
+    threads: int
+    hardware: dict[str, str]
+    loss: float
+    layers: list[LayerFinding]
+    table_backend: str
+    rest_ms: float
+    files: list[FileFinding]
+    recipe: Recipe | None = None
+    conclusion: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def ms(self) -> float:
+        """Of a pass, as the table of the device predicts it."""
+        return self.rest_ms + sum(layer.attention_ms + layer.ffn_ms for layer in self.layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        recipe = None if self.recipe is None else self.recipe.model_dump(mode="json")
+        return dataclasses.asdict(dataclasses.replace(self, recipe=None)) | {"recipe": recipe}
+
+
+def carriers(importance: Sequence[float], share: float = MOST) -> int:
+    """The fewest parts that have this share of the importance together; 0 where nothing has any."""
+    total = np.cumsum(np.sort(importance)[::-1])
+    if not total.size or total[-1] <= 0:
+        return 0
+    return int(np.searchsorted(total, share * total[-1] * (1 - 1e-9))) + 1

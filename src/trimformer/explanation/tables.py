@@ -1,0 +1,58 @@
+"""Findings as tables, the same in the terminal and in the page."""
+
+from __future__ import annotations
+
+from ..report import numbers
+from ..report.bench_tables import Table
+from .findings import MOST, Explanation, FileFinding, carriers
+
+
+def tables(found: Explanation) -> list[Table]:
+    """The layers, then the precisions, the fastest first."""
+    return [_layers(found), _precisions(found)]
+
+
+def _layers(found: Explanation) -> Table:
+    rows = [
+        [
+            str(index), layer.attention, f"{layer.loss:.3f}", _change(layer.loss - found.loss),
+            f"{carriers(layer.heads)}/{len(layer.heads)}" if layer.attention == "full" else numbers.NONE,
+            f"{100 * carriers(layer.units) / len(layer.units):.0f} %" if layer.units else numbers.NONE,
+            f"{layer.attention_ms:.2f}", f"{layer.ffn_ms:.2f}",
+        ]
+        for index, layer in enumerate(found.layers)
+    ]  # fmt: skip
+    attention, blocks = (sum(getattr(layer, name) for layer in found.layers) for name in ("attention_ms", "ffn_ms"))
+    rows.append(["all", "as it is", f"{found.loss:.3f}", "", "", "", f"{attention:.2f}", f"{blocks:.2f}"])
+    header = ["layer", "attention", "loss", "change", "heads", "units", "attention ms", "FFN ms"]
+    notes = [
+        f"Loss: on {found.drawn:,} {found.split} rows, with a mean in place of that layer's attention alone. Heads, "
+        f"units of the feed-forward block (FFN): the fewest that carry {100 * MOST:.0f} % of the layer's importance. "
+        f"Milliseconds: of a pass under {numbers.backend(found.table_backend)}, batch {found.batch}, {found.length} "
+        f"tokens, from the table of the device; embeddings and head take {found.rest_ms:.2f} more."
+    ]
+    return Table("Layers", header, rows, notes)
+
+
+def _precisions(found: Explanation) -> Table:
+    rows = [
+        [file.backend, f"{file.ms:.2f}", f"{file.speedup:.2f}×", f"{100 * file.score:.2f}", *_difference(found, file)]
+        for file in sorted(found.files, key=lambda file: file.ms)
+    ]
+    notes = [
+        f"Times: median of a pass, taking turns, {found.threads} threads; the speed is against the fastest in fp32. "
+        f"Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
+    ]
+    return Table("Precisions", ["backend", "ms", "speed", found.metric, "difference", "95 % interval"], rows, notes)
+
+
+def _difference(found: Explanation, file: FileFinding) -> tuple[str, str]:
+    """In points, with the interval of the paired bootstrap."""
+    if file.backend == "torch":
+        return "", ""
+    shown = [numbers.points(value, found.metric, unit=False) for value in (file.difference, file.low, file.high)]
+    return shown[0], f"{shown[1]} to {shown[2]}"
+
+
+def _change(difference: float) -> str:
+    return f"{difference:+.3f}".replace("-", numbers.MINUS)

@@ -1,0 +1,142 @@
+"""`explain` on a user's files, with real exports and made-up times; and the mistakes one can make."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trimformer as package
+from tests.command import sentence, trimformer
+from tests.measure.test_table import FIRST, PIECES
+from tests.tinymodel import write_csv, write_scores, write_stock_bert
+from trimformer.encoder.load import load_tokenizer, load_with_head
+from trimformer.measure.table import LatencyTable, frame_of
+from trimformer.recipe import load_recipe
+from trimformer.tasks.encode import encode
+from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.task import load_task
+from trimformer.training.evaluate import mean_loss
+
+COLUMNS = ["--text", "review", "--label", "stars"]
+DATA = ["--data", "train.csv", *COLUMNS]
+
+
+def known_tables(net: Any, *, batch: Any, length: Any, threads: int, backends: Any) -> list[LatencyTable]:
+    if length[0] > net.config.max_tokens:
+        raise package.TrimformerError(f"The model takes at most {net.config.max_tokens} tokens, not {length[0]}.")
+    head, frame = type(net).__name__, frame_of(net.config)
+    return [LatencyTable(backends[0], batch[0], length[0], threads, head, frame, PIECES | FIRST)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A tiny classifier and texts; it is the current folder."""
+    folder = tmp_path_factory.mktemp("home")
+    write_stock_bert(folder / "model", ["neg", "pos"], layers=3)
+    write_stock_bert(folder / "bare")
+    write_csv(folder / "train.csv", rows=80)
+    write_csv(folder / "dev.csv", rows=30)
+    write_csv(folder / "other.csv", names=("yes", "no"))
+    write_scores(folder / "scores.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.autopilot.files.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
+        patch.setattr("trimformer.explanation.explain.latency_tables", known_tables)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def found(home: Path) -> dict[str, Any]:
+    outputs = ["--json", "out.json", "--plot", "page.html", "--recipe", "fast.yaml"]
+    result = trimformer("explain", "model", *DATA, "--length", 8, *outputs)
+    assert result.code == 0, result.err
+    assert "attention ms" in result.out
+    assert result.out.endswith("Run the recipe: trimformer run fast.yaml\n")
+    values: dict[str, Any] = json.loads(Path("out.json").read_text(encoding="utf-8"))
+    return values
+
+
+def test_losses_are_those_of_trimmed_models_on_the_selection_rows(found: dict[str, Any]) -> None:
+    net = load_with_head("model")
+    data = load_task(TaskSettings(data="train.csv", text="review", label="stars"))
+    rows = encode(data.task, data.selection, load_tokenizer("model"), 40)
+    assert (found["split"], found["rows"], found["drawn"]) == ("selection", len(rows), len(rows))
+    assert found["loss"] == pytest.approx(mean_loss(net, rows), rel=1e-4)
+    for index, layer in enumerate(found["layers"]):
+        trimmed = package.trim(net, attention={index: "mean"})
+        assert layer["loss"] == pytest.approx(mean_loss(trimmed, rows), rel=1e-4)
+        assert (len(layer["heads"]), len(layer["units"])) == (2, 24)
+    assert len({layer["loss"] for layer in found["layers"]}) == 3
+
+
+def test_times_are_those_of_the_table_and_every_file_is_scored(found: dict[str, Any]) -> None:
+    times = [(layer["attention_ms"], layer["ffn_ms"]) for layer in found["layers"]]
+    assert times == [pytest.approx(pair) for pair in ((6, 7), (6, 7), (1.5, 0.3))]
+    assert found["rest_ms"] == 1
+    assert [file["backend"] for file in found["files"]] == ["torch", "onnx", "onnx-int8"]
+    exact, onnx, _ = found["files"]
+    assert (exact["score"], exact["difference"]) == (onnx["score"], 0)
+    assert max(file["speedup"] for file in found["files"] if file["precision"] == "fp32") == 1
+
+
+def test_the_recipe_is_one(found: dict[str, Any]) -> None:
+    recipe = load_recipe("fast.yaml")
+    assert recipe.model_dump(mode="json") == found["recipe"]
+    assert recipe.autopilot is not None
+    assert (recipe.autopilot.max_drop, recipe.measure.batch, recipe.measure.length) == (0.5, [1], [8])
+    assert (recipe.model, recipe.task.data, recipe.task.label) == ("model", "train.csv", "stars")
+
+
+def test_the_page_shows_what_was_found(found: dict[str, Any]) -> None:
+    page = Path("page.html").read_text(encoding="utf-8")
+    losses, times, heads, units = (
+        json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)
+    )
+    rises = [layer["loss"] - found["loss"] for layer in found["layers"]]
+    assert losses["data"][0]["x"] == pytest.approx(rises, rel=1e-3)
+    assert [bars["x"] for bars in times["data"]] == [[6, 6, 1.5], [7, 7, 0.3]]
+    assert heads["data"][0]["z"] == [pytest.approx(layer["heads"], rel=1e-2) for layer in found["layers"]]
+    assert [sum(own) for own in zip(*(bars["x"] for bars in units["data"]), strict=True)] == pytest.approx(
+        [100] * 3, 1e-2
+    )
+    assert not re.search(r'(src|href)="', page)
+
+
+def test_validation_rows_alone_give_no_recipe() -> None:
+    task = {"validation": "dev.csv", "text": "review", "label": "stars"}
+    found = package.explain("model", task, length=8)
+    assert (found.split, found.rows, found.recipe) == ("validation", 30, None)
+    assert found.conclusion[-1].startswith("No recipe can be suggested, for it would have no training rows")
+    assert found.notes[0].startswith("Only validation rows were given")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bare", *DATA], "bare has no task head to score: fine-tune it first (trimformer compress)."),
+        (["model"], "No data is given: name your file or folder with --data"),
+        (["model", "--data", "no.csv", *COLUMNS], "no.csv"),
+        (["model", "--data", "other.csv", *COLUMNS], "the labels of the data (no, yes) are not those of the model"),
+        (["model", "--data", "scores.jsonl"], "has numbers as labels, but the model has 2 classes"),
+        (["model", *DATA, "--length", 64], "takes at most 40 tokens, not 64."),
+        (["model", *DATA, "--plot", "page.png"], "name a file that ends in .html."),
+        (
+            ["model", "--validation", "dev.csv", *COLUMNS, "--recipe", "r.yaml"],
+            "No recipe can be suggested, for it would have no training rows: name them with --train or --data.",
+        ),
+        (["trimmed", *DATA, "--recipe", "r.yaml"], "trimmed has layers without attention already"),
+    ],
+)
+def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
+    if arguments[0] == "trimmed" and not Path("trimmed").exists():
+        assert trimformer("trim", "model", "--attention", "1=mean", "--out", "trimmed").code == 0
+    before = sorted(Path().rglob("*"))
+    assert said in sentence(trimformer("explain", *arguments))
+    assert sorted(Path().rglob("*")) == before
