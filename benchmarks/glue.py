@@ -1,8 +1,8 @@
-"""Dense, last-k and AttendOut on SST-2, MRPC and RTE with the demo encoder: ``python benchmarks/glue.py --data DIR``.
+"""AttendOut, its controls and other methods on GLUE with the demo encoder: ``python benchmarks/glue.py --data DIR``.
 
-For each task one dense model is fine-tuned; it is the baseline, teacher and start of the others. The controls get as
-many epochs of repair as the layerwise variant gets for search and repair together. Every finished run is added to
-benchmarks/results/glue_<task>.json at once; runs that are there already are left out.
+For each task and seed one dense model is fine-tuned; it is the baseline, teacher and start of the others. All get as
+many epochs together as the layerwise variant gets for search and repair, the controls all of them for repair. Every
+finished run is added to benchmarks/results/glue_<task>.json at once; runs that are there already are left out.
 """
 
 from __future__ import annotations
@@ -21,33 +21,55 @@ from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results"
 # task: (training rows used, epochs of dense fine-tuning, of search, of repair)
-TASKS = {"sst2": (16000, 2, 1, 2), "mrpc": (None, 3, 2, 3), "rte": (None, 2, 1, 2)}
+TASKS = {
+    "sst2": (16000, 2, 1, 2),
+    "mrpc": (None, 3, 2, 3),
+    "rte": (None, 2, 1, 2),
+    "stsb": (None, 3, 2, 3),
+    "cola": (None, 3, 2, 3),
+}
 LAYERS = 6
-RUNS = ["dense", "last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4", "faithful-4"]
+SHARE = 0.8
+"""Of the layers' operations, for hard-concrete: about what is left without the attention of three layers."""
+RUNS = [
+    *("dense", "last-3", "random-3", "greedy-3", "layerwise-3", "hard-concrete"),
+    *("last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4", "faithful-4"),
+]
+METHODS = {
+    "dense": "none",
+    "last": "last-k",
+    "random": "random-k",
+    "greedy": "greedy",
+    "layerwise": "attendout",
+    "faithful": "attendout-faithful",
+    "hard-concrete": "hard-concrete",
+}
 
 
 def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
     """The recipe of one run, such as ``layerwise-2``: two layers lose their attention."""
     limit, dense_epochs, search_epochs, repair_epochs = TASKS[task]
     settings = TaskSettings(name=task, data=data, train_limit=limit)
-    method, _, removed = name.rpartition("-")
-    names = {"": "none", "last": "last-k", "layerwise": "attendout", "faithful": "attendout-faithful"}
-    chosen: dict[str, object] = {"name": names[method]}
-    if removed.isdigit():
+    method, _, removed = name.rpartition("-") if name[-1].isdigit() else (name, "", "")
+    chosen: dict[str, object] = {"name": METHODS[method]}
+    if removed:
         chosen["keep_layers"] = LAYERS - int(removed)
+    if method == "hard-concrete":
+        chosen["target"] = SHARE
     training = TrainingSettings(learning_rate=1e-4, epochs=dense_epochs)
-    made = standard_recipe("demo", settings, str(work / f"{task}-{name}"), method=chosen, training=training, seed=seed)
+    folder = work / f"{task}-{seed}"
+    made = standard_recipe("demo", settings, str(folder / name), method=chosen, training=training, seed=seed)
     made.measure.backends = ["onnx", "onnx-int8"]
     made.measure.batch = [8]
     if name == "dense":
         made.stages[0].training.epochs = repair_epochs
         return made
-    made.baseline = str(work / f"{task}-dense" / "dense" / "model")
+    made.baseline = str(folder / "dense" / "dense" / "model")
     epochs = {
-        "last": (1.0, search_epochs + repair_epochs),
-        "layerwise": (search_epochs, repair_epochs),
+        "last": (1.0, search_epochs + repair_epochs),  # a control's first stage takes no step
+        "random": (1.0, search_epochs + repair_epochs),
         "faithful": (dense_epochs, repair_epochs / 2),
-    }[method]
+    }.get(method, (search_epochs, repair_epochs))
     for stage, count in zip(made.stages, epochs, strict=True):
         stage.training = training.model_copy(update={"epochs": count})
     return made
@@ -78,7 +100,7 @@ def summary(report: Report) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, help="folder with SST-2/, MRPC/ and RTE/")
+    parser.add_argument("--data", required=True, help="folder with SST-2/, MRPC/, …")
     parser.add_argument("--work", type=Path, default=Path("runs/glue"))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--runs", nargs="+", default=RUNS)
