@@ -128,7 +128,9 @@ def test_python_examples_parse_and_use_public_names(page):
         assert set(re.findall(r"\btrimformer\.([A-Za-z]\w+)\(", block)) <= set(trimformer.__all__)
 
 
-@pytest.mark.parametrize(("verb", "page"), [("predict", "predict"), ("serve", "serve"), ("export", "deploy"), ("explain", "explain")])
+@pytest.mark.parametrize(
+    ("verb", "page"), [("predict", "predict"), ("serve", "serve"), ("export", "deploy"), ("explain", "explain")]
+)
 def test_every_option_is_documented(verb, page):
     command: Any = typer.main.get_command(app)
     options = {name for parameter in command.commands[verb].params for name in parameter.opts if "--" in name}
