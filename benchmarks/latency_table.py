@@ -1,6 +1,6 @@
 """Predicted against measured milliseconds of whole models: how far the table of the device can be trusted.
 
-    python benchmarks/latency_table.py                 # on two quiet cores
+    python benchmarks/latency_table.py                 # about half an hour on a quiet machine
     python benchmarks/latency_table.py --only onnx     # one back-end again
 
 Each model as it is and eight smaller forms of it with random layers (kinds, heads, units). The tables are measured
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default=",".join(BACKENDS), help="comma-separated back-ends")
     parser.add_argument("--json", type=Path, default=DEFAULT, help="where the numbers are written")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args(arguments)
     content: dict[str, Any] = json.loads(given.json.read_text(encoding="utf-8")) if given.json.is_file() else {}
     content |= {"command": "python benchmarks/latency_table.py", "hardware": hardware(), "threads": given.threads}

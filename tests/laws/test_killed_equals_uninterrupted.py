@@ -20,7 +20,7 @@ def write_recipe(folder, out, method):
         TaskSettings(data=str(folder / "data.csv"), text="review", label="stars"),
         str(out),
         method={"name": method, "keep_layers": 1},
-        training=TrainingSettings(epochs=25, batch_size=8, patience=99, checkpoint_seconds=0),
+        training=TrainingSettings(epochs=8, batch_size=8, patience=99, checkpoint_seconds=0),
     )
     recipe.measure.backends, recipe.measure.batch, recipe.measure.length = ["torch"], [1], [8]
     recipe.export.onnx = False
