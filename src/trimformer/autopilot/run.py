@@ -31,13 +31,11 @@ from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variant
 from .halving import Point, inside, order, rungs
 from .nodes import workers_on_nodes
 from .report import AutopilotReport, assemble, write
-from .sensitivity import sensitivity
+from .sensitivity import ROWS, sensitivity
 from .storage import check_storage, storage_url
 from .training import Ground, Job, Together, Trainer, one_by_one, stage_of
 from .trials import Trials
 
-ROWS = 512
-"""Of the selection split, for all that is estimated before training."""
 PREDICTING = 0.2
 """Share of the time that is left which may go into predictions."""
 LATE = "The dense model's training was cut after half of the time budget: it could be better than it is here."

@@ -13,6 +13,9 @@ from ..methods.importance import Importance, ImportanceSettings
 from ..tasks.batches import drawn_rows
 from ..training.evaluate import mean_loss
 
+ROWS = 512
+"""Of the selection split, for all that is estimated before training."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +23,7 @@ from .options import (
     Truncation,
     ValidationFile,
     task_settings,
+    wrote,
 )
 
 
@@ -158,18 +157,3 @@ def _table(models: list[str], file: Path | None, json_file: Path | None, how: di
         header = ["layers", "backend", "batch×length", "predicted", "measured", "error"]
         print_table(header, rows, f"{name}: median error {100 * errors[name]:.1f} %")
     output.print(f"The table is {content['file']}.", markup=False, soft_wrap=True)
-
-
-def wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
-    """Write the result where --json wants it; whether it was printed, so that nothing else is to be."""
-    from ..files import atomic_file
-
-    if json_file is None:
-        return False
-    text = json.dumps({"command": sys.argv, **content}, indent=2)
-    if str(json_file) == "-":
-        print(text)
-        return True
-    with atomic_file(json_file) as file:
-        file.write_text(text, encoding="utf-8")
-    return False

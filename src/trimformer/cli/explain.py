@@ -10,7 +10,6 @@ import typer
 
 from ..console import output, print_table
 from ..errors import TrimformerError
-from .bench import wrote
 from .options import (
     Data,
     JsonFile,
@@ -28,6 +27,7 @@ from .options import (
     Truncation,
     ValidationFile,
     task_settings,
+    wrote,
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,3 +133,18 @@ def method_settings(values: dict[str, Any]) -> dict[str, Any]:
     given = {key: value for key, value in values.items() if value is not None}
     validated(METHODS[name].Settings, given, f"the method {name}")
     return given
+
+
+def wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
+    """Write the result where --json wants it; whether it was printed, so that nothing else is to be."""
+    from ..files import atomic_file
+
+    if json_file is None:
+        return False
+    text = json.dumps({"command": sys.argv, **content}, indent=2)
+    if str(json_file) == "-":
+        print(text)
+        return True
+    with atomic_file(json_file) as file:
+        file.write_text(text, encoding="utf-8")
+    return False

@@ -11,8 +11,7 @@ from accelerate import PartialState
 
 from ..autopilot.files import DENSE, installed, outcome_of, timed
 from ..autopilot.report import KNOWN
-from ..autopilot.run import ROWS
-from ..autopilot.sensitivity import sensitivity
+from ..autopilot.sensitivity import ROWS, sensitivity
 from ..console import Ticker
 from ..encoder.heads import TrimformerWithHead
 from ..encoder.load import load_tokenizer, load_with_head

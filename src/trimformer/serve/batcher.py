@@ -20,7 +20,7 @@ from ..errors import TrimformerError
 CHARACTERS_PER_TOKEN = 4
 """About what word pieces of English have. Only the size of a batch depends on it."""
 
-Answer = Callable[[list[Row]], Iterable[AnyAnswer]]
+Worker = Callable[[list[Row]], Iterable[AnyAnswer]]
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Batcher:
 
     def __init__(
         self,
-        workers: Sequence[Answer],
+        workers: Sequence[Worker],
         turns: threading.Semaphore,
         *,
         max_batch: int,
@@ -134,7 +134,7 @@ class Batcher:
         self.waiting -= len(rows)
         self._tokens -= sum(map(tokens, rows))
 
-    def _work(self, answer: Answer) -> None:
+    def _work(self, answer: Worker) -> None:
         while batch := self._next():
             self._run(batch, answer)
 
@@ -174,7 +174,7 @@ class Batcher:
         waited = time.perf_counter() - self._jobs[0].arrived
         return self._closed or self._tokens >= self.max_batch or waited >= self.max_wait
 
-    def _run(self, batch: Sequence[_Part], answer: Answer) -> None:
+    def _run(self, batch: Sequence[_Part], answer: Worker) -> None:
         try:
             with self.turns:
                 batch = [part for part in batch if not part.job.future.cancelled()]  # while it was not our turn
