@@ -2,7 +2,8 @@
 
 For each task and seed one dense model is fine-tuned; it is the baseline, teacher and start of the others. All get as
 many epochs together as the layerwise variant gets for search and repair, the controls all of them for repair. Every
-finished run is added to benchmarks/results/glue_<task>.json at once; runs that are there already are left out.
+finished run is added to benchmarks/results/glue_<task>.json at once; runs that are there already are left out. Where
+several run side by side, each with its part of the cores (``OMP_NUM_THREADS``), ``--untimed`` leaves out the times.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
     return made
 
 
-def summary(report: Report) -> dict[str, object]:
+def summary(report: Report, timed: bool) -> dict[str, object]:
     """What the table needs from a report."""
     dense, trimmed = report.variant("dense"), report.variant("trimmed")
     assert dense is not None
@@ -88,7 +89,9 @@ def summary(report: Report) -> dict[str, object]:
         "comparison": report.comparison.model_dump() if report.comparison else None,
         "params": [dense.params, trimmed.params],
         "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
-        "latency_ms": {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants},
+        "latency_ms": {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants}
+        if timed
+        else {},
         "training_cost": report.training_cost,
         "steps": [step.model_dump() for step in report.steps],
         "notes": report.notes,
@@ -105,6 +108,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--runs", nargs="+", default=RUNS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, help="training rows used, in place of those of the task")
+    parser.add_argument("--untimed", action="store_true", help="scores only: other work runs beside this")
     options = parser.parse_args()
     for task in options.tasks:
         file = RESULTS / f"glue_{task}.json"
@@ -114,9 +119,13 @@ def main() -> None:
             if key in known["runs"]:
                 continue
             made = recipe(task, name, options.data, options.work, options.seed)
+            if options.untimed:
+                made.measure.backends, made.export.onnx = ["torch"], False
+            if options.limit:
+                made.task.train_limit = options.limit
             report = run(made, resume=partial_folder(Path(made.out)).exists())
             known["command"] = "python " + " ".join(sys.argv).replace(options.data, "GLUE")
-            known["runs"][key] = summary(report)
+            known["runs"][key] = summary(report, not options.untimed)
             with atomic_file(file) as temporary:
                 temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
             print(task, name, report.removed_layers(), known["runs"][key]["scores"], flush=True)
