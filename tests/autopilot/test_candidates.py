@@ -1,45 +1,72 @@
 """Combinations, what they remove, and which are worth training."""
 
+from typing import Any
+
 import pytest
 
 from tests.autopilot.conftest import Counted
 from tests.learning import context
 from tests.models import tiny
 from trimformer import trim
-from trimformer.autopilot.candidates import Candidate, Predicted, gates_of, grid, predict, promising, spread
+from trimformer.autopilot.candidates import (
+    Candidate,
+    Predicted,
+    gates_of,
+    predict,
+    promising,
+    removable_shares,
+    spread,
+    structures,
+)
 from trimformer.autopilot.sensitivity import Sensitivity, sensitivity
 from trimformer.tasks.batches import drawn_rows
 from trimformer.training.evaluate import mean_loss
 
 
 def point(ms, loss):
-    return Predicted(Candidate(1, "mean", 1.0, ms), ms, loss)
+    return Predicted(Candidate(1, 1, units=ms), ms, loss)
 
 
 def test_the_dense_model_comes_first_and_everything_is_there():
-    found = grid(tiny(6).config, reads_first=True)
+    found = structures(6, reads_first=True)
+    assert found[0] == Candidate(6, 6)
     assert found[0].removed(6) == "nothing"
-    assert len(found) == len(set(found)) == (5 + 4) * 2 * 3
-    assert {one.attention for one in found} == {6, 4, 3, 2, 1}
-    assert not any(one.stand_in == "none" for one in grid(tiny(6).config, reads_first=False))
+    # With 6, 4 and 3 layers: all numbers of attention layers with a mean, and fewer than all with nothing.
+    assert len(found) == len(set(found)) == (5 + 4) + (4 + 3) + (3 + 2)
+    assert {(one.layers, one.attention) for one in found if one.stand_in == "mean"} == {
+        *((6, 6), (6, 4), (6, 3), (6, 2), (6, 1), (4, 4), (4, 3), (4, 2), (4, 1), (3, 3), (3, 2), (3, 1)),
+    }
+    assert not any(one.stand_in == "none" for one in structures(6, reads_first=False))
 
 
 def test_architectures_lose_only_what_they_can():
-    assert {one.heads for one in grid(tiny(6, family="mpnet").config, True)} == {1}
-    albert = grid(tiny(6, family="albert").config, True)
-    assert {(one.heads, one.units) for one in albert} == {(1, 1)}
+    assert removable_shares(tiny(6).config) == ((1.0, 0.5), (1.0, 0.5, 0.25))
+    assert removable_shares(tiny(6, family="mpnet").config)[0] == (1.0,)
+    assert removable_shares(tiny(6, family="albert").config) == ((1.0,), (1.0,))
 
 
 def test_what_matters_least_is_removed():
-    found = Sensitivity([0.5, 0.1, 0.9], [[1.0, 2.0]] * 3, [[0.1, 0.4, 0.3, 0.2]] * 3)
-    gates = gates_of(Candidate(2, "mean", 0.5, 0.5), found)
-    assert (gates.attention.tolist(), gates.removed) == ([1, 0, 1], "mean")
+    found = Sensitivity([0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4, 0.3, 0.2]] * 3)
+    gates = gates_of(Candidate(3, 2, "mean", 0.5, 0.5), found)
+    assert (gates.attention.tolist(), gates.removed, gates.layers) == ([1, 0, 1], "mean", None)
     assert [own.tolist() for own in gates.heads] == [[0, 1], [1, 1], [0, 1]]
     assert gates.ffn[0].tolist() == [0, 1, 1, 0]
-    last = gates_of(Candidate(1, "none", 1.0, 1.0), found)
+    last = gates_of(Candidate(3, 1, "none"), found)
     assert (last.attention.tolist(), last.removed, last.heads, last.ffn) == ([1, 0, 0], "none", None, None)
-    assert Candidate(2, "mean", 0.5, 0.25).name == "a2-h50-f25"
-    assert Candidate(1, "none", 0.5, 1.0).removed(3) == "attention of 2 of 3 layers (none), 50 % of the heads"
+
+
+def test_attention_is_removed_from_layers_that_stay():
+    found = Sensitivity([0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4]] * 3)
+    gates = gates_of(Candidate(2, 1), found)
+    assert (gates.layers.tolist(), gates.attention.tolist()) == ([0, 1, 1], [1, 0, 1])
+    assert gates_of(Candidate(2, 1, "none"), found).attention.tolist() == [1, 1, 0]
+
+
+def test_names():
+    assert Candidate(6, 2, "mean", 0.5, 0.25).name == "l6-a2-h50-f25"
+    assert Candidate(2, 1, "none", 0.5).removed(3) == (
+        "1 of 3 layers, attention of 1 of 2 layers (none), 50 % of the heads"
+    )
 
 
 def test_the_frontier_without_the_dense_model():
@@ -64,25 +91,41 @@ def test_few_are_not_spread():
 def test_every_kind_of_task(kind: str) -> None:
     stage = context(kind=kind, layers=2)
     found = sensitivity(stage, 12)
-    assert len(found.attention) == len(found.heads) == len(found.units) == 2
+    assert len(found.attention) == len(found.layers) == len(found.heads) == len(found.units) == 2
     assert [len(own) for own in found.units] == [24, 24]
     assert min(map(min, found.units)) >= 0
 
 
-def test_a_prediction_is_the_loss_and_the_shape_of_the_trimmed_model() -> None:
+def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_losses_of_its_parts() -> None:
     stage = context()
     found = sensitivity(stage, 16)
-    predicted = predict(stage, 16, found, Counted())
+    predicted = {one.candidate: one for one in predict(stage, 16, found, Counted())}
     rows = drawn_rows(len(stage.selection), 16, stage.seed)
-    assert predicted[0].loss == pytest.approx(mean_loss(stage.model, stage.selection, rows=rows))
-    for one in predicted[1:4]:
-        trimmed = trim(stage.model, gates_of(one.candidate, found))
-        assert one.loss == pytest.approx(mean_loss(trimmed, stage.selection, rows=rows), rel=1e-4)
-        assert one.ms == Counted().predict(trimmed.config)
+
+    def trimmed(candidate: Candidate) -> Any:
+        return trim(stage.model, gates_of(candidate, found))
+
+    dense, structure, parts, both = (
+        Candidate(3, 3), Candidate(2, 1), Candidate(3, 3, units=0.5), Candidate(2, 1, units=0.5)
+    )  # fmt: skip
+    assert next(iter(predicted)) == dense
+    loss = {one: mean_loss(trimmed(one), stage.selection, rows=rows) for one in (dense, structure, parts)}
+    for one, expected in loss.items():
+        assert predicted[one].loss == pytest.approx(expected, rel=1e-4)
+    assert predicted[both].loss == pytest.approx(loss[structure] + loss[parts] - loss[dense], rel=1e-4)
+    for one in (dense, structure, parts, both):
+        assert predicted[one].ms == Counted().predict(trimmed(one).config)
+
+
+def test_the_first_layer_of_a_pre_norm_encoder_stays() -> None:
+    stage = context(layers=3, family="modernbert")
+    found = sensitivity(stage, 8)
+    assert all(gates_of(Candidate(count, 1), found).layers[0] == 1 for count in (1, 2))
 
 
 def test_predicting_ends_when_there_is_no_time() -> None:
     stage = context(layers=2)
     found = sensitivity(stage, 8)
     calls = iter([False, False, True])
-    assert len(predict(stage, 8, found, Counted(), lambda: next(calls))) == 3
+    predicted = predict(stage, 8, found, Counted(), lambda: next(calls))
+    assert len({(one.candidate.layers, one.candidate.attention) for one in predicted}) == 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimformer.autopilot.halving import Point, epochs_of, order, rungs
+from trimformer.autopilot.halving import Point, done_before, epochs_of, order, promoted, rungs
 
 
 def point(name, ms, drop):
@@ -29,3 +29,13 @@ def test_inside_the_budget_the_fastest_then_the_smallest_drop():
 def test_the_untrained_stay_in_their_order():
     found = [Point(name, "", 1.0, "") for name in "bac"]
     assert order(found, 0.5) == found
+
+
+def test_after_a_short_training_those_that_may_still_come_inside_go_on_too():
+    assert [done_before(rung, 3) for rung in range(3)] == [0, 1 / 7, 3 / 7]
+    found = [point("hopeless", 1, 4.0), point("bold", 2, 3.4), point("mid", 4, 2.0), point("safe", 8, 0.9)]
+    assert [one.name for one in promoted(found, 2, 0.5, 1 / 7)] == ["safe", "bold"]
+    assert [one.name for one in promoted(found, 3, 0.5, 1 / 7)] == ["safe", "bold", "mid"]
+    assert [one.name for one in promoted(found, 2, 0.5, 3 / 7)] == ["safe", "mid"]
+    assert [one.name for one in promoted(found, 2, 5.0, 3 / 7)] == ["hopeless", "bold"]
+    assert {one.name for one in promoted(found, 9, 0.5, 0.0)} == {"hopeless", "bold", "mid", "safe"}

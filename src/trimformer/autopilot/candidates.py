@@ -24,6 +24,7 @@ from .sensitivity import Sensitivity
 
 MOST = 8
 """Candidates that are trained."""
+LAYERS = (1.0, 2 / 3, 1 / 2)
 ATTENTION = (1.0, 3 / 4, 1 / 2, 1 / 3, 1 / 6)
 HEADS = (1.0, 1 / 2)
 UNITS = (1.0, 1 / 2, 1 / 4)
@@ -33,19 +34,21 @@ UNITS = (1.0, 1 / 2, 1 / 4)
 class Candidate:
     """What stays, before it is known which.
 
-    attention: layers that keep it. stand_in: what the others get, ``mean`` in those that matter least, or ``none`` in
-    the last ones. heads: share of each layer with attention. units: share of each feed-forward block.
+    layers: those that stay at all. attention: those of them that keep it. stand_in: what the others get, ``mean`` in
+    those that matter least, or ``none`` in the last ones. heads: share of each layer with attention. units: share of
+    each feed-forward block.
     """
 
+    layers: int
     attention: int
-    stand_in: StandIn
-    heads: float
-    units: float
+    stand_in: StandIn = "mean"
+    heads: float = 1.0
+    units: float = 1.0
 
     @property
     def name(self) -> str:
-        """For folders and tables: layers with attention, percent of heads and of units."""
-        parts = [f"a{self.attention}"]
+        """For folders and tables: layers, those with attention, percent of heads and of units."""
+        parts = [f"l{self.layers}-a{self.attention}"]
         parts += ["none"] * (self.stand_in == "none")
         parts += [f"h{round(100 * self.heads)}"] * (self.heads < 1)
         parts += [f"f{round(100 * self.units)}"] * (self.units < 1)
@@ -54,8 +57,10 @@ class Candidate:
     def removed(self, layers: int) -> str:
         """What is removed, for people."""
         parts = []
-        if self.attention < layers:
-            parts.append(f"attention of {layers - self.attention} of {layers} layers ({self.stand_in})")
+        if self.layers < layers:
+            parts.append(f"{layers - self.layers} of {layers} layers")
+        if self.attention < self.layers:
+            parts.append(f"attention of {self.layers - self.attention} of {self.layers} layers ({self.stand_in})")
         if self.heads < 1:
             parts.append(f"{100 * (1 - self.heads):.0f} % of the heads")
         if self.units < 1:
@@ -78,36 +83,51 @@ class Predicted:
     loss: float
 
 
-def grid(config: TrimformerConfig, reads_first: bool) -> list[Candidate]:
-    """All combinations, the dense model first.
+def structures(layers: int, reads_first: bool) -> list[Candidate]:
+    """All combinations of layers and attention, the dense model first.
 
     reads_first: the head reads the first token only, so that nothing but that token is computed after the last layer
     that mixes the tokens: ``none`` in all layers from there on is by far the fastest.
     """
-    layers = config.num_hidden_layers
-    kept = list(dict.fromkeys(max(1, round(share * layers)) for share in ATTENTION))
-    kinds: list[tuple[int, StandIn]] = [(count, "mean") for count in kept]
-    if reads_first:
-        kinds += [(count, "none") for count in kept if count < layers]
-    # What layers share they can only lose together, and a table with a bias for each head cannot lose one.
-    heads = HEADS if config.sharing is None and config.attention_positions != "relative_bias" else HEADS[:1]
-    units = UNITS if config.sharing is None else UNITS[:1]
-    return [Candidate(*kind, *shares) for kind, *shares in itertools.product(kinds, heads, units)]
+
+    def counts(shares: Sequence[float]) -> list[int]:
+        return list(dict.fromkeys(max(1, round(share * layers)) for share in shares))
+
+    stand_ins: tuple[StandIn, ...] = ("mean", "none") if reads_first else ("mean",)
+    return [
+        Candidate(left, attention, stand_in)
+        for left in counts(LAYERS)
+        for stand_in in stand_ins
+        for attention in dict.fromkeys(min(left, count) for count in counts(ATTENTION))
+        if stand_in == "mean" or attention < left
+    ]
+
+
+def removable_shares(config: TrimformerConfig) -> tuple[Sequence[float], Sequence[float]]:
+    """Of the heads and of the units what may stay in this architecture, all of them first."""
+    if config.sharing is not None:  # what layers share they can only lose together
+        return HEADS[:1], UNITS[:1]
+    # A table with a bias for each head cannot lose one.
+    return HEADS[:1] if config.attention_positions == "relative_bias" else HEADS, UNITS
 
 
 def gates_of(candidate: Candidate, found: Sensitivity, device: torch.device | None = None) -> Gates:
-    """The gates that remove it: of attention layers, heads and units those that matter least."""
-    layers = range(len(found.attention))
-    keeps = set(layers[: candidate.attention])
+    """The gates that remove it: of layers, attention, heads and units those that matter least."""
+    every = range(len(found.layers))
+    left = sorted(_largest(found.layers, candidate.layers))
+    keeps = left[: candidate.attention]
     if candidate.stand_in == "mean":
-        keeps = set(_largest(found.attention, candidate.attention))
-    attention = torch.tensor([float(index in keeps) for index in layers], device=device)
-    # The heads of a layer without attention cost next to nothing.
+        best = _largest([found.attention[index] for index in left], candidate.attention)
+        keeps = [left[place] for place in best]
+    # Of layers that are gone, and the heads of a layer without attention, there is nothing to remove.
+    mixes = [float(index in keeps or index not in left) for index in every]
     heads = [_best(own, candidate.heads if index in keeps else 1.0, device) for index, own in enumerate(found.heads)]
     units = [_best(own, candidate.units, device) for own in found.units]
+    stays = [float(index in left) for index in every]
     return Gates(
-        attention=attention if len(keeps) < len(layers) else None,
+        attention=torch.tensor(mixes, device=device) if candidate.attention < candidate.layers else None,
         removed=candidate.stand_in,
+        layers=torch.tensor(stays, device=device) if candidate.layers < len(every) else None,
         heads=heads if candidate.heads < 1 else None,
         ffn=units if candidate.units < 1 else None,
     )
@@ -130,29 +150,43 @@ def predict(
     latencies: Latencies,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[Predicted]:
-    """All combinations that differ, the dense model first; the loss is that on so many rows of the selection split.
+    """All combinations whose shapes differ, the dense model first; losses are those on so many rows of the selection.
+
+    Every combination of layers and attention is seen; what heads and units add to the loss is that which they add to
+    the dense model's.
 
     enough: says that there is no time for more; by then a random part of them has been seen.
     """
     device, model, data = context.accelerator.device, context.model, context.selection
     drawn = drawn_rows(len(data), rows, context.seed)
+
+    def loss(candidate: Candidate) -> float:
+        return mean_loss(model, data, rows=drawn, gates=gates_of(candidate, found, device), device=device)
+
     bare: Any = copy.deepcopy(model)
     bare.to("meta")  # only the shapes of what is trimmed are wanted
-    dense, *others = grid(model.config, model.reads_first(model.config))
-    candidates = [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]
+    dense, *others = structures(model.config.num_hidden_layers, model.reads_first(model.config))
+    heads, units = removable_shares(model.config)
     predicted: list[Predicted] = []
     seen = set()
-    with Ticker("Predicting time and loss of combinations", len(candidates)) as tick:
-        for candidate in candidates:
-            tick.advance()
+    with Ticker("Predicting time and loss of combinations", 1 + len(others)) as tick:
+        whole = loss(dense)
+        by_heads = [loss(dataclasses.replace(dense, heads=share)) - whole for share in heads]
+        by_units = [loss(dataclasses.replace(dense, units=share)) - whole for share in units]
+        for structure in [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]:
             if predicted and enough():
                 break
-            config = trim(bare, gates_of(candidate, found)).config
-            if config.shapes in seen:  # in small layers different shares are the same number
-                continue
-            seen.add(config.shapes)
-            loss = mean_loss(model, data, rows=drawn, gates=gates_of(candidate, found, device), device=device)
-            predicted.append(Predicted(candidate, latencies.predict(config), loss))
+            own = loss(structure)
+            for (head_share, more), (unit_share, still_more) in itertools.product(
+                zip(heads, by_heads, strict=True), zip(units, by_units, strict=True)
+            ):
+                candidate = dataclasses.replace(structure, heads=head_share, units=unit_share)
+                config = trim(bare, gates_of(candidate, found)).config
+                if config.shapes in seen:  # in small layers different shares are the same number
+                    continue
+                seen.add(config.shapes)
+                predicted.append(Predicted(candidate, latencies.predict(config), own + more + still_more))
+            tick.advance()
     return predicted
 
 

@@ -6,6 +6,8 @@ Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparamet
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -50,10 +52,29 @@ def rungs(count: int) -> list[int]:
     return sizes
 
 
+def done_before(rung: int, count: int) -> float:
+    """The share of all epochs that the rungs before this one have."""
+    return (2**rung - 1) / (2**count - 1)
+
+
 def epochs_of(rung: int, count: int, total: float) -> float:
     """The epochs of a rung of so many, each twice the one before, which are ``total`` together."""
     share: float = 2**rung / (2**count - 1)
     return total * share
+
+
+def promoted(found: Sequence[M], size: int, max_drop: float, done: float) -> list[M]:
+    """So many of them, for the next rung. done: share of all the epochs that they have been trained for.
+
+    In turns the one that is best by now, and the fastest that may still come to be inside the budget: drops are taken
+    to fall as epochs rise. By what they lose after a short training alone, only the slowest would ever get to the end.
+    """
+    able = max_drop / done if done else math.inf
+    queues = [order(found, max_drop), order(found, able)]
+    chosen: list[M] = []
+    for queue in itertools.islice(itertools.cycle(queues), min(size, len(found))):
+        chosen.append(next(one for one in queue if one not in chosen))
+    return chosen
 
 
 def inside(one: Measured, max_drop: float) -> bool:

@@ -28,7 +28,7 @@ from ..results import default_lengths
 from ..training.settings import ObjectiveSettings
 from .candidates import MOST, gates_of, predict, promising
 from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
-from .halving import Point, inside, order, rungs
+from .halving import Point, done_before, inside, order, promoted, rungs
 from .nodes import workers_on_nodes
 from .report import AutopilotReport, assemble, write
 from .sensitivity import ROWS, sensitivity
@@ -143,7 +143,9 @@ class Autopilot(Trainer):
         """Train the best further; all come back, the others as they were."""
 
         def trained() -> Any:
-            jobs = [Job(rung, len(sizes), point) for point in order(points, self.settings.max_drop)[: sizes[rung]]]
+            done = done_before(rung, len(sizes))
+            best = promoted(points, sizes[rung], self.settings.max_drop, done)
+            jobs = [Job(rung, len(sizes), point) for point in best]
             seconds = self.budget.left(self._ending(len(points))) / (len(sizes) - rung)
             found = {point.name: point for point in points}
             found |= {point.name: point for point in together(jobs, seconds, partial(self.train, ground=ground))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -111,7 +112,7 @@ class Trainer(Run):
         """Measured on the first batches, with weights that are thrown away."""
         method = METHODS["none"](stage.method, self._context(stage, inputs, before))
         size = stage.training.batch_size
-        batches = iter(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0) * stage.training.accumulate)
+        batches = itertools.cycle(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0))
         started = 0.0
         for step in range(TRIAL + 1):
             if step == 1:  # the first one pays for what is made once
