@@ -1,0 +1,116 @@
+"""The autopilot within half a point on five GLUE tasks, and beside a user's other choices.
+
+    python benchmarks/autopilot.py --data GLUE                  # searches; a cut one goes on where it stopped
+    python benchmarks/autopilot.py --data GLUE --part times     # times what they chose, on a quiet machine
+
+Times: the chosen file, the best file of our dense model, and the stock Hugging Face model in eager PyTorch and as the
+int8 files that a user makes without this package, taking turns over the validation texts one by one. All goes into
+benchmarks/results/autopilot.json at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import glue
+from peer_exports import stock_exports
+
+from trimformer.autopilot.report import AutopilotReport
+from trimformer.autopilot.run import run
+from trimformer.deploy.session import torch_threads
+from trimformer.encoder.heads import TrimformerForSequenceClassification
+from trimformer.encoder.load import load_tokenizer, load_with_head
+from trimformer.files import atomic_file
+from trimformer.measure.hardware import hardware
+from trimformer.measure.latency import time_variants
+from trimformer.measure.variants import make_variants
+from trimformer.measure.workload import own_lengths
+from trimformer.pipeline import partial_folder
+from trimformer.recipe import Recipe, autopilot_recipe
+from trimformer.tasks.encode import encode
+from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.task import load_task
+from trimformer.training.settings import TrainingSettings
+
+RESULTS = Path(__file__).parent / "results" / "autopilot.json"
+LIMITS = {"sst2": 8000}  # training rows, where they are not all used
+INT8 = ("stock onnx-int8", "stock openvino-int8")
+
+
+def recipe(task: str, seed: int, given: argparse.Namespace) -> Recipe:
+    """Half a point, one text at a time, at the data's own lengths."""
+    made = autopilot_recipe(
+        "demo",
+        TaskSettings(name=task, data=str(given.data), train_limit=LIMITS.get(task)),
+        str(given.work / f"{task}-{seed}"),
+        budget={"max_drop": 0.5},
+        training=TrainingSettings(learning_rate=1e-4, epochs=given.epochs),
+        seed=seed,
+    )
+    made.measure.threads = given.threads
+    return made
+
+
+def search(task: str, seed: int, given: argparse.Namespace) -> None:
+    made = recipe(task, seed, given)
+    out = Path(made.out)
+    if not out.exists():
+        run(made, resume=partial_folder(out).exists())
+    report = AutopilotReport.model_validate_json((out / "autopilot.json").read_text("utf-8"))
+    found = report.model_dump(mode="json")
+    found["recipe"]["task"]["data"], found["recipe"]["out"], found["task"]["source"] = "GLUE", "", "GLUE"
+    save(f"search {task} seed {seed}", found)
+    print(task, seed, *report.conclusion, sep="\n", flush=True)
+
+
+def times(task: str, seed: int, given: argparse.Namespace) -> None:
+    made = recipe(task, seed, given)
+    out = Path(made.out)
+    report = AutopilotReport.model_validate_json((out / "autopilot.json").read_text("utf-8"))
+    dense = load_with_head(out / "dense" / "model")
+    assert isinstance(dense, TrimformerForSequenceClassification)
+    data = load_task(made.task, made.seed)
+    tokenizer = load_tokenizer(out / "dense" / "model")
+    train, texts = (
+        encode(data.task, split, tokenizer, made.task.max_length) for split in (data.train, data.validation)
+    )
+    best = min((row for row in report.files if row.name == "dense" and row.inside), key=lambda row: row.ms)
+    with tempfile.TemporaryDirectory() as folder, torch_threads(given.threads):
+        variants = make_variants({"dense": dense}, ["eager", best.backend], given.threads, Path(folder) / "ours", train)
+        stock = stock_exports(dense, Path(folder) / "stock", given.threads, train)
+        variants += [variant for variant in stock if variant.backend in INT8]
+        chosen = make_variants({"chosen": out / "model"}, [report.chosen.backend], given.threads, Path(folder), train)
+        timings = time_variants([*variants, *chosen], own_lengths(texts, [1]), threads=given.threads)
+    key = f"times {task} seed {seed}"
+    save(key, {"hardware": hardware(), "timings": [dataclasses.asdict(timing) for timing in timings]})
+    print(task, seed, *((t.name, t.backend, t.sequences_per_s, t.skipped) for t in timings), sep="\n", flush=True)
+
+
+def save(key: str, content: dict[str, Any]) -> None:
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
+    with atomic_file(RESULTS) as file:
+        file.write_text(json.dumps(known | {key: content}, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with SST-2/, MRPC/, …")
+    parser.add_argument("--part", choices=["search", "times"], default="search")
+    parser.add_argument("--work", type=Path, default=Path("runs/autopilot"))
+    parser.add_argument("--tasks", nargs="+", default=list(glue.TASKS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    for seed in given.seeds:
+        for task in given.tasks:
+            {"search": search, "times": times}[given.part](task, seed, given)
+
+
+if __name__ == "__main__":
+    main()
