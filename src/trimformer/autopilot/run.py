@@ -22,6 +22,7 @@ from ..inputs import Inputs
 from ..measure.pieces import latency_tables
 from ..measure.significance import paired_bootstrap
 from ..measure.workload import Workload, fixed, own_lengths
+from ..methods import METHODS
 from ..pipeline import StageResult
 from ..recipe import Recipe
 from ..results import default_lengths
@@ -64,6 +65,7 @@ class Autopilot(Trainer):
         ground = Ground(inputs, dense, self._step("files", lambda: self._dense_files(inputs, dense)))
         points = self._step("candidates", lambda: self._candidates(ground))
         sizes = rungs(len(points))
+        self._step("teacher", lambda: self._ask_teacher(points, ground))
         with self._together() as together:
             for rung in range(len(sizes)):
                 points = self._step(f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground, together))
@@ -122,6 +124,19 @@ class Autopilot(Trainer):
             return points
 
         return [Point(**values) for values in self._kept("candidates", chosen)]
+
+    def _ask_teacher(self, points: list[Point], ground: Ground) -> None:
+        """Write down its answers before anybody trains, for those that train side by side would all write them."""
+
+        def asked() -> bool:
+            for point in points:
+                stage = stage_of(point.name, self.settings.training, self._objective(ground))
+                before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
+                METHODS["none"](stage.method, self._context(stage, ground.inputs, before))
+            self.accelerator.free_memory()
+            return True
+
+        self._kept("teacher", asked)
 
     @contextlib.contextmanager
     def _together(self) -> Iterator[Together]:

@@ -35,7 +35,8 @@ def sensitivity(context: Context, rows: int) -> Sensitivity:
     """Of all parts of the context's model, on so many rows of the selection split."""
     device, shapes = context.accelerator.device, context.model.config.shapes
     model, drawn = context.model.to(device), drawn_rows(len(context.selection), rows, context.seed)
-    attention, layers = [], []
+    attention: list[float] = []
+    layers: list[float] = []
     with Ticker("Removing one layer after the other", 2 * len(shapes)) as tick:
         for index in range(len(shapes)):
             kept = torch.ones(len(shapes), device=device)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..console import console
-from ..encoder.load import load_with_head
+from ..encoder.load import load_with_head, read_config
 from ..errors import TrimformerError
 from ..inputs import Inputs
 from ..measure.hardware import usable_cores
@@ -19,8 +20,11 @@ from ..recipe import DISTILLED, Recipe, StageSettings
 from ..tasks.batches import bucketed_batches
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
+from ..training.matching import match_layers
 from ..training.settings import ObjectiveSettings, TrainingSettings
+from ..training.teacher_cache import LARGEST, parts_of, size_of
 from .budget import TimeBudget, epochs_within, share
+from .candidates import LAYERS
 from .files import Row
 from .halving import Point, epochs_of
 
@@ -88,17 +92,18 @@ class Trainer(Run):
         inputs, settings, point = ground.inputs, self.settings.training, job.point
         epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)
         training = settings.model_copy(update={"epochs": epochs})
+        objective = self._objective(ground)
         before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
         self.deadline = self.budget.deadline(seconds)
 
         def planned() -> float:
             if self.deadline is None:
                 return epochs
-            step = self._seconds_of_a_step(stage_of(point.name, training), inputs, before)
+            step = self._seconds_of_a_step(stage_of(point.name, training, objective), inputs, before)
             return epochs_within(seconds, step, len(inputs.train), training)
 
         epochs = self._kept(f"plan-{job.rung + 1}-{point.name}", planned)
-        stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}))
+        stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}), objective)
         result = self._stage(job.rung + 1, stage, inputs, before)
         model, device = load_with_head(result.model_folder), self.accelerator.device
         logits = predict_logits(model.to(device), inputs.selection, device=device)
@@ -107,6 +112,17 @@ class Trainer(Run):
         if point.score is not None and score <= point.score:
             return point
         return dataclasses.replace(point, score=score, drop=100 * (ground.exact - score), folder=result.folder.name)
+
+    def _objective(self, ground: Ground) -> ObjectiveSettings:
+        """Distillation, from answers that are kept where there is room: all candidates learn from the same ones."""
+
+        def fits() -> bool:
+            dense = read_config(ground.dense.model_folder)
+            parts = parts_of(DISTILLED, match_layers(DISTILLED, dense, dense), dense)
+            room = min(LARGEST, shutil.disk_usage(self.work).free // 2)
+            return len(LAYERS) * size_of(parts, ground.inputs.train) <= room  # students of each depth have their own
+
+        return DISTILLED.model_copy(update={"cache": self._kept("cache", fits)})
 
     def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
         """Measured on the first batches, with weights that are thrown away."""
@@ -133,8 +149,8 @@ class Trainer(Run):
         return known
 
 
-def stage_of(name: str, training: TrainingSettings, objective: ObjectiveSettings = DISTILLED) -> StageSettings:
-    """Plain training as a stage, under distillation from the dense model unless the objective says otherwise."""
+def stage_of(name: str, training: TrainingSettings, objective: ObjectiveSettings) -> StageSettings:
+    """Plain training as a stage."""
     return StageSettings.model_validate(
         {"name": name, "method": {"name": "none"}, "objective": objective, "training": training}
     )

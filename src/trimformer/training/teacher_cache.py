@@ -78,9 +78,14 @@ def parts_of(settings: ObjectiveSettings, matching: Matching, teacher: Trimforme
     return (*hidden, *traced)
 
 
+def size_of(parts: Sequence[Part], data: Encoded) -> int:
+    """Bytes of a cache without the logits."""
+    return 2 * len(data.ids) * sum(math.prod(part.shape) for part in parts)
+
+
 def check_size(parts: Sequence[Part], data: Encoded) -> int:
     """Bytes of a cache without the logits; raises TrimformerError where it would be too large."""
-    size = 2 * len(data.ids) * sum(math.prod(part.shape) for part in parts)
+    size = size_of(parts, data)
     if size > LARGEST:
         raise TrimformerError(
             f"The teacher's cache would need {size / 2**30:.0f} GB for {len(data.ids):,} tokens, more than "
