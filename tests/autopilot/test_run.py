@@ -29,6 +29,11 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
     assert whole.conclusion
     fastest = min((one for one in whole.files if one.inside), key=lambda one: one.ms)
     assert whole.chosen == fastest
+    card = Path("whole/model/README.md").read_text("utf-8")
+    chosen = next(point for point in whole.points if point.name == whole.chosen.name)
+    assert f"## What was removed\n\n{chosen.removed.capitalize()}." in card
+    assert 'from_pretrained("whole/model")' in card
+    assert card.count("\n| onnx") == 2
     assert (
         weights(Path("whole"))["model/model.safetensors"]
         == weights(Path("whole/points"))[f"{whole.chosen.name}/model/model.safetensors"]

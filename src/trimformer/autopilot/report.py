@@ -19,6 +19,7 @@ from ..recipe import Recipe
 from ..report import numbers
 from ..report.bench_picture import frontier, write_picture
 from ..report.bench_tables import workload_title
+from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
 from ..results import task_info
 from .files import DENSE, Row
@@ -226,10 +227,26 @@ def _file(row: Row, reference: Row, max_drop: float) -> FileInfo:
     )
 
 
+def card(report: AutopilotReport, repo_name: str) -> str:
+    """The README.md of the chosen model's folder."""
+    point = next((point for point in report.points if point.name == report.chosen.name), None)
+    return render(
+        "search_card.md",
+        report,
+        repo_name,
+        "autopilot",
+        removed=(point.removed if point else "nothing").capitalize(),
+        files=[file for file in report.files if file.name == report.chosen.name],
+        exported=True,
+    )
+
+
 def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
-    """``autopilot.json``, and ``frontier.html``: speed against selection score, as ``bench`` draws it."""
+    """``autopilot.json``, the model's card, and ``frontier.html``: speed against score, as ``bench`` draws it."""
     with atomic_file(folder / "autopilot.json") as file:
         file.write_text(report.model_dump_json(indent=2), encoding="utf-8")
+    with atomic_file(folder / "model" / "README.md") as file:
+        file.write_text(card(report, f"{report.recipe['out']}/model"), encoding="utf-8")
     metric, count = report.task.metric, report.task.n_selection
     scores = [Score(row.timing.name, row.timing.backend, metric, row.score, count) for row in rows]
     bench = Bench(report.hardware, report.threads, [row.timing for row in rows], [], [], scores, split="selection")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from . import numbers, summary
-from .schema import Report, table
+from .schema import Report, TaskInfo, table
 from .templating import environment
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -39,17 +39,16 @@ def model_card(report: Report, repo_name: str) -> str:
 
     The licence is left out, because the report does not know it. Raises TrimformerError where jinja2 is missing.
     """
-    env = environment()
-    env.filters["plain"] = plain
     trimmed, removed = report.variant("trimmed"), set(report.removed_layers())
     fates = [(layer.index, layer.attention) for layer in (trimmed.layers if trimmed else []) if layer.index in removed]
-    return env.get_template("model_card.md").render(
-        report=report,
-        name=repo_name,
-        front_matter=yaml.safe_dump(front_matter(report), sort_keys=False, allow_unicode=True),
+    method = re.split(r"[\s,]", report.method, maxsplit=1)[0].lower()
+    return render(
+        "model_card.md",
+        report,
+        repo_name,
+        method,
         headline=summary.headline(report),
         details=summary.details(report),
-        auto_class=USE.get(report.task.kind, USE["classification"])[1],
         rows=table(report),
         removed=[
             ([index for index, kind in fates if kind == stand_in], words)
@@ -58,14 +57,37 @@ def model_card(report: Report, repo_name: str) -> str:
         ],
         sizes=summary.size_words(report),
         trimmed=trimmed,
+        exported=bool(report.export),
         numbers=numbers,
     )
 
 
-def front_matter(report: Report) -> dict[str, Any]:
+class Carded(Protocol):
+    """What every card says of a run."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def task(self) -> TaskInfo: ...
+
+
+def render(template: str, report: Carded, repo_name: str, method: str, **values: Any) -> str:
+    """A card from its template: what all cards have, and these values."""
+    env = environment()
+    env.filters["plain"] = plain
+    return env.get_template(template).render(
+        report=report,
+        name=repo_name,
+        front_matter=yaml.safe_dump(front_matter(report, method), sort_keys=False, allow_unicode=True),
+        auto_class=USE.get(report.task.kind, USE["classification"])[1],
+        **values,
+    )
+
+
+def front_matter(report: Carded, method: str) -> dict[str, Any]:
     """What the Hugging Face hub reads; base_model only where the source looks like a hub id."""
     base = HUB_NAMES.get(report.model, report.model)
-    method = re.split(r"[\s,]", report.method, maxsplit=1)[0].lower()
     return {
         "library_name": "trimformer",
         "pipeline_tag": USE.get(report.task.kind, USE["classification"])[0],
