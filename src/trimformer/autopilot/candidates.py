@@ -18,9 +18,7 @@ from ..encoder.gates import Gates
 from ..encoder.trim import trim
 from ..methods import Context
 from ..report.bench_picture import frontier
-from ..tasks.batches import drawn_rows
-from ..training.evaluate import mean_loss
-from .sensitivity import Sensitivity
+from .sensitivity import Cost, Sensitivity
 
 MOST = 8
 """Candidates that are trained."""
@@ -76,11 +74,11 @@ class Latencies(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """A candidate before training. ms: of one pass. loss: of the dense model with its gates, on the selection rows."""
+    """A candidate before training. ms: of one pass. cost: what its removal costs the dense model."""
 
     candidate: Candidate
     ms: float
-    loss: float
+    cost: float
 
 
 def structures(layers: int, reads_first: bool) -> list[Candidate]:
@@ -145,38 +143,31 @@ def _best(scores: Sequence[float], share: float, device: torch.device | None) ->
 
 def predict(
     context: Context,
-    rows: int,
     found: Sensitivity,
+    cost: Cost,
     latencies: Latencies,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[Predicted]:
-    """All combinations whose shapes differ, the dense model first; losses are those on so many rows of the selection.
+    """All combinations whose shapes differ, the dense model first.
 
-    Every combination of layers and attention is seen; what heads and units add to the loss is that which they add to
-    the dense model's.
+    Every combination of layers and attention is tried; what heads and units cost is what they cost the dense model.
 
     enough: says that there is no time for more; by then a random part of them has been seen.
     """
-    device, model, data = context.accelerator.device, context.model, context.selection
-    drawn = drawn_rows(len(data), rows, context.seed)
-
-    def loss(candidate: Candidate) -> float:
-        return mean_loss(model, data, rows=drawn, gates=gates_of(candidate, found, device), device=device)
-
+    device, model = context.accelerator.device, context.model
     bare: Any = copy.deepcopy(model)
     bare.to("meta")  # only the shapes of what is trimmed are wanted
     dense, *others = structures(model.config.num_hidden_layers, model.reads_first(model.config))
     heads, units = removable_shares(model.config)
     predicted: list[Predicted] = []
     seen = set()
-    with Ticker("Predicting time and loss of combinations", 1 + len(others)) as tick:
-        whole = loss(dense)
-        by_heads = [loss(dataclasses.replace(dense, heads=share)) - whole for share in heads]
-        by_units = [loss(dataclasses.replace(dense, units=share)) - whole for share in units]
+    with Ticker("Predicting time and cost of combinations", 1 + len(others)) as tick:
+        by_heads = [cost(gates_of(dataclasses.replace(dense, heads=share), found, device)) for share in heads]
+        by_units = [cost(gates_of(dataclasses.replace(dense, units=share), found, device)) for share in units]
         for structure in [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]:
             if predicted and enough():
                 break
-            own = loss(structure)
+            own = cost(gates_of(structure, found, device))
             for (head_share, more), (unit_share, still_more) in itertools.product(
                 zip(heads, by_heads, strict=True), zip(units, by_units, strict=True)
             ):
@@ -191,12 +182,12 @@ def predict(
 
 
 def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[Predicted]:
-    """Of those that no other beats in both time and loss at most so many, spread over the range of times.
+    """Of those that no other beats in both time and cost at most so many, spread over the range of times.
 
     The first that is given, the dense model, is one that can beat others, and needs no training. fast: milliseconds;
     those that take no longer come first, and slower ones fill up what they leave, the fastest first.
     """
-    best = [predicted[index] for index in frontier([(1 / one.ms, -one.loss) for one in predicted])]
+    best = [predicted[index] for index in frontier([(1 / one.ms, -one.cost) for one in predicted])]
     ordered = sorted((one for one in best if one is not predicted[0]), key=lambda one: one.ms)
     wanted = [one for one in ordered if one.ms <= fast]
     others = ordered[len(wanted) :]
@@ -204,14 +195,16 @@ def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[P
 
 
 def spread(predicted: Sequence[Predicted], count: int) -> list[Predicted]:
-    """So many of these, given by rising time: those nearest to equal factors of time between them."""
+    """So many of these, given by rising time: those nearest to equal steps of time.
+
+    Equal factors would put most of them where nothing is left that training could repair.
+    """
     if len(predicted) <= count:
         return list(predicted)
     left = list(predicted)
-    logs = np.log([predicted[0].ms, predicted[-1].ms])
     chosen = []
-    for target in np.linspace(logs[0], logs[1], count):
-        nearest = min(left, key=lambda one: abs(np.log(one.ms) - target))
+    for target in np.linspace(predicted[0].ms, predicted[-1].ms, count):
+        nearest = min(left, key=lambda one: abs(one.ms - target))
         left.remove(nearest)
         chosen.append(nearest)
     return sorted(chosen, key=lambda one: one.ms)

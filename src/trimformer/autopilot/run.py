@@ -32,7 +32,7 @@ from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variant
 from .halving import Point, done_before, inside, order, promoted, rungs
 from .nodes import workers_on_nodes
 from .report import AutopilotReport, assemble, write
-from .sensitivity import ROWS, sensitivity
+from .sensitivity import ROWS, Divergence, sensitivity
 from .storage import check_storage, storage_url
 from .training import Ground, Job, Together, Trainer, one_by_one, stage_of
 from .trials import Trials
@@ -100,7 +100,8 @@ class Autopilot(Trainer):
         def chosen() -> Any:
             stage = stage_of("candidates", self.settings.training, ObjectiveSettings())
             context = self._context(stage, ground.inputs, [ground.dense])
-            found = sensitivity(context, ROWS)
+            cost = Divergence(context, ROWS)
+            found = sensitivity(context, ROWS, cost)
             self._write_json("sensitivity.json", dataclasses.asdict(found))
             # Times are predicted at one length, and scaled to what the dense model takes at those that are measured.
             peer = self._peer(ground)
@@ -110,7 +111,7 @@ class Autopilot(Trainer):
                 backends=installed()[:1],
             )  # fmt: skip
             late = self.budget.deadline(PREDICTING * self.budget.left())
-            predicted = predict(context, ROWS, found, table, lambda: self.budget.passed(late))
+            predicted = predict(context, found, cost, table, lambda: self.budget.passed(late))
             scale = peer.ms / predicted[0].ms
             speedup = self.settings.min_speedup
             fast = math.inf if speedup is None else ground.rows[0].ms / speedup / scale

@@ -3,24 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from ..console import Ticker
 from ..encoder.gates import Gates
 from ..methods import Context
 from ..methods.importance import Importance, ImportanceSettings
-from ..tasks.batches import drawn_rows
-from ..training.evaluate import mean_loss
+from ..tasks.batches import bucketed_batches, drawn_rows
+from ..training.distill import logit_loss
+from ..training.evaluate import evaluating
 
 ROWS = 512
 """Of the selection split, for all that is estimated before training."""
 
+BATCH = 64
+
+Cost = Callable[[Gates], float]
+"""What a removal costs on some rows."""
+
+
+class Divergence:
+    """How far a model with gates is from itself without: the distance of the logits that distillation takes.
+
+    Unlike the loss it cannot fall: that of a model which is surer than it should be does, when it becomes less sure.
+    """
+
+    def __init__(self, context: Context, rows: int) -> None:
+        """rows: of the selection split, in evaluation mode and without labels."""
+        self.model, data, device = context.model, context.selection, context.accelerator.device
+        self.model.to(device)
+        self.kind = data.kind
+        drawn = drawn_rows(len(data), rows, context.seed)
+        order = bucketed_batches(data.lengths[drawn], BATCH, seed=0, epoch=0, shuffle=False)
+        self.batches = [
+            {name: value.to(device) for name, value in data.batch(drawn[indices].tolist()).items() if name != "labels"}
+            for indices in order
+        ]
+        self.before = [self._logits(batch) for batch in self.batches]
+
+    def __call__(self, gates: Gates) -> float:
+        total, count = 0.0, 0
+        for batch, before in zip(self.batches, self.before, strict=True):
+            distance = logit_loss(self.kind, self._logits(batch, gates), before, batch["attention_mask"], 1.0)
+            total, count = total + len(before) * distance.item(), count + len(before)
+        return total / count
+
+    def _logits(self, batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
+        with torch.no_grad(), evaluating(self.model):
+            logits: Tensor = self.model(**batch, gates=gates).logits
+        return logits
+
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """attention, layers: the task loss with the attention of one layer replaced by its mean, and without one layer as a
-    whole, for each layer.
+    """attention, layers: what it costs to replace the attention of one layer by its mean, and to do without one layer
+    as a whole, for each layer.
 
     heads, units: for each layer the importance of its heads and of its feed-forward units.
     """
@@ -31,20 +71,19 @@ class Sensitivity:
     units: list[list[float]]
 
 
-def sensitivity(context: Context, rows: int) -> Sensitivity:
-    """Of all parts of the context's model, on so many rows of the selection split."""
+def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
+    """Of all parts of the context's model; importance is that on so many rows of the selection split."""
     device, shapes = context.accelerator.device, context.model.config.shapes
-    model, drawn = context.model.to(device), drawn_rows(len(context.selection), rows, context.seed)
     attention: list[float] = []
     layers: list[float] = []
     with Ticker("Removing one layer after the other", 2 * len(shapes)) as tick:
         for index in range(len(shapes)):
             kept = torch.ones(len(shapes), device=device)
             kept[index] = 0
-            for losses, gates in (attention, Gates(attention=kept)), (layers, Gates(layers=kept)):
-                losses.append(mean_loss(model, context.selection, rows=drawn, gates=gates, device=device))
+            for costs, gates in (attention, Gates(attention=kept)), (layers, Gates(layers=kept)):
+                costs.append(cost(gates))
                 tick.advance()
-    if model.config.pre_norm:
+    if context.model.config.pre_norm:
         layers[0] = max(layers)  # it has to stay
     # Not to decide anything: only its estimate is wanted, and of the rows that structure is chosen on.
     method = Importance(

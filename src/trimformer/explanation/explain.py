@@ -13,6 +13,7 @@ from ..autopilot.files import DENSE, installed, outcome_of, timed
 from ..autopilot.report import KNOWN
 from ..autopilot.sensitivity import ROWS, sensitivity
 from ..console import Ticker
+from ..encoder.gates import Gates
 from ..encoder.heads import TrimformerWithHead
 from ..encoder.load import load_tokenizer, load_with_head
 from ..errors import TrimformerError
@@ -68,9 +69,13 @@ def explain(
     threads = usable_cores()
     (table,) = latency_tables(net, batch=[batch], length=[size], threads=threads, backends=[exact])
     context = _context(net, known, rows)
-    found, drawn = sensitivity(context, ROWS), drawn_rows(len(rows), ROWS, context.seed)
-    device = context.accelerator.device
-    loss = mean_loss(net, rows, rows=drawn, device=device)
+    drawn, device = drawn_rows(len(rows), ROWS, context.seed), context.accelerator.device
+    net.to(device)
+
+    def loss_with(gates: Gates | None) -> float:
+        return mean_loss(net, rows, rows=drawn, gates=gates, device=device)
+
+    found, loss = sensitivity(context, ROWS, loss_with), loss_with(None)
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
     shapes, times = net.config.shapes, table.by_layer(net.config)
     layers = [
