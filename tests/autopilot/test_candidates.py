@@ -1,8 +1,7 @@
 """Combinations, what they remove, and which are worth training."""
 
-from typing import Any
-
 import pytest
+import torch
 
 from tests.autopilot.conftest import Counted
 from tests.learning import context
@@ -18,9 +17,10 @@ from trimformer.autopilot.candidates import (
     spread,
     structures,
 )
-from trimformer.autopilot.sensitivity import Sensitivity, sensitivity
+from trimformer.autopilot.sensitivity import Divergence, Sensitivity, sensitivity
+from trimformer.encoder.gates import Gates
 from trimformer.tasks.batches import drawn_rows
-from trimformer.training.evaluate import mean_loss
+from trimformer.training.evaluate import predict_logits
 
 
 def point(ms, loss):
@@ -79,7 +79,7 @@ def test_those_that_are_fast_enough_come_first():
     dense, others = point(20, 0.0), [point(ms, 20 - ms) for ms in range(1, 17)]
     assert [one.ms for one in promising([dense, *others], 3.5, 5)] == [1, 2, 3, 4, 5]
     chosen = [one.ms for one in promising([dense, *others], float("inf"), 5)]
-    assert chosen == [1, 2, 4, 8, 16]
+    assert chosen == [1, 5, 8, 12, 16]
 
 
 def test_few_are_not_spread():
@@ -90,42 +90,53 @@ def test_few_are_not_spread():
 @pytest.mark.parametrize("kind", ["classification", "tokens", "spans", "multilabel", "regression"])
 def test_every_kind_of_task(kind: str) -> None:
     stage = context(kind=kind, layers=2)
-    found = sensitivity(stage, 12)
+    found = sensitivity(stage, 12, Divergence(stage, 12))
     assert len(found.attention) == len(found.layers) == len(found.heads) == len(found.units) == 2
+    assert min(found.attention + found.layers) > 0
     assert [len(own) for own in found.units] == [24, 24]
     assert min(map(min, found.units)) >= 0
 
 
-def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_losses_of_its_parts() -> None:
+def test_divergence_is_that_of_the_probabilities() -> None:
+    stage = context(layers=2)
+    gates = Gates(layers=torch.tensor([1.0, 0.0]))
+    rows = drawn_rows(len(stage.selection), 10, stage.seed)
+    before, after = (
+        torch.from_numpy(predict_logits(stage.model, stage.selection, gates=own)[rows]).log_softmax(-1)
+        for own in (None, gates)
+    )
+    expected = (before.exp() * (before - after)).sum(1).mean()
+    cost = Divergence(stage, 10)
+    assert cost(gates) == pytest.approx(expected.item(), rel=1e-3)
+    assert cost(Gates()) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_cost_of_its_parts() -> None:
     stage = context()
-    found = sensitivity(stage, 16)
-    predicted = {one.candidate: one for one in predict(stage, 16, found, Counted())}
-    rows = drawn_rows(len(stage.selection), 16, stage.seed)
-
-    def trimmed(candidate: Candidate) -> Any:
-        return trim(stage.model, gates_of(candidate, found))
-
+    cost = Divergence(stage, 16)
+    found = sensitivity(stage, 16, cost)
+    predicted = {one.candidate: one for one in predict(stage, found, cost, Counted())}
     dense, structure, parts, both = (
         Candidate(3, 3), Candidate(2, 1), Candidate(3, 3, units=0.5), Candidate(2, 1, units=0.5)
     )  # fmt: skip
     assert next(iter(predicted)) == dense
-    loss = {one: mean_loss(trimmed(one), stage.selection, rows=rows) for one in (dense, structure, parts)}
-    for one, expected in loss.items():
-        assert predicted[one].loss == pytest.approx(expected, rel=1e-4)
-    assert predicted[both].loss == pytest.approx(loss[structure] + loss[parts] - loss[dense], rel=1e-4)
+    costs = {one: cost(gates_of(one, found)) for one in (dense, structure, parts)}
+    for one, expected in costs.items():
+        assert predicted[one].cost == pytest.approx(expected, abs=1e-6)
+    assert predicted[both].cost == pytest.approx(costs[structure] + costs[parts], rel=1e-4)
     for one in (dense, structure, parts, both):
-        assert predicted[one].ms == Counted().predict(trimmed(one).config)
+        assert predicted[one].ms == Counted().predict(trim(stage.model, gates_of(one, found)).config)
 
 
 def test_the_first_layer_of_a_pre_norm_encoder_stays() -> None:
     stage = context(layers=3, family="modernbert")
-    found = sensitivity(stage, 8)
+    found = sensitivity(stage, 8, Divergence(stage, 8))
     assert all(gates_of(Candidate(count, 1), found).layers[0] == 1 for count in (1, 2))
 
 
 def test_predicting_ends_when_there_is_no_time() -> None:
     stage = context(layers=2)
-    found = sensitivity(stage, 8)
+    cost = Divergence(stage, 8)
     calls = iter([False, False, True])
-    predicted = predict(stage, 8, found, Counted(), lambda: next(calls))
+    predicted = predict(stage, sensitivity(stage, 8, cost), cost, Counted(), lambda: next(calls))
     assert len({(one.candidate.layers, one.candidate.attention) for one in predicted}) == 3
