@@ -18,9 +18,9 @@ def int8(speedup: float, difference: float, low: float, backend: str = "onnx-int
 
 def explanation(*files: FileFinding) -> Explanation:
     layers = [
-        LayerFinding("full", 0.7, [3.0, 1.0], [6.0, 2.0, 1.0, 1.0], 2.0, 4.0),
-        LayerFinding("full", 0.4, [1.0, 1.0], [1.0, 0.0, 0.0, 0.0], 1.0, 2.0),
-        LayerFinding("mean", 0.5, [0.0, 0.0], [1.0, 1.0, 1.0, 1.0], 0.0, 0.0),
+        LayerFinding("full", 0.7, 0.9, [3.0, 1.0], [6.0, 2.0, 1.0, 1.0], 2.0, 4.0),
+        LayerFinding("full", 0.4, 0.5, [1.0, 1.0], [1.0, 0.0, 0.0, 0.0], 1.0, 2.0),
+        LayerFinding("mean", 0.5, 0.6, [0.0, 0.0], [1.0, 1.0, 1.0, 1.0], 0.0, 0.0),
     ]
     return Explanation(
         "my model", "mine", "a file", "accuracy", "selection", 400, 100, 1, 8, 2, {}, 0.5, layers, "onnx", 1.0,

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import trimformer as package
 from tests.command import sentence, trimformer
 from tests.measure.test_table import FIRST, PIECES
 from tests.tinymodel import write_csv, write_scores, write_stock_bert
+from trimformer.encoder.gates import Gates
 from trimformer.encoder.load import load_tokenizer, load_with_head
 from trimformer.measure.table import LatencyTable, frame_of
 from trimformer.recipe import load_recipe
@@ -72,6 +74,8 @@ def test_losses_are_those_of_trimmed_models_on_the_selection_rows(found: dict[st
     for index, layer in enumerate(found["layers"]):
         trimmed = package.trim(net, attention={index: "mean"})
         assert layer["loss"] == pytest.approx(mean_loss(trimmed, rows), rel=1e-4)
+        dropped = package.trim(net, Gates(layers=(torch.arange(3) != index).float()))
+        assert layer["loss_without"] == pytest.approx(mean_loss(dropped, rows), rel=1e-4)
         assert (len(layer["heads"]), len(layer["units"])) == (2, 24)
     assert len({layer["loss"] for layer in found["layers"]}) == 3
 
@@ -99,8 +103,8 @@ def test_the_page_shows_what_was_found(found: dict[str, Any]) -> None:
     losses, times, heads, units = (
         json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', page)
     )
-    rises = [layer["loss"] - found["loss"] for layer in found["layers"]]
-    assert losses["data"][0]["x"] == pytest.approx(rises, rel=1e-3)
+    for bars, name in zip(losses["data"], ("loss", "loss_without"), strict=True):
+        assert bars["x"] == pytest.approx([layer[name] - found["loss"] for layer in found["layers"]], rel=1e-3)
     assert [bars["x"] for bars in times["data"]] == [[6, 6, 1.5], [7, 7, 0.3]]
     assert heads["data"][0]["z"] == [pytest.approx(layer["heads"], rel=1e-2) for layer in found["layers"]]
     assert [sum(own) for own in zip(*(bars["x"] for bars in units["data"]), strict=True)] == pytest.approx(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -112,7 +113,8 @@ def removable_shares(config: TrimformerConfig) -> tuple[Sequence[float], Sequenc
 def gates_of(candidate: Candidate, found: Sensitivity, device: torch.device | None = None) -> Gates:
     """The gates that remove it: of layers, attention, heads and units those that matter least."""
     every = range(len(found.layers))
-    left = sorted(_largest(found.layers, candidate.layers))
+    worth = [math.inf, *found.layers[1:]] if found.first_stays else found.layers
+    left = sorted(_largest(worth, candidate.layers))
     keeps = left[: candidate.attention]
     if candidate.stand_in == "mean":
         best = _largest([found.attention[index] for index in left], candidate.attention)

@@ -62,13 +62,15 @@ class Sensitivity:
     """attention, layers: what it costs to replace the attention of one layer by its mean, and to do without one layer
     as a whole, for each layer.
 
-    heads, units: for each layer the importance of its heads and of its feed-forward units.
+    heads, units: for each layer the importance of its heads and of its feed-forward units. first_stays: whether the
+    encoder cannot do without its first layer.
     """
 
     attention: list[float]
     layers: list[float]
     heads: list[list[float]]
     units: list[list[float]]
+    first_stays: bool = False
 
 
 def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
@@ -83,8 +85,6 @@ def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
             for costs, gates in (attention, Gates(attention=kept)), (layers, Gates(layers=kept)):
                 costs.append(cost(gates))
                 tick.advance()
-    if context.model.config.pre_norm:
-        layers[0] = max(layers)  # it has to stay
     # Not to decide anything: only its estimate is wanted, and of the rows that structure is chosen on.
     method = Importance(
         ImportanceSettings(keep_layers=0, rows=rows), dataclasses.replace(context, train=context.selection)
@@ -92,4 +92,5 @@ def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
     parts = method.estimate(
         {"heads": [torch.ones(s.heads) for s in shapes], "ffn": [torch.ones(s.ffn) for s in shapes]}
     )
-    return Sensitivity(attention, layers, *([own.tolist() for own in parts[point]] for point in ("heads", "ffn")))
+    heads, units = ([own.tolist() for own in parts[point]] for point in ("heads", "ffn"))
+    return Sensitivity(attention, layers, heads, units, context.model.config.pre_norm)

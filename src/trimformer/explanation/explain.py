@@ -79,9 +79,9 @@ def explain(
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
     shapes, times = net.config.shapes, table.by_layer(net.config)
     layers = [
-        LayerFinding(shape.attention, without, heads, units, *ms)
-        for shape, without, heads, units, ms in zip(
-            shapes, found.attention, found.heads, found.units, times, strict=True
+        LayerFinding(shape.attention, attention, without, heads, units, *ms)
+        for shape, attention, without, heads, units, ms in zip(
+            shapes, found.attention, found.layers, found.heads, found.units, times, strict=True
         )
     ]
     result = Explanation(

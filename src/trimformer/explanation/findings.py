@@ -19,12 +19,14 @@ MOST = 0.9
 class LayerFinding:
     """A layer: what matters in it, and milliseconds of a pass.
 
-    loss: the task loss where the attention of this layer alone is replaced by its mean. heads, units: their first-order
-    importance, the mean over texts of the absolute gradient of the loss by the gate of each.
+    loss: the task loss where the attention of this layer alone is replaced by its mean; loss_without: without this
+    layer as a whole. heads, units: their first-order importance, the mean over texts of the absolute gradient of the
+    loss by the gate of each.
     """
 
     attention: AttentionKind
     loss: float
+    loss_without: float
     heads: list[float]
     units: list[float]
     attention_ms: float

@@ -39,16 +39,18 @@ def write_page(found: Explanation, path: Path) -> None:
 
 
 def _losses(found: Explanation) -> Chart:
-    """What the loss rises by without the attention of each layer."""
-    rises = [layer.loss - found.loss for layer in found.layers]
-    bars = _bars(found, "without its attention", rises, "@dense", "layer %{y}: loss %{x:+.3f}<extra></extra>")
-    layout = {"xaxis": {"title": {"text": "change of the loss"}, "nticks": 5}, "yaxis": _layer_axis()}
-    return Chart(
-        "Loss without the attention of a layer",
-        IN_TABLE,
-        _height(found),
-        {"data": [bars], "layout": layout | {"showlegend": False}},
-    )
+    """What the loss rises by without the attention of each layer, and without the layer."""
+    hover = "layer %{y}: loss %{x:+.3f}"
+    series = [
+        _bars(found, "without its attention", [layer.loss - found.loss for layer in found.layers], "@trimmed", hover),
+        _bars(found, "without the layer", [layer.loss_without - found.loss for layer in found.layers], "@third", hover),
+    ]
+    layout = {
+        "xaxis": {"title": {"text": "change of the loss"}, "nticks": 5},
+        "yaxis": _layer_axis(),
+        "showlegend": True,
+    }
+    return Chart("Loss without a layer or its attention", IN_TABLE, _height(found), {"data": series, "layout": layout})
 
 
 def _times(found: Explanation) -> Chart:

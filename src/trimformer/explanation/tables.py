@@ -15,7 +15,7 @@ def tables(found: Explanation) -> list[Table]:
 def _layers(found: Explanation) -> Table:
     rows = [
         [
-            str(index), layer.attention, f"{layer.loss:.3f}", _change(layer.loss - found.loss),
+            str(index), layer.attention, _change(layer.loss - found.loss), _change(layer.loss_without - found.loss),
             f"{carriers(layer.heads)}/{len(layer.heads)}" if layer.attention == "full" else numbers.NONE,
             f"{100 * carriers(layer.units) / len(layer.units):.0f} %" if layer.units else numbers.NONE,
             f"{layer.attention_ms:.2f}", f"{layer.ffn_ms:.2f}",
@@ -23,11 +23,12 @@ def _layers(found: Explanation) -> Table:
         for index, layer in enumerate(found.layers)
     ]  # fmt: skip
     attention, blocks = (sum(getattr(layer, name) for layer in found.layers) for name in ("attention_ms", "ffn_ms"))
-    rows.append(["all", "as it is", f"{found.loss:.3f}", "", "", "", f"{attention:.2f}", f"{blocks:.2f}"])
-    header = ["layer", "attention", "loss", "change", "heads", "units", "attention ms", "FFN ms"]
+    rows.append(["all", "as it is", "", "", "", "", f"{attention:.2f}", f"{blocks:.2f}"])
+    header = ["layer", "attention", "change", "whole", "heads", "units", "attention ms", "FFN ms"]
     notes = [
-        f"Loss: on {found.drawn:,} {found.split} rows, with a mean in place of that layer's attention alone. Heads, "
-        f"units of the feed-forward block (FFN): the fewest that carry {100 * MOST:.0f} % of the layer's importance. "
+        f"Change: of the loss, {found.loss:.3f} on {found.drawn:,} {found.split} rows, with a mean in place of that "
+        "layer's attention alone; whole: without the whole layer. Heads, units of the feed-forward block (FFN): the "
+        f"fewest that carry {100 * MOST:.0f} % of the layer's importance. "
         f"Milliseconds: of a pass under {numbers.backend(found.table_backend)}, batch {found.batch}, {found.length} "
         f"tokens, from the table of the device; embeddings and head take {found.rest_ms:.2f} more."
     ]
