@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import autopilot_tables
 import gain_tables
+import glue_tables
 import peer_tables
 import speed_tables
 
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("tasks", "predict", "speed"),
-    "docs/results.md": ("glue",),
+    "docs/results.md": ("glue", "glue-choices", "autopilot"),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
@@ -93,6 +95,17 @@ def glue() -> str:
     return markdown(header, rows)
 
 
+def glue_choices() -> str:
+    """Learned layers against others."""
+    contents = {file.stem.removeprefix("glue_"): read(file.stem) for file in sorted(RESULTS.glob("glue_*.json"))}
+    return markdown(*glue_tables.choices(contents, 3))
+
+
+def autopilot() -> str:
+    """The searches within half a point."""
+    return markdown(*autopilot_tables.searches(read("autopilot")))
+
+
 def tasks() -> str:
     """Dense and layerwise AttendOut on every task."""
     rows = []
@@ -128,7 +141,9 @@ def predict() -> str:
 
 
 def speed_factor(found: Any, backend: str = "onnx-int8") -> str:
-    """Dense time over trimmed time under ONNX Runtime, batch 8, at the data's mean length."""
+    """Dense time over trimmed time under ONNX Runtime, batch 8, at the data's mean length; empty where not timed."""
+    if not found["latency_ms"]:
+        return ""
     times = {
         variant: min((t["length"], t["median"]) for t in entries if t["backend"] == backend)[1]
         for variant, entries in found["latency_ms"].items()
@@ -213,7 +228,14 @@ def attendout() -> str:
 
 
 def main() -> None:
-    makers = {"tasks": tasks, "glue": glue, "predict": predict, "attendout": attendout}
+    makers = {
+        "tasks": tasks,
+        "glue": glue,
+        "glue-choices": glue_choices,
+        "autopilot": autopilot,
+        "predict": predict,
+        "attendout": attendout,
+    }
     makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds, "serve": serve}
     makers |= {"latency-table": latency_table}
     makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}

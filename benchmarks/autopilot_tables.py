@@ -1,0 +1,49 @@
+"""The autopilot's searches as a table: what was chosen, what it loses, and how fast it is beside other choices."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+Table = tuple[list[str], list[list[str]]]
+
+
+def searches(content: dict[str, Any]) -> Table:
+    """A row for each task and seed, and the means over those that were timed."""
+    rows, factors, drops = [], [], []
+    for key, found in content.items():
+        kind, _, which = key.partition(" ")
+        if kind != "search":
+            continue
+        task, _, seed = which.partition(" seed ")
+        test, chosen = found["comparison"], found["chosen"]
+        removed = {point["name"]: point["removed"] for point in found["points"]}.get(chosen["name"], "nothing")
+        drops.append(-100 * test["difference"])
+        speeds = _speeds(content.get(f"times {which}"))
+        factors += [speeds] if speeds else []
+        rows.append(
+            [
+                task, seed, removed, chosen["backend"], f"{chosen['drop']:+.2f}",
+                f"{drops[-1]:+.2f} ({-100 * test['high']:+.1f} to {-100 * test['low']:+.1f})",
+                *([f"{one:.2f}x" for one in speeds] if speeds else [""] * 3),
+            ]
+        )  # fmt: skip
+    if factors:
+        means = [f"{statistics.mean(column):.2f}x" for column in zip(*factors, strict=True)]
+        rows.append(["mean", "", "", "", "", f"{statistics.mean(drops):+.2f}", *means])
+    header = [
+        "task", "seed", "removed", "file", "drop where it was chosen", "drop on validation (95 %)", "against eager",
+        "against our dense file", "against the best stock int8 file",
+    ]  # fmt: skip
+    return header, rows
+
+
+def _speeds(times: dict[str, Any] | None) -> list[float] | None:
+    """Of the chosen file over eager, our best dense file, and the fastest stock int8 file."""
+    if times is None:
+        return None
+    rate = {(t["name"], t["backend"]): t["sequences_per_s"] for t in times["timings"] if t["sequences_per_s"]}
+    (chosen,) = (value for (name, _), value in rate.items() if name == "chosen")
+    ours = max(v for (name, how), v in rate.items() if name == "dense" and how != "eager" and "stock" not in how)
+    stock = max(value for (_, how), value in rate.items() if "stock" in how)
+    return [chosen / rate["dense", "eager"], chosen / ours, chosen / stock]
