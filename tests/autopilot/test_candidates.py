@@ -10,12 +10,14 @@ from trimformer import trim
 from trimformer.autopilot.candidates import (
     Candidate,
     Predicted,
+    Tables,
     gates_of,
     predict,
     promising,
     removable_shares,
     spread,
     structures,
+    widths,
 )
 from trimformer.autopilot.sensitivity import Divergence, Sensitivity, sensitivity
 from trimformer.encoder.gates import Gates
@@ -40,30 +42,37 @@ def test_the_dense_model_comes_first_and_everything_is_there():
 
 
 def test_architectures_lose_only_what_they_can():
-    assert removable_shares(tiny(6).config) == ((1.0, 0.5), (1.0, 0.5, 0.25))
-    assert removable_shares(tiny(6, family="mpnet").config)[0] == (1.0,)
-    assert removable_shares(tiny(6, family="albert").config) == ((1.0,), (1.0,))
+    every = {"heads": (1.0, 0.5), "units": (1.0, 0.5, 0.25), "width": (1.0, 0.75)}
+    assert removable_shares(tiny(6).config) == every
+    assert removable_shares(tiny(6, family="mpnet").config) == every | {"heads": (1.0,)}
+    assert removable_shares(tiny(6, family="albert").config) == every | {"heads": (1.0,), "units": (1.0,)}
+    assert removable_shares(tiny(6, family="deberta-v2").config) == every | {"width": (1.0,)}
 
 
 def test_what_matters_least_is_removed():
-    found = Sensitivity([0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4, 0.3, 0.2]] * 3)
+    found = Sensitivity(
+        [0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4, 0.3, 0.2]] * 3, [3.0, 1.0, 2.0, 4.0]
+    )
     gates = gates_of(Candidate(3, 2, "mean", 0.5, 0.5), found)
     assert (gates.attention.tolist(), gates.removed, gates.layers) == ([1, 0, 1], "mean", None)
     assert [own.tolist() for own in gates.heads] == [[0, 1], [1, 1], [0, 1]]
     assert gates.ffn[0].tolist() == [0, 1, 1, 0]
     last = gates_of(Candidate(3, 1, "none"), found)
-    assert (last.attention.tolist(), last.removed, last.heads, last.ffn) == ([1, 0, 0], "none", None, None)
+    assert (last.attention.tolist(), last.removed) == ([1, 0, 0], "none")
+    assert (last.heads, last.ffn, last.hidden) == (None, None, None)
+    assert gates_of(Candidate(3, 3, width=0.75), found).hidden.tolist() == [1, 0, 1, 1]
 
 
 def test_attention_is_removed_from_layers_that_stay():
-    found = Sensitivity([0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4]] * 3)
+    found = Sensitivity([0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4]] * 3, [1.0])
     gates = gates_of(Candidate(2, 1), found)
     assert (gates.layers.tolist(), gates.attention.tolist()) == ([0, 1, 1], [1, 0, 1])
     assert gates_of(Candidate(2, 1, "none"), found).attention.tolist() == [1, 1, 0]
 
 
 def test_names():
-    assert Candidate(6, 2, "mean", 0.5, 0.25).name == "l6-a2-h50-f25"
+    assert Candidate(6, 2, "mean", 0.5, 0.25, 0.75).name == "l6-a2-h50-f25-w75"
+    assert Candidate(3, 3, width=0.75).removed(3) == "25 % of the hidden dimensions"
     assert Candidate(2, 1, "none", 0.5).removed(3) == (
         "1 of 3 layers, attention of 1 of 2 layers (none), 50 % of the heads"
     )
@@ -115,16 +124,17 @@ def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_cost_of_its_part
     stage = context()
     cost = Divergence(stage, 16)
     found = sensitivity(stage, 16, cost)
-    predicted = {one.candidate: one for one in predict(stage, found, cost, Counted())}
-    dense, structure, parts, both = (
-        Candidate(3, 3), Candidate(2, 1), Candidate(3, 3, units=0.5), Candidate(2, 1, units=0.5)
+    predicted = {one.candidate: one for one in predict(stage, found, cost, Tables([Counted()]))}
+    dense, structure, units, width, all_three = (
+        Candidate(3, 3), Candidate(2, 1), Candidate(3, 3, units=0.5), Candidate(3, 3, width=0.75),
+        Candidate(2, 1, units=0.5, width=0.75),
     )  # fmt: skip
     assert next(iter(predicted)) == dense
-    costs = {one: cost(gates_of(one, found)) for one in (dense, structure, parts)}
+    costs = {one: cost(gates_of(one, found)) for one in (dense, structure, units, width)}
     for one, expected in costs.items():
         assert predicted[one].cost == pytest.approx(expected, abs=1e-6)
-    assert predicted[both].cost == pytest.approx(costs[structure] + costs[parts], rel=1e-4)
-    for one in (dense, structure, parts, both):
+    assert predicted[all_three].cost == pytest.approx(sum(costs.values()), rel=1e-4)
+    for one in (dense, structure, units, width, all_three):
         assert predicted[one].ms == Counted().predict(trim(stage.model, gates_of(one, found)).config)
 
 
@@ -138,5 +148,36 @@ def test_predicting_ends_when_there_is_no_time() -> None:
     stage = context(layers=2)
     cost = Divergence(stage, 8)
     calls = iter([False, False, True])
-    predicted = predict(stage, sensitivity(stage, 8, cost), cost, Counted(), lambda: next(calls))
+    predicted = predict(stage, sensitivity(stage, 8, cost), cost, Tables([Counted()]), lambda: next(calls))
     assert len({(one.candidate.layers, one.candidate.attention) for one in predicted}) == 3
+
+
+@pytest.mark.parametrize("family", ["albert", "mpnet", "deberta-v2", "modernbert"])
+def test_every_candidate_of_every_family_can_be_trimmed(family: str) -> None:
+    stage = context(layers=2, family=family)
+    cost = Divergence(stage, 4)
+    found = sensitivity(stage, 4, cost)
+    predicted = predict(stage, found, cost, Tables([Counted()]))
+    assert len(predicted) > 2
+    assert all(one.cost >= 0 for one in predicted)
+
+
+def test_a_table_for_each_width() -> None:
+    stage = context(layers=2)
+    found = sensitivity(stage, 8, Divergence(stage, 8))
+    configs = [trim(stage.model, gates).config for gates in widths(stage.model.config, found)]
+    size = stage.model.config.hidden_size
+    assert [config.hidden_size for config in configs] == [size, round(0.75 * size)]
+
+    class Table(Counted):
+        def __init__(self, config, ms):
+            self.config, self.ms = config, ms
+
+        def fits(self, config):
+            return config.hidden_size == self.config.hidden_size
+
+        def predict(self, layers):
+            return self.ms
+
+    tables = Tables([Table(config, ms) for config, ms in zip(configs, (5.0, 3.0), strict=True)])
+    assert [tables.predict(config) for config in reversed(configs)] == [3.0, 5.0]

@@ -27,6 +27,7 @@ LAYERS = (1.0, 2 / 3, 1 / 2)
 ATTENTION = (1.0, 3 / 4, 1 / 2, 1 / 3, 1 / 6)
 HEADS = (1.0, 1 / 2)
 UNITS = (1.0, 1 / 2, 1 / 4)
+WIDTHS = (1.0, 3 / 4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Candidate:
 
     layers: those that stay at all. attention: those of them that keep it. stand_in: what the others get, ``mean`` in
     those that matter least, or ``none`` in the last ones. heads: share of each layer with attention. units: share of
-    each feed-forward block.
+    each feed-forward block. width: share of the hidden dimensions.
     """
 
     layers: int
@@ -43,14 +44,16 @@ class Candidate:
     stand_in: StandIn = "mean"
     heads: float = 1.0
     units: float = 1.0
+    width: float = 1.0
 
     @property
     def name(self) -> str:
-        """For folders and tables: layers, those with attention, percent of heads and of units."""
+        """For folders and tables: layers, those with attention, percent of heads, of units and of the width."""
         parts = [f"l{self.layers}-a{self.attention}"]
         parts += ["none"] * (self.stand_in == "none")
         parts += [f"h{round(100 * self.heads)}"] * (self.heads < 1)
         parts += [f"f{round(100 * self.units)}"] * (self.units < 1)
+        parts += [f"w{round(100 * self.width)}"] * (self.width < 1)
         return "-".join(parts)
 
     def removed(self, layers: int) -> str:
@@ -64,13 +67,28 @@ class Candidate:
             parts.append(f"{100 * (1 - self.heads):.0f} % of the heads")
         if self.units < 1:
             parts.append(f"{100 * (1 - self.units):.0f} % of the units")
+        if self.width < 1:
+            parts.append(f"{100 * (1 - self.width):.0f} % of the hidden dimensions")
         return ", ".join(parts) or "nothing"
 
 
 class Latencies(Protocol):
-    """What knows the time of a pass of a shape: a table of the device."""
+    """What knows the time of a pass of models of one width: a table of the device."""
 
     def predict(self, layers: TrimformerConfig) -> float: ...
+
+    def fits(self, config: TrimformerConfig) -> bool: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """Those of all widths."""
+
+    tables: Sequence[Latencies]
+
+    def predict(self, config: TrimformerConfig) -> float:
+        """Milliseconds of a pass."""
+        return next(table for table in self.tables if table.fits(config)).predict(config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,12 +120,16 @@ def structures(layers: int, reads_first: bool) -> list[Candidate]:
     ]
 
 
-def removable_shares(config: TrimformerConfig) -> tuple[Sequence[float], Sequence[float]]:
-    """Of the heads and of the units what may stay in this architecture, all of them first."""
+def removable_shares(config: TrimformerConfig) -> dict[str, Sequence[float]]:
+    """Of heads, units and width what may stay in this architecture, all of them first."""
+    shares: dict[str, Sequence[float]] = {"heads": HEADS, "units": UNITS, "width": WIDTHS}
     if config.sharing is not None:  # what layers share they can only lose together
-        return HEADS[:1], UNITS[:1]
-    # A table with a bias for each head cannot lose one.
-    return HEADS[:1] if config.attention_positions == "relative_bias" else HEADS, UNITS
+        shares |= {"heads": HEADS[:1], "units": UNITS[:1]}
+    if config.attention_positions == "relative_bias":  # a table with a bias for each head cannot lose one
+        shares |= {"heads": HEADS[:1]}
+    if config.attention_positions == "disentangled":  # a table of positions is as wide as the rest
+        shares |= {"width": WIDTHS[:1]}
+    return shares
 
 
 def gates_of(candidate: Candidate, found: Sensitivity, device: torch.device | None = None) -> Gates:
@@ -130,7 +152,14 @@ def gates_of(candidate: Candidate, found: Sensitivity, device: torch.device | No
         layers=torch.tensor(stays, device=device) if candidate.layers < len(every) else None,
         heads=heads if candidate.heads < 1 else None,
         ffn=units if candidate.units < 1 else None,
+        hidden=_best(found.hidden, candidate.width, device) if candidate.width < 1 else None,
     )
+
+
+def widths(config: TrimformerConfig, found: Sensitivity) -> list[Gates]:
+    """The gates of each width that a candidate may have, and of nothing else."""
+    dense = structures(config.num_hidden_layers, reads_first=False)[0]
+    return [gates_of(dataclasses.replace(dense, width=share), found) for share in removable_shares(config)["width"]]
 
 
 def _largest(scores: Sequence[float], count: int) -> list[int]:
@@ -147,12 +176,13 @@ def predict(
     context: Context,
     found: Sensitivity,
     cost: Cost,
-    latencies: Latencies,
+    latencies: Tables,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[Predicted]:
     """All combinations whose shapes differ, the dense model first.
 
-    Every combination of layers and attention is tried; what heads and units cost is what they cost the dense model.
+    Every combination of layers and attention is tried; what heads, units and width cost is what they cost the dense
+    model.
 
     enough: says that there is no time for more; by then a random part of them has been seen.
     """
@@ -160,25 +190,29 @@ def predict(
     bare: Any = copy.deepcopy(model)
     bare.to("meta")  # only the shapes of what is trimmed are wanted
     dense, *others = structures(model.config.num_hidden_layers, model.reads_first(model.config))
-    heads, units = removable_shares(model.config)
+    parts: dict[str, Any] = removable_shares(model.config)
     predicted: list[Predicted] = []
     seen = set()
     with Ticker("Predicting time and cost of combinations", 1 + len(others)) as tick:
-        by_heads = [cost(gates_of(dataclasses.replace(dense, heads=share), found, device)) for share in heads]
-        by_units = [cost(gates_of(dataclasses.replace(dense, units=share), found, device)) for share in units]
+        alone = {
+            (name, share): cost(gates_of(dataclasses.replace(dense, **{name: share}), found, device))
+            for name, shares in parts.items()
+            for share in shares
+        }
         for structure in [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]:
             if predicted and enough():
                 break
             own = cost(gates_of(structure, found, device))
-            for (head_share, more), (unit_share, still_more) in itertools.product(
-                zip(heads, by_heads, strict=True), zip(units, by_units, strict=True)
-            ):
-                candidate = dataclasses.replace(structure, heads=head_share, units=unit_share)
+            for chosen in itertools.product(*([(name, share) for share in shares] for name, shares in parts.items())):
+                candidate = dataclasses.replace(structure, **dict(chosen))
                 config = trim(bare, gates_of(candidate, found)).config
-                if config.shapes in seen:  # in small layers different shares are the same number
+                shape = (config.hidden_size, config.shapes)
+                if shape in seen:  # in small layers different shares are the same number
                     continue
-                seen.add(config.shapes)
-                predicted.append(Predicted(candidate, latencies.predict(config), own + more + still_more))
+                seen.add(shape)
+                predicted.append(
+                    Predicted(candidate, latencies.predict(config), own + sum(alone[part] for part in chosen))
+                )
             tick.advance()
     return predicted
 

@@ -27,7 +27,7 @@ from ..pipeline import StageResult
 from ..recipe import Recipe
 from ..results import default_lengths
 from ..training.settings import ObjectiveSettings
-from .candidates import MOST, gates_of, predict, promising
+from .candidates import MOST, Tables, gates_of, predict, promising, widths
 from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
 from .halving import Point, done_before, inside, order, promoted, rungs
 from .nodes import workers_on_nodes
@@ -106,12 +106,15 @@ class Autopilot(Trainer):
             # Times are predicted at one length, and scaled to what the dense model takes at those that are measured.
             peer = self._peer(ground)
             length = (self.recipe.measure.length or default_lengths(context.selection))[0]
-            (table,) = latency_tables(
-                context.model, batch=self.recipe.measure.batch[:1], length=[length], threads=self.threads,
-                backends=installed()[:1],
-            )  # fmt: skip
+            tables = [
+                latency_tables(
+                    trim(context.model, gates), batch=self.recipe.measure.batch[:1], length=[length],
+                    threads=self.threads, backends=installed()[:1],
+                )[0]
+                for gates in widths(context.model.config, found)
+            ]  # fmt: skip
             late = self.budget.deadline(PREDICTING * self.budget.left())
-            predicted = predict(context, found, cost, table, lambda: self.budget.passed(late))
+            predicted = predict(context, found, cost, Tables(tables), lambda: self.budget.passed(late))
             scale = peer.ms / predicted[0].ms
             speedup = self.settings.min_speedup
             fast = math.inf if speedup is None else ground.rows[0].ms / speedup / scale

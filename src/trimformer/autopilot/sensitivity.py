@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..console import Ticker
 from ..encoder.gates import Gates
+from ..encoder.heads import task_loss
 from ..methods import Context
 from ..methods.importance import Importance, ImportanceSettings
 from ..tasks.batches import bucketed_batches, drawn_rows
@@ -62,14 +63,15 @@ class Sensitivity:
     """attention, layers: what it costs to replace the attention of one layer by its mean, and to do without one layer
     as a whole, for each layer.
 
-    heads, units: for each layer the importance of its heads and of its feed-forward units. first_stays: whether the
-    encoder cannot do without its first layer.
+    heads, units: for each layer the importance of its heads and of its feed-forward units; hidden: that of the hidden
+    dimensions. first_stays: whether the encoder cannot do without its first layer.
     """
 
     attention: list[float]
     layers: list[float]
     heads: list[list[float]]
     units: list[list[float]]
+    hidden: list[float]
     first_stays: bool = False
 
 
@@ -93,4 +95,19 @@ def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
         {"heads": [torch.ones(s.heads) for s in shapes], "ffn": [torch.ones(s.ffn) for s in shapes]}
     )
     heads, units = ([own.tolist() for own in parts[point]] for point in ("heads", "ffn"))
-    return Sensitivity(attention, layers, heads, units, context.model.config.pre_norm)
+    hidden = hidden_importance(context, min(rows, len(context.selection))).tolist()
+    return Sensitivity(attention, layers, heads, units, hidden, context.model.config.pre_norm)
+
+
+def hidden_importance(context: Context, rows: int) -> Tensor:
+    """The mean over batches of |∂L/∂ξ|, where ξ is the gate of a hidden dimension, which all texts share: (hidden,)."""
+    model, kind = context.model, context.selection.kind
+    total, count = torch.zeros(model.config.hidden_size), 0
+    with evaluating(model):
+        for batch in context.sample(context.selection, rows):
+            labels = batch.pop("labels")
+            gate = torch.ones(len(total), device=labels.device, requires_grad=True)
+            logits = model(**batch, gates=Gates(hidden=gate)).logits
+            (slope,) = torch.autograd.grad(task_loss(kind, logits, labels, batch["attention_mask"]), gate)
+            total, count = total + slope.abs().cpu(), count + 1
+    return total / count
