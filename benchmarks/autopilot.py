@@ -38,7 +38,8 @@ from trimformer.tasks.task import load_task
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results" / "autopilot.json"
-LIMITS = {"sst2": 8000}  # training rows, where they are not all used
+ROWS = {"sst2": 8000}  # of the training file, where they are not all used
+EPOCHS = {"sst2": 1.5}
 INT8 = ("stock onnx-int8", "stock openvino-int8")
 
 
@@ -46,10 +47,10 @@ def recipe(task: str, seed: int, given: argparse.Namespace) -> Recipe:
     """Half a point, one text at a time, at the data's own lengths."""
     made = autopilot_recipe(
         "demo",
-        TaskSettings(name=task, data=str(given.data), train_limit=LIMITS.get(task)),
+        TaskSettings(name=task, data=str(given.data), train_limit=ROWS.get(task)),
         str(given.work / f"{task}-{seed}"),
         budget={"max_drop": 0.5},
-        training=TrainingSettings(learning_rate=1e-4, epochs=given.epochs),
+        training=TrainingSettings(learning_rate=1e-4, epochs=EPOCHS.get(task, 3.0)),
         seed=seed,
     )
     made.measure.threads = given.threads
@@ -104,7 +105,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/autopilot"))
     parser.add_argument("--tasks", nargs="+", default=list(glue.TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     for seed in given.seeds:
