@@ -15,8 +15,8 @@ from trimformer.measure.latency import Timing
 from trimformer.measure.peak import Peak
 from trimformer.measure.process import Footprint
 from trimformer.measure.score import Score
-from trimformer.report.bench_picture import check_picture, frontier, write_picture
-from trimformer.report.bench_tables import tables
+from trimformer.report.bench_picture import Told, check_picture, frontier, write_picture
+from trimformer.report.bench_tables import Table, tables
 
 
 def timing(name: str, backend: str, speed: float | None, **others: Any) -> Timing:
@@ -71,6 +71,18 @@ def test_the_picture_shows_speed_against_score(tmp_path: Path) -> None:
     assert new["name"] == "<new>"
     assert "<new>" not in page.replace("\\u003cnew\\u003e", "")
     assert not re.search(r'(src|href)="', page)
+
+
+def test_the_picture_of_a_search_shows_its_budget(tmp_path: Path) -> None:
+    table = Table("Models", ["model"], [["small"]])
+    told = Told("trimformer compress", ["<Small> is fast.", "It holds."], 97.0, table)
+    write_picture(made_up(), tmp_path / "frontier.html", told)
+    page = (tmp_path / "frontier.html").read_text(encoding="utf-8")
+    (figure,) = figures(page)[:1]
+    assert [trace["name"] for trace in figure["data"]] == ["frontier", "dense"]  # the other is 12 points below
+    assert (figure["layout"]["shapes"][0]["y0"], figure["layout"]["shapes"][0]["y1"]) == (97, 97)
+    assert "<h1>&lt;Small&gt; is fast.</h1>" in page
+    assert page.index("<p>It holds.</p>") < page.index("<h2>Models</h2>")
 
 
 def test_without_scores_it_shows_bars(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from ..measure.hardware import hardware
 from ..measure.score import Score
 from ..recipe import Recipe
 from ..report import numbers
-from ..report.bench_picture import frontier, write_picture
-from ..report.bench_tables import workload_title
+from ..report.bench_picture import Told, frontier, write_picture
+from ..report.bench_tables import Table, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
 from ..results import task_info
@@ -241,6 +241,21 @@ def card(report: AutopilotReport, repo_name: str) -> str:
     )
 
 
+def point_table(report: AutopilotReport) -> Table:
+    """All trained models, the fastest first."""
+    rows = [
+        [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one)]
+        for one in sorted(report.points, key=lambda one: one.ms)
+    ]
+    title = f"Trained models in fp32, {report.workload} (* no other is faster and better)"
+    return Table(title, ["model", "removed", f"selection {report.task.metric}", "drop", "ms", "speed"], rows)
+
+
+def figures(one: PointInfo | FileInfo) -> list[str]:
+    """Score, drop, milliseconds and speed as people read them."""
+    return [f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"]
+
+
 def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
     """``autopilot.json``, the model's card, and ``frontier.html``: speed against score, as ``bench`` draws it."""
     with atomic_file(folder / "autopilot.json") as file:
@@ -250,4 +265,7 @@ def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
     metric, count = report.task.metric, report.task.n_selection
     scores = [Score(row.timing.name, row.timing.backend, metric, row.score, count) for row in rows]
     bench = Bench(report.hardware, report.threads, [row.timing for row in rows], [], [], scores, split="selection")
-    write_picture(bench, folder / "frontier.html")
+    exact = next(row.score + row.drop / 100 for row in rows)
+    floor = 100 * exact - report.max_drop
+    told = Told("trimformer compress", report.conclusion, floor, point_table(report))
+    write_picture(bench, folder / "frontier.html", told)

@@ -130,18 +130,16 @@ def _run(recipe: Any, resume: bool, as_json: bool) -> None:
 
 def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
+    from ..autopilot.report import figures, point_table
+
     if as_json:
         print(report.model_dump_json(indent=2))
         return
     score = f"selection {report.task.metric}"
-    points = [
-        (f"{one.name}{' *' if one.frontier else ''}", one.removed, *_figures(one))
-        for one in sorted(report.points, key=lambda one: one.ms)
-    ]
-    title = f"Trained models in fp32, {report.workload} (* no other is faster and better)"
-    print_table(["model", "removed", score, "drop", "ms", "speed"], points, title)
+    points = point_table(report)
+    print_table(points.header, points.rows, points.title)
     files = [
-        (one.name, one.backend, *_figures(one))
+        (one.name, one.backend, *figures(one))
         for one in sorted(report.files, key=lambda one: one.ms)
         if one.name in ("dense", report.chosen.name)
     ]
@@ -151,10 +149,6 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
         output.print(line, markup=False, soft_wrap=True)
     output.print(f"Use it: trimformer predict {out / 'model'} --backend {report.chosen.backend}", soft_wrap=True)
     output.print(f"Model, file, all trained models, picture: {out}  (open {out / 'frontier.html'})", soft_wrap=True)
-
-
-def _figures(one: Any) -> tuple[str, ...]:
-    return f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:

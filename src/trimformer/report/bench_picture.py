@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,30 @@ from ..files import atomic_file
 from ..measure.bench import Bench
 from ..measure.latency import Timing, speedups
 from . import numbers
-from .bench_tables import tables, workload_title
+from .bench_tables import Table, tables, workload_title
 from .charts import Chart, Figure
 from .report import plotly_base64
 from .templating import environment
 
+DEPTH = 10.0
+"""Points below the budget to which a picture of a search reaches: one of all scores would show no difference."""
 COLOURS = ("@dense", "@trimmed", "@third", "@fourth", "@fifth")
 ZERO_WIDTH = "\u200b"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """What the page of a search says beside what was measured.
+
+    program: that made it. sentences: the first is the headline. floor: the lowest score, in points, that is inside the
+    budget. table: of the models.
+    """
+
+    program: str
+    sentences: Sequence[str]
+    floor: float
+    table: Table
 
 
 def check_picture(path: Path) -> None:
@@ -29,21 +46,24 @@ def check_picture(path: Path) -> None:
     environment()
 
 
-def write_picture(bench: Bench, path: Path) -> None:
+def write_picture(bench: Bench, path: Path, told: Told | None = None) -> None:
     """Write the page, which works offline. Raises TrimformerError where it cannot be written."""
     scored = any(score.score is not None for score in bench.scores)
-    charts = [_chart(bench, timings, scored) for timings in _by_workload(bench.timings) if _ran(timings)]
+    floor = told.floor if told else None
+    charts = [_chart(bench, timings, scored, floor) for timings in _by_workload(bench.timings) if _ran(timings)]
     metric = next((score.metric for score in bench.scores if score.score is not None), "")
     page = (
         environment()
         .get_template("bench.html")
         .render(
             bench=bench,
-            headline=_headline(bench),
+            program=told.program if told else "trimformer bench",
+            headline=told.sentences[0] if told else _headline(bench),
+            sentences=told.sentences[1:] if told else (),
             title=f"Speed against {metric}" if scored else "Speed",
-            explanation=_explanation(scored),
+            explanation=_explanation(scored, floor),
             charts=charts,
-            tables=tables(bench),
+            tables=[*([told.table] if told else []), *tables(bench)],
             library=plotly_base64(),
         )
     )
@@ -85,27 +105,30 @@ def _headline(bench: Bench) -> str:
     )
 
 
-def _explanation(scored: bool) -> str:
+def _explanation(scored: bool, floor: float | None) -> str:
     every = "Wall-clock, all variants in one run, taking turns; padding counts as no work done."
     if scored:
         line = "The line joins the variants that no other beats in both speed and score"
-        return f"{every} {line}; of each model the fastest of them is named."
+        drawn = f"{every} {line}; of each model the fastest of them is named."
+        deep = f" What scores more than {DEPTH:g} points below the budget, the flat line, is in the table only."
+        return drawn if floor is None else drawn + deep
     return f"{every} The factor is the speed against the first variant."
 
 
-def _chart(bench: Bench, timings: list[Timing], scored: bool) -> Chart:
+def _chart(bench: Bench, timings: list[Timing], scored: bool, floor: float | None) -> Chart:
     ran = _ran(timings)
     names = list(dict.fromkeys(timing.name for timing in bench.timings))
     title = workload_title(ran[0])
     title = title[:1].upper() + title[1:]
     if scored:
-        return Chart(title, "The same figures are in the tables below.", 420, _scatter(bench, ran, names))
+        return Chart(title, "The same figures are in the tables below.", 420, _scatter(bench, ran, names, floor))
     return Chart(title, "The same figures are in the table below.", 110 + 30 * len(ran), _bars(ran, names))
 
 
-def _scatter(bench: Bench, ran: list[Timing], names: list[str]) -> Figure:
+def _scatter(bench: Bench, ran: list[Timing], names: list[str], floor: float | None) -> Figure:
     """Sequences per second on a logarithmic axis, as variants differ by factors."""
     points = [(t.sequences_per_s or 0.0, 100 * score, t) for t in ran if (score := bench.score_of(t)) is not None]
+    points = [point for point in points if floor is None or point[1] >= floor - DEPTH]
     best = frontier([(x, y) for x, y, _ in points])
     named = {points[i][2].name: points[i][2].backend for i in best}  # the last, and so the fastest, of each model
     line = {
@@ -118,6 +141,7 @@ def _scatter(bench: Bench, ran: list[Timing], names: list[str]) -> Figure:
         "hoverinfo": "skip",
         "showlegend": False,
     }
+    names = [name for name in names if any(t.name == name for _, _, t in points)]
     series = [line, *(_points(name, index, points, named) for index, name in enumerate(names))]
     speeds = [math.log10(x) for x, _, _ in points]
     reach = [min(speeds) - 0.05, max(speeds) + 0.1 + 0.45 * (max(speeds) - min(speeds))]  # room for the last name
@@ -126,6 +150,9 @@ def _scatter(bench: Bench, ran: list[Timing], names: list[str]) -> Figure:
         "yaxis": {"title": {"text": next(s.metric for s in bench.scores if s.metric)}},
         "showlegend": True,
     }
+    if floor is not None:
+        budget = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": floor, "y1": floor}
+        layout["shapes"] = [budget | {"line": {"color": "@soft", "width": 1}}]
     return {"data": [trace for trace in series if trace["x"]], "layout": layout}
 
 
