@@ -56,6 +56,24 @@ def test_stops_when_the_selection_score_stops_rising_and_keeps_the_best(tmp_path
     assert torch.equal(stage.model.head.output.weight, seen[1])
 
 
+def test_the_last_weights_without_a_look_at_the_selection_rows(tmp_path):
+    stage = context(epochs=3, keep_best=False)
+    method = make_method("none", stage)
+    method.validate = lambda: pytest.fail("nothing is to be scored")
+    steps = []
+    update = method.update
+
+    def noted(step):
+        logged = update(step)
+        steps.append(stage.model.head.output.weight.detach().clone())
+        return logged
+
+    method.update = noted
+    fit(stage, tmp_path, method)
+    assert len(steps) == 18
+    assert torch.equal(stage.model.head.output.weight, steps[-1])
+
+
 def test_a_part_of_an_epoch(tmp_path):
     stage = context(epochs=0.5)
     fit(stage, tmp_path)

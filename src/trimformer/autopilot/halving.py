@@ -31,7 +31,7 @@ M = TypeVar("M", bound=Measured)
 class Point:
     """A candidate and how far its training is.
 
-    removed: what was, for people. ms: predicted, of one pass. folder: of its best weights. score, drop: of these on the
+    removed: what was, for people. ms: predicted, of one pass. folder: of its weights. score, drop: of these on the
     selection split, the drop in points below the dense model; None before any training. epochs: in all.
     """
 

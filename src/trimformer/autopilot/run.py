@@ -171,7 +171,7 @@ class Autopilot(Trainer):
             return [dataclasses.asdict(point) for point in found.values()]
 
         after = [Point(**values) for values in self._kept(f"rung-{rung + 1}", trained)]
-        for point in after:  # of what there is by now only the best weights are needed from here on
+        for point in after:  # of what there is by now only the last weights are needed from here on
             for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
                 shutil.rmtree(self.work / folder / "model", ignore_errors=True)
         return after

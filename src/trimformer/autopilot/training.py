@@ -91,7 +91,8 @@ class Trainer(Run):
         console.print(str(job))
         inputs, settings, point = ground.inputs, self.settings.training, job.point
         epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)
-        training = settings.model_copy(update={"epochs": epochs})
+        # The best of many epochs on the rows that also decide on the budget would look better than it is.
+        training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
         before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
         self.deadline = self.budget.deadline(seconds)
@@ -108,10 +109,10 @@ class Trainer(Run):
         model, device = load_with_head(result.model_folder), self.accelerator.device
         logits = predict_logits(model.to(device), inputs.selection, device=device)
         score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
-        point = dataclasses.replace(point, epochs=point.epochs + epochs)
-        if point.score is not None and score <= point.score:
-            return point
-        return dataclasses.replace(point, score=score, drop=100 * (ground.exact - score), folder=result.folder.name)
+        drop = 100 * (ground.exact - score)
+        return dataclasses.replace(
+            point, score=score, drop=drop, epochs=point.epochs + epochs, folder=result.folder.name
+        )
 
     def _objective(self, ground: Ground) -> ObjectiveSettings:
         """Distillation, from answers that are kept where there is room: all candidates learn from the same ones."""

@@ -79,7 +79,8 @@ def train(
     """Train until the epochs are over or the selection score stops rising; continues from ``folder`` if it was cut.
 
     folder: holds ``state-<rank>.pt`` (everything needed to go on), ``best.pt`` and ``metrics.jsonl``. Afterwards the
-    networks hold the weights of the best epoch, where the learner validates. Returns the optimiser steps done.
+    networks hold the weights of the best epoch, where the learner validates and ``keep_best`` is on. Returns the
+    optimiser steps done.
     deadline: on the clock of ``time.monotonic``; the first step that ends after it is the last one.
 
     Raises TrimformerError with the step when a loss becomes NaN or infinite (the last good checkpoint stays), and
@@ -121,7 +122,7 @@ def train(
                 progress.update(bar, completed=run.step, description=f"{title}  {_brief(logged)}")
             late = deadline is not None and run.agree(time.monotonic() >= deadline)[0]
             ended = run.micro // per_epoch > (run.micro - settings.accumulate) // per_epoch
-            if ended or run.step == steps or late:
+            if settings.keep_best and (ended or run.step == steps or late):
                 run.end_of_epoch(settings.patience, title)
             run.finished = run.finished or late
             due = time.monotonic() - last_saved >= settings.checkpoint_seconds

@@ -19,6 +19,9 @@ class TrainingSettings(BaseModel):
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with rising learning rate")
     weight_decay: float = Field(0.01, ge=0, description="not applied to biases and LayerNorm")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    keep_best: bool = Field(
+        True, description="score the selection split after each epoch and keep the best weights; else the last"
+    )
     patience: int = Field(2, ge=1, description="stop after this many epochs without a better selection score")
     checkpoint_seconds: float = Field(120.0, ge=0, description="time between saved states; 0 saves every step")
 
