@@ -17,8 +17,9 @@ output = Console(highlight=False)
 
 
 def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
-    """Print rows to standard output; all columns but the first are right-aligned."""
-    table = Table(*header[:1], title=title, title_justify="left")
+    """Print rows to standard output; all columns but the first, of names that stay whole, are right-aligned."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(header[0], overflow="fold")
     for name in header[1:]:
         table.add_column(name, justify="right")
     for row in rows:

@@ -86,7 +86,8 @@ def test_the_frontier_without_the_dense_model():
 
 def test_those_that_are_fast_enough_come_first():
     dense, others = point(20, 0.0), [point(ms, 20 - ms) for ms in range(1, 17)]
-    assert [one.ms for one in promising([dense, *others], 3.5, 5)] == [1, 2, 3, 4, 5]
+    assert [one.ms for one in promising([dense, *others], 3.5, 5)] == [1, 2, 3, 4, 16]
+    assert [one.ms for one in promising([dense, *others], 9.5, 3)] == [1, 5, 9]
     chosen = [one.ms for one in promising([dense, *others], float("inf"), 5)]
     assert chosen == [1, 5, 8, 12, 16]
 
