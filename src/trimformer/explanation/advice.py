@@ -130,6 +130,6 @@ def suggest(
     return recipe, (
         f"Suggested: the autopilot with a budget of {MAX_DROP} points. What stands here is before any training, which "
         "repairs much of what a removal costs, and parts that are removed together usually cost more than one by one: "
-        "it tells what to try first and not how much can go. The autopilot starts from the same estimates, trains a "
+        "it tells what to try first and not how much can go. The autopilot starts from estimates like these, trains a "
         "few combinations under distillation, tries int8 and bf16 on them, and tests the fastest that stays inside."
     )
