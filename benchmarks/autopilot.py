@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import glue
 from peer_exports import stock_exports
+from result_files import add
 
 from trimformer.autopilot.report import AutopilotReport
 from trimformer.autopilot.run import run
 from trimformer.deploy.session import torch_threads
 from trimformer.encoder.heads import TrimformerForSequenceClassification
 from trimformer.encoder.load import load_tokenizer, load_with_head
-from trimformer.files import atomic_file
 from trimformer.measure.hardware import hardware
 from trimformer.measure.latency import time_variants
 from trimformer.measure.variants import make_variants
@@ -65,7 +63,7 @@ def search(task: str, seed: int, given: argparse.Namespace) -> None:
     report = AutopilotReport.model_validate_json((out / "autopilot.json").read_text("utf-8"))
     found = report.model_dump(mode="json")
     found["recipe"]["task"]["data"], found["recipe"]["out"], found["task"]["source"] = "GLUE", "", "GLUE"
-    save(f"search {task} seed {seed}", found)
+    add(RESULTS, f"search {task} seed {seed}", found)
     print(task, seed, *report.conclusion, sep="\n", flush=True)
 
 
@@ -88,14 +86,8 @@ def times(task: str, seed: int, given: argparse.Namespace) -> None:
         chosen = make_variants({"chosen": out / "model"}, [report.chosen.backend], given.threads, Path(folder), train)
         timings = time_variants([*variants, *chosen], own_lengths(texts, [1]), threads=given.threads)
     key = f"times {task} seed {seed}"
-    save(key, {"hardware": hardware(), "timings": [dataclasses.asdict(timing) for timing in timings]})
+    add(RESULTS, key, {"hardware": hardware(), "timings": [dataclasses.asdict(timing) for timing in timings]})
     print(task, seed, *((t.name, t.backend, t.sequences_per_s, t.skipped) for t in timings), sep="\n", flush=True)
-
-
-def save(key: str, content: dict[str, Any]) -> None:
-    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
-    with atomic_file(RESULTS) as file:
-        file.write_text(json.dumps(known | {key: content}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from peer_exports import stock_exports
 from peer_models import PRUNERS, check_prepared, prepare, prune, random_rows, versions
 from peer_scores import DENSE, models_of, read_splits, recipe_of, scored, scores, trained
 from peer_torchao import torchao_variants
+from result_files import add
 
 from trimformer.deploy.session import torch_threads
 from trimformer.encoder.heads import TrimformerForSequenceClassification
 from trimformer.encoder.load import load, load_with_head
-from trimformer.files import atomic_file
 from trimformer.measure.cost import cost
 from trimformer.measure.hardware import hardware
 from trimformer.measure.latency import Timing, make_workloads, time_variants
@@ -81,7 +80,7 @@ def speed(given: argparse.Namespace) -> None:
         def done(timings: list[Timing]) -> None:
             entry["timings"] += [dataclasses.asdict(timing) for timing in timings]
             if set(given.only) == set(NAMES):
-                save("speed", entry)
+                add(RESULTS, "speed", entry)
 
         time_variants(
             variants, make_workloads(variants, SHAPES), threads=given.threads, repeats=given.repeats, done=done
@@ -110,7 +109,7 @@ def score(given: argparse.Namespace) -> None:
             for name, model in models_of(recipe, dense_folder):
                 for result in scores(name, model, reference, splits, Path(files), installed(EXPORTS[1:])):
                     found["results"].append(result)
-                    save(f"score {task} seed {seed}", found)
+                    add(RESULTS, f"score {task} seed {seed}", found)
                     print(task, seed, name, result["backend"], result["scores"], flush=True)
 
 
@@ -133,17 +132,11 @@ def times(given: argparse.Namespace) -> None:
             "hardware": hardware(),
             "timings": [dataclasses.asdict(timing) for timing in timings],
         }
-        save(f"times {task}", entry)
+        add(RESULTS, f"times {task}", entry)
 
 
 def installed(backends: list[str]) -> list[str]:
     return [backend for backend in backends if backend in available_backends()]
-
-
-def save(key: str, content: dict[str, Any]) -> None:
-    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
-    with atomic_file(RESULTS) as file:
-        file.write_text(json.dumps(known | {key: content}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -197,7 +197,7 @@ def predict(
         alone = {
             (name, share): cost(gates_of(dataclasses.replace(dense, **{name: share}), found, device))
             for name, shares in parts.items()
-            for share in shares
+            for share in shares[1:]
         }
         for structure in [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]:
             if predicted and enough():
@@ -211,7 +211,7 @@ def predict(
                     continue
                 seen.add(shape)
                 predicted.append(
-                    Predicted(candidate, latencies.predict(config), own + sum(alone[part] for part in chosen))
+                    Predicted(candidate, latencies.predict(config), own + sum(alone.get(part, 0.0) for part in chosen))
                 )
             tick.advance()
     return predicted
