@@ -9,11 +9,10 @@ several run side by side, each with its part of the cores (``OMP_NUM_THREADS``),
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 
-from trimformer.files import atomic_file
+from result_files import add, read
+
 from trimformer.pipeline import partial_folder, run
 from trimformer.recipe import Recipe, standard_recipe
 from trimformer.report.schema import Report
@@ -113,10 +112,9 @@ def main() -> None:
     options = parser.parse_args()
     for task in options.tasks:
         file = RESULTS / f"glue_{task}.json"
-        known = json.loads(file.read_text("utf-8")) if file.is_file() else {"runs": {}}
         for name in options.runs:
             key = f"{name} seed {options.seed}"
-            if key in known["runs"]:
+            if key in read(file):
                 continue
             made = recipe(task, name, options.data, options.work, options.seed)
             if options.untimed:
@@ -124,11 +122,9 @@ def main() -> None:
             if options.limit:
                 made.task.train_limit = options.limit
             report = run(made, resume=partial_folder(Path(made.out)).exists())
-            known["command"] = "python " + " ".join(sys.argv).replace(options.data, "GLUE")
-            known["runs"][key] = summary(report, not options.untimed)
-            with atomic_file(file) as temporary:
-                temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-            print(task, name, report.removed_layers(), known["runs"][key]["scores"], flush=True)
+            found = summary(report, not options.untimed)
+            add(file, key, found)
+            print(task, name, report.removed_layers(), found["scores"], flush=True)
 
 
 if __name__ == "__main__":

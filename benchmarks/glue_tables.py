@@ -12,39 +12,45 @@ LEARNED = "layerwise"
 OTHERS = ("greedy", "last", "random")
 
 
-def changes(contents: dict[str, Any], removed: int) -> dict[str, dict[tuple[str, str], float]]:
-    """For each way to choose, by task and seed, the points by which the score differs from that of the dense model."""
-    found: dict[str, dict[tuple[str, str], float]] = {}
-    for task, content in contents.items():
-        for key, run in content["runs"].items():
+Pair = tuple[str, str, str]
+
+
+def changes(contents: dict[str, Any]) -> dict[str, dict[Pair, float]]:
+    """For each way to choose, by layers removed, task and seed, the points above the dense model."""
+    found: dict[str, dict[Pair, float]] = {}
+    for task, runs in contents.items():
+        for key, run in runs.items():
             name, _, seed = key.partition(" seed ")
             way, _, count = name.rpartition("-")
-            if count == str(removed):
+            if count.isdigit():
                 metric = run["metric"]
                 change = 100 * (run["scores"][metric] - run["dense_scores"][metric])
-                found.setdefault(way, {})[task, seed] = change
+                found.setdefault(way, {})[count, task, seed] = change
     return found
 
 
-def choices(contents: dict[str, Any], removed: int) -> Table:
+def choices(contents: dict[str, Any]) -> Table:
     """Learned layers against others, paired over tasks and seeds; the interval and p are those of a paired t-test."""
-    found = changes(contents, removed)
-    learned, rows = found.get(LEARNED, {}), []
+    found = changes(contents)
+    rows = []
     for way in OTHERS:
-        pairs = sorted(learned.keys() & found.get(way, {}).keys())
-        if len(pairs) < 2:
-            continue
-        own, other = (np.array([given[pair] for pair in pairs]) for given in (learned, found[way]))
-        test = stats.ttest_rel(own, other)
-        low, high = test.confidence_interval()
-        tasks = list(dict.fromkeys(task for task, _ in pairs))
-        rows.append(
-            [
-                f"{way}-{removed}", ", ".join(tasks), str(len(pairs)), f"{own.mean():+.2f}", f"{other.mean():+.2f}",
-                f"{(own - other).mean():+.2f} ({low:+.2f} to {high:+.2f})", f"{test.pvalue:.2f}",
-                f"{(own > other).sum()}, {(own < other).sum()}",
-            ]
-        )  # fmt: skip
-    own_change = f"{LEARNED}-{removed}, change"
-    header = ["against", "tasks", "pairs", own_change, "the other's", "difference (95 %)", "p", "won, lost"]
-    return header, rows
+        shared = sorted(found.get(LEARNED, {}).keys() & found.get(way, {}).keys())
+        counts = sorted({pair[0] for pair in shared})
+        groups = {count: [pair for pair in shared if pair[0] == count] for count in counts}
+        groups |= {", ".join(counts): shared} if len(counts) > 1 else {}
+        rows += [
+            _row(way, count, pairs, found[LEARNED], found[way]) for count, pairs in groups.items() if len(pairs) > 1
+        ]
+    header = ["against", "layers removed", "tasks", "pairs", f"{LEARNED}, change", "the other's", "difference (95 %)"]
+    return [*header, "p", "won, lost"], rows
+
+
+def _row(way: str, count: str, pairs: list[Pair], learned: dict[Pair, float], others: dict[Pair, float]) -> list[str]:
+    own, other = (np.array([given[pair] for pair in pairs]) for given in (learned, others))
+    test = stats.ttest_rel(own, other)
+    low, high = test.confidence_interval()
+    return [
+        way, count, ", ".join(dict.fromkeys(task for _, task, _ in pairs)), str(len(pairs)), f"{own.mean():+.2f}",
+        f"{other.mean():+.2f}", f"{(own - other).mean():+.2f} ({low:+.2f} to {high:+.2f})", f"{test.pvalue:.2f}",
+        f"{(own > other).sum()}, {(own < other).sum()}",
+    ]  # fmt: skip

@@ -9,8 +9,12 @@ from typing import Any
 from trimformer.files import atomic_file
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The entries of the JSON file; none where there is no file yet."""
+    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+
 def add(path: Path, key: str, content: dict[str, Any]) -> None:
     """Put an entry into the JSON file, in place of one of the same name."""
-    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     with atomic_file(path) as file:
-        file.write_text(json.dumps(known | {key: content}, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(read(path) | {key: content}, indent=1) + "\n", encoding="utf-8")

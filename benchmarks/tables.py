@@ -70,11 +70,12 @@ def glue() -> str:
     rows = []
     for file in sorted(RESULTS.glob("glue_*.json")):
         task = file.stem.removeprefix("glue_")
-        content = read(file.stem)
-        for position, (key, found) in enumerate(content["runs"].items()):
+        seeds: set[str] = set()
+        for key, found in sorted(read(file.stem).items(), key=lambda entry: entry[0].rpartition(" ")[-1]):
             name, _, seed = key.partition(" seed ")
             dense, scores = found["dense_scores"], found["scores"]
-            if position == 0:
+            if seed not in seeds:
+                seeds.add(seed)
                 shown = ", ".join(f"{metric} {100 * value:.1f}" for metric, value in dense.items())
                 rows.append([task, "dense", "none", shown, "", "1.00", "1.00", seed])
             test = found["comparison"]
@@ -98,7 +99,7 @@ def glue() -> str:
 def glue_choices() -> str:
     """Learned layers against others."""
     contents = {file.stem.removeprefix("glue_"): read(file.stem) for file in sorted(RESULTS.glob("glue_*.json"))}
-    return markdown(*glue_tables.choices(contents, 3))
+    return markdown(*glue_tables.choices(contents))
 
 
 def autopilot() -> str:
@@ -111,7 +112,7 @@ def tasks() -> str:
     rows = []
     for task, title in TASKS.items():
         file = RESULTS / f"tasks_{task}.json"
-        for key, found in (read(file.stem)["runs"] if file.is_file() else {}).items():
+        for key, found in (read(file.stem) if file.is_file() else {}).items():
             test = found["comparison"]
             interval = f"{100 * test['difference']:+.1f} ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
             metric = found["metric"]

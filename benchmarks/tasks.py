@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trimformer.files import atomic_file
+from result_files import add, read
+
 from trimformer.measure.hardware import usable_cores
 from trimformer.measure.latency import benchmark
 from trimformer.pipeline import partial_folder, run
@@ -169,8 +170,8 @@ def measure_speed(options: argparse.Namespace) -> None:
     """Time the finished models again, for a machine on which nothing else runs now."""
     for task in options.tasks:
         file = RESULTS / f"tasks_{task}.json"
-        known = json.loads(file.read_text("utf-8"))
-        found = known["runs"][f"seed {options.seed}"]
+        key = f"seed {options.seed}"
+        found = read(file)[key]
         out = options.work / f"{task}-{options.seed}"
         models = {"dense": out / "dense" / "model", "trimmed": out / "model"}
         lengths = sorted({time["length"] for time in found["latency_ms"]["dense"]})
@@ -183,8 +184,7 @@ def measure_speed(options: argparse.Namespace) -> None:
             ]
             for name in models
         }
-        with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        add(file, key, found)
         print(task, {(t.name, t.backend, t.length): t.median_ms for t in timings}, flush=True)
 
 
@@ -192,19 +192,14 @@ def measure_scores(options: argparse.Namespace) -> None:
     """Run what is missing."""
     for task in options.tasks:
         file = RESULTS / f"tasks_{task}.json"
-        known = json.loads(file.read_text("utf-8")) if file.is_file() else {"runs": {}}
         key = f"seed {options.seed}"
-        if key in known["runs"]:
+        if key in read(file):
             continue
         made = recipe(task, options.data, options.work, options.seed)
         report = run(made, resume=partial_folder(Path(made.out)).exists())
-        known["command"] = "python benchmarks/tasks.py --data DATA"
-        known["runs"][key] = summary(report, task)
-        with atomic_file(file) as temporary:
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        print(
-            task, report.removed_layers(), known["runs"][key]["dense_scores"], known["runs"][key]["scores"], flush=True
-        )
+        found = summary(report, task)
+        add(file, key, found)
+        print(task, report.removed_layers(), found["dense_scores"], found["scores"], flush=True)
 
 
 def main() -> None:

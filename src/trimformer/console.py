@@ -11,19 +11,23 @@ from rich.progress import Progress
 from rich.table import Table
 
 QUIET_SECONDS = 2.0
+NAME, FIGURE = 24, 20
+"""Characters of a name that a narrow terminal does not break; of a figure: what is longer is read as a sentence."""
 
 console = Console(stderr=True, highlight=False)
 output = Console(highlight=False)
 
 
 def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
-    """Print rows to standard output; all columns but the first, of names that stay whole, are right-aligned."""
+    """Print rows to standard output: names first, kept whole up to NAME characters, then figures and sentences."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    longest = [max((len(row[place]) for row in cells), default=0) for place in range(len(header))]
     table = Table(title=title, title_justify="left")
-    table.add_column(header[0], overflow="fold")
-    for name in header[1:]:
-        table.add_column(name, justify="right")
-    for row in rows:
-        table.add_row(*map(str, row))
+    table.add_column(header[0], overflow="fold", min_width=min(longest[0], NAME))
+    for name, length in zip(header[1:], longest[1:], strict=True):
+        table.add_column(name, justify="left" if length > FIGURE else "right")
+    for row in cells:
+        table.add_row(*row)
     output.print(table)
 
 

@@ -247,8 +247,8 @@ def point_table(report: AutopilotReport) -> Table:
         [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one)]
         for one in sorted(report.points, key=lambda one: one.ms)
     ]
-    title = f"Trained models in fp32, {report.workload} (* no other is faster and better)"
-    return Table(title, ["model", "removed", f"selection {report.task.metric}", "drop", "ms", "speed"], rows)
+    title = f"Trained models in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
+    return Table(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)
 
 
 def figures(one: PointInfo | FileInfo) -> list[str]:

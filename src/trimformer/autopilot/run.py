@@ -22,7 +22,6 @@ from ..inputs import Inputs
 from ..measure.pieces import latency_tables
 from ..measure.significance import paired_bootstrap
 from ..measure.workload import Workload, fixed, own_lengths
-from ..methods import METHODS
 from ..pipeline import StageResult
 from ..recipe import Recipe
 from ..results import default_lengths
@@ -136,7 +135,7 @@ class Autopilot(Trainer):
             for point in points:
                 stage = stage_of(point.name, self.settings.training, self._objective(ground))
                 before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
-                METHODS["none"](stage.method, self._context(stage, ground.inputs, before))
+                self._context(stage, ground.inputs, before).make_objective()
             self.accelerator.free_memory()
             return True
 

@@ -135,7 +135,6 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     if as_json:
         print(report.model_dump_json(indent=2))
         return
-    score = f"selection {report.task.metric}"
     points = point_table(report)
     print_table(points.header, points.rows, points.title)
     files = [
@@ -143,8 +142,8 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
         for one in sorted(report.files, key=lambda one: one.ms)
         if one.name in ("dense", report.chosen.name)
     ]
-    title = f"Files (speed: over {report.reference} of the dense model)"
-    print_table(["model", "backend", score, "drop", "ms", "speed"], files, title)
+    title = f"Files on the selection rows (speed: over {report.reference} of the dense model)"
+    print_table(["model", "backend", report.task.metric, "drop", "ms", "speed"], files, title)
     for line in (*report.conclusion, *report.notes):
         output.print(line, markup=False, soft_wrap=True)
     output.print(f"Use it: trimformer predict {out / 'model'} --backend {report.chosen.backend}", soft_wrap=True)
