@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from trimformer.deploy import fold
 from trimformer.deploy.backends import open_backend, write
 from trimformer.deploy.session import torch_threads
-from trimformer.encoder.attention import FullAttention, MeanAttention
+from trimformer.encoder.attention import MeanAttention
 from trimformer.encoder.heads import TrimformerForSequenceClassification
 from trimformer.encoder.load import load, load_tokenizer
 from trimformer.files import atomic_file
@@ -54,28 +54,6 @@ class TwoProducts(fold.FoldedNone):
         return self.attention.output(self.attention.value(mean))[:, None]
 
 
-class ThreeProducts(fold.FusedAttention):
-    """A ``full`` layer whose query, key and value are products of their own."""
-
-    def __init__(self, attention: FullAttention, mechanism: Any, first_only: bool) -> None:
-        super().__init__(attention, mechanism, first_only)
-        self.fused = nn.Identity()
-        self.maps = nn.ModuleList([attention.query, attention.key, attention.value])
-        self.scale = attention.scale
-
-    def forward(self, x: Tensor, shared: fold.Shared) -> Tensor:
-        batch, hidden = x.shape[0], x.shape[2]
-        rows = x.reshape(-1, hidden)
-        inputs = (x[:, 0] if self.first_only else rows, rows, rows)
-        query, key, value = (
-            linear(given).reshape(batch, -1, self.heads, self.head_size).transpose(1, 2)
-            for linear, given in zip(self.maps, inputs, strict=True)
-        )
-        probabilities = (query @ key.transpose(-1, -2) * self.scale + shared.biases[self.window]).softmax(-1)
-        context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
-        return self.output(context).reshape(batch, -1, hidden)
-
-
 def replaced(name: str, other: type[nn.Module]) -> AbstractContextManager[Any]:
     """Another class in the export."""
     return mock.patch.object(fold, name, other)
@@ -97,7 +75,6 @@ class Step:
 
 STEPS = (
     Step("mean layers folded into one product", "mean 2-11", lambda: replaced("FoldedMean", TwoProducts)),
-    Step("query, key and value in one product", "dense", lambda: replaced("FusedAttention", ThreeProducts)),
     Step("only the first token at the end", "dense", every_token),
     Step("only the first token at the end", "mean 2-11", every_token),
     Step("only the first token at the end", "none 2-11", every_token),

@@ -4,8 +4,8 @@ Made on copies of the weights, before the graph is written:
 
 - a ``mean`` layer becomes one product per sequence: W_OV = W_O W_V, b = W_O b_V + b_O (it has no bias or mask
   between the two maps, so they compose);
-- query, key and value of a ``full`` layer become one product, with the 1/sqrt(head size) inside the query's
-  weights;
+- the scale of the scores of a ``full`` layer, 1/sqrt(head size), goes into the query's weights; query, key and value
+  stay three products, for one that is taken apart again takes longer under ONNX Runtime (docs/benchmarks.md);
 - the padding mask is turned into its two forms (score bias, mean weights) once, not once per layer, and so are
   windows and relative biases; DeBERTa's position keys and queries, which depend on no input, become constants;
 - the two inner maps of a gated feed-forward block become one product;
@@ -112,8 +112,8 @@ class FoldedTables(nn.Module):
         return self.keys, self.queries
 
 
-class FusedAttention(FoldedNone):
-    """A ``full`` layer with query, key and value in one product.
+class FoldedAttention(FoldedNone):
+    """A ``full`` layer with the scale of its scores inside the query's map.
 
     mechanism: how positions enter (see encoder/positions.py), where more is to be done than adding to the scores.
     first_only: attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n,
@@ -127,18 +127,21 @@ class FusedAttention(FoldedNone):
         self.window, self.rotary, self.mechanism = attention.window, attention.rotary, mechanism
         if isinstance(mechanism, Disentangled):
             self.relative = FoldedTables(attention, mechanism.normed_table())
-        query = _linear(attention.query, attention.scale)
-        key, value = _linear(attention.key), _linear(attention.value)
-        self.fused = _stacked([key, value] if first_only else [query, key, value])
-        self.query = query if first_only else None
-        self.output = attention.output
+        self.query = _linear(attention.query, attention.scale)
+        self.key, self.value, self.output = attention.key, attention.value, attention.output
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor:
         """x: (batch, n, hidden)"""
         score_bias = shared.biases[self.window]
         batch, hidden = x.shape[0], x.shape[2]
-        *first, key, value = self.split(self.fused(x.reshape(-1, hidden)), batch)
-        query = first[0] if self.query is None else self.query(x[:, 0]).reshape(-1, self.heads, 1, self.query_key_size)
+        rows = x.reshape(-1, hidden)
+
+        def split(given: Tensor, size: int) -> Tensor:
+            """Rows -> (batch, heads, n, size)"""
+            return given.reshape(batch, -1, self.heads, size).transpose(1, 2)
+
+        query = split(self.query(x[:, 0] if self.first_only else rows), self.query_key_size)
+        key, value = split(self.key(rows), self.query_key_size), split(self.value(rows), self.head_size)
         if self.mechanism is not None:
             query, key, bias = self.mechanism.place(shared.state, self, query, key)
             score_bias = score_bias if bias is None else score_bias + bias
@@ -147,17 +150,6 @@ class FusedAttention(FoldedNone):
         probabilities = (query @ key.transpose(-1, -2) + score_bias).softmax(-1)
         context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
         return self.output(context).reshape(batch, -1, hidden)
-
-    def split(self, rows: Tensor, batch: int) -> Sequence[Tensor]:
-        """Query (unless it is apart), key and value, each (batch, heads, n, size)."""
-        count = 2 if self.first_only else 3
-        if self.query_key_size == self.head_size:
-            return rows.reshape(batch, -1, count, self.heads, self.head_size).permute(2, 0, 3, 1, 4).unbind(0)
-        widths = [self.heads * size for size in [self.query_key_size] * (count - 1) + [self.head_size]]
-        return [
-            part.reshape(batch, -1, self.heads, part.shape[-1] // self.heads).transpose(1, 2)
-            for part in rows.split(widths, -1)
-        ]
 
 
 class FoldedLayer(nn.Module):
@@ -254,7 +246,7 @@ class FoldedEncoder(nn.Module):
 
 def _folded(attention: NoAttention, mechanism: Mechanism | None, first_only: bool) -> FoldedNone:
     if isinstance(attention, FullAttention):
-        return FusedAttention(attention, mechanism, first_only)
+        return FoldedAttention(attention, mechanism, first_only)
     if isinstance(attention, ConvAttention):
         return FoldedConv(attention, first_only)
     if isinstance(attention, MeanAttention):
@@ -268,20 +260,24 @@ def _within(score_bias: Tensor, window: int) -> Tensor:
     return score_bias.masked_fill(~inside, PADDED_SCORE)
 
 
-def _linear(linear: nn.Linear, scale: float = 1.0) -> nn.Linear:
+def _linear(linear: nn.Linear, scale: float) -> nn.Linear:
     """The map with its outputs multiplied by a number."""
-    return _stacked([linear], scale)
+    return _made(linear.weight * scale, None if linear.bias is None else linear.bias * scale)
 
 
-def _stacked(linears: Sequence[nn.Linear], scale: float = 1.0) -> nn.Linear:
-    """Maps of the same input as one map with their outputs behind one another, multiplied by a number."""
-    weight = torch.cat([linear.weight for linear in linears]) * scale
-    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears]) * scale
+def _stacked(linears: Sequence[nn.Linear]) -> nn.Linear:
+    """Maps of the same input as one map with their outputs behind one another."""
+    weight = torch.cat([linear.weight for linear in linears])
+    return _made(weight, None if linears[0].bias is None else torch.cat([linear.bias for linear in linears]))
+
+
+def _made(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     with torch.device("meta"):
-        stacked = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    stacked.weight = _constant(weight)
-    stacked.bias = None if bias is None else _constant(bias)
-    return stacked
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    made.weight = _constant(weight)
+    if bias is not None:
+        made.bias = _constant(bias)
+    return made
 
 
 def _constant(weight: Tensor) -> nn.Parameter:
