@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +299,7 @@ def test_help_lists_the_commands() -> None:
     result = trimformer("--help")
     assert result.code == 0
     assert all(command in result.out for command in COMMANDS)
+
+
+def test_version() -> None:
+    assert trimformer("--version").out == f"trimformer {version('trimformer')}\n"

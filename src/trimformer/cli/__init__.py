@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
@@ -31,9 +32,18 @@ for verb in (compress, worker, demo, run, evaluate, explain, trim, bench, export
 _state = {"debug": False}
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"trimformer {version('trimformer')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
 ) -> None:
     _state["debug"] = debug
 
