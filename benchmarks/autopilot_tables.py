@@ -9,28 +9,34 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def searches(content: dict[str, Any]) -> Table:
-    """A row for each task and seed, and the means over those that were timed."""
-    rows, factors, drops = [], [], []
-    for key, found in content.items():
+    """A row for each task and seed, and the means over tasks, each of which is the mean of its searches."""
+    rows: list[list[str]] = []
+    factors: dict[str, list[list[float]]] = {}
+    drops: dict[str, list[float]] = {}
+    for key, found in sorted(content.items()):
         kind, _, which = key.partition(" ")
         if kind != "search":
             continue
         task, _, seed = which.partition(" seed ")
         test, chosen = found["comparison"], found["chosen"]
         removed = {point["name"]: point["removed"] for point in found["points"]}.get(chosen["name"], "nothing")
-        drops.append(-100 * test["difference"])
+        drop = -100 * test["difference"]
+        drops.setdefault(task, []).append(drop)
         speeds = _speeds(content.get(f"times {which}"))
-        factors += [speeds] if speeds else []
+        if speeds:
+            factors.setdefault(task, []).append(speeds)
         rows.append(
             [
                 task, seed, removed, chosen["backend"], f"{chosen['drop']:+.2f}",
-                f"{drops[-1]:+.2f} ({-100 * test['high']:+.1f} to {-100 * test['low']:+.1f})",
+                f"{drop:+.2f} ({-100 * test['high']:+.1f} to {-100 * test['low']:+.1f})",
                 *([f"{one:.2f}x" for one in speeds] if speeds else [""] * 3),
             ]
         )  # fmt: skip
     if factors:
-        means = [f"{statistics.mean(column):.2f}x" for column in zip(*factors, strict=True)]
-        rows.append(["mean", "", "", "", "", f"{statistics.mean(drops):+.2f}", *means])
+        by_task = [[statistics.mean(column) for column in zip(*given, strict=True)] for given in factors.values()]
+        means = [f"{statistics.mean(column):.2f}x" for column in zip(*by_task, strict=True)]
+        drop = statistics.mean(statistics.mean(given) for given in drops.values())
+        rows.append(["mean of the tasks", "", "", "", "", f"{drop:+.2f}", *means])
     header = [
         "task", "seed", "removed", "file", "drop where it was chosen", "drop on validation (95 %)", "against eager",
         "against our dense file", "against the best stock int8 file",
