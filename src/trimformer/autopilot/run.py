@@ -97,6 +97,8 @@ class Autopilot(Trainer):
         """The combinations that are worth training, trimmed from the dense model."""
 
         def chosen() -> Any:
+            if not self.budget.left(2 * self._ending(0)):  # finding them takes as long again as comparing will
+                return []
             stage = stage_of("candidates", self.settings.training, ObjectiveSettings())
             context = self._context(stage, ground.inputs, [ground.dense])
             cost = Divergence(context, ROWS)
