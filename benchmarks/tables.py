@@ -19,6 +19,7 @@ import autopilot_tables
 import gain_tables
 import glue_tables
 import peer_tables
+import result_files
 import speed_tables
 
 ROOT = Path(__file__).parent.parent
@@ -112,7 +113,7 @@ def tasks() -> str:
     rows = []
     for task, title in TASKS.items():
         file = RESULTS / f"tasks_{task}.json"
-        for key, found in (read(file.stem) if file.is_file() else {}).items():
+        for key, found in result_files.read(file).items():
             test = found["comparison"]
             interval = f"{100 * test['difference']:+.1f} ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
             metric = found["metric"]
