@@ -20,7 +20,7 @@ from .tasks.encode import Encoded, encode
 from .tasks.outcome import Outcome, outcome
 from .tasks.settings import TaskSettings
 from .tasks.task import load_validation
-from .training.evaluate import predict_logits
+from .training.evaluate import on_fastest, predict_logits
 from .training.settings import TrainingSettings
 
 
@@ -134,4 +134,4 @@ def _outcome(
         truncation=settings.truncation,
         stride=settings.stride,
     )
-    return data, outcome(task, data, predict_logits(model, data, title="Scoring"))
+    return data, outcome(task, data, predict_logits(on_fastest(model), data, title="Scoring"))

@@ -37,7 +37,7 @@ from .report.schema import (
 from .tasks.data import Task
 from .tasks.encode import Encoded
 from .tasks.outcome import outcome
-from .training.evaluate import predict_logits
+from .training.evaluate import on_fastest, predict_logits
 
 NAMES = ("dense", "trimmed")
 
@@ -52,7 +52,8 @@ def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: P
     models = {name: load_with_head(folder) for name, folder in folders.items()}
     variants, outcomes = [], {}
     for name, model in models.items():
-        found = outcomes[name] = outcome(task, validation, predict_logits(model, validation, title=f"Scoring {name}"))
+        logits = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
+        found = outcomes[name] = outcome(task, validation, logits)
         variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
     timings = benchmark(
         models,

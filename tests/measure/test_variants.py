@@ -96,6 +96,13 @@ def test_a_gpu_back_end_says_what_it_needs(tmp_path: Path) -> None:
     assert "needs an NVIDIA GPU" in variant.skipped
 
 
+def test_onnx_cuda_does_not_run_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(module, "_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(TrimformerError, match="onnxruntime-gpu"):
+        open_variant(tmp_path / "model.onnx", "onnx-cuda", 1, {})
+
+
 def test_compiled_modules_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the compiler itself, which takes a minute."""
     monkeypatch.setattr(module.torch, "compile", lambda net, mode: net)

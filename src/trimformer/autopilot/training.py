@@ -106,8 +106,8 @@ class Trainer(Run):
         epochs = self._kept(f"plan-{job.rung + 1}-{point.name}", planned)
         stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}), objective)
         result = self._stage(job.rung + 1, stage, inputs, before)
-        model, device = load_with_head(result.model_folder), self.accelerator.device
-        logits = predict_logits(model.to(device), inputs.selection, device=device)
+        model: Any = load_with_head(result.model_folder)
+        logits = predict_logits(model.to(self.accelerator.device), inputs.selection)
         score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
         drop = 100 * (ground.exact - score)
         return dataclasses.replace(

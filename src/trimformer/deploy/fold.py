@@ -91,9 +91,16 @@ class FoldedConv(FoldedMean):
     def __init__(self, attention: ConvAttention, first_only: bool) -> None:
         super().__init__(attention)
         self.conv, self.first_only = attention.conv, first_only
+        self.reach = attention.conv.weight.shape[-1] // 2
 
     def forward(self, x: Tensor, shared: Shared) -> Tensor:
-        return super().forward(x, shared) + self.conv(x, shared.mask, self.first_only)
+        mixed = super().forward(x, shared)
+        if not self.first_only:
+            return mixed + self.conv(x, shared.mask)
+        # By index: a slice gives fewer rows of a short text than it says, which torch.export before 2.13 refuses.
+        asked = torch.arange(self.reach + 1, device=x.device)
+        rows = asked.clamp(max=x.shape[1] - 1)
+        return mixed + self.conv(x[:, rows], shared.mask[:, rows] * (asked == rows))[:, :1]
 
 
 class FoldedTables(nn.Module):

@@ -69,11 +69,11 @@ def explain(
     threads = usable_cores()
     (table,) = latency_tables(net, batch=[batch], length=[size], threads=threads, backends=[exact])
     context = _context(net, known, rows)
-    drawn, device = drawn_rows(len(rows), ROWS, context.seed), context.accelerator.device
-    net.to(device)
+    drawn = drawn_rows(len(rows), ROWS, context.seed)
+    net.to(context.accelerator.device)
 
     def loss_with(gates: Gates | None) -> float:
-        return mean_loss(net, rows, rows=drawn, gates=gates, device=device)
+        return mean_loss(net, rows, rows=drawn, gates=gates)
 
     found, loss = sensitivity(context, ROWS, loss_with), loss_with(None)
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))

@@ -22,6 +22,7 @@ from ..encoder.load import load, read_config
 from ..encoder.shapes import PREFIX
 from ..errors import TrimformerError
 from ..tasks.encode import Encoded
+from ..training.evaluate import fastest_device
 from .hardware import has_native_bf16
 
 STOCK = {"eager": "eager", "sdpa": "sdpa", "compile": "sdpa"}
@@ -234,7 +235,7 @@ def open_variant(path: Path, backend: str, threads: int, modules: dict[Any, Any]
     form: Any = STOCK[backend] if backend in STOCK else TORCH[backend]
     if (path, form) not in modules:
         modules[path, form] = _stock(path, form) if backend in STOCK else load(path).to(form)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = fastest_device()
     module = modules[path, form].to(device)
     takes = inspect.signature(module.forward).parameters
     if backend in COMPILED:
@@ -266,6 +267,8 @@ def _values(output: Any) -> Tensor:
 def _onnx_cuda(path: Path) -> Run:
     import onnxruntime
 
+    if "CUDAExecutionProvider" not in _providers():  # it would quietly run on the CPU
+        raise TrimformerError("onnx-cuda needs ONNX Runtime with its CUDA provider: pip install onnxruntime-gpu.")
     session = onnxruntime.InferenceSession(str(path), providers=["CUDAExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 

@@ -27,7 +27,7 @@ class FineTune(StudentMethod):
 
     def validate(self) -> float:
         data = self.context.selection
-        logits = predict_logits(self.networks["model"].module, data, device=self.context.accelerator.device)
+        logits = predict_logits(self.networks["model"].module, data)
         return next(iter(outcome(self.context.task, data, logits).scores.values()))
 
     def decide(self) -> Gates:

@@ -80,7 +80,6 @@ class Greedy(StudentMethod):
             data,
             rows=drawn_rows(len(data), self.settings.rows, self.context.seed),
             gates=self.gates(kept),
-            device=self.context.accelerator.device,
         )
 
     def gates(self, kept: list[int]) -> Gates:

@@ -218,12 +218,7 @@ class Layerwise(Method):
         return [chosen for chosen, _ in Counter(draws).most_common(count)]
 
     def _final_reward(self, kept: tuple[int, ...]) -> float:
-        loss = mean_loss(
-            self.networks["A"].module,
-            self.context.selection,
-            gates=self._keep(kept),
-            device=self.context.accelerator.device,
-        )
+        loss = mean_loss(self.networks["A"].module, self.context.selection, gates=self._keep(kept))
         if self.cost is None:
             return -loss
         chosen = torch.zeros(1, self.layers)

@@ -22,20 +22,21 @@ def predict_logits(
     *,
     batch_size: int = 64,
     gates: Gates | None = None,
-    device: torch.device | None = None,
     title: str = "",
 ) -> np.ndarray:
     """Logits in the order of the data: (rows, labels), or (tokens, labels) where every token has its own.
 
-    Batches are sorted by length so that little is padded; tokens lie end to end as in the data, without padding.
+    A module runs where its weights lie; any other function is given tensors of the CPU. Batches are sorted by length so
+    that little is padded; tokens lie end to end as in the data, without padding.
     title: of a progress bar for long work; empty: none.
     """
     batches = bucketed_batches(data.lengths, batch_size, seed=0, epoch=0, shuffle=False)
     logits: np.ndarray | None = None
+    device = device_of(model)
     with torch.no_grad(), evaluating(model), Ticker(title, len(batches), enabled=bool(title)) as tick:
         for indices in batches:
             tick.advance()
-            batch = {k: v.to(device) if device else v for k, v in data.batch(indices).items() if k != "labels"}
+            batch = {k: v.to(device) for k, v in data.batch(indices).items() if k != "labels"}
             out: Tensor = model(**batch, gates=gates).logits
             values = out.float().cpu().numpy()
             if logits is None:
@@ -58,18 +59,32 @@ def mean_loss(
     rows: np.ndarray | None = None,
     batch_size: int = 64,
     gates: Gates | None = None,
-    device: torch.device | None = None,
 ) -> float:
     """The task loss over a split, or over some of its rows: a mean over the rows of their batch's loss."""
-    total = 0.0
+    total, device = 0.0, device_of(model)
     rows = np.arange(len(data)) if rows is None else rows
     with torch.no_grad(), evaluating(model):
         for indices in bucketed_batches(data.lengths[rows], batch_size, seed=0, epoch=0, shuffle=False):
-            batch = {k: v.to(device) if device else v for k, v in data.batch(rows[indices].tolist()).items()}
+            batch = {k: v.to(device) for k, v in data.batch(rows[indices].tolist()).items()}
             labels = batch.pop("labels")
             logits = model(**batch, gates=gates).logits
             total += len(indices) * task_loss(data.kind, logits, labels, batch["attention_mask"]).item()
     return total / len(rows)
+
+
+def fastest_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def on_fastest(model: nn.Module) -> nn.Module:
+    """The model, moved there."""
+    return model.to(fastest_device())
+
+
+def device_of(model: Callable[..., Any]) -> torch.device:
+    """Where the weights of a module lie."""
+    return next(model.parameters()).device if isinstance(model, nn.Module) else torch.device("cpu")
 
 
 class evaluating:
