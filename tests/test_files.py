@@ -26,6 +26,19 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert os.listdir(target.parent) == ["file.txt"]
 
 
+def test_processes_that_write_the_same_file_have_their_own_temporary_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "file.txt"
+    with atomic_file(target) as mine:
+        mine.write_text("mine")
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        with atomic_file(target) as theirs:
+            theirs.write_text("theirs")
+    assert target.read_text() == "mine"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
 def test_a_broken_write_keeps_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")

@@ -64,8 +64,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary file name beside ``target``; it is renamed when the block ends without an error."""
-    temporary = target.with_name(f".{target.name}.tmp")
+    """Give a temporary file name beside ``target``; it is renamed when the block ends without an error.
+
+    Two processes that write the same file do not disturb each other: it is the later one's.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     with explain_write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:

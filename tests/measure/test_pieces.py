@@ -109,6 +109,22 @@ def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
     assert len(json.loads(file.read_text())["tables"]) == 3
 
 
+def test_what_another_process_adds_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "table.json"
+    how: dict[str, Any] = {"length": [8], "threads": 1, "backends": ["torch"], "file": file}
+    measured = module.measure
+
+    def beside_another(*given: Any) -> Any:
+        for table in measured(*given):
+            monkeypatch.setattr(module, "measure", measured)
+            latency_tables(tiny(2), batch=[2], **how)
+            yield table
+
+    monkeypatch.setattr(module, "measure", beside_another)
+    assert [table.batch for table in latency_tables(tiny(2), batch=[1], **how)] == [1]
+    assert {table["batch"] for table in json.loads(file.read_text())["tables"]} == {1, 2}
+
+
 def test_random_shapes_are_smaller_and_the_same_for_a_seed() -> None:
     model = tiny(6)
     models = varied(model, 4, seed=0)

@@ -31,7 +31,6 @@ from .table import (
     find,
     frame_of,
     piece,
-    read_table,
     read_tables,
     write_tables,
 )
@@ -77,16 +76,17 @@ def latency_tables(
     if stock := [name for name in names if name in STOCK]:
         raise TrimformerError(f"{stock[0]} runs dense models only, so that no table can be made of it: leave it out.")
     path = default_file() if file is None else Path(file)
-    tables = read_tables(path) if path.is_file() else []
+    tables = _known(path)
     missing = {name: [size for size in sizes if find(tables, net, (name, *size, threads)) is None] for name in names}
     for table in measure(net, {name: left for name, left in missing.items() if left}, threads):
         tables.append(table)
-        write_tables(path, tables)
-    return [
-        read_table(path, net, backend=name, batch=size, length=n, threads=threads)
-        for name in names
-        for size, n in sizes
-    ]
+        write_tables(path, [*_known(path), table])  # another process may have added some meanwhile
+    found = [find(tables, net, (name, *size, threads)) for name in names for size in sizes]
+    return [table for table in found if table is not None]
+
+
+def _known(file: Path) -> list[LatencyTable]:
+    return read_tables(file) if file.is_file() else []
 
 
 def measure(model: Model, wanted: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> Iterator[LatencyTable]:

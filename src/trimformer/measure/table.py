@@ -279,20 +279,6 @@ def read_tables(file: Path) -> list[LatencyTable]:
     return tables
 
 
-def read_table(file: Path, model: Model, *, backend: str, batch: int, length: int, threads: int) -> LatencyTable:
-    """The table in a file that can predict this model, whatever becomes of its layers.
-
-    Raises TrimformerError as :func:`read_tables` does, and where there is none for this model and this way to run it.
-    """
-    found = find(read_tables(file), model, (backend, batch, length, threads))
-    if found is None:
-        raise TrimformerError(
-            f"{file} has no table for {backend} at batch {batch}, {length} tokens and {threads} threads with models as "
-            "large as this: measure it with trimformer bench MODEL --table."
-        )
-    return found
-
-
 def find(tables: Sequence[LatencyTable], model: Model, way: tuple[str, int, int, int]) -> LatencyTable | None:
     """The first that can predict the model. way: back-end, batch, length, threads."""
     same = (t for t in tables if (t.backend, t.batch, t.length, t.threads) == way and t.head == type(model).__name__)
