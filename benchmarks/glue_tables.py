@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,52 @@ from scipy import stats
 
 Table = tuple[list[str], list[list[str]]]
 LEARNED = "layerwise"
-OTHERS = ("greedy", "last", "random")
+TRAINED_ON = "dense, trained on"
+OTHERS = (TRAINED_ON, "greedy", "last", "random")
+COUNTS = ("2", "3", "4")
 
 
 Pair = tuple[str, str, str]
+
+
+def runs(contents: dict[str, Any], speed: Callable[[Any], str]) -> Table:
+    """A row for each task and kind of run: means and standard deviations over its seeds. speed: of a run, or empty."""
+    rows = []
+    for task, found in contents.items():
+        groups: dict[str, list[Any]] = {}
+        for key, run in sorted(found.items(), key=lambda entry: int(entry[0].rpartition(" ")[-1])):
+            groups.setdefault(key.partition(" seed ")[0], []).append(run)
+        metric = next(iter(found.values()))["metric"]
+        dense = {key.rpartition(" ")[-1]: run["dense_scores"][metric] for key, run in found.items()}
+        rows.append([task, "dense", str(len(dense)), "none", f"{metric} {_spread(dense.values())}", "", "1.00", ""])
+        for name in sorted(groups, key=lambda name: (name != "dense", name[-1] if name[-1].isdigit() else "", name)):
+            same = groups[name]
+            removed = Counter(layer for run in same for layer in run["removed_layers"])
+            times = {layer: f" ({n})" if n < len(same) else "" for layer, n in sorted(removed.items())}
+            flops = [run["flops_per_example"][1] / run["flops_per_example"][0] for run in same]
+            speeds = [float(shown) for shown in map(speed, same) if shown]
+            rows.append([
+                task, TRAINED_ON if name == "dense" else name, str(len(same)),
+                ", ".join(f"{layer}{n}" for layer, n in times.items()) or "none",
+                f"{metric} {_spread(run['scores'][metric] for run in same)}", _change(same), f"{np.mean(flops):.2f}",
+                f"{np.mean(speeds):.2f}" if speeds else "",
+            ])  # fmt: skip
+    return ["task", "run", "seeds", "removed", "validation score", "change", "FLOPs", "speed, int8"], rows
+
+
+def _change(same: list[Any]) -> str:
+    """In points against the dense model; of one run with the 95 % interval over its rows."""
+    tests = [run["comparison"] for run in same]
+    if len(tests) > 1:
+        return _spread((test["difference"] for test in tests), "+")
+    (test,) = tests
+    return f"{100 * test['difference']:+.1f} ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
+
+
+def _spread(values: Iterable[float], sign: str = "") -> str:
+    """Mean and standard deviation in points."""
+    points = 100 * np.array(list(values))
+    return f"{points.mean():{sign}.1f}" + (f" ± {points.std(ddof=1):.1f}" if len(points) > 1 else "")
 
 
 def changes(contents: dict[str, Any]) -> dict[str, dict[Pair, float]]:
@@ -22,10 +66,12 @@ def changes(contents: dict[str, Any]) -> dict[str, dict[Pair, float]]:
         for key, run in runs.items():
             name, _, seed = key.partition(" seed ")
             way, _, count = name.rpartition("-")
-            if count.isdigit():
-                metric = run["metric"]
-                change = 100 * (run["scores"][metric] - run["dense_scores"][metric])
-                found.setdefault(way, {})[count, task, seed] = change
+            change = 100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
+            if name == "dense":  # beside each of the others, whatever they remove
+                way, counts = TRAINED_ON, COUNTS
+            else:
+                counts = (count,) if count.isdigit() else ()
+            found.setdefault(way, {}).update({(number, task, seed): change for number in counts})
     return found
 
 

@@ -67,40 +67,17 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def glue() -> str:
-    """Scores of each run against the dense model of the same task."""
-    rows = []
-    for file in sorted(RESULTS.glob("glue_*.json")):
-        task = file.stem.removeprefix("glue_")
-        seeds: set[str] = set()
-        for key, found in sorted(read(file.stem).items(), key=lambda entry: entry[0].rpartition(" ")[-1]):
-            name, _, seed = key.partition(" seed ")
-            dense, scores = found["dense_scores"], found["scores"]
-            if seed not in seeds:
-                seeds.add(seed)
-                shown = ", ".join(f"{metric} {100 * value:.1f}" for metric, value in dense.items())
-                rows.append([task, "dense", "none", shown, "", "1.00", "1.00", seed])
-            test = found["comparison"]
-            interval = f"{100 * test['difference']:+.1f} ({100 * test['low']:+.1f} to {100 * test['high']:+.1f})"
-            rows.append(
-                [
-                    task,
-                    "dense, trained on" if name == "dense" else name,
-                    ", ".join(map(str, found["removed_layers"])) or "none",
-                    ", ".join(f"{metric} {100 * value:.1f}" for metric, value in scores.items()),
-                    interval,
-                    f"{found['flops_per_example'][1] / found['flops_per_example'][0]:.2f}",
-                    speed_factor(found),
-                    seed,
-                ]
-            )
-    header = ["task", "run", "removed", "validation score", "difference (95 %)", "FLOPs", "speed, int8", "seed"]
-    return markdown(header, rows)
+    """Scores of the runs against the dense models of the same task and seed."""
+    return markdown(*glue_tables.runs(glue_files(), speed_factor))
+
+
+def glue_files() -> dict[str, Any]:
+    return {file.stem.removeprefix("glue_"): read(file.stem) for file in sorted(RESULTS.glob("glue_*.json"))}
 
 
 def glue_choices() -> str:
     """Learned layers against others."""
-    contents = {file.stem.removeprefix("glue_"): read(file.stem) for file in sorted(RESULTS.glob("glue_*.json"))}
-    return markdown(*glue_tables.choices(contents))
+    return markdown(*glue_tables.choices(glue_files()))
 
 
 def autopilot() -> str:
