@@ -32,7 +32,7 @@ def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **other
         chosen=chosen, points=points, files=[chosen], reference="eager", reference_ms=12.0,
         workload="batch 1, 8 tokens", max_drop=0.5,
         recipe={"autopilot": {"time_budget": others.pop("time_budget", None)}}, comparison=test,
-        **{"min_speedup": None, "inside": True} | others,
+        **{"min_speedup": None, "inside": True, "hardware": {}} | others,
     )  # fmt: skip
     return " ".join(conclude(report))
 
@@ -43,6 +43,11 @@ def test_what_was_reached() -> None:
         "12.0 ms (batch 1, 8 tokens). On the 1,200 validation rows its accuracy differs from that of the dense model "
         "by +0.1 points (95 % interval −0.1 to +1.0): inside the budget of 0.5 points."
     )
+
+
+def test_a_model_on_the_gpu_is_no_equal_of_a_file_on_the_cpu() -> None:
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], hardware={"gpu": "H100"})
+    assert "as fast as the dense model under Transformers eager on the GPU: 3.00 ms against" in text
 
 
 def test_few_rows_prove_nothing() -> None:

@@ -98,9 +98,10 @@ def conclude(report: AutopilotReport) -> list[str]:
 def _reached(report: AutopilotReport) -> str:
     chosen = report.chosen
     what = "The dense model" if chosen.name == DENSE else chosen.name
+    where = " on the GPU" if "gpu" in report.hardware else ""  # where files do not run
     return (
         f"{what} under {numbers.backend(chosen.backend)} is {chosen.speedup:.1f}× as fast as the dense model under "
-        f"{numbers.backend(report.reference)}: {numbers.milliseconds(chosen.ms)} against "
+        f"{numbers.backend(report.reference)}{where}: {numbers.milliseconds(chosen.ms)} against "
         f"{numbers.milliseconds(report.reference_ms)} ({report.workload})."
     )
 
