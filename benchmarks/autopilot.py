@@ -28,8 +28,8 @@ from trimformer.measure.hardware import hardware
 from trimformer.measure.latency import time_variants
 from trimformer.measure.variants import make_variants
 from trimformer.measure.workload import own_lengths
-from trimformer.pipeline import partial_folder
 from trimformer.recipe import Recipe, autopilot_recipe
+from trimformer.run_folder import partial_folder
 from trimformer.tasks.encode import encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task

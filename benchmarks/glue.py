@@ -13,9 +13,10 @@ from pathlib import Path
 
 from result_files import add, read
 
-from trimformer.pipeline import partial_folder, run
+from trimformer.pipeline import run
 from trimformer.recipe import Recipe, standard_recipe
 from trimformer.report.schema import Report
+from trimformer.run_folder import partial_folder
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 

@@ -18,9 +18,10 @@ from result_files import add, read
 
 from trimformer.measure.hardware import usable_cores
 from trimformer.measure.latency import benchmark
-from trimformer.pipeline import partial_folder, run
+from trimformer.pipeline import run
 from trimformer.recipe import Recipe, standard_recipe
 from trimformer.report.schema import Report
+from trimformer.run_folder import partial_folder
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 

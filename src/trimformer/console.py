@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 QUIET_SECONDS = 2.0
@@ -29,6 +29,19 @@ def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | N
     for row in cells:
         table.add_row(*row)
     output.print(table)
+
+
+def progress_bar(enabled: bool) -> Progress:
+    """A progress bar with elapsed and remaining time, on standard error."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not enabled,
+    )
 
 
 class Ticker:

@@ -1,17 +1,11 @@
-"""Run a recipe: load, dense baseline, stages, measure, export, report; every step is kept, so a cut run can go on.
-
-A run works in ``OUT.partial``, which becomes ``OUT`` only when everything is there.
-"""
+"""Run a recipe: load, dense baseline, stages, measure, export, report; every step is kept, so a cut run can go on."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import json
-import shlex
 import shutil
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,22 +13,22 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .console import console
+from .console import progress_bar
 from .deploy.onnx import require_onnx
 from .encoder.heads import TrimformerWithHead
 from .encoder.load import build, load, load_tokenizer, load_with_head, read_checkpoint
 from .encoder.trim import trim
 from .errors import TrimformerError
-from .files import atomic_file, atomic_folder, explain_write_errors, require_new_folder
+from .files import atomic_file, atomic_folder, explain_write_errors
 from .inputs import Inputs, match_head
 from .measure.hardware import has_native_bf16
 from .methods import METHODS, Context
-from .recipe import Recipe, StageSettings, differences, load_recipe
+from .recipe import Recipe, StageSettings
 from .report.schema import Report
 from .report.templating import require_packages
 from .results import assemble, export_model, measure
+from .run_folder import RunFolder
 from .tasks.encode import encode
 from .tasks.task import load_task
 from .training.loop import total_steps, train
@@ -67,35 +61,16 @@ class StageResult:
         return self.folder / "model"
 
 
-class Run:
+class Run(RunFolder):
     """One run of a recipe in its folder."""
 
+    deadline: float | None = None  # of trainings, on the clock of time.monotonic
+
     def __init__(self, recipe: Recipe, resume: bool) -> None:
-        self.resume = resume
-        self.out = Path(recipe.out)
-        require_new_folder(self.out)
-        self.folder = partial_folder(self.out)
-        self.work = self.folder / "work"
         precision = recipe.precision
         if precision == "auto":
             precision = "bf16" if has_native_bf16() else "fp32"
-        self.recipe = recipe.model_copy(update={"precision": precision})
-        try:
-            self.accelerator = Accelerator(
-                mixed_precision="bf16" if precision == "bf16" else "no",
-                # A gated-off layer leaves weights without a gradient in that step.
-                kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-            )
-        except ValueError as error:  # Accelerate fixes the precision with the first run of a process
-            raise TrimformerError(
-                f"This process has trained in another precision than {precision}: start a new one for this run."
-            ) from error
-        if self.accelerator.is_main_process:
-            self._check_folder(resume)
-        self.accelerator.wait_for_everyone()
-        self.continued = False
-        self.deadline: float | None = None  # of trainings, on the clock of time.monotonic
-        self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
+        super().__init__(recipe.model_copy(update={"precision": precision}), resume, _accelerator(precision))
 
     def execute(self) -> Report:
         inputs = self._step("load", self._load)
@@ -135,52 +110,6 @@ class Run:
             self.folder.rename(self.out)
             shutil.rmtree(self.out / "work")
         return report
-
-    def _check_folder(self, resume: bool) -> None:
-        """Refuse to touch another run."""
-        saved = self.folder / "recipe.yaml"
-        if not resume and self.folder.exists():
-            raise TrimformerError(
-                f"An unfinished run is in {self.folder}: go on with `{resume_command(self.out)}`, or delete it."
-            )
-        if not resume:
-            return
-        if not saved.is_file():
-            raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
-        changed = differences(load_recipe(saved), self.recipe)
-        if changed:
-            raise TrimformerError(
-                f"The recipe differs from that of the unfinished run in {', '.join(changed)}: "
-                f"go on with `{resume_command(self.out)}`."
-            )
-
-    def _make_folder(self) -> None:
-        """Only when everything could be read: a mistake in the data or the settings leaves nothing behind."""
-        if self.accelerator.is_main_process and not self.resume:
-            if self.folder.exists():
-                raise TrimformerError(f"Another run has started in {self.folder}: choose another output folder.")
-            with atomic_folder(self.folder) as folder:
-                (folder / "work").mkdir()
-                self.recipe.save(folder / "recipe.yaml")
-        self.accelerator.wait_for_everyone()
-
-    def _step(self, name: str, work: Callable[[], Any]) -> Any:
-        """Do one step and note its time; the work itself knows whether it is done already."""
-        start = time.perf_counter()
-        result = work()
-        seconds = time.perf_counter() - start
-        entry = next((step for step in self.steps if step["name"] == name), None)
-        if entry is None:
-            # A resumed run times its first unfinished step from there on only.
-            cut = self.resume and name != "load" and not self.continued
-            self.continued = self.continued or cut
-            note = "since the run was resumed" if cut else ""
-            self.steps.append({"name": name, "seconds": seconds, "note": note})
-            if self.accelerator.is_main_process:
-                self._write_json("steps.json", self.steps)
-        if self.accelerator.is_main_process:
-            console.print(f"[bold]{name}[/bold] {seconds:.1f} s" if entry is None else f"{name} (done before)")
-        return result
 
     def _load(self) -> Inputs:
         recipe = self.recipe
@@ -378,14 +307,6 @@ class Run:
             self._write_json("measure.json", known)
         return known
 
-    def _read_json(self, name: str, default: Any) -> Any:
-        file = self.work / name
-        return json.loads(file.read_text("utf-8")) if file.is_file() else default
-
-    def _write_json(self, name: str, content: Any) -> None:
-        with atomic_file(self.work / name) as file:
-            file.write_text(json.dumps(content), encoding="utf-8")
-
 
 def remove_training_files(folder: Path) -> None:
     """Delete what only a cut training needs."""
@@ -393,24 +314,14 @@ def remove_training_files(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def partial_folder(out: Path) -> Path:
-    """Where a run works until it is complete."""
-    return out.with_name(f"{out.name}.partial")
-
-
-def resume_command(out: Path) -> str:
-    """The command line that goes on with an unfinished run."""
-    return f"trimformer run {shlex.quote(str(partial_folder(out) / 'recipe.yaml'))} --resume"
-
-
-def progress_bar(enabled: bool) -> Progress:
-    """A progress bar with elapsed and remaining time, on standard error."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not enabled,
-    )
+def _accelerator(precision: str) -> Accelerator:
+    try:
+        return Accelerator(
+            mixed_precision="bf16" if precision == "bf16" else "no",
+            # A gated-off layer leaves weights without a gradient in that step.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+    except ValueError as error:  # Accelerate fixes the precision with the first run of a process
+        raise TrimformerError(
+            f"This process has trained in another precision than {precision}: start a new one for this run."
+        ) from error

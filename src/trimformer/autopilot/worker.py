@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..console import console
 from ..errors import TrimformerError
-from ..pipeline import partial_folder
 from ..recipe import load_recipe
+from ..run_folder import partial_folder
 from .files import Row
 from .storage import storage_url
 from .training import Ground, Trainer

@@ -58,7 +58,7 @@ from .options import (
 @contextlib.contextmanager
 def resumable(out: Path) -> Iterator[None]:
     """After Ctrl-C, say how to go on."""
-    from ..pipeline import partial_folder, resume_command
+    from ..run_folder import partial_folder, resume_command
 
     try:
         yield
