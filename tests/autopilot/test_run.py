@@ -119,3 +119,4 @@ def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
     assert any("in the time there was" in sentence for sentence in report.conclusion)
     assert any("cut after half of the time budget" in note for note in report.notes)
     assert not report.points
+    assert "Trained models" not in Path("short/frontier.html").read_text("utf-8")

@@ -242,14 +242,16 @@ def card(report: AutopilotReport, repo_name: str) -> str:
     )
 
 
-def point_table(report: AutopilotReport) -> Table:
-    """All trained models, the fastest first."""
+def point_tables(report: AutopilotReport) -> list[Table]:
+    """All trained models, the fastest first; no table where there are none."""
+    if not report.points:
+        return []
     rows = [
         [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one)]
         for one in sorted(report.points, key=lambda one: one.ms)
     ]
     title = f"Trained models in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
-    return Table(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)
+    return [Table(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
 
 
 def figures(one: PointInfo | FileInfo) -> list[str]:
@@ -268,5 +270,5 @@ def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
     bench = Bench(report.hardware, report.threads, [row.timing for row in rows], [], [], scores, split="selection")
     exact = next(row.score + row.drop / 100 for row in rows)
     floor = 100 * exact - report.max_drop
-    told = Told("trimformer compress", report.conclusion, floor, point_table(report))
+    told = Told("trimformer compress", report.conclusion, floor, point_tables(report))
     write_picture(bench, folder / "frontier.html", told)

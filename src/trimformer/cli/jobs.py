@@ -130,13 +130,13 @@ def _run(recipe: Any, resume: bool, as_json: bool) -> None:
 
 def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
-    from ..autopilot.report import figures, point_table
+    from ..autopilot.report import figures, point_tables
 
     if as_json:
         print(report.model_dump_json(indent=2))
         return
-    points = point_table(report)
-    print_table(points.header, points.rows, points.title)
+    for points in point_tables(report):
+        print_table(points.header, points.rows, points.title)
     files = [
         (one.name, one.backend, *figures(one))
         for one in sorted(report.files, key=lambda one: one.ms)

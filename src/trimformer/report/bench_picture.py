@@ -30,13 +30,13 @@ class Told:
     """What the page of a search says beside what was measured.
 
     program: that made it. sentences: the first is the headline. floor: the lowest score, in points, that is inside the
-    budget. table: of the models.
+    budget. tables: of the models.
     """
 
     program: str
     sentences: Sequence[str]
     floor: float
-    table: Table
+    tables: Sequence[Table]
 
 
 def check_picture(path: Path) -> None:
@@ -63,7 +63,7 @@ def write_picture(bench: Bench, path: Path, told: Told | None = None) -> None:
             title=f"Speed against {metric}" if scored else "Speed",
             explanation=_explanation(scored, floor),
             charts=charts,
-            tables=[*([told.table] if told else []), *tables(bench)],
+            tables=[*(told.tables if told else ()), *tables(bench)],
             library=plotly_base64(),
         )
     )
