@@ -221,13 +221,15 @@ def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[P
     """Of those that no other beats in both time and cost at most so many, spread over the range of times.
 
     The first that is given, the dense model, is one that can beat others, and needs no training. fast: milliseconds;
-    those that take no longer come first, and slower ones fill up what they leave.
+    half of the places are for those that take no longer, the others for slower ones, should no fast one be good enough;
+    what either leaves the other gets.
     """
     best = [predicted[index] for index in frontier([(1 / one.ms, -one.cost) for one in predicted])]
     ordered = sorted((one for one in best if one is not predicted[0]), key=lambda one: one.ms)
     wanted = [one for one in ordered if one.ms <= fast]
     others = ordered[len(wanted) :]
-    return [*spread(wanted, count), *spread(others, max(0, count - len(wanted)))]
+    slower = min(len(others), max(count // 2, count - len(wanted)))
+    return [*spread(wanted, count - slower), *spread(others, slower)]
 
 
 def spread(predicted: Sequence[Predicted], count: int) -> list[Predicted]:
