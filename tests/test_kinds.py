@@ -50,8 +50,14 @@ KINDS: dict[str, tuple[Callable[[str, bool], dict[str, Any]], str, str]] = {
 }
 
 
-@pytest.mark.parametrize("method", ["attendout", "attendout-faithful"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        *((kind, "attendout") for kind in KINDS),
+        ("tokens", "attendout-faithful"),
+        *(pytest.param(kind, "attendout-faithful", marks=pytest.mark.slow) for kind in ("spans", "multilabel")),
+    ],
+)
 def test_compress_and_evaluate(kind: str, method: str, tmp_path: Path) -> None:
     row, auto_class, metric = KINDS[kind]
     file = tmp_path / "rows.jsonl"
