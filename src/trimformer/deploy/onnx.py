@@ -88,7 +88,7 @@ def write_fp32(model: Model, path: Path) -> None:
             dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
         )
     if program is None:
-        raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.8 or newer.")
+        raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
     graph: Any = program.model_proto
     # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
     # fails.
