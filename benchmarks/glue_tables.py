@@ -15,7 +15,6 @@ TRAINED_ON = "dense, trained on"
 OTHERS = (TRAINED_ON, "greedy", "last", "random")
 COUNTS = ("2", "3", "4")
 
-
 Pair = tuple[str, str, str]
 
 
@@ -32,12 +31,12 @@ def runs(contents: dict[str, Any], speed: Callable[[Any], str]) -> Table:
         for name in sorted(groups, key=lambda name: (name != "dense", name[-1] if name[-1].isdigit() else "", name)):
             same = groups[name]
             removed = Counter(layer for run in same for layer in run["removed_layers"])
-            times = {layer: f" ({n})" if n < len(same) else "" for layer, n in sorted(removed.items())}
+            layers = [f"{layer} ({n})" if n < len(same) else str(layer) for layer, n in sorted(removed.items())]
             flops = [run["flops_per_example"][1] / run["flops_per_example"][0] for run in same]
             speeds = [float(shown) for shown in map(speed, same) if shown]
             rows.append([
                 task, TRAINED_ON if name == "dense" else name, str(len(same)),
-                ", ".join(f"{layer}{n}" for layer, n in times.items()) or "none",
+                ", ".join(layers) or "none",
                 f"{metric} {_spread(run['scores'][metric] for run in same)}", _change(same), f"{np.mean(flops):.2f}",
                 f"{np.mean(speeds):.2f}" if speeds else "",
             ])  # fmt: skip
@@ -68,10 +67,9 @@ def changes(contents: dict[str, Any]) -> dict[str, dict[Pair, float]]:
             way, _, count = name.rpartition("-")
             change = 100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
             if name == "dense":  # beside each of the others, whatever they remove
-                way, counts = TRAINED_ON, COUNTS
-            else:
-                counts = (count,) if count.isdigit() else ()
-            found.setdefault(way, {}).update({(number, task, seed): change for number in counts})
+                found.setdefault(TRAINED_ON, {}).update({(number, task, seed): change for number in COUNTS})
+            elif count.isdigit():
+                found.setdefault(way, {})[count, task, seed] = change
     return found
 
 

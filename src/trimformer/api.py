@@ -65,11 +65,11 @@ def compress_within(
 ) -> AutopilotReport:
     """Find the fastest model that loses at most ``max_drop`` points of the task's metric, and leave it exported.
 
-    model, task, out: as of :func:`compress`. min_speedup: half of the models that are tried, or more, are predicted to
-    be at least so many times as fast as the stock dense one. time_budget: seconds, or a text such as ``2h``; None: as
-    long as the epochs take. batch, length: what is to be fast; None: texts as long as those of the training data.
-    training: of the dense model and of each that is tried. storage: ``sqlite`` or the URL of a database, through which
-    ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
+    model, task, out: as of :func:`compress`. min_speedup: models that are predicted to be at least so many times as
+    fast as the stock dense one get half of the places among those that are tried. time_budget: seconds, or a text such
+    as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None: texts as long as those of the
+    training data. training: of the dense model and of each that is tried. storage: ``sqlite`` or the URL of a database,
+    through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """

@@ -79,7 +79,7 @@ class AutopilotSettings(_Strict):
 
     max_drop: float = Field(ge=0, description="points (hundredths) of the official metric that may be lost")
     min_speedup: float | None = Field(
-        None, gt=1, description="at least half of the models tried are so many times as fast as the stock dense one"
+        None, gt=1, description="half of the models tried are to be so many times as fast as the stock dense one"
     )
     time_budget: Seconds | None = Field(
         None, gt=0, description="of the whole run, in seconds or as 2h; none: as long as the epochs take"

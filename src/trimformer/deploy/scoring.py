@@ -17,7 +17,7 @@ from ..tasks.encode import Encoded, encode
 from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, load_validation
-from ..training.evaluate import on_fastest, predict_logits
+from ..training.evaluate import predict_logits
 from .session import Session
 
 
@@ -37,7 +37,7 @@ class Scorer:
     @functools.cached_property
     def reference(self) -> float:
         """The official metric of the model in PyTorch, fp32."""
-        return self._score(on_fastest(self.model), "Scoring PyTorch")
+        return self._score(self.model, "Scoring PyTorch")
 
     def score(self, session: Session) -> float:
         """The official metric of an exported file."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 from ..console import Ticker
 from ..deploy.openvino import core, runtime
 from ..deploy.session import torch_threads
+from ..training.evaluate import fastest_device
 from .hardware import has_native_bf16
 
 SIZES = (
@@ -88,7 +89,7 @@ def _products(rows: int, inputs: int, outputs: int, threads: int) -> Iterator[tu
 
 
 def _torch(x: np.ndarray, w: np.ndarray, x8: np.ndarray, w8: np.ndarray, threads: int) -> Iterator[tuple[str, Product]]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = fastest_device().type
 
     def wait(product: Callable[[], torch.Tensor]) -> Product:
         def run() -> None:

@@ -81,8 +81,12 @@ def latency_tables(
     for table in measure(net, {name: left for name, left in missing.items() if left}, threads):
         tables.append(table)
         write_tables(path, [*_known(path), table])  # another process may have added some meanwhile
-    found = [find(tables, net, (name, *size, threads)) for name in names for size in sizes]
-    return [table for table in found if table is not None]
+    chosen = []
+    for name, size in itertools.product(names, sizes):
+        found = find(tables, net, (name, *size, threads))
+        assert found is not None  # it was measured where it was missing
+        chosen.append(found)
+    return chosen
 
 
 def _known(file: Path) -> list[LatencyTable]:
