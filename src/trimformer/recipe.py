@@ -160,6 +160,11 @@ class Recipe(_Strict):
 
 
 DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
+SEARCH_OBJECTIVES = {
+    "greedy": DISTILLED,
+    "hard-concrete": ObjectiveSettings(logits=1.0),  # states would have to keep the width that its gates take
+}
+"""Of the methods that distil while they search, too."""
 
 
 def standard_recipe(
@@ -173,9 +178,9 @@ def standard_recipe(
 ) -> Recipe:
     """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
 
-    A method starts from the dense fine-tuned model and ends with a fine-tuning that distils from it, ``greedy`` distils
-    while it removes, too; faithful AttendOut starts from the pre-trained weights and ends with plain fine-tuning, as
-    published; ``none`` is that plain fine-tuning alone.
+    A method starts from the dense fine-tuned model and ends with a fine-tuning that distils from it; ``greedy`` and
+    ``hard-concrete`` distil while they search, too. Faithful AttendOut starts from the pre-trained weights and ends
+    with plain fine-tuning, as published; ``none`` is that plain fine-tuning alone.
     """
     name = checked_method(method).name
     training = training or TrainingSettings()
@@ -183,7 +188,7 @@ def standard_recipe(
         "name": "finetune" if name == "none" else "search",
         "method": method,
         "start": "pretrained" if name == "attendout-faithful" else "dense",
-        "objective": DISTILLED if name == "greedy" else ObjectiveSettings(),
+        "objective": SEARCH_OBJECTIVES.get(name, ObjectiveSettings()),
         "training": training,
     }
     repair = {
