@@ -94,9 +94,39 @@ def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch)
     assert trained == [(rung, name) for rung, size in enumerate(rungs(len(fastest))) for name in fastest[:size]]
 
 
+def test_who_was_left_behind_does_not_come_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though those that went on turn out to lose more."""
+    trained: dict[int, set[str]] = {}
+
+    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+        trained.setdefault(job.rung, set()).add(job.point.name)
+        return dataclasses.replace(job.point, score=0.5, drop=10.0 * job.rung)
+
+    monkeypatch.setattr(Autopilot, "train", fake)
+    run(recipe("left", max_drop=1))
+    assert len(trained) == 3
+    assert trained[2] < trained[1] < trained[0]
+
+
+def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time is over, candidates that are there are trained and scored once."""
+    trained = []
+    train = Autopilot.train
+
+    def late(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+        self.budget.end = 0.0
+        trained.append(job.rung)
+        return train(self, job, 0.0, ground)
+
+    monkeypatch.setattr(Autopilot, "train", late)
+    report = run(recipe("late", time_budget="1h"))
+    assert trained == [0] * len(report.points)
+    assert all(point.epochs > 0 for point in report.points)
+
+
 def fails(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
     """A training after which the model still loses ten points."""
-    return dataclasses.replace(job.point, score=ground.exact - 0.1, drop=10.0, epochs=1)
+    return dataclasses.replace(job.point, score=ground.exact.score - 0.1, drop=10.0, epochs=1)
 
 
 def test_nothing_inside_the_budget(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

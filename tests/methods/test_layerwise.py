@@ -7,7 +7,8 @@ import torch
 
 from tests.learning import batches, context, make_method
 from tests.tables import PIECES, cached
-from trimformer import TrimformerError
+from trimformer import TrimformerError, trim
+from trimformer.methods import METHODS
 from trimformer.methods.layerwise import Policy, entropy, leave_one_out, log_probability
 
 
@@ -173,6 +174,23 @@ def test_random_k_follows_the_seed():
     assert len({tuple(draw) for draw in draws.values()}) > 1
     again = make_method("random-k", context(layers=6, seed=2), keep_layers=3).decide().attention.tolist()
     assert again == draws[2]
+
+
+KEEPING = [name for name, method in METHODS.items() if "keep_layers" in method.Settings.model_fields]
+
+
+@pytest.mark.parametrize("name", KEEPING)
+@pytest.mark.parametrize("keep", [2, 4])
+def test_layers_without_attention_do_not_count(name, keep):
+    """As where a stage before has removed some; were they counted, one of 2 would be such a layer."""
+    stage = context(layers=5, attention={0: "mean", 1: "mean"}, epochs=0.4)
+    method = make_method(name, stage, keep_layers=keep)
+    if method.trains:
+        for step in (1, 2):
+            method.micro_step(batches(stage, 1)[0], 1.0)
+            method.update(step)
+    trimmed = trim(method.model, method.decide())
+    assert sum(shape.attention == "full" for shape in trimmed.config.shapes) == min(keep, 3)
 
 
 @pytest.mark.parametrize("name", ["last-k", "random-k", "attendout"])

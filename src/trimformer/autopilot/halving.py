@@ -32,7 +32,8 @@ class Point:
     """A candidate and how far its training is.
 
     removed: what was, for people. ms: predicted, of one pass. folder: of its weights. score, drop: of these on the
-    selection split, the drop in points below the dense model; None before any training. epochs: in all.
+    selection split, the drop in points below the dense model; None before any training. epochs, rungs: that it was
+    trained for, in all.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Point:
     score: float | None = None
     drop: float | None = None
     epochs: float = 0.0
+    rungs: int = 0
 
 
 def rungs(count: int) -> list[int]:

@@ -39,7 +39,7 @@ from .trials import Trials
 PREDICTING = 0.2
 """Share of the time that is left which may go into predictions."""
 FINDING = 3
-"""Finding candidates takes about so many times as long as measuring the dense model's files: 1 to 3.5 on five tasks."""
+"""Finding candidates takes about so many times as long as measuring the dense model's files: 1 to 3.5 on one core."""
 LATE = "The dense model's training was cut after half of the time budget: it could be better than it is here."
 
 
@@ -162,15 +162,16 @@ class Autopilot(Trainer):
     def _rung(
         self, rung: int, sizes: list[int], points: list[Point], ground: Ground, together: Together
     ) -> list[Point]:
-        """Train the best further; all come back, the others as they were."""
+        """Train the best of those that were trained in all rungs so far; all come back, the others as they were."""
 
         def trained() -> Any:
-            done = done_before(rung, len(sizes))
-            best = promoted(points, sizes[rung], self.settings.max_drop, done)
-            jobs = [Job(rung, len(sizes), point) for point in best]
+            running = [point for point in points if point.rungs == rung]
+            best = promoted(running, sizes[rung], self.settings.max_drop, done_before(rung, len(sizes)))
             seconds = self.budget.left(self._ending(len(points))) / (len(sizes) - rung)
+            jobs = [Job(rung, len(sizes), point) for point in best if seconds or not rung]  # each is scored once
             found = {point.name: point for point in points}
-            found |= {point.name: point for point in together(jobs, seconds, partial(self.train, ground=ground))}
+            for point in together(jobs, seconds, partial(self.train, ground=ground)):
+                found[point.name] = dataclasses.replace(point, rungs=rung + 1)
             return [dataclasses.asdict(point) for point in found.values()]
 
         after = [Point(**values) for values in self._kept(f"rung-{rung + 1}", trained)]
@@ -199,7 +200,7 @@ class Autopilot(Trainer):
             def rows(variants: list[Any]) -> list[Row]:
                 ran = timed(variants, self._workload(inputs), self.threads)
                 pairs = [(timing, known[variant.name, variant.backend]) for variant, timing in ran]
-                return [Row(timing, score, 100 * (ground.exact - score)) for timing, score in pairs]
+                return [Row(timing, score, 100 * (ground.exact.score - score)) for timing, score in pairs]
 
             fits = [row for row in rows(trimmed) if inside(row, self.settings.max_drop)]
             if fits:

@@ -32,6 +32,10 @@ REPAIR = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
 TRIAL = 5
 """Steps that are timed before a training is planned."""
+FORWARD = 1 / 3
+"""What scoring takes at the most, as a share of the time of steps for as many rows."""
+ASKING = 0.1
+"""Share of the time that is left which may go into writing down the teacher's answers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +47,9 @@ class Ground:
     rows: list[Row]
 
     @property
-    def exact(self) -> float:
-        """The selection score of the dense model in PyTorch, which drops are counted from."""
-        return next(row.score for row in self.rows if row.timing.backend == "torch")
+    def exact(self) -> Row:
+        """The dense model in PyTorch, whose selection score drops are counted from."""
+        return next(row for row in self.rows if row.timing.backend == "torch")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,31 +101,40 @@ class Trainer(Run):
         before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
         self.deadline = self.budget.deadline(seconds)
 
-        def planned() -> float:
+        def planned() -> tuple[float, float]:
+            """The epochs, and the seconds that scoring takes after them."""
             if self.deadline is None:
-                return epochs
+                return epochs, 0.0
             step = self._seconds_of_a_step(stage_of(point.name, training, objective), inputs, before)
-            return epochs_within(seconds, step, len(inputs.train), training)
+            scoring = FORWARD * step * len(inputs.selection) / (training.batch_size * training.accumulate)
+            left = self.deadline - self.budget.clock() - scoring
+            return epochs_within(left, step, len(inputs.train), training), scoring
 
-        epochs = self._kept(f"plan-{job.rung + 1}-{point.name}", planned)
+        epochs, scoring = self._kept(f"plan-{job.rung + 1}-{point.name}", planned)
+        if self.deadline is not None:
+            self.deadline -= scoring
         stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}), objective)
         result = self._stage(job.rung + 1, stage, inputs, before)
         model: Any = load_with_head(result.model_folder)
         logits = predict_logits(model.to(self.accelerator.device), inputs.selection)
         score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
-        drop = 100 * (ground.exact - score)
+        drop = 100 * (ground.exact.score - score)
         return dataclasses.replace(
             point, score=score, drop=drop, epochs=point.epochs + epochs, folder=result.folder.name
         )
 
     def _objective(self, ground: Ground) -> ObjectiveSettings:
-        """Distillation, from answers that are kept where there is room: all candidates learn from the same ones."""
+        """Distillation, from kept answers where there is room and time: all candidates learn from the same ones."""
 
         def fits() -> bool:
             dense = read_config(ground.dense.model_folder)
             parts = parts_of(DISTILLED, match_layers(DISTILLED, dense, dense), dense)
             room = min(LARGEST, shutil.disk_usage(self.work).free // 2)
-            return len(LAYERS) * size_of(parts, ground.inputs.train) <= room  # students of each depth have their own
+            train, copies = ground.inputs.train, len(LAYERS)  # students of each depth have their own
+            speed = ground.exact.timing.sequences_per_s
+            assert speed is not None
+            in_time = copies * len(train) / speed <= ASKING * self.budget.left()
+            return in_time and copies * size_of(parts, train) <= room
 
         return DISTILLED.model_copy(update={"cache": self._kept("cache", fits)})
 

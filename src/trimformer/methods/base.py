@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from ..encoder.config import StandIn, TrimformerConfig
+from ..encoder.config import StandIn, TrimformerConfig, lesser
 from ..encoder.gates import Gates
 from ..encoder.heads import TrimformerWithHead
 from ..errors import TrimformerError
@@ -153,6 +153,12 @@ class Method(ABC):
     @property
     def layers(self) -> int:
         return self.context.model.config.num_hidden_layers
+
+    @property
+    def removable(self) -> list[int]:
+        """The layers that have more than what would stand in for their attention: those that ``keep_layers`` counts."""
+        shapes, stand_in = self.context.model.config.shapes, self.settings.replace_by
+        return [i for i, shape in enumerate(shapes) if lesser(shape.attention, stand_in) != shape.attention]
 
     @property
     def model(self) -> TrimformerWithHead:

@@ -31,7 +31,7 @@ class LastK(Method):
     trains = False
 
     def decide(self) -> Gates:
-        return keep_gates(self.layers, set(range(self.settings.keep_layers)), self.settings.replace_by)
+        return keep_gates(self.layers, set(self.removable[: self.settings.keep_layers]), self.settings.replace_by)
 
 
 @register
@@ -44,5 +44,5 @@ class RandomK(Method):
 
     def decide(self) -> Gates:
         generator = torch.Generator().manual_seed(self.context.seed)
-        order = torch.randperm(self.layers, generator=generator).tolist()
+        order = [i for i in torch.randperm(self.layers, generator=generator).tolist() if i in self.removable]
         return keep_gates(self.layers, set(order[: self.settings.keep_layers]), self.settings.replace_by)

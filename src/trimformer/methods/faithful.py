@@ -213,7 +213,7 @@ class Faithful(Method):
         self.shares = shares
         if self.settings.keep_layers is not None:
             # G's deeper passes collapse towards one sign, so equal shares are common: the probability decides then.
-            ranked = sorted(range(self.layers), key=lambda index: (-shares[index], -probabilities[index]))
+            ranked = sorted(self.removable, key=lambda index: (-shares[index], -probabilities[index]))
             return keep_gates(self.layers, set(ranked[: self.settings.keep_layers]), self.settings.replace_by)
         threshold = 0.5 if self.settings.rule == "majority" else 0.01
         kept = {index for index, q in enumerate(shares) if q > threshold}

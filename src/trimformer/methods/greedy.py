@@ -13,7 +13,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ..encoder.config import lesser
 from ..encoder.gates import Gates
 from ..tasks.batches import drawn_rows
 from ..training.evaluate import mean_loss
@@ -39,9 +38,7 @@ class Greedy(StudentMethod):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        shapes = enumerate(context.model.config.shapes)
-        # A layer with no more than the stand-in has nothing to lose: it is not one of those that are counted.
-        self.kept = [i for i, shape in shapes if lesser(shape.attention, settings.replace_by) != shape.attention]
+        self.kept = self.removable
         self.at_start = len(self.kept)
         self.removals: list[tuple[int, int, float]] = []  # step, layer, loss without it
 

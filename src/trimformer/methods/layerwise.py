@@ -164,8 +164,9 @@ class Layerwise(Method):
         if self.cost is not None:
             return self.settings.removal * self.saved(self.cost, sets)
         progress = min(1.0, step / (self.settings.anneal * self.context.steps))
-        target = self.layers - (self.layers - self.settings.keep_layers) * progress
-        return -self.settings.target_weight * (sets.sum(-1) - target).abs()
+        count = len(self.removable)
+        target = count - max(0, count - self.settings.keep_layers) * progress
+        return -self.settings.target_weight * (sets[:, self.removable].sum(-1) - target).abs()
 
     def saved(self, cost: LayerCost, sets: Tensor) -> Tensor:
         """What sets (count, layers) save of the cost, where the removal of all attention saves 1: (count,)."""
@@ -211,7 +212,8 @@ class Layerwise(Method):
         if keep is None:
             draws = [tuple(row.nonzero().flatten().tolist()) for row in uniform < torch.sigmoid(logits)]
         else:
-            order = (logits - torch.log(-torch.log(uniform))).argsort(dim=-1, descending=True)
+            noisy = (logits - torch.log(-torch.log(uniform)))[:, self.removable]
+            order = torch.tensor(self.removable)[noisy.argsort(dim=-1, descending=True)]
             draws = [tuple(sorted(row[:keep].tolist())) for row in order]
         if self.settings.control == "untrained":
             return draws[:count]  # all sets are equally likely: the first draw is a random choice
