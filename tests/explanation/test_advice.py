@@ -18,9 +18,9 @@ def int8(speedup: float, difference: float, low: float, backend: str = "onnx-int
 
 def explanation(*files: FileFinding) -> Explanation:
     layers = [
-        LayerFinding("full", 0.7, 0.9, [3.0, 1.0], [6.0, 2.0, 1.0, 1.0], 2.0, 4.0),
-        LayerFinding("full", 0.4, 0.5, [1.0, 1.0], [1.0, 0.0, 0.0, 0.0], 1.0, 2.0),
-        LayerFinding("mean", 0.5, 0.6, [0.0, 0.0], [1.0, 1.0, 1.0, 1.0], 0.0, 0.0),
+        LayerFinding("full", 0.7, 0.9, [3.0, 1.0], [6.0, 2.0, 1.0, 1.0], 2.0, 4.0, 0.5, 2.0),
+        LayerFinding("full", 0.4, 0.5, [1.0, 1.0], [1.0, 0.0, 0.0, 0.0], 1.0, 2.0, 0.5, 1.0),
+        LayerFinding("mean", 0.5, 0.6, [0.0, 0.0], [1.0, 1.0, 1.0, 1.0], 0.0, 0.0, 0.0, 0.0),
     ]
     return Explanation(
         "my model", "mine", "a file", "accuracy", "selection", 400, 100, 1, 8, 2, {}, 0.5, layers, "onnx", 1.0,
@@ -47,8 +47,9 @@ def test_time_importance_and_extremes_in_sentences() -> None:
         "The loss, 0.500 as it is, is highest without the attention of layer 0 (0.700) and lowest without that of "
         "layer 1 (0.400)."
     )
-    assert (
-        parts == "25 to 100 % of the feed-forward units of a layer and 2 of its 2 heads carry 90 % of their importance."
+    assert parts == (
+        "25 to 100 % of the feed-forward units of a layer and 2 of its 2 heads carry 90 % of their importance. Every "
+        "layer with half of its units would save 3.00 ms, with half of its heads 1.00 ms."
     )
 
 

@@ -83,6 +83,8 @@ def test_losses_are_those_of_trimmed_models_on_the_selection_rows(found: dict[st
 def test_times_are_those_of_the_table_and_every_file_is_scored(found: dict[str, Any]) -> None:
     times = [(layer["attention_ms"], layer["ffn_ms"]) for layer in found["layers"]]
     assert times == [pytest.approx(pair) for pair in ((6, 7), (6, 7), (1.5, 0.3))]
+    saved = [(layer["half_heads_ms"], layer["half_units_ms"]) for layer in found["layers"]]
+    assert saved == [pytest.approx(pair) for pair in ((2, 4.5), (2, 4.5), (0.5, 0.15))]
     assert found["rest_ms"] == 1
     assert [file["backend"] for file in found["files"]] == ["torch", "onnx", "onnx-int8"]
     exact, onnx, _ = found["files"]

@@ -55,7 +55,7 @@ def _attention(found: Explanation) -> list[str]:
 
 
 def _parts(found: Explanation) -> list[str]:
-    """How few of the units and heads carry most of the importance."""
+    """How few of the units and heads carry most of the importance, and what half of them cost."""
     shares = [100 * carriers(layer.units) / len(layer.units) for layer in found.layers if layer.units]
     counts = [carriers(layer.heads) for layer in found.layers if layer.attention == "full"]
     said = []
@@ -63,7 +63,13 @@ def _parts(found: Explanation) -> list[str]:
         said.append(f"{_span(min(shares), max(shares))} % of the feed-forward units of a layer")
     if counts:
         said.append(f"{_span(min(counts), max(counts))} of its {max(len(x.heads) for x in found.layers)} heads")
-    return [f"{' and '.join(said)} carry {100 * MOST:.0f} % of their importance."] if said else []
+    if not said:
+        return []
+    heads, units = (sum(getattr(layer, name) for layer in found.layers) for name in ("half_heads_ms", "half_units_ms"))
+    return [
+        f"{' and '.join(said)} carry {100 * MOST:.0f} % of their importance. Every layer with half of its units would "
+        f"save {numbers.milliseconds(units)}, with half of its heads {numbers.milliseconds(heads)}."
+    ]
 
 
 def _span(low: float, high: float) -> str:

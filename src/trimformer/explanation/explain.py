@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..autopilot.files import DENSE, installed, outcome_of, timed
 from ..autopilot.report import KNOWN
 from ..autopilot.sensitivity import ROWS, sensitivity
 from ..console import Ticker
+from ..encoder.config import LayerShape
 from ..encoder.gates import Gates
 from ..encoder.heads import TrimformerWithHead
 from ..encoder.load import load_tokenizer, load_with_head
@@ -22,6 +24,7 @@ from ..measure.latency import Timing
 from ..measure.pieces import latency_tables
 from ..measure.score import validation
 from ..measure.significance import paired_bootstrap
+from ..measure.table import LatencyTable
 from ..measure.variants import Variant, make_variants, precision
 from ..measure.workload import fixed
 from ..methods import Context
@@ -78,10 +81,11 @@ def explain(
     found, loss = sensitivity(context, ROWS, loss_with), loss_with(None)
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
     shapes, times = net.config.shapes, table.by_layer(net.config)
+    saved = [_saved(table, shapes, index) for index in range(len(shapes))]
     layers = [
-        LayerFinding(shape.attention, attention, without, heads, units, *ms)
-        for shape, attention, without, heads, units, ms in zip(
-            shapes, found.attention, found.layers, found.heads, found.units, times, strict=True
+        LayerFinding(shape.attention, attention, without, heads, units, *ms, *halves)
+        for shape, attention, without, heads, units, ms, halves in zip(
+            shapes, found.attention, found.layers, found.heads, found.units, times, saved, strict=True
         )
     ]
     result = Explanation(
@@ -93,6 +97,16 @@ def explain(
     )  # fmt: skip
     recipe, why = suggest(str(model), net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
+
+
+def _saved(table: LatencyTable, shapes: Sequence[LayerShape], index: int) -> tuple[float, float]:
+    """Milliseconds that a layer would save with half of its heads, and of its units."""
+
+    own = shapes[index]
+    halves = dataclasses.replace(own, heads=-(-own.heads // 2)), dataclasses.replace(own, ffn=-(-own.ffn // 2))
+    heads, units = (table.predict([*shapes[:index], half, *shapes[index + 1 :]]) for half in halves)
+    whole = table.predict(shapes)
+    return whole - heads, whole - units
 
 
 def _rows(model: str | Path, net: TrimformerWithHead, settings: TaskSettings) -> tuple[Task, Encoded, Encoded]:
