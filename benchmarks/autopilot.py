@@ -2,6 +2,7 @@
 
     python benchmarks/autopilot.py --data GLUE                  # searches; a cut one goes on where it stopped
     python benchmarks/autopilot.py --data GLUE --part times     # times what they chose, on a quiet machine
+    python benchmarks/autopilot.py --data GLUE --part budgets   # whether searches end in time, each with an empty cache
 
 Times: the chosen file, the best file of our dense model, and the stock Hugging Face model in eager PyTorch and as the
 int8 files that a user makes without this package, taking turns over the validation texts one by one. All goes into
@@ -12,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import glue
@@ -23,16 +27,14 @@ from trimformer.autopilot.report import AutopilotReport
 from trimformer.autopilot.run import run
 from trimformer.deploy.session import torch_threads
 from trimformer.encoder.heads import TrimformerForSequenceClassification
-from trimformer.encoder.load import load_tokenizer, load_with_head
+from trimformer.encoder.load import load_with_head
 from trimformer.measure.hardware import hardware
 from trimformer.measure.latency import time_variants
 from trimformer.measure.variants import make_variants
 from trimformer.measure.workload import own_lengths
 from trimformer.recipe import Recipe, autopilot_recipe
 from trimformer.run_folder import partial_folder
-from trimformer.tasks.encode import encode
 from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.task import load_task
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results" / "autopilot.json"
@@ -73,11 +75,7 @@ def times(task: str, seed: int, given: argparse.Namespace) -> None:
     report = AutopilotReport.model_validate_json((out / "autopilot.json").read_text("utf-8"))
     dense = load_with_head(out / "dense" / "model")
     assert isinstance(dense, TrimformerForSequenceClassification)
-    data = load_task(made.task, made.seed)
-    tokenizer = load_tokenizer(out / "dense" / "model")
-    train, texts = (
-        encode(data.task, split, tokenizer, made.task.max_length) for split in (data.train, data.validation)
-    )
+    train, texts = glue.splits(made.task, made.seed, out / "dense" / "model")
     best = min((row for row in report.files if row.name == "dense" and row.inside), key=lambda row: row.ms)
     with tempfile.TemporaryDirectory() as folder, torch_threads(given.threads):
         variants = make_variants({"dense": dense}, ["eager", best.backend], given.threads, Path(folder) / "ours", train)
@@ -90,18 +88,40 @@ def times(task: str, seed: int, given: argparse.Namespace) -> None:
     print(task, seed, *((t.name, t.backend, t.sequences_per_s, t.skipped) for t in timings), sep="\n", flush=True)
 
 
+def budgets(task: str, seed: int, given: argparse.Namespace) -> None:
+    for minutes in given.minutes:
+        made = recipe(task, seed, given)
+        assert made.autopilot is not None
+        made.autopilot.time_budget, made.out = 60 * minutes, f"{made.out}-{minutes}m"
+        for folder in (Path(made.out), partial_folder(Path(made.out))):
+            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as cache:  # so that the table of the device has to be measured, too
+            os.environ["TRIMFORMER_CACHE"] = cache
+            started = time.monotonic()
+            report = run(made)
+            seconds = time.monotonic() - started
+        found = {
+            "seconds": seconds, "steps": [step.model_dump() for step in report.steps],
+            "epochs": {point.name: point.epochs for point in report.points},
+            "chosen": report.chosen.model_dump(), "hardware": hardware(),
+        }  # fmt: skip
+        add(RESULTS.with_name("autopilot_budgets.json"), f"{task} {minutes} min", found)
+        print(task, minutes, seconds, *report.conclusion, sep="\n", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with SST-2/, MRPC/, …")
-    parser.add_argument("--part", choices=["search", "times"], default="search")
+    parser.add_argument("--part", choices=["search", "times", "budgets"], default="search")
     parser.add_argument("--work", type=Path, default=Path("runs/autopilot"))
     parser.add_argument("--tasks", nargs="+", default=list(glue.TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--minutes", nargs="+", type=int, default=[5, 10, 20], help="time budgets, for that part")
     given = parser.parse_args()
     for seed in given.seeds:
         for task in given.tasks:
-            {"search": search, "times": times}[given.part](task, seed, given)
+            {"search": search, "times": times, "budgets": budgets}[given.part](task, seed, given)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,22 @@ def searches(content: dict[str, Any]) -> Table:
     return header, rows
 
 
+def budgets(content: dict[str, Any]) -> Table:
+    """What searches took of their time budgets."""
+    rows = []
+    for key, found in content.items():
+        task, minutes, _ = key.split(" ")
+        epochs = found["epochs"].values()
+        most = f"{max(epochs):.2f}" if epochs else ""
+        taken, chosen = found["seconds"] / 60, found["chosen"]
+        rows.append([
+            task, f"{minutes} min", f"{taken:.1f} min ({100 * taken / int(minutes):.0f} %)", str(len(epochs)), most,
+            f"{chosen['name']}, {chosen['backend']}", f"{chosen['speedup']:.1f}x",
+        ])  # fmt: skip
+    header = ["task", "budget", "taken", "trained models", "most epochs", "chosen", "against eager"]
+    return header, rows
+
+
 def _speeds(times: dict[str, Any] | None) -> list[float] | None:
     """Of the chosen file over eager, our best dense file, and the fastest stock int8 file."""
     if times is None:

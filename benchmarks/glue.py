@@ -4,20 +4,33 @@ For each task and seed one dense model is fine-tuned; it is the baseline, teache
 many epochs together as the layerwise variant gets for search and repair, the controls all of them for repair. Every
 finished run is added to benchmarks/results/glue_<task>.json at once; runs that are there already are left out. Where
 several run side by side, each with its part of the cores (``OMP_NUM_THREADS``), ``--untimed`` leaves out the times.
+
+``--part times``, on a quiet machine: the models of a seed taking turns over the validation texts one by one, with one
+thread, as int8 files, beside the dense one; into benchmarks/results/methods_speed.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import tempfile
 from pathlib import Path
 
 from result_files import add, read
 
+from trimformer.deploy.session import torch_threads
+from trimformer.encoder.load import load_tokenizer, load_with_head
+from trimformer.measure.hardware import hardware
+from trimformer.measure.latency import time_variants
+from trimformer.measure.variants import make_variants
+from trimformer.measure.workload import own_lengths
 from trimformer.pipeline import run
 from trimformer.recipe import Recipe, standard_recipe
 from trimformer.report.schema import Report
 from trimformer.run_folder import partial_folder
+from trimformer.tasks.encode import Encoded, encode
 from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.task import load_task
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results"
@@ -101,9 +114,35 @@ def summary(report: Report, timed: bool) -> dict[str, object]:
     }
 
 
+def splits(settings: TaskSettings, seed: int, model: Path) -> tuple[Encoded, Encoded]:
+    """The training rows, to calibrate on, and the validation rows."""
+    data, tokenizer = load_task(settings, seed), load_tokenizer(model)
+    train, validation = (
+        encode(data.task, split, tokenizer, settings.max_length) for split in (data.train, data.validation)
+    )
+    return train, validation
+
+
+def times(task: str, options: argparse.Namespace) -> None:
+    """The models of a seed that are there, one text at a time."""
+    folder = options.work / f"{task}-{options.seed}"
+    dense = folder / "dense" / "dense" / "model"
+    train, texts = splits(recipe(task, "dense", options.data, options.work, options.seed).task, options.seed, dense)
+    models = {name: folder / name / "model" for name in options.runs if (folder / name).is_dir() and name != "dense"}
+    with tempfile.TemporaryDirectory() as exports, torch_threads(1):
+        variants = make_variants({"dense": load_with_head(dense)}, ["eager"], 1, Path(exports), train)
+        for name, model in {"dense": dense, **models}.items():
+            variants += make_variants({name: load_with_head(model)}, ["onnx-int8"], 1, Path(exports) / name, train)
+        timings = time_variants(variants, own_lengths(texts, [1]), threads=1)
+    found = {"hardware": hardware(), "timings": [dataclasses.asdict(timing) for timing in timings]}
+    add(RESULTS / "methods_speed.json", f"{task} seed {options.seed}", found)
+    print(task, *((t.name, t.backend, t.sequences_per_s, t.skipped) for t in timings), sep="\n", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder with SST-2/, MRPC/, …")
+    parser.add_argument("--part", choices=["runs", "times"], default="runs")
     parser.add_argument("--work", type=Path, default=Path("runs/glue"))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--runs", nargs="+", default=RUNS)
@@ -112,6 +151,9 @@ def main() -> None:
     parser.add_argument("--untimed", action="store_true", help="scores only: other work runs beside this")
     options = parser.parse_args()
     for task in options.tasks:
+        if options.part == "times":
+            times(task, options)
+            continue
         file = RESULTS / f"glue_{task}.json"
         for name in options.runs:
             key = f"{name} seed {options.seed}"

@@ -89,6 +89,34 @@ def choices(contents: dict[str, Any]) -> Table:
     return [*header, "p", "won, lost"], rows
 
 
+def speeds(contents: dict[str, Any], timed: dict[str, Any], autopilot: list[list[str]]) -> Table:
+    """Score against speed: means over the tasks of the runs that were timed. autopilot: rows of its
+    table, the means last."""
+    names: dict[str, list[list[float]]] = {}
+    for key, found in timed.items():
+        task, _, seed = key.partition(" seed ")
+        rate = {(one["name"], one["backend"]): one["sequences_per_s"] for one in found["timings"]}
+        eager = rate.pop(("dense", "eager"))
+        for (name, backend), speed in rate.items():
+            run = contents[task][f"{name} seed {seed}"]
+            # The dense model as it was; the run of that name trained it on.
+            score = (run["dense_scores"] if name == "dense" else run["scores"])[run["metric"]]
+            before, after = run["flops_per_example"]
+            values = [
+                100 * (score - run["dense_scores"][run["metric"]]), 1.0 if name == "dense" else after / before,
+                speed / eager, speed / rate["dense", backend],
+            ]  # fmt: skip
+            names.setdefault(name, []).append(values)
+    rows = []
+    for name, values in sorted(names.items(), key=lambda entry: np.mean(entry[1], axis=0)[2]):
+        change, flops, over_eager, over_dense = np.mean(values, axis=0)
+        shown = [f"{flops:.2f}", f"{over_eager:.2f}x", f"{over_dense:.2f}x"]
+        rows.append([name, str(len(values)), f"{change:+.1f}", *shown])
+    drop, over_eager, over_dense, _ = autopilot[-1][-4:]
+    rows.append(["autopilot", str(len(autopilot) - 1), f"{-float(drop):+.1f}", "", over_eager, over_dense])
+    return ["run", "models", "change", "FLOPs", "against eager", "against dense, int8"], rows
+
+
 def _row(way: str, count: str, pairs: list[Pair], learned: dict[Pair, float], others: dict[Pair, float]) -> list[str]:
     own, other = (np.array([given[pair] for pair in pairs]) for given in (learned, others))
     test = stats.ttest_rel(own, other)

@@ -26,7 +26,8 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("tasks", "predict", "speed"),
-    "docs/results.md": ("glue", "glue-choices", "autopilot"),
+    "docs/results.md": ("glue", "glue-choices", "methods-speed", "autopilot"),
+    "docs/autopilot.md": ("budgets",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
@@ -80,9 +81,20 @@ def glue_choices() -> str:
     return markdown(*glue_tables.choices(glue_files()))
 
 
+def methods_speed() -> str:
+    """Score against speed of the methods."""
+    _, searches = autopilot_tables.searches(read("autopilot"))
+    return markdown(*glue_tables.speeds(glue_files(), read("methods_speed"), searches))
+
+
 def autopilot() -> str:
     """The searches within half a point."""
     return markdown(*autopilot_tables.searches(read("autopilot")))
+
+
+def budgets() -> str:
+    """Whether searches end in time."""
+    return markdown(*autopilot_tables.budgets(read("autopilot_budgets")))
 
 
 def tasks() -> str:
@@ -211,6 +223,8 @@ def main() -> None:
         "tasks": tasks,
         "glue": glue,
         "glue-choices": glue_choices,
+        "methods-speed": methods_speed,
+        "budgets": budgets,
         "autopilot": autopilot,
         "predict": predict,
         "attendout": attendout,
