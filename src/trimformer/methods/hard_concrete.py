@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -39,6 +40,8 @@ PUBLISHED_RATE = 0.01
 SHIFT_TOLERANCE = 1e-4
 
 Part = Literal["attention", "heads", "blocks", "units", "hidden"]
+FINE = ("units", "hidden")
+"""Parts of which each costs little."""
 
 
 class HardConcreteSettings(CostSettings):
@@ -84,9 +87,15 @@ class HardConcrete(nn.Module):
         return {part: [keep_probability(logits.cpu()) for logits in given] for part, given in self._items()}
 
     @torch.no_grad()
-    def final(self, shift: float = 0.0) -> dict[str, list[Tensor]]:
-        """Gates without chance: of each tensor as many are 0 as are expected were log α less by ``shift``."""
-        return {part: [settled(logits.cpu(), shift) for logits in given] for part, given in self._items()}
+    def final(self, coarse: float, fine: float) -> dict[str, list[Tensor]]:
+        """Gates without chance: of each tensor as many are 0 as are expected were log α less by a shift.
+
+        fine: that of units and hidden dimensions; coarse: of all others.
+        """
+        return {
+            part: [settled(logits.cpu(), fine if part in FINE else coarse) for logits in given]
+            for part, given in self._items()
+        }
 
     def nothing(self) -> dict[str, list[Tensor]]:
         """All gates off, on the CPU."""
@@ -114,7 +123,7 @@ def keep_probability(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits - TEMPERATURE * math.log(-LOW / HIGH))
 
 
-def settled(logits: Tensor, shift: float = 0.0) -> Tensor:
+def settled(logits: Tensor, shift: float) -> Tensor:
     """The gates of one tensor in the end: zeros where log α is lowest, else σ(0.8 log α / β).
 
     There are as many zeros as would be expected were log α less by ``shift``.
@@ -221,25 +230,27 @@ class HardConcretePruning(StudentMethod):
         )
 
     def decide(self) -> Gates:
-        """The gates without chance that come nearest to the target."""
-        return self._hard(self._shift())
+        """The gates without chance that come nearest to the target.
 
-    def _hard(self, shift: float) -> Gates:
-        values = self.gates.final(shift)
+        The expected cost is near it when the gates have settled, but a count of whole parts can be well off: log α of
+        all gates is moved by one number, and then that of the fine ones by another, until the cost fits.
+        """
+        coarse = self._fitted(lambda shift: self._hard(shift, shift))
+        return self._hard(coarse, self._fitted(lambda shift: self._hard(coarse, shift)))
+
+    def _hard(self, coarse: float, fine: float) -> Gates:
+        values = self.gates.final(coarse, fine)
         if "attention" in values:  # beside a stand-in there is no way to keep a part of it
             values["attention"] = [(given > 0).float() for given in values["attention"]]
         return self.assemble(values)
 
-    def _shift(self) -> float:
-        """By how much log α of all gates has to be less, so that the hard gates cost what is aimed at now.
-
-        The expected cost is near the target when the gates have settled; a count of whole parts can be well off it.
-        """
+    def _fitted(self, gates: Callable[[float], Gates]) -> float:
+        """The shift with which the hard gates cost what is aimed at now."""
         target, low, high = self.target(), -4 * LIMIT, 4 * LIMIT  # no part is removed, all are
         while high - low > SHIFT_TOLERANCE:
             middle = (low + high) / 2
-            low, high = (middle, high) if self._left(self._hard(middle)) > target else (low, middle)
-        return min((high, low), key=lambda shift: abs(self._left(self._hard(shift)) - target))
+            low, high = (middle, high) if self._left(gates(middle)) > target else (low, middle)
+        return min((high, low), key=lambda shift: abs(self._left(gates(shift)) - target))
 
     def _left(self, hard: Gates) -> float:
         """The share of the cost that stays with hard gates."""
