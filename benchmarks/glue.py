@@ -45,8 +45,10 @@ TASKS = {
 LAYERS = 6
 SHARE = 0.8
 """Of the layers' operations, for hard-concrete: about what is left without the attention of three layers."""
+MILLISECONDS = {"target": 0.6, "cost": "ms", "backend": "onnx-int8", "parts": ["attention", "heads", "blocks", "units"]}
+"""For hard-concrete-ms: towards the time of one text in an int8 file."""
 RUNS = [
-    *("dense", "last-3", "random-3", "greedy-3", "layerwise-3", "hard-concrete"),
+    *("dense", "last-3", "random-3", "greedy-3", "layerwise-3", "hard-concrete", "hard-concrete-ms"),
     *("last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4", "faithful-4"),
 ]
 METHODS = {
@@ -57,6 +59,7 @@ METHODS = {
     "layerwise": "attendout",
     "faithful": "attendout-faithful",
     "hard-concrete": "hard-concrete",
+    "hard-concrete-ms": "hard-concrete",
 }
 
 
@@ -70,6 +73,8 @@ def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
         chosen["keep_layers"] = LAYERS - int(removed)
     if method == "hard-concrete":
         chosen["target"] = SHARE
+    if method == "hard-concrete-ms":
+        chosen |= MILLISECONDS
     training = TrainingSettings(learning_rate=1e-4, epochs=dense_epochs)
     folder = work / f"{task}-{seed}"
     made = standard_recipe("demo", settings, str(folder / name), method=chosen, training=training, seed=seed)

@@ -49,6 +49,15 @@ def test_as_many_are_zero_in_the_end_as_are_expected_and_the_lowest():
     torch.testing.assert_close(gates[2].item(), torch.sigmoid(torch.tensor(0.8 * 1.5 * LIMIT)).item())
 
 
+def test_units_of_large_blocks_stay_in_groups():
+    logits = torch.linspace(-LIMIT, LIMIT, 300)
+    expected = keep_probability(logits).sum().item()
+    assert (settled(logits, 0.0) > 0).sum() == round(expected)
+    assert (settled(logits, 0.0, grouped=True) > 0).sum() == 16 * round(expected / 16)
+    assert (settled(logits[:100], 0.0, grouped=True) > 0).sum() == round(keep_probability(logits[:100]).sum().item())
+    assert (settled(torch.full((300,), LIMIT), -50.0, grouped=True) > 0).all()  # 300 are no multiple
+
+
 def test_the_multipliers_ascend(tmp_path):
     stage = context(epochs=1)
     method = make_method("hard-concrete", stage, target=0.5)

@@ -42,6 +42,10 @@ SHIFT_TOLERANCE = 1e-4
 Part = Literal["attention", "heads", "blocks", "units", "hidden"]
 FINE = ("units", "hidden")
 """Parts of which each costs little."""
+GROUP = 16
+"""Units of a block stay in a multiple of it: a runtime needs as long for 1,430 in int8 as for 1,536."""
+GROUPS = 16
+"""The fewest groups that a block has to have for that."""
 
 
 class HardConcreteSettings(CostSettings):
@@ -93,7 +97,7 @@ class HardConcrete(nn.Module):
         fine: that of units and hidden dimensions; coarse: of all others.
         """
         return {
-            part: [settled(logits.cpu(), fine if part in FINE else coarse) for logits in given]
+            part: [settled(logits.cpu(), fine if part in FINE else coarse, part == "units") for logits in given]
             for part, given in self._items()
         }
 
@@ -123,12 +127,13 @@ def keep_probability(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits - TEMPERATURE * math.log(-LOW / HIGH))
 
 
-def settled(logits: Tensor, shift: float) -> Tensor:
+def settled(logits: Tensor, shift: float, grouped: bool = False) -> Tensor:
     """The gates of one tensor in the end: zeros where log α is lowest, else σ(0.8 log α / β).
 
-    There are as many zeros as would be expected were log α less by ``shift``.
+    As many stay as would be expected were log α less by ``shift``. grouped: in whole groups, where there are many.
     """
-    zeros = round(len(logits) - keep_probability(logits - shift).sum().item())
+    group = GROUP if grouped and len(logits) >= GROUPS * GROUP else 1
+    zeros = max(0, len(logits) - group * round(keep_probability(logits - shift).sum().item() / group))
     values = torch.sigmoid(SHARPNESS * logits / TEMPERATURE)
     values[torch.sort(logits, stable=True).indices[:zeros]] = 0
     return values
