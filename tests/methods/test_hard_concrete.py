@@ -114,7 +114,7 @@ MS = {"cost": "ms", "backend": "torch", "length": 8, "parts": ["attention", "hea
     ("parts", "replace_by", "rounding"),
     [
         (["attention", "heads", "blocks", "units"], "mean", 0.1),  # few and large parts
-        (["attention", "heads", "blocks", "units"], "none", 0.1),
+        pytest.param(["attention", "heads", "blocks", "units"], "none", 0.1, marks=pytest.mark.slow),
         (["units"], "mean", 0.03),
     ],
     ids=str,
