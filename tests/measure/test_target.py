@@ -9,7 +9,7 @@ import pytest
 from tests.models import tiny
 from trimformer.deploy.export import ExportedFile
 from trimformer.errors import TrimformerError
-from trimformer.measure.bench.bench import target as module
+from trimformer.measure.bench import target as module
 from trimformer.measure.bench.target import Candidate, choose, export_for
 
 

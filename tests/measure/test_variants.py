@@ -15,7 +15,7 @@ from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.encoder.gating.trim import trim
 from trimformer.encoder.model.heads import head_class
 from trimformer.errors import TrimformerError
-from trimformer.measure.bench.bench import variants as module
+from trimformer.measure.bench import variants as module
 from trimformer.measure.bench.process import disk_bytes, footprint
 from trimformer.measure.bench.variants import (
     available_backends,
