@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Registry(Mapping[str, T]):
     """Classes (or other things) by name. What is registered comes from importing modules, at the first look-up.
 
-    package: the dotted name of the package whose modules register the built-in ones; all of them are imported.
+    package: the dotted name of the package (or module) that registers the built-in ones; all in it is imported.
     group: the group of entry points under which an installed package names a module of its own that does the same.
     """
 
@@ -48,7 +48,7 @@ class Registry(Mapping[str, T]):
         if not self._loaded:
             self._loaded = True  # first: the modules may look here while they are imported
             package = importlib.import_module(self.package)
-            for module in pkgutil.walk_packages(package.__path__, f"{self.package}."):
+            for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{self.package}."):
                 importlib.import_module(module.name)
             for entry in entry_points(group=self.group):
                 self._from_others(entry.value)

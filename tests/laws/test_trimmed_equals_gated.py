@@ -83,13 +83,13 @@ def test_a_soft_attention_gate_interpolates_and_its_ends_are_the_hard_gates():
     with torch.no_grad():
         model(**batch)
         gate = torch.tensor([0.25], dtype=torch.double, requires_grad=True)
-        nothing = attention(*_inputs(model, batch), Gates(attention=gate, removed="none").layer(0), True)
+        nothing = attention(*_inputs(model, batch), Gates(attention=gate, removed="none").layer(0))
     torch.testing.assert_close(nothing, 0.25 * outputs[1.0])
-    torch.testing.assert_close(outputs[1.0], attention.mix(*_inputs(model, batch), None, True).detach())
+    torch.testing.assert_close(outputs[1.0], attention.mix(*_inputs(model, batch), None).detach())
 
 
 def _inputs(model, batch):
-    from trimformer.encoder.parts.attention import Shared
+    from trimformer.encoder.parts.tokens import Tokens
 
     x = model.encoder.embeddings(batch["input_ids"], batch["token_type_ids"])
-    return x, Shared(x, batch["attention_mask"])
+    return x, Tokens(x, batch["attention_mask"])

@@ -121,11 +121,8 @@ def inspect(
         return
     rows = []
     for layer in layers:
-        kind = layer["attention"]
-        if kind == "full" and layer["window"]:
-            kind = f"full, window {layer['window']}"
-        elif kind == "conv":
-            kind = f"conv, kernel {layer['kernel']}"
+        sizes = {name: layer[name] for name in ("window", "kernel") if layer[name]}
+        kind = ", ".join([layer["attention"], *(f"{name} {size}" for name, size in sizes.items())])
         sizes = (layer["heads"], layer["head_size"], layer["ffn"])
         rows.append((layer["layer"], kind, *sizes, f"{layer['params']:,}", f"{layer['flops'] / 1e6:,.1f} M"))
     rows.append(

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ..encoder.model.heads import TrimformerWithHead
-from ..encoder.shape.config import StandIn, TrimformerConfig, lesser
+from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
+from ..encoder.shape.kinds import StandIn, left_of
 from ..errors import TrimformerError
 from ..registry import Registry
 from ..tasks.batches import bucketed_batches, drawn_rows
@@ -159,7 +160,7 @@ class Method(ABC):
     def removable(self) -> list[int]:
         """The layers that have more than what would stand in for their attention: those that ``keep_layers`` counts."""
         shapes, stand_in = self.context.model.config.shapes, self.settings.replace_by
-        return [i for i, shape in enumerate(shapes) if lesser(shape.attention, stand_in) != shape.attention]
+        return [i for i, shape in enumerate(shapes) if left_of(shape.attention, stand_in) != shape.attention]
 
     @property
     def model(self) -> TrimformerWithHead:

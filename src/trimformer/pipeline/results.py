@@ -12,6 +12,7 @@ import numpy as np
 
 from ..deploy.export import export
 from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
+from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware, usable_cores
 from ..measure.bench.latency import benchmark
@@ -106,7 +107,7 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
         LayerInfo(
             index=index,
             attention=shape.attention,
-            heads=shape.heads if shape.attention == "full" else 0,
+            heads=shape.heads if ATTENTION[shape.attention].attends else 0,
             ffn=shape.ffn,
             params=layer.params,
             flops=layer.flops,

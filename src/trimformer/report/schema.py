@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..encoder.shape.kinds import ATTENTION
 from . import numbers
 
 FORMAT_VERSION: Literal[1] = 1
@@ -162,10 +163,10 @@ class Report(_Strict):
         dense, trimmed = self.variant("dense"), self.variant("trimmed")
         if trimmed is None:
             return []
-        removed = [layer.index for layer in trimmed.layers if layer.attention != "full"]
+        removed = [layer.index for layer in trimmed.layers if not ATTENTION[layer.attention].attends]
         if dense is None or not dense.layers:
             return removed
-        full = {layer.index for layer in dense.layers if layer.attention == "full"}
+        full = {layer.index for layer in dense.layers if ATTENTION[layer.attention].attends}
         return [index for index in removed if index in full]
 
     def speedups(self) -> list[tuple[Latency, Latency]]:

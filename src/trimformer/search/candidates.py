@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from ..console import Ticker
+from ..encoder.gating.limits import limits
 from ..encoder.gating.trim import trim
-from ..encoder.shape.config import StandIn, TrimformerConfig
+from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
+from ..encoder.shape.kinds import StandIn
 from ..methods import Context
 from ..report.bench_picture import frontier
 from .sensitivity import Cost, Sensitivity
@@ -123,13 +125,9 @@ def structures(layers: int, reads_first: bool) -> list[Candidate]:
 def removable_shares(config: TrimformerConfig) -> dict[str, Sequence[float]]:
     """Of heads, units and width what may stay in this architecture, all of them first."""
     shares: dict[str, Sequence[float]] = {"heads": HEADS, "units": UNITS, "width": WIDTHS}
-    if config.sharing is not None:  # what layers share they can only lose together
-        shares |= {"heads": HEADS[:1], "units": UNITS[:1]}
-    if config.attention_positions == "relative_bias":  # a table with a bias for each head cannot lose one
-        shares |= {"heads": HEADS[:1]}
-    if config.attention_positions == "disentangled":  # a table of positions is as wide as the rest
-        shares |= {"width": WIDTHS[:1]}
-    return shares
+    points = {"heads": "heads", "units": "ffn", "width": "hidden"}
+    able = limits(config)
+    return {name: given if able.can_lose(points[name]) else given[:1] for name, given in shares.items()}
 
 
 def gates_of(candidate: Candidate, found: Sensitivity, device: torch.device | None = None) -> Gates:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..console import Ticker
+from ..encoder.gating.limits import limits
 from ..encoder.model.heads import task_loss
 from ..encoder.shape.gates import Gates
 from ..methods import Context
@@ -96,7 +97,7 @@ def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
     )
     heads, units = ([own.tolist() for own in parts[point]] for point in ("heads", "ffn"))
     hidden = hidden_importance(context, min(rows, len(context.selection))).tolist()
-    return Sensitivity(attention, layers, heads, units, hidden, context.model.config.pre_norm)
+    return Sensitivity(attention, layers, heads, units, hidden, limits(context.model.config).first_stays is not None)
 
 
 def hidden_importance(context: Context, rows: int) -> Tensor:

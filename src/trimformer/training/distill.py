@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..encoder.model.heads import Kind
-from ..encoder.parts.attention import near
+from ..encoder.parts.tokens import near
 from ..encoder.parts.trace import AttentionTrace
 from .settings import Relation
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from ...encoder.model.heads import task_loss
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.kinds import ATTENTION, StandIn
 from ...tasks.batches import bucketed_batches
 from ...tasks.encode import Encoded
 from ...training.evaluate import evaluating
@@ -27,6 +28,13 @@ from .generator import Generator, empty_rows, kept, log_probability, real_pairs
 Batch = dict[str, Tensor]
 
 
+def _is_the_mean(kind: str) -> str:
+    """A kind that gives the mean before it is trained."""
+    if "mean" not in (kind, ATTENTION[kind].starts_as):
+        raise ValueError(f"a row without positions is the mean, which {kind!r} is not")
+    return kind
+
+
 class FaithfulSettings(MethodSettings):
     """Settings of the published method."""
 
@@ -34,7 +42,7 @@ class FaithfulSettings(MethodSettings):
     keep_layers: int | None = Field(
         None, ge=0, description="attention layers that stay, those that G keeps most; none: the rule decides"
     )
-    replace_by: Literal["mean", "conv"] = Field(
+    replace_by: Annotated[StandIn, AfterValidator(_is_the_mean)] = Field(
         "mean",
         description="what a removed layer becomes: a row without positions is the mean, with which conv starts",
     )

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...encoder.model.heads import task_loss
-from ...encoder.shape.config import StandIn, TrimformerConfig
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.kinds import StandIn
 from ...errors import TrimformerError
 from ...tasks.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...encoder.gating.limits import limits
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
@@ -42,9 +43,10 @@ class Depth(Method):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if settings.strategy == "bottom" and config.pre_norm and settings.keep < config.num_hidden_layers:
+        why = limits(config).first_stays
+        if settings.strategy == "bottom" and why is not None and settings.keep < config.num_hidden_layers:
             raise TrimformerError(
-                "The first layer of a pre-norm encoder cannot be removed: choose another strategy than bottom."
+                f"The first layer of this encoder cannot be removed, for {why}: choose another strategy than bottom."
             )
 
     def decide(self) -> Gates:
@@ -66,7 +68,7 @@ class Depth(Method):
         """The layers whose input and output are least alike, of equals the first ones."""
         self.similarity = self.similarities()
         order = sorted(range(self.layers), key=self.similarity.__getitem__)
-        if self.model.config.pre_norm:  # the first layer must stay
+        if limits(self.model.config).first_stays is not None:
             order = [0, *(index for index in order if index)]
         return sorted(order[:keep])
 

@@ -8,7 +8,6 @@ summed over the weights w out of the unit, by which DynaBERT (Hou et al., 2020) 
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, Literal
 
 import torch
@@ -16,9 +15,12 @@ from pydantic import Field
 from torch import Tensor
 
 from ...console import Ticker
+from ...encoder.gating.limits import limits
 from ...encoder.model.heads import Kind, TrimformerWithHead, task_loss
-from ...encoder.shape.config import StandIn, TrimformerConfig
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.kinds import StandIn
+from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
 from ..base import Context, Method, MethodSettings, register
@@ -57,16 +59,9 @@ class Importance(Method):
         super().check(settings, config)
         if settings.keep_layers is None and settings.heads == settings.ffn == 1:
             raise TrimformerError("importance has nothing to remove: set heads or ffn below 1, or keep_layers.")
-        if config.sharing is not None and min(settings.heads, settings.ffn) < 1:
-            raise TrimformerError(
-                "Layers that share their weights have the same heads and units: leave heads and ffn at 1 and set "
-                "keep_layers."
-            )
-        if config.attention_positions == "relative_bias" and settings.heads < 1:
-            raise TrimformerError(
-                "This encoder cannot lose heads, for all layers share one table with a bias for each head: leave heads "
-                "at 1."
-            )
+        for point in ("heads", "ffn"):
+            if getattr(settings, point) < 1:
+                limits(config).require(point, f"leave {point} at 1 and set keep_layers")
 
     def decide(self) -> Gates:
         settings, shapes = self.settings, self.model.config.shapes
@@ -74,15 +69,15 @@ class Importance(Method):
         if settings.keep_layers is not None:
             kept["attention"] = [torch.ones(1) for _ in shapes]
         if settings.heads < 1:
-            kept["heads"] = [torch.ones(shape.heads) for shape in shapes]
+            kept["heads"] = [torch.ones(size) for size in POINTS["heads"].sizes(self.model.config)]
         if settings.ffn < 1:
-            kept["ffn"] = [torch.ones(shape.ffn) for shape in shapes]
+            kept["ffn"] = [torch.ones(size) for size in POINTS["ffn"].sizes(self.model.config)]
         for done in range(1, settings.rounds + 1):
             scores = self.estimate(kept)
             kept = {point: self.best(point, scores[point], kept[point], done / settings.rounds) for point in kept}
             self.scores = scores
         gates = self.gates(kept)
-        return gates if gates.attention is None else dataclasses.replace(gates, attention=gates.attention.flatten())
+        return gates if gates.attention is None else gates.replace(attention=gates.attention.flatten())
 
     def estimate(self, kept: Parts) -> Parts:
         """The importance of all parts where only these are left; 0 for those that are gone."""
