@@ -16,7 +16,8 @@ SETS = [set(chosen) for count in range(4) for chosen in itertools.combinations(r
 @pytest.mark.parametrize("removed", SETS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])
 def test_trimmed_equals_gated(family, kind, removed, dtype, tolerance):
-    model = tiny(family=family).to(dtype)
+    # In fp32 larger weights magnify the rounding, which differs from processor to processor.
+    model = tiny(family=family, initializer_range=0.3 if dtype == torch.float64 else 0.15).to(dtype)
     batch = padded_batch(model)
     gates = hard_gates(kind, 3, 4, 9, removed)
     trimmed = trim(model, gates)

@@ -68,7 +68,9 @@ class RelativeBias(Mechanism):
             else shape
             for shape in shapes
         ]
-        return changed, {"relative_heads": len(needed)}, {"bias_columns": Axis(torch.tensor(needed))}
+        said = config.relative_heads is not None or any(_set_of(shape) for shape in shapes)
+        fields = {"relative_heads": len(needed)} if said else {}
+        return changed, fields, {"bias_columns": Axis(torch.tensor(needed))}
 
 
 def columns_of(config: TrimformerConfig) -> int:
