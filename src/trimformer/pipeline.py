@@ -32,8 +32,9 @@ from .run_folder import RunFolder
 from .tasks.encode import encode
 from .tasks.task import load_task
 from .training.loop import total_steps, train
-from .training.matching import check_layer_map, match_layers
-from .training.teacher_cache import check_size, parts_of
+from .training.matching import check_layer_map
+from .training.objective import readings_of, terms_of
+from .training.teacher_cache import check_size
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> Report:
@@ -167,11 +168,11 @@ class Run(RunFolder):
         """Refuse before any training what can be known of the students by then."""
         dense = inputs.checkpoint.config
         for index, stage in enumerate(self.recipe.stages):
-            check_layer_map(stage.objective, dense)
+            check_layer_map(stage.objective.layer_map, dense)
             if index == 0 or stage.start != "previous":  # else its student is what another stage leaves
-                matching = match_layers(stage.objective, dense, dense)
+                terms = terms_of(stage.objective, dense, dense)
                 if stage.objective.cache:
-                    check_size(parts_of(stage.objective, matching, dense), inputs.train)
+                    check_size(readings_of(terms), inputs.train)
 
     def _dense(self, inputs: Inputs) -> StageResult:
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""
