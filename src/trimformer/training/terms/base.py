@@ -29,7 +29,7 @@ class Term(ABC):
 
     name: also the name of its weight among its settings. order: of the sum and of the settings; a new term comes last.
     needs_teacher: whether it compares with a teacher's pass. reads_states, reads_trace: whether it reads hidden states,
-    or queries, keys and values, of both passes; where states are compared, a narrower student gets a projection.
+    or queries, keys and values, of both passes; a student whose states have another width then gets a projection.
     """
 
     name: ClassVar[str]
