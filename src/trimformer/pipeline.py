@@ -19,8 +19,8 @@ from .deploy.onnx import require_onnx
 from .encoder.heads import TrimformerWithHead
 from .encoder.load import build, load, load_tokenizer, load_with_head, read_checkpoint
 from .encoder.trim import trim
-from .errors import TrimformerError
-from .files import atomic_file, atomic_folder, explain_write_errors
+from .errors import TrimformerError, explain_write_errors
+from .files import atomic_file, atomic_folder
 from .inputs import Inputs, match_head
 from .measure.hardware import has_native_bf16
 from .methods import METHODS, Context

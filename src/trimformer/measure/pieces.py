@@ -21,6 +21,7 @@ from ..encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerW
 from ..encoder.config import ATTENTION_KINDS, KERNELS, MIXING
 from ..encoder.load import load
 from ..errors import TrimformerError
+from ..files import require_regular
 from .latency import make_workloads, time_variants
 from .table import (
     FIRST,
@@ -90,6 +91,7 @@ def latency_tables(
 
 
 def _known(file: Path) -> list[LatencyTable]:
+    require_regular(file)
     return read_tables(file) if file.is_file() else []
 
 
