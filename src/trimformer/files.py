@@ -28,7 +28,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     temporary = target.with_name(f".{target.name}.tmp")
     with hold(temporary.with_name(f"{temporary.name}.lock")) as left, explain_write_errors(target):
-        if left:  # by a process that was killed, and so was its folder
+        if left:  # by a process that was killed: the folder is its own
             shutil.rmtree(temporary, ignore_errors=True)
         if os.path.lexists(temporary):
             raise TrimformerError(f"{temporary} is in the way, for {target} is written there first: rename it.")
