@@ -19,7 +19,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.command import Result, sentence, trimformer
 from tests.tinymodel import write_csv, write_scores, write_stock_bert
 from trimformer import load
-from trimformer.recipe import ExportSettings, MeasureSettings, load_recipe, standard_recipe
+from trimformer.recipe.reading import load_recipe
+from trimformer.recipe.settings import ExportSettings, MeasureSettings
+from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
 from trimformer.report.summary import removal_words
 from trimformer.tasks.settings import TaskSettings
@@ -35,8 +37,8 @@ QUICK = ["--method", "last-k", "--keep-layers", 1, "--epochs", 1, "--learning-ra
 def _quick() -> Iterator[None]:
     """Time a few passes only; leave no precision behind for the tests of other modules."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
-        patch.setattr("trimformer.measure.peak.SIZES", ((64, 64, 64),))
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.measure.bench.peak.SIZES", ((64, 64, 64),))
         AcceleratorState._reset_state(reset_partial_state=True)
         yield
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -197,14 +199,14 @@ def test_bench_replaces_files_only_by_force(home: Path, out: Path, monkeypatch: 
     (home / "texts.csv").write_text("text\ngood film\n")
     os.mkfifo(home / "pipe")
     with monkeypatch.context() as patch:
-        patch.setattr("trimformer.measure.bench.bench", None)  # the refusal comes before any work
+        patch.setattr("trimformer.measure.bench.bench.bench", None)  # the refusal comes before any work
         for option, name in (("--json", "old.json"), ("--plot", "old.html")):
             refused = sentence(trimformer("bench", out / "model", *quick, option, home / name))
             assert refused == f"{home / name} exists: name another file, or replace it with --force."
         data = ["--data", home / "texts.csv", "--json", home / "texts.csv", "--force"]
         assert "is an input" in sentence(trimformer("bench", out / "model", *quick, *data))
     with monkeypatch.context() as patch:
-        patch.setattr("trimformer.measure.pieces.measure", None)
+        patch.setattr("trimformer.measure.device.pieces.measure", None)
         table = ["--table", home / "pipe"]
         assert "is no regular file" in sentence(trimformer("bench", out / "model", *quick, *table))
         table = ["--table", home / "table.json", "--json", home / "old.json"]
@@ -295,7 +297,7 @@ def test_output_folders_are_new(
     (tmp_path / "full/file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr("trimformer.encoder.load.load", None)  # the refusal comes before any work
+    monkeypatch.setattr("trimformer.encoder.checkpoints.load.load", None)  # the refusal comes before any work
     for name in ("full", "full/file", "link", "pipe"):
         refused = sentence(trimformer(*command, home / "head", "--out", tmp_path / name))
         assert refused.startswith(f"The output folder {tmp_path / name} ")

@@ -86,9 +86,9 @@ def bench(
     `trimformer bench runs/sst2/model --table auto --batch 1 --backends onnx-int8`
     """
     from ..files import claim
-    from ..measure.bench import Texts
-    from ..measure.bench import bench as measure
-    from ..measure.hardware import usable_cores
+    from ..hardware import usable_cores
+    from ..measure.bench.bench import Texts
+    from ..measure.bench.bench import bench as measure
     from ..report.bench_picture import check_picture, write_picture
     from ..report.bench_tables import tables
 
@@ -126,13 +126,13 @@ def bench(
 
 def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:
     """Measure what the table lacks for the models, and check its predictions."""
-    from ..encoder.load import load
+    from ..encoder.checkpoints.load import load
     from ..files import claim
-    from ..measure.hardware import hardware
-    from ..measure.pieces import latency_tables
-    from ..measure.table import default_file
-    from ..measure.variants import named
-    from ..measure.varied import check, median_error
+    from ..hardware import hardware
+    from ..measure.bench.variants import named
+    from ..measure.device.pieces import latency_tables
+    from ..measure.device.table import default_file
+    from ..measure.device.varied import check, median_error
     from ..report.numbers import milliseconds
 
     with claim(file_of(json_file), force=force, inputs=(file,)):

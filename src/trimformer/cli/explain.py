@@ -73,7 +73,7 @@ def explain(
 
     `trimformer explain runs/sst2/dense/model --task sst2 --data glue/ --batch 8 --recipe fast.yaml`
     """
-    from ..encoder.load import read_config, resolve
+    from ..encoder.checkpoints.load import read_config, resolve
     from ..explanation.advice import obstacle
     from ..explanation.explain import explain as explain_model
     from ..explanation.page import write_page

@@ -79,10 +79,10 @@ def export(
     `trimformer export runs/sst2/dense/model --to huggingface --out stock`
     """
     from ..deploy.export import FORMATS, chosen_backends, export_all, scorer_for
-    from ..encoder.convert import to_huggingface
-    from ..encoder.load import load, load_tokenizer
+    from ..encoder.checkpoints.families import to_huggingface
+    from ..encoder.checkpoints.load import load, load_tokenizer
     from ..files import new_folder, require_new_folder
-    from ..measure.target import export_for
+    from ..measure.bench.target import export_for
 
     settings = None
     if task != "custom" or data or validation or train:

@@ -26,10 +26,10 @@ def trim(
     Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
     """
     from ..encoder import TrimformerModel
-    from ..encoder.load import fetch, load, load_tokenizer
-    from ..encoder.sentence import copy_modules
-    from ..encoder.trim import parse_attention
-    from ..encoder.trim import trim as trim_model
+    from ..encoder.checkpoints.load import fetch, load, load_tokenizer
+    from ..encoder.checkpoints.sentence import copy_modules
+    from ..encoder.gating.trim import parse_attention
+    from ..encoder.gating.trim import trim as trim_model
     from ..files import new_folder, require_new_folder
     from ..measure.cost import cost
 
@@ -110,7 +110,7 @@ def inspect(
 
     Example: `trimformer inspect shape:bert-base,attention=2-11=mean --length 256`
     """
-    from ..encoder.load import load
+    from ..encoder.checkpoints.load import load
     from ..measure.cost import cost
 
     net = load(model)

@@ -126,7 +126,7 @@ def validated(model: Any, values: dict[str, Any], owner: str = "this command") -
 def method_settings(values: dict[str, Any]) -> dict[str, Any]:
     """The method's own settings from options, checked."""
     from ..methods import METHODS
-    from ..recipe import unknown_method
+    from ..recipe.reading import unknown_method
 
     name = values["name"]
     if name not in METHODS:
