@@ -9,7 +9,7 @@ import pytest
 
 from tests.learning import every_term
 from tests.tinymodel import write_csv, write_stock_bert
-from trimformer.recipe import standard_recipe
+from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 

@@ -11,8 +11,8 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.models import padded_batch, tiny
 from trimformer import trim
-from trimformer.encoder.attention import Shared, near
-from trimformer.encoder.positions import Rotary, deberta_buckets, rotate, t5_buckets
+from trimformer.encoder.parts.attention import Shared, near
+from trimformer.encoder.parts.positions import Rotary, deberta_buckets, rotate, t5_buckets
 
 DISTANCES = torch.arange(-600, 601)
 
@@ -61,9 +61,9 @@ def test_padding_far_from_all_real_tokens_gives_numbers(window):
 def test_what_layers_share_is_made_once_for_a_forward_pass(family, masks, monkeypatch):
     model = tiny(family=family)
     prepared, seen = [], []
-    if model.encoder.positions is not None:
-        prepare = model.encoder.positions.prepare
-        monkeypatch.setattr(model.encoder.positions, "prepare", lambda x: prepared.append(x) or prepare(x))
+    if model.encoder.parts.positions is not None:
+        prepare = model.encoder.parts.positions.prepare
+        monkeypatch.setattr(model.encoder.parts.positions, "prepare", lambda x: prepared.append(x) or prepare(x))
     attend = F.scaled_dot_product_attention
     record = lambda *args, **others: seen.append(args[3]) or attend(*args, **others)  # noqa: E731
     monkeypatch.setattr(F, "scaled_dot_product_attention", record)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.models import tiny
 from trimformer import TrimformerError, trim
-from trimformer.encoder.config import LayerShape
+from trimformer.encoder.shape.config import LayerShape
 from trimformer.training.objective import terms_of
 from trimformer.training.settings import ObjectiveSettings
 

@@ -58,7 +58,7 @@ from .options import (
 @contextlib.contextmanager
 def resumable(out: Path) -> Iterator[None]:
     """After Ctrl-C, say how to go on."""
-    from ..run_folder import partial_folder, resume_command
+    from ..pipeline.run_folder import partial_folder, resume_command
 
     try:
         yield
@@ -78,7 +78,7 @@ def _compress(
     resume: bool,
     as_json: bool,
 ) -> None:
-    from ..recipe import standard_recipe
+    from ..recipe.standard import standard_recipe
     from ..training.settings import TrainingSettings
 
     settings = validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
@@ -97,7 +97,8 @@ def _autopilot(
     resume: bool,
     as_json: bool,
 ) -> None:
-    from ..recipe import AutopilotSettings, MeasureSettings, autopilot_recipe
+    from ..recipe.settings import AutopilotSettings, MeasureSettings
+    from ..recipe.standard import autopilot_recipe
     from ..training.settings import TrainingSettings
 
     budget = {key: value for key, value in budget.items() if value is not None}
@@ -113,8 +114,8 @@ def _autopilot(
 
 def _run(recipe: Any, resume: bool, as_json: bool) -> None:
     """The stages of a recipe, or its autopilot."""
-    from ..autopilot.run import run as search
-    from ..pipeline import run
+    from ..pipeline.run import run
+    from ..search.run import run as search
 
     out = Path(recipe.out)
     with resumable(out):
@@ -130,7 +131,7 @@ def _run(recipe: Any, resume: bool, as_json: bool) -> None:
 
 def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
-    from ..autopilot.report import figures, point_tables
+    from ..search.report import figures, point_tables
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -279,7 +280,7 @@ def run(
 
     `trimformer run runs/sst2.partial/recipe.yaml --resume`
     """
-    from ..recipe import load_recipe
+    from ..recipe.reading import load_recipe
 
     _run(load_recipe(recipe), resume, json_)
 

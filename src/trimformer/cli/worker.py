@@ -22,7 +22,7 @@ def worker(
 
     `trimformer worker runs/mine`
     """
-    from ..autopilot.worker import work
+    from ..search.worker import work
 
     try:
         trained = work(out)

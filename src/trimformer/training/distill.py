@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..encoder.attention import near
-from ..encoder.heads import Kind
+from ..encoder.model.heads import Kind
+from ..encoder.parts.attention import near
 
 
 def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> Tensor:

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from ..encoder.config import LayerShape, TrimformerConfig
-from ..encoder.trace import Trace
+from ..encoder.parts.trace import Trace
+from ..encoder.shape.config import LayerShape, TrimformerConfig
 from ..errors import TrimformerError
 
 Pair = tuple[int, int]

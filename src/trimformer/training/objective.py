@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..encoder.config import TrimformerConfig
-from ..encoder.gates import Gates
-from ..encoder.heads import Kind
+from ..encoder.model.heads import Kind
+from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.gates import Gates
 from .matching import Layers
 from .reading import Reading
 from .settings import ObjectiveSettings

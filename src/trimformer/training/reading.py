@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..encoder.config import TrimformerConfig
+from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from trimformer.encoder.trace import AttentionTrace
+from trimformer.encoder.parts.trace import AttentionTrace
 
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])
 LENGTHS = (3, 2)

@@ -9,8 +9,8 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from ...encoder.heads import Kind
-from ...encoder.trace import AttentionTrace
+from ...encoder.model.heads import Kind
+from ...encoder.parts.trace import AttentionTrace
 from ..distill import real_pairs
 from ..matching import Layers, Pair, traced
 from ..reading import Reading, scores

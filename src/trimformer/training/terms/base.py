@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 from torch import Tensor
 
-from ...encoder.heads import Kind
+from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ...registry import Registry
 from ..matching import Layers, Pair

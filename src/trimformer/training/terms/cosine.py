@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...encoder.heads import Kind
+from ...encoder.model.heads import Kind
 from ..reading import Reading, state
 from .base import TERMS, Term
 

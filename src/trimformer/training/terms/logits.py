@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from ...encoder.heads import Kind
+from ...encoder.model.heads import Kind
 from ..distill import logit_loss
 from .base import TERMS, Term
 

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...encoder.heads import Kind
-from ...encoder.trace import AttentionTrace
+from ...encoder.model.heads import Kind
+from ...encoder.parts.trace import AttentionTrace
 from ...errors import TrimformerError
 from ..distill import real_pairs, removed
 from ..matching import Layers, Pair, traced

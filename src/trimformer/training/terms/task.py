@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from torch import Tensor
 
-from ...encoder.heads import Kind, task_loss
+from ...encoder.model.heads import Kind, task_loss
 from .base import TERMS, Term
 
 
