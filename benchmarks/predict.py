@@ -55,7 +55,7 @@ def run_predict(model: Path, backend: str, file: Path, out: Path) -> tuple[float
     state = out.with_name(f"{out.name}.partial.json")
     size, tenths = file.stat().st_size, [0.0] * 10
     start = time.perf_counter()
-    arguments = ["predict", model, file, "--backend", backend, "--out", out]
+    arguments = ["predict", model, file, "--backend", backend, "--out", out, "--force"]
     command = subprocess.Popen([sys.executable, "-m", "trimformer", *map(str, arguments)], stderr=subprocess.DEVNULL)
     process = psutil.Process(command.pid)
     while command.poll() is None:

@@ -26,8 +26,7 @@ from trimformer.tasks.batches import bucketed_batches
 from trimformer.tasks.encode import Encoded, encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
-from trimformer.training.objective import ObjectiveSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 
 RESULT = Path(__file__).parent / "results" / "training_cost.json"
 STEPS = 10

@@ -17,8 +17,8 @@ from trimformer.methods import METHODS, Context
 from trimformer.tasks.data import Answer, Examples, Task
 from trimformer.tasks.encode import Encoded
 from trimformer.training.loop import total_steps
-from trimformer.training.objective import ObjectiveSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
+from trimformer.training.terms.base import TERMS
 
 LABELS = {"classification": ("a", "b"), "multilabel": ("a", "b"), "tokens": ("a", "b")}
 METRICS = {
@@ -26,6 +26,11 @@ METRICS = {
     "spans": ("f1", "exact_match"),
     "multilabel": ("f1_micro", "f1_macro", "accuracy"),
 }
+
+
+def every_term(**others: Any) -> dict[str, Any]:
+    """Settings of an objective in which every term that there is has a weight."""
+    return dict.fromkeys(TERMS, 1.0) | others
 
 
 def toy_task(kind: Any = "classification") -> Task:

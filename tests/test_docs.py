@@ -17,8 +17,8 @@ from trimformer.methods import METHODS
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings
 from trimformer.tasks.settings import TaskSettings
-from trimformer.training.objective import ObjectiveSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
+from trimformer.training.terms.base import in_order
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -70,6 +70,12 @@ def test_every_setting_is_documented_with_its_default(page, heading, settings):
             assert documented[name] == "required"
         else:
             assert documented[name] == written(field.default), name
+
+
+def test_every_term_of_the_objective_has_a_section():
+    page = (ROOT / "docs/terms.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == [term.name for term in in_order()]
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == [term.name for term in in_order()]
 
 
 def test_the_table_of_families_is_whole():

@@ -57,7 +57,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def found(home: Path) -> dict[str, Any]:
     outputs = ["--json", "out.json", "--plot", "page.html", "--recipe", "fast.yaml"]
-    result = trimformer("explain", "model", *DATA, "--length", 8, *outputs)
+    Path("out.json").symlink_to("linked.json")
+    for name in outputs[1::2]:
+        Path(name).write_text("old")
+    result = trimformer("explain", "model", *DATA, "--length", 8, *outputs, "--force")
     assert result.code == 0, result.err
     assert "attention ms" in result.out
     assert result.out.endswith("Run the recipe: trimformer run fast.yaml\n")
@@ -146,3 +149,16 @@ def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
     before = sorted(Path().rglob("*"))
     assert said in sentence(trimformer("explain", *arguments))
     assert sorted(Path().rglob("*")) == before
+
+
+def test_files_that_exist_are_replaced_only_by_force(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimformer.explanation.explain.explain", None)  # the refusal comes before any work
+    assert Path("out.json").is_symlink()  # the file that it leads to was replaced
+    before = {name: Path(name).read_bytes() for name in ("page.html", "fast.yaml", "out.json", "train.csv")}
+    for option, name in (("--plot", "page.html"), ("--recipe", "fast.yaml"), ("--json", "out.json")):
+        refused = sentence(trimformer("explain", "model", *DATA, option, name))
+        assert refused.endswith(" exists: name another file, or replace it with --force.")
+    assert "is an input" in sentence(trimformer("explain", "model", *DATA, "--json", "train.csv", "--force"))
+    twice = ["--recipe", "new.yaml", "--json", "new.yaml"]
+    assert "two outputs" in sentence(trimformer("explain", "model", *DATA, *twice))
+    assert {name: Path(name).read_bytes() for name in before} == before

@@ -11,6 +11,7 @@ import typer
 from ..console import output, print_table
 from ..errors import TrimformerError
 from .options import (
+    Force,
     JsonFile,
     Kind,
     Label,
@@ -22,6 +23,7 @@ from .options import (
     TextPair,
     Truncation,
     ValidationFile,
+    file_of,
     task_settings,
     wrote,
 )
@@ -65,11 +67,13 @@ def bench(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Instead, measure what the pieces cost and predict any shape; `auto`: keep it in the cache.",
+            help="Instead, measure what the pieces cost and predict any shape; a table that is there is extended. "
+            "`auto`: keep it in the cache.",
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a page with the picture: speed against score.")] = None,
     json_file: JsonFile = None,
+    force: Force = False,
 ) -> None:
     """Measure models side by side under every back-end: one run, taking turns.
 
@@ -81,6 +85,7 @@ def bench(
 
     `trimformer bench runs/sst2/model --table auto --batch 1 --backends onnx-int8`
     """
+    from ..files import claim
     from ..hardware import usable_cores
     from ..measure.bench.bench import Texts
     from ..measure.bench.bench import bench as measure
@@ -96,7 +101,7 @@ def bench(
     if table is not None:
         if task or data or plot:
             raise TrimformerError("--table measures shapes alone: leave out --task, --data and --plot.")
-        _table(models, None if table == "auto" else Path(table), json_file, how)
+        _table(models, None if table == "auto" else Path(table), json_file, force, how)
         return
     if plot is not None:
         check_picture(plot)
@@ -107,26 +112,22 @@ def bench(
         tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
     )  # fmt: skip
     texts = Texts(Path(data), text, text_pair, max_length) if task is None and data is not None else None
-    result = measure(
-        models,
-        texts=texts,
-        task=settings,
-        fresh=fresh,
-        **how,
-    )
-    if plot is not None:
-        write_picture(result, plot)
-    if wrote(json_file, result.as_json()):
-        return
+    with claim(plot, file_of(json_file), force=force, inputs=(data, validation)):
+        result = measure(models, texts=texts, task=settings, fresh=fresh, **how)
+        if plot is not None:
+            write_picture(result, plot)
+        if wrote(json_file, result.as_json()):
+            return
     for found in tables(result):
         print_table(found.header, found.rows, found.title)
         for note in found.notes:
             output.print(note, markup=False, soft_wrap=True)
 
 
-def _table(models: list[str], file: Path | None, json_file: Path | None, how: dict[str, Any]) -> None:
+def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:
     """Measure what the table lacks for the models, and check its predictions."""
     from ..encoder.checkpoints.load import load
+    from ..files import claim
     from ..hardware import hardware
     from ..measure.bench.variants import named
     from ..measure.device.pieces import latency_tables
@@ -134,18 +135,19 @@ def _table(models: list[str], file: Path | None, json_file: Path | None, how: di
     from ..measure.device.varied import check, median_error
     from ..report.numbers import milliseconds
 
-    nets = {name: load(str(given)) for name, given in named(models).items()}
-    checks = {name: check(net, latency_tables(net, file=file, **how)) for name, net in nets.items()}
-    errors = {name: median_error(found) for name, found in checks.items()}
-    content = {
-        "hardware": hardware(),
-        "threads": how["threads"],
-        "file": str(file or default_file()),
-        "checks": {name: [dataclasses.asdict(one) for one in found] for name, found in checks.items()},
-        "median_error": errors,
-    }
-    if wrote(json_file, content):
-        return
+    with claim(file_of(json_file), force=force, inputs=(file,)):
+        nets = {name: load(str(given)) for name, given in named(models).items()}
+        checks = {name: check(net, latency_tables(net, file=file, **how)) for name, net in nets.items()}
+        errors = {name: median_error(found) for name, found in checks.items()}
+        content = {
+            "hardware": hardware(),
+            "threads": how["threads"],
+            "file": str(file or default_file()),
+            "checks": {name: [dataclasses.asdict(one) for one in found] for name, found in checks.items()},
+            "median_error": errors,
+        }
+        if wrote(json_file, content):
+            return
     for name, found in checks.items():
         rows = [
             (

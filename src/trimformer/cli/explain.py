@@ -12,6 +12,7 @@ from ..console import output, print_table
 from ..errors import TrimformerError
 from .options import (
     Data,
+    Force,
     JsonFile,
     Kind,
     Label,
@@ -26,6 +27,7 @@ from .options import (
     TrainFile,
     Truncation,
     ValidationFile,
+    file_of,
     task_settings,
     wrote,
 )
@@ -57,6 +59,7 @@ def explain(
         Path | None, typer.Option(help="Write the suggested recipe, which `trimformer run` takes.")
     ] = None,
     json_file: JsonFile = None,
+    force: Force = False,
 ) -> None:
     """Show what matters in a fine-tuned model on your data and what it costs on this machine, without training.
 
@@ -75,6 +78,7 @@ def explain(
     from ..explanation.explain import explain as explain_model
     from ..explanation.page import write_page
     from ..explanation.tables import tables
+    from ..files import claim
     from ..report.bench_picture import check_picture
 
     settings = task_settings(
@@ -86,13 +90,14 @@ def explain(
     why = None if recipe is None else obstacle(model, read_config(resolve(model)), settings)
     if why is not None:
         raise TrimformerError(why)
-    found = explain_model(model, settings, batch=batch, length=length)
-    if plot is not None:
-        write_page(found, plot)
-    if recipe is not None and found.recipe is not None:
-        found.recipe.save(recipe)
-    if wrote(json_file, found.as_json()):
-        return
+    with claim(plot, recipe, file_of(json_file), force=force, inputs=(data, train, validation)):
+        found = explain_model(model, settings, batch=batch, length=length)
+        if plot is not None:
+            write_page(found, plot)
+        if recipe is not None and found.recipe is not None:
+            found.recipe.save(recipe)
+        if wrote(json_file, found.as_json()):
+            return
     for table in tables(found):
         print_table(table.header, table.rows, f"{model} on {found.task}: {table.title.lower()}")
         for note in table.notes:

@@ -81,7 +81,7 @@ def export(
     from ..deploy.export import FORMATS, chosen_backends, export_all, scorer_for
     from ..encoder.checkpoints.families import to_huggingface
     from ..encoder.checkpoints.load import load, load_tokenizer
-    from ..files import atomic_folder, require_new_folder
+    from ..files import new_folder, require_new_folder
     from ..measure.bench.target import export_for
 
     settings = None
@@ -102,7 +102,7 @@ def export(
     require_new_folder(out)
     net = load(model)
     tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
-    with atomic_folder(out) as folder:
+    with new_folder(out) as folder:
         if stock:
             to_huggingface(net).save_pretrained(folder)
             if tokenizer is not None:

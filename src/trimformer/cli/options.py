@@ -90,6 +90,7 @@ Backend = Annotated[
         help="auto, torch, or that of an exported file: onnx, onnx-int8, openvino, openvino-bf16, openvino-int8 …"
     ),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace output files that exist; without it they are refused.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 
 
@@ -135,16 +136,21 @@ def method_settings(values: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
+def file_of(json_file: Path | None) -> Path | None:
+    """The file that --json names, if any."""
+    return None if json_file is None or str(json_file) == "-" else json_file
+
+
 def wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
     """Write the result where --json wants it; whether it was printed, so that nothing else is to be."""
-    from ..files import atomic_file
+    from ..files import save_text
 
     if json_file is None:
         return False
     text = json.dumps({"command": sys.argv, **content}, indent=2)
-    if str(json_file) == "-":
+    file = file_of(json_file)
+    if file is None:
         print(text)
         return True
-    with atomic_file(json_file) as file:
-        file.write_text(text, encoding="utf-8")
+    save_text(file, text)
     return False

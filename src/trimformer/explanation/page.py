@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ..encoder.shape.kinds import ATTENTION
-from ..files import atomic_file
+from ..files import save_text
 from ..report.charts import Chart
 from ..report.report import plotly_base64
 from ..report.templating import environment
@@ -35,8 +35,7 @@ def write_page(found: Explanation, path: Path) -> None:
             library=plotly_base64(),
         )
     )
-    with atomic_file(path) as file:
-        file.write_text(page, encoding="utf-8")
+    save_text(path, page)
 
 
 def _losses(found: Explanation) -> Chart:

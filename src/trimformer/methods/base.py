@@ -23,12 +23,12 @@ from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
 from ..training.clock import Clock
-from ..training.matching import Matching, match_layers
 from ..training.network import Network
-from ..training.objective import Objective
+from ..training.objective import Objective, readings_of, terms_of
 from ..training.projection import Projected
+from ..training.reading import Reading
 from ..training.settings import ObjectiveSettings, TrainingSettings
-from ..training.teacher_cache import TeacherCache, parts_of
+from ..training.teacher_cache import TeacherCache
 
 
 class MethodSettings(BaseModel):
@@ -91,21 +91,22 @@ class Context:
 
     def make_objective(self) -> Objective:
         """The stage's objective, with the teacher in evaluation mode on the right device."""
-        if not self.objective.needs_teacher:
-            return Objective(self.objective, self.task.kind)
+        settings, student, kind = self.objective, self.model.config, self.task.kind
+        if not settings.needs_teacher:
+            return Objective(terms_of(settings, student, student), kind)  # compares the student with nothing
         if self.teacher is None:
             raise TrimformerError("This stage distils, but there is no dense model to learn from.")
-        matching = match_layers(self.objective, self.model.config, self.teacher.config)
+        terms = terms_of(settings, student, self.teacher.config)
         teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
-        if self.objective.cache:
-            teacher = self._cached(self.teacher, teacher, matching)
-        return Objective(self.objective, self.task.kind, teacher, matching)
+        if settings.cache:
+            teacher = self._cached(self.teacher, teacher, readings_of(terms))
+        return Objective(terms, kind, teacher)
 
-    def _cached(self, teacher: TrimformerWithHead, forward: Any, matching: Matching) -> TeacherCache:
+    def _cached(self, teacher: TrimformerWithHead, forward: Any, readings: tuple[Reading, ...]) -> TeacherCache:
         assert self.folder is not None, "a cache needs a folder"
-        parts, precision = parts_of(self.objective, matching, teacher.config), self.accelerator.mixed_precision
+        precision = self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
-            return TeacherCache(teacher, forward, self.train, parts, self.folder, precision=precision)
+            return TeacherCache(teacher, forward, self.train, readings, self.folder, precision=precision)
 
 
 @dataclasses.dataclass

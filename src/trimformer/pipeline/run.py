@@ -19,8 +19,8 @@ from ..deploy.onnx import require_onnx
 from ..encoder.checkpoints.load import build, load, load_tokenizer, load_with_head, read_checkpoint
 from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead
-from ..errors import TrimformerError
-from ..files import atomic_file, atomic_folder, explain_write_errors
+from ..errors import TrimformerError, explain_write_errors
+from ..files import atomic_file, atomic_folder
 from ..hardware import has_native_bf16
 from ..methods import METHODS, Context
 from ..recipe.settings import Recipe, StageSettings
@@ -29,8 +29,9 @@ from ..report.templating import require_packages
 from ..tasks.encode import encode
 from ..tasks.task import load_task
 from ..training.loop import total_steps, train
-from ..training.matching import check_layer_map, match_layers
-from ..training.teacher_cache import check_size, parts_of
+from ..training.matching import check_layer_map
+from ..training.objective import readings_of, terms_of
+from ..training.teacher_cache import check_size
 from .inputs import Inputs, match_head
 from .results import assemble, export_model, measure
 from .run_folder import RunFolder
@@ -167,11 +168,11 @@ class Run(RunFolder):
         """Refuse before any training what can be known of the students by then."""
         dense = inputs.checkpoint.config
         for index, stage in enumerate(self.recipe.stages):
-            check_layer_map(stage.objective, dense)
+            check_layer_map(stage.objective.layer_map, dense)
             if index == 0 or stage.start != "previous":  # else its student is what another stage leaves
-                matching = match_layers(stage.objective, dense, dense)
+                terms = terms_of(stage.objective, dense, dense)
                 if stage.objective.cache:
-                    check_size(parts_of(stage.objective, matching, dense), inputs.train)
+                    check_size(readings_of(terms), inputs.train)
 
     def _dense(self, inputs: Inputs) -> StageResult:
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, 
 from pydantic_core import PydanticCustomError
 
 from ..duration import Seconds
-from ..files import atomic_file
+from ..files import save_text
 from ..measure.bench.variants import BACKENDS
 from ..methods import METHODS, MethodSettings
 from ..tasks.settings import TaskSettings
@@ -146,8 +146,7 @@ class Recipe(_Strict):
 
     def save(self, path: Path) -> None:
         """Write the resolved recipe as YAML."""
-        with atomic_file(path) as file:
-            file.write_text(self.to_yaml(), encoding="utf-8")
+        save_text(path, self.to_yaml())
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

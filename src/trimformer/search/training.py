@@ -21,9 +21,9 @@ from ..recipe.standard import DISTILLED
 from ..tasks.batches import bucketed_batches
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
-from ..training.matching import match_layers
+from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings, TrainingSettings
-from ..training.teacher_cache import LARGEST, parts_of, size_of
+from ..training.teacher_cache import LARGEST, size_of
 from .budget import TimeBudget, epochs_within, share
 from .candidates import LAYERS
 from .files import Row
@@ -129,13 +129,13 @@ class Trainer(Run):
 
         def fits() -> bool:
             dense = read_config(ground.dense.model_folder)
-            parts = parts_of(DISTILLED, match_layers(DISTILLED, dense, dense), dense)
+            readings = readings_of(terms_of(DISTILLED, dense, dense))
             room = min(LARGEST, shutil.disk_usage(self.work).free // 2)
             train, copies = ground.inputs.train, len(LAYERS)  # students of each depth have their own
             speed = ground.exact.timing.sequences_per_s
             assert speed is not None
             in_time = copies * len(train) / speed <= ASKING * self.budget.left()
-            return in_time and copies * size_of(parts, train) <= room
+            return in_time and copies * size_of(readings, train) <= room
 
         return DISTILLED.model_copy(update={"cache": self._kept("cache", fits)})
 

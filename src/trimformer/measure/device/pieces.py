@@ -23,6 +23,7 @@ from ...encoder.parts.attention.base import NONE
 from ...encoder.parts.measured import knots
 from ...encoder.shape.kinds import ATTENTION
 from ...errors import TrimformerError
+from ...files import require_regular
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
 from .table import (
@@ -90,6 +91,7 @@ def latency_tables(
 
 
 def _known(file: Path) -> list[LatencyTable]:
+    require_regular(file)
     return read_tables(file) if file.is_file() else []
 
 

@@ -30,7 +30,7 @@ from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, Trimformer
 from ...encoder.parts.attention.base import replaced
 from ...encoder.shape.kinds import ATTENTION, StandIn
 from ...errors import TrimformerError
-from ...files import atomic_file, cache_folder
+from ...files import cache_folder, save_text
 from ...hardware import hardware
 
 FORMAT_VERSION = 1
@@ -237,8 +237,7 @@ def write_tables(file: Path, tables: Sequence[LatencyTable]) -> None:
         "machine": this_machine(),
         "tables": [dataclasses.asdict(table) for table in tables],
     }
-    with atomic_file(file) as target:
-        target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    save_text(file, json.dumps(content, indent=1) + "\n")
 
 
 def read_tables(file: Path) -> list[LatencyTable]:
