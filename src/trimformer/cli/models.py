@@ -125,8 +125,8 @@ def inspect(
         return
     rows = []
     for layer in layers:
-        sizes = {name: layer[name] for name in ("window", "kernel") if layer[name]}
-        kind = ", ".join([layer["attention"], *(f"{name} {size}" for name, size in sizes.items())])
+        more = [f"{name} {layer[name]}" for name in ("window", "kernel") if layer[name]]
+        kind = ", ".join([layer["attention"], *more])
         sizes = (layer["heads"], layer["head_size"], layer["ffn"])
         rows.append((layer["layer"], kind, *sizes, f"{layer['params']:,}", f"{layer['flops'] / 1e6:,.1f} M"))
     rows.append(

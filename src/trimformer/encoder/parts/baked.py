@@ -34,7 +34,7 @@ def transformed(model: nn.Module) -> list[tuple[str, str]]:
         (name, weight)
         for name, module in model.named_modules()
         if parametrize.is_parametrized(module)
-        for weight in module.parametrizations  # type: ignore[union-attr]
+        for weight in module.parametrizations
     ]
 
 

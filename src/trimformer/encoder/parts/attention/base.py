@@ -66,6 +66,9 @@ class Attention(nn.Module):
     settings: ClassVar[tuple[str, ...]] = ()
     maps: ClassVar[tuple[str, ...]] = ()
     axes: ClassVar[Mapping[str, Axes]] = {}
+    query: Any
+    key: Any
+    value: Any
     output: Any
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
@@ -114,7 +117,7 @@ class Attention(nn.Module):
         """A layer's shape with this kind of attention in it; raises TrimformerError where the fields do not fit."""
         own = {name: value for name, value in shape.own.items() if name in cls.settings}
         maps = shape.maps_outside_attention | {name: shape.maps[name] for name in cls.maps if name in shape.maps}
-        changes = {"kernel": 0, "own": own, "maps": maps} | fields
+        changes: dict[str, Any] = {"kernel": 0, "own": own, "maps": maps} | fields
         return dataclasses.replace(shape, attention=cls.kind, **changes)
 
     @classmethod
