@@ -93,4 +93,4 @@ def _inputs(model, batch):
     from trimformer.encoder.parts.tokens import Tokens
 
     x = model.encoder.embeddings(batch["input_ids"], batch["token_type_ids"])
-    return x, Tokens(x, batch["attention_mask"])
+    return x, Tokens(x, batch["attention_mask"]).ask(first=1)
