@@ -10,8 +10,8 @@ import pytest
 
 from tests.command import trimformer
 from tests.search.conftest import Cut, recipe, result, weights
-from trimformer.search.halving import rungs
 from trimformer.search.run import Autopilot, run
+from trimformer.search.schedule.halving import rungs
 from trimformer.search.training import Job
 
 pytestmark = pytest.mark.usefixtures("counted")

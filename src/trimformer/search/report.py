@@ -22,8 +22,8 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import Table, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
-from .files import DENSE, Row
-from .halving import Point, inside
+from .measurement import DENSE, Row
+from .schedule.halving import Point, inside
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "

@@ -26,15 +26,15 @@ from ..pipeline.results import default_lengths
 from ..pipeline.run import StageResult
 from ..recipe.settings import Recipe
 from ..training.settings import ObjectiveSettings
-from .candidates import MOST, Tables, gates_of, predict, promising, widths
-from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
-from .halving import Point, done_before, inside, order, promoted, rungs
-from .nodes import workers_on_nodes
+from .executors.nodes import workers_on_nodes
+from .executors.storage import check_storage, storage_url
+from .executors.table import Trials
+from .measurement import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
 from .report import AutopilotReport, assemble, write
+from .schedule.halving import Point, done_before, inside, order, promoted, rungs
 from .sensitivity import ROWS, Divergence, sensitivity
-from .storage import check_storage, storage_url
+from .space import MOST, Tables, gates_of, predict, promising, widths
 from .training import Ground, Job, Together, Trainer, one_by_one, stage_of
-from .trials import Trials
 
 PREDICTING = 0.2
 """Share of the time that is left which may go into predictions."""

@@ -24,10 +24,10 @@ from ..training.evaluate import predict_logits
 from ..training.matching import match_layers
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import LARGEST, parts_of, size_of
-from .budget import TimeBudget, epochs_within, share
-from .candidates import LAYERS
-from .files import Row
-from .halving import Point, epochs_of
+from .measurement import Row
+from .schedule.budget import TimeBudget, epochs_within, share
+from .schedule.halving import Point, epochs_of
+from .space import LAYERS
 
 REPAIR = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""

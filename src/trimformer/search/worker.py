@@ -10,10 +10,10 @@ from ..console import console
 from ..errors import TrimformerError
 from ..pipeline.run_folder import partial_folder
 from ..recipe.reading import load_recipe
-from .files import Row
-from .storage import storage_url
+from .executors.storage import storage_url
+from .executors.table import POLL, Trials
+from .measurement import Row
 from .training import Ground, Trainer
-from .trials import POLL, Trials
 
 
 def work(out: Path) -> int:

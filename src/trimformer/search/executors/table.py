@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..console import console
-from .budget import share
-from .halving import Point
+from ...console import console
+from ..schedule.budget import share
+from ..schedule.halving import Point
+from ..training import Job, Train
 from .storage import answering, open_storage
-from .training import Job, Train
 
 POLL = 1.0
 """Seconds between two looks at what there is to do."""

@@ -8,7 +8,8 @@ from tests.models import tiny
 from tests.search.conftest import Counted
 from trimformer import trim
 from trimformer.encoder.shape.gates import Gates
-from trimformer.search.candidates import (
+from trimformer.search.sensitivity import Divergence, Sensitivity, sensitivity
+from trimformer.search.space import (
     Candidate,
     Predicted,
     Tables,
@@ -20,7 +21,6 @@ from trimformer.search.candidates import (
     structures,
     widths,
 )
-from trimformer.search.sensitivity import Divergence, Sensitivity, sensitivity
 from trimformer.tasks.batches import drawn_rows
 from trimformer.training.evaluate import predict_logits
 

@@ -17,16 +17,16 @@ import pytest
 from tests.command import sentence, trimformer
 from tests.search.conftest import Cut, recipe, result, weights
 from tests.search.test_command import DATA
-from trimformer.search.halving import rungs
 from trimformer.search.run import Autopilot, run
+from trimformer.search.schedule.halving import rungs
 from trimformer.training.loop import _Run
 
 pytestmark = pytest.mark.usefixtures("counted")
 STUDY = "sqlite:///study.db"
 QUICK = {
-    "trimformer.search.storage.HEARTBEAT": 1,
-    "trimformer.search.storage.SILENCE": 2,
-    "trimformer.search.trials.POLL": 0.1,
+    "trimformer.search.executors.storage.HEARTBEAT": 1,
+    "trimformer.search.executors.storage.SILENCE": 2,
+    "trimformer.search.executors.table.POLL": 0.1,
     "trimformer.search.worker.POLL": 0.1,
 }
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from ..training.settings import TrainingSettings
+from ...training.settings import TrainingSettings
 
 MARGIN = 0.9
 """Share of its time that a training is planned for; the rest is for steps that take longer than those measured."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.search.halving import Point
+from trimformer.search.executors.table import Trials
+from trimformer.search.schedule.halving import Point
 from trimformer.search.training import Job
-from trimformer.search.trials import Trials
 
 POINTS = [Point(name, "", 1.0, f"0-{name}") for name in "abcdefgh"]
 JOBS = [Job(0, 2, point) for point in POINTS]

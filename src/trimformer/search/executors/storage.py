@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import TrimformerError
+from ...errors import TrimformerError
 
 HEARTBEAT = 10
 """Seconds between two signs of life of who trains."""

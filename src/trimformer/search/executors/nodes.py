@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..cluster import connect
-from ..console import console
-from ..errors import TrimformerError
-from .worker import work
+from ...cluster import connect
+from ...console import console
+from ...errors import TrimformerError
+from ..worker import work
 
 
 @contextlib.contextmanager
