@@ -1,180 +1,113 @@
-"""The same search by several processes: the same result, also where some die; on one machine and on two nodes."""
+"""A rung by this process and its workers: in order, once, in time, and with what went wrong."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
-import multiprocessing
-import os
+import dataclasses
+import math
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pytest
 
-from tests.command import sentence, trimformer
-from tests.search.conftest import Cut, recipe, result, weights
-from tests.search.test_command import DATA
-from trimformer.search.run import Autopilot, run
-from trimformer.search.schedule.halving import rungs
-from trimformer.training.loop import _Run
+from trimformer.errors import TrimformerError
+from trimformer.search.executors.job import Train, TrainingJob
+from trimformer.search.executors.table import JobTable
+from trimformer.search.executors.workers import train_next, with_workers
+from trimformer.search.schedule.halving import Point
 
-pytestmark = pytest.mark.usefixtures("counted")
-STUDY = "sqlite:///study.db"
-QUICK = {
-    "trimformer.search.executors.storage.HEARTBEAT": 1,
-    "trimformer.search.executors.storage.SILENCE": 2,
-    "trimformer.search.executors.table.POLL": 0.1,
-    "trimformer.search.worker.POLL": 0.1,
-}
+JOBS = [TrainingJob(0, 2, Point(name, "", 1.0, f"0-{name}")) for name in "abcdefgh"]
 
 
-HANGS = Path("hangs")
+def trained(job: TrainingJob, seconds: float) -> Point:
+    return dataclasses.replace(job.point, score=0.5, drop=1.0, epochs=job.point.epochs + 1)
 
 
-def help_search(home: Path, out: str, hangs: bool) -> None:
-    """What another process does: `trimformer worker`, one that hangs after the first step, or one that comes then."""
-    os.chdir(home)
-    log = _Run.log
-
-    def hang(self: Any, values: dict[str, Any]) -> None:
-        log(self, values)
-        HANGS.touch()
-        time.sleep(600)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in QUICK.items():
-            patch.setattr(name, value)
-        if hangs:
-            patch.setattr(_Run, "log", hang)
-        while not Path(f"{out}.partial").is_dir() or not (hangs or HANGS.exists()):
-            time.sleep(0.1)
-        print(trimformer("worker", out).err, flush=True)
+def diverges(job: TrainingJob, seconds: float) -> Point:
+    raise TrimformerError("Training diverged.")
 
 
-@contextlib.contextmanager
-def helper(home: Path, out: str, hangs: bool) -> Iterator[Any]:
-    process = multiprocessing.get_context("spawn").Process(target=help_search, args=(home, out, hangs))
-    process.start()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.join()
+def nothing() -> None:
+    pass
 
 
-def first_wait(patch: pytest.MonkeyPatch, ready: Callable[[], bool], then: Callable[[], None]) -> None:
-    """The search itself trains nothing before others have come so far; or it would be done before they are up."""
-    train = Autopilot.train
-
-    def waiting(self: Autopilot, job: Any, seconds: float, ground: Any) -> Any:
-        if not waited:
-            while not ready():
-                time.sleep(0.1)
-            then()
-            waited.append(True)
-        return train(self, job, seconds, ground)
-
-    waited: list[bool] = []
-    patch.setattr(Autopilot, "train", waiting)
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'jobs.db'}"
 
 
-def trained_in(out: str) -> bool:
-    return any(Path(f"{out}.partial/work").glob("1-*/model"))
+def rung(table: JobTable, jobs: list[TrainingJob], train: Train, seconds: float = math.inf) -> list[Point]:
+    return with_workers(table, jobs, seconds, train, nothing)
 
 
-def test_a_worker_helps_and_a_killed_one_is_replaced(
-    home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in QUICK.items():
-        monkeypatch.setattr(name, value)
-    with helper(home, "many", hangs=True) as dying, helper(home, "many", hangs=False) as living:
-        first_wait(monkeypatch, lambda: trained_in("many"), dying.kill)
-        report = run(recipe("many", storage=STUDY))
-        living.join(20)
-        assert living.exitcode == 0
-    assert result(report) == result(whole)
-    assert weights(Path("many")) == weights(Path("whole"))
-    assert Path("many/metrics.jsonl").read_bytes() == Path("whole/metrics.jsonl").read_bytes()
-    printed = capfd.readouterr()
-    assert "models trained by 2 workers" in printed.err
-    assert "for many" in printed.out.replace("\n", " ")  # what the worker says at its end
-
-    trials = optuna.load_study(study_name=None, storage=STUDY).trials
-    states = {state: [t for t in trials if t.state.name == state] for state in ("COMPLETE", "FAIL")}
-    assert len(trials) == len(states["COMPLETE"]) + 1
-    assert len(states["COMPLETE"]) == sum(rungs(len(report.points)))
-    (killed,) = states["FAIL"]
-    again = [t for t in states["COMPLETE"] if t.user_attrs["point"] == killed.user_attrs["point"]]
-    assert len(again) == 1
+def test_a_rung_comes_back_in_its_order_and_is_not_trained_again(url: str) -> None:
+    search = JobTable(url, "a")
+    assert rung(search, JOBS, trained) == [trained(job, 0) for job in JOBS]
+    assert rung(JobTable(url, "a"), JOBS, pytest.fail) == [trained(job, 0) for job in JOBS]
+    later = [TrainingJob(1, 2, trained(job, 0)) for job in reversed(JOBS[:4])]
+    assert [(point.name, point.epochs) for point in rung(search, later, trained)] == [(name, 2) for name in "dcba"]
+    assert len(search.find()) == 12
 
 
-def test_a_cut_search_goes_on_with_its_trials(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = Autopilot.train
-    trained: list[tuple[int, str]] = []
-
-    def cut(self: Autopilot, job: Any, seconds: float, ground: Any) -> Any:
-        trained.append((job.rung, job.point.name))
-        if len(trained) == 3:
-            raise Cut
-        return train(self, job, seconds, ground)
-
-    monkeypatch.setattr(Autopilot, "train", cut)
-    with pytest.raises(Cut):
-        run(recipe("again", storage="sqlite"))
-    report = run(recipe("again", storage="sqlite"), resume=True)
-    assert result(report) == result(whole)
-    assert weights(Path("again")) == weights(Path("whole"))
-    assert len(trained) == len(set(trained)) + 1  # the one that was cut
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `cluster` is not installed")
-def test_two_nodes(
-    home: Path, whole: Any, address: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    first_wait(monkeypatch, lambda: trained_in("nodes"), lambda: None)
-    report = run(recipe("nodes", ray=address))
-    assert result(report) == result(whole)
-    assert weights(Path("nodes")) == weights(Path("whole"))
+def test_after_a_mistake_it_waits_again(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    search = JobTable(url, "a")
+    with pytest.raises(TrimformerError, match="Training diverged"):
+        rung(search, JOBS, diverges)
+    assert [(stored.job, stored.error) for stored in search.find("failed")] == [(JOBS[0], "Training diverged.")]
+    assert len(rung(search, JOBS, trained)) == len(JOBS)
     said = capfd.readouterr().err
-    assert "Workers on 1 other node of the cluster" in said
-    assert "models trained by 2 workers" in said
+    assert f"Worker {search.owner} has failed (Training diverged); its training waits again: rung 1 of 2, a" in said
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--storage", "mine"], "--storage: 'mine' is neither sqlite nor the URL of a database, such as postgresql:/"),
-        (["--storage", "nonsense://host/x"], "The storage nonsense://host/x cannot be opened (Can't load plugin: sql"),
-        (["--storage", "sqlite:////no/x.db"], "sqlite:////no/x.db cannot be opened (unable to open database file): u"),
-        (["--storage", "nonsense://me:secret@host/x"], "The storage nonsense://me:***@host/x cannot be opened"),
-    ],
-)
-def test_a_wrong_storage(home: Path, arguments: list[str], said: str) -> None:
-    before = sorted(Path().rglob("*"))
-    assert said in sentence(trimformer("compress", "bert", *DATA, "--max-drop", 1, *arguments, "--out", "wrong"))
-    assert sorted(Path().rglob("*")) == before
+def test_a_worker_that_is_stopped_gives_its_job_back(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    def stopped(job: TrainingJob, seconds: float) -> Point:
+        raise KeyboardInterrupt
+
+    search, worker = JobTable(url, "a"), JobTable(url, "a")
+    search.queue(JOBS[:2], None)
+    with pytest.raises(KeyboardInterrupt):
+        train_next(worker, stopped)
+    assert rung(search, JOBS[:2], trained) == [trained(job, 0) for job in JOBS[:2]]
+    said = capfd.readouterr().err
+    assert f"Worker {worker.owner} has failed (KeyboardInterrupt)" in said
+    assert "models trained by" not in said
 
 
-def test_storage_belongs_to_a_budget(home: Path) -> None:
-    found = trimformer("compress", "bert", *DATA, "--storage", "sqlite", "--out", "wrong")
-    assert sentence(found).startswith("--storage belongs to --max-drop")
+def test_what_a_silent_worker_brings_after_all_does_not_count(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, silent = JobTable(url, "a"), JobTable(url, "a")
+    search.queue(JOBS[:1], None)
+    monkeypatch.setattr("trimformer.search.executors.workers.SILENCE", -3600)
+
+    def late(job: TrainingJob, seconds: float) -> Point:
+        assert rung(search, [job], trained) == [trained(job, 0)]
+        return dataclasses.replace(job.point, score=0.1, drop=9.0)
+
+    assert train_next(silent, late)
+    assert rung(search, JOBS[:1], pytest.fail) == [trained(JOBS[0], 0)]
 
 
-def test_optuna_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    found = trimformer("compress", "bert", *DATA, "--max-drop", 1, "--storage", "sqlite", "--out", "wrong")
-    assert sentence(found).endswith('needs the package optuna: pip install "trimformer[search]".')
+def test_who_trains_gives_signs_of_life(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[int] = []
+    monkeypatch.setattr("trimformer.search.executors.workers.HEARTBEAT", 0.01)
+    monkeypatch.setattr(JobTable, "beat", lambda self, taken: beats.append(taken.id))
+
+    def slow(job: TrainingJob, seconds: float) -> Point:
+        while len(beats) < 2:
+            time.sleep(0.01)
+        return trained(job, seconds)
+
+    assert len(rung(JobTable(url, "a"), JOBS[:1], slow)) == 1
+    assert set(beats) == {1}
 
 
-def test_nothing_to_help(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sentence(trimformer("worker", "whole")).startswith("There is no search under way in whole.partial: start")
-    monkeypatch.setattr(Autopilot, "_candidates", lambda *_: (_ for _ in ()).throw(Cut))
-    with pytest.raises(Cut):
-        run(recipe("alone"))
-    assert sentence(trimformer("worker", "alone")) == (
-        "The run in alone.partial trains in one process: only a search with --max-drop and --storage takes help."
-    )
+def test_each_gets_its_share_of_the_time(url: str) -> None:
+    seconds = []
+
+    def timed(job: TrainingJob, share: float) -> Point:
+        seconds.append(share)
+        return trained(job, share)
+
+    rung(JobTable(url, "a"), JOBS[:4], timed, 1e6)
+    assert seconds == pytest.approx([1e6 / 4, 1e6 / 3, 1e6 / 2, 1e6], rel=0.01)
+    seconds.clear()
+    rung(JobTable(url, "b"), JOBS[:2], timed)
+    assert seconds == [math.inf, math.inf]

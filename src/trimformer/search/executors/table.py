@@ -1,150 +1,172 @@
-"""The trainings of a search as trials of an Optuna study, which any number of processes work on.
+"""The jobs of a search as a table of a database, from which any number of processes take them.
 
-Only the search itself queues trials, and only those that are neither done nor waiting nor under way, so that none is
-there twice. Who trains gives signs of life; after too long a silence the trial counts as failed, which nothing that its
-worker still does can change, and is queued again.
+A job is waiting, running, and then done or failed. Every change names the state and the owner that it starts from, so
+that of two processes one finds nothing left to change: a job is taken once, and what a worker brings after its job was
+given to another does not count.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import os
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
-from ...console import console
-from ..schedule.budget import share
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...errors import TrimformerError
 from ..schedule.halving import Point
-from ..training import Job, Train
-from .storage import answering, open_storage
+from .job import TrainingJob
 
-POLL = 1.0
-"""Seconds between two looks at what there is to do."""
+LOCKED = 60.0
+"""Seconds that a process waits for the others to leave an SQLite file."""
+
+METADATA = sa.MetaData()
+JOBS = sa.Table(
+    "trimformer_jobs",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("search", sa.String(300), nullable=False, index=True),
+    sa.Column("rung", sa.Integer, nullable=False),
+    sa.Column("rungs", sa.Integer, nullable=False),
+    sa.Column("point", sa.JSON, nullable=False),
+    sa.Column("until", sa.Double),  # when its rung is to be done, as time.time() counts
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("owner", sa.String(300)),
+    sa.Column("heartbeat", sa.DateTime(timezone=True)),  # on the clock of the database, with SQLite of the machine
+    sa.Column("result", sa.JSON),  # the point after training
+    sa.Column("error", sa.Text),
+)
+State = Literal["waiting", "running", "done", "failed"]
+NOW = sa.func.current_timestamp()
 
 
-class Trials:
-    """The study of a search, made where there is none of this name; every process opens its own.
+@dataclasses.dataclass(frozen=True)
+class StoredJob:
+    """A job as it stands in the table. until: the time at which its rung is to be done, None: whenever it is.
 
-    All of it raises TrimformerError where the database cannot be reached.
+    owner: the process that took it. result: of a job that is done. error: of one that failed.
     """
 
-    def __init__(self, url: str, name: str) -> None:
-        self.storage = open_storage(url)
-        import optuna
+    id: int
+    job: TrainingJob
+    until: float | None
+    owner: str | None
+    result: Point | None
+    error: str | None
 
-        self.optuna, self.state = optuna, optuna.trial.TrialState
-        with answering():
-            self.study = optuna.create_study(storage=self.storage, study_name=name, load_if_exists=True)
 
-    @answering()
-    def run(self, jobs: Sequence[Job], seconds: float, train: Train, watch: Callable[[], None]) -> list[Point]:
-        """The jobs done, within so many seconds for all, by this process and those that help.
+class JobTable:
+    """The jobs of one search; every process opens its own and is an owner of its own.
 
-        watch: called before each training and while others train.
-        """
-        self.study.set_user_attr("until", time.time() + seconds)
-        waits = False
-        while len(done := self._done(jobs)) < len(jobs):
-            watch()
-            self._queue(jobs)
-            if self.work(train):
-                waits = False
-                continue
-            if not waits:
-                console.print(f"Waiting for the last {len(jobs) - len(done)}, which other workers train")
-            waits = True
-            time.sleep(POLL)
-        workers = {trial.user_attrs["worker"] for trial in done.values()}
-        if len(workers) > 1:
-            console.print(f"{len(jobs)} models trained by {len(workers)} workers")
-        return [Point(**trial.user_attrs["after"]) for trial in done.values()]
+    All of it raises TrimformerError where the database does not answer.
+    """
 
-    @answering()
-    def work(self, train: Train) -> bool:
-        """Train one that waits; False where none does. After an exception the trial counts as failed."""
-        trial = self._take()
-        if trial is None:
-            return False
-        attributes = trial.user_attrs
-        job = Job(attributes["rung"], attributes["rungs"], Point(**attributes["point"]))
-        with self._signs_of_life(trial._trial_id):
-            try:
-                after = train(job, self._share())
-            except BaseException:
-                self.study.tell(trial.number, state=self.state.FAIL, skip_if_finished=True)
-                raise
-            with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):  # it was given to another
-                self._note(trial, "worker", f"{socket.gethostname()}:{os.getpid()}")
-                self._note(trial, "after", dataclasses.asdict(after))
-                self.study.tell(trial.number, after.drop, skip_if_finished=True)
-        return True
+    def __init__(self, url: str, search: str) -> None:
+        self.engine, self.search = open_engine(url), search
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
-    @answering()
-    def end(self) -> None:
-        """Let the other workers go."""
-        self.study.set_user_attr("ended", True)
+    def queue(self, jobs: Sequence[TrainingJob], until: float | None) -> None:
+        """Let the jobs wait that are not there yet; all are to be done until then."""
+        known = {(stored.job.rung, stored.job.point.name) for stored in self.find()}
+        new = [
+            {"search": self.search, "rung": job.rung, "rungs": job.rungs, "point": dataclasses.asdict(job.point)}
+            | {"until": until, "state": "waiting"}
+            for job in jobs
+            if (job.rung, job.point.name) not in known
+        ]
+        self._change(until=until)
+        if new:
+            with self._transaction() as connection:
+                connection.execute(sa.insert(JOBS), new)
 
-    @property
-    @answering()
-    def ended(self) -> bool:
-        """Whether there will be no more to train."""
-        return bool(self.study.user_attrs.get("ended"))
+    def find(self, *states: State) -> list[StoredJob]:
+        """Those in one of these states, in the order in which they were queued; without a state all of them."""
+        wanted = sa.select(JOBS).where(JOBS.c.search == self.search).order_by(JOBS.c.id)
+        if states:
+            wanted = wanted.where(JOBS.c.state.in_(states))
+        with self._transaction() as connection:
+            return [_stored(row) for row in connection.execute(wanted)]
 
-    def _done(self, jobs: Sequence[Job]) -> dict[str, Any]:
-        """The trials of those that are, in the order of the jobs."""
-        complete = self.study.get_trials(deepcopy=False, states=(self.state.COMPLETE,))
-        found = {_key(trial): trial for trial in complete}
-        keys = [(job.rung, job.point.name) for job in jobs]
-        return {name: found[rung, name] for rung, name in keys if (rung, name) in found}
-
-    def _queue(self, jobs: Sequence[Job]) -> None:
-        """Those that no trial is there for, or only failed ones."""
-        self.optuna.storages.fail_stale_trials(self.study)
-        there = {_key(trial) for trial in self.study.get_trials(deepcopy=False) if trial.state != self.state.FAIL}
-        for job in jobs:
-            if (job.rung, job.point.name) not in there:
-                waiting = self.optuna.create_trial(state=self.state.WAITING, user_attrs=dataclasses.asdict(job))
-                self.study.add_trial(waiting)
-
-    def _take(self) -> Any | None:
-        """A waiting trial, from now on that of this process alone."""
-        for trial in self.study.get_trials(deepcopy=False, states=(self.state.WAITING,)):
-            with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):
-                self.storage.record_heartbeat(trial._trial_id)  # one that never gave a sign would not count as silent
-                if self.storage.set_trial_state_values(trial._trial_id, self.state.RUNNING):
-                    return trial
+    def claim(self) -> StoredJob | None:
+        """Take a job that waits; None where none does."""
+        for stored in self.find("waiting"):
+            waits = (JOBS.c.id == stored.id, JOBS.c.state == "waiting")
+            if self._change(*waits, state="running", owner=self.owner, heartbeat=NOW):
+                return stored
         return None
 
-    def _share(self) -> float:
-        """Seconds for a training that starts now."""
-        trials = self.study.get_trials(deepcopy=False, states=(self.state.WAITING, self.state.RUNNING))
-        running = sum(trial.state == self.state.RUNNING for trial in trials)
-        return share(self.study.user_attrs["until"] - time.time(), len(trials) - running, running)
+    def beat(self, taken: StoredJob) -> None:
+        """Give a sign of life while a job that this process took is being trained."""
+        self._change(*self._own(taken), heartbeat=NOW)
+
+    def finish(self, taken: StoredJob, result: Point) -> None:
+        """Say that a job is done; where it was given to another process in the meantime, the result does not count."""
+        self._change(*self._own(taken), state="done", result=dataclasses.asdict(result))
+
+    def fail(self, taken: StoredJob, error: str) -> None:
+        """Say that this process could not do a job, and why."""
+        self._change(*self._own(taken), state="failed", error=error)
+
+    def fail_silent(self, seconds: float) -> None:
+        """Let the jobs fail whose owners gave no sign of life for so long."""
+        with self._transaction() as connection:
+            now = connection.scalar(sa.select(NOW))
+        assert now is not None
+        silent = (JOBS.c.state == "running", JOBS.c.heartbeat < now - datetime.timedelta(seconds=seconds))
+        self._change(*silent, state="failed", error=f"no sign of life for {seconds:g} s")
+
+    def queue_failed(self) -> list[StoredJob]:
+        """Let the jobs that failed wait again; those are returned that did, with owner and error."""
+        failed = self.find("failed")
+        return [one for one in failed if self._change(JOBS.c.id == one.id, JOBS.c.state == "failed", state="waiting")]
+
+    def _own(self, taken: StoredJob) -> tuple[sa.ColumnElement[bool], ...]:
+        return JOBS.c.id == taken.id, JOBS.c.state == "running", JOBS.c.owner == self.owner
+
+    def _change(self, *where: sa.ColumnElement[bool], **values: object) -> bool:
+        """Change the jobs of which all that holds; False where there is none."""
+        with self._transaction() as connection:
+            done = connection.execute(sa.update(JOBS).where(JOBS.c.search == self.search, *where).values(**values))
+        return done.rowcount > 0
 
     @contextlib.contextmanager
-    def _signs_of_life(self, trial: int) -> Iterator[None]:
-        over = threading.Event()
-
-        def give() -> None:
-            while not over.wait(self.storage.get_heartbeat_interval()):
-                with contextlib.suppress(self.optuna.exceptions.StorageInternalError):  # the next one may get through
-                    self.storage.record_heartbeat(trial)
-
-        thread = threading.Thread(target=give, daemon=True)
-        thread.start()
+    def _transaction(self) -> Iterator[sa.Connection]:
         try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+            with self.engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise TrimformerError(
+                f"The storage of the search does not answer ({_reason(error)}): mend it and resume."
+            ) from error
 
-    def _note(self, trial: Any, name: str, value: Any) -> None:
-        self.storage.set_trial_user_attr(trial._trial_id, name, value)
+
+def open_engine(url: str) -> sa.Engine:
+    """Open a database, with the table in it. Raises TrimformerError where that cannot be."""
+    shown = url
+    try:
+        made = sa.make_url(url)
+        shown = made.render_as_string(hide_password=True)
+        local = made.get_backend_name() == "sqlite"
+        engine = sa.create_engine(made, **{"connect_args": {"timeout": LOCKED}} if local else {"pool_pre_ping": True})
+        METADATA.create_all(engine)
+    except (SQLAlchemyError, ImportError) as error:
+        raise TrimformerError(
+            f"The storage {shown} cannot be opened ({_reason(error)}): use `sqlite`, or the URL of a database whose "
+            "driver is installed."
+        ) from error
+    return engine
 
 
-def _key(trial: Any) -> tuple[int, str]:
-    return trial.user_attrs["rung"], trial.user_attrs["point"]["name"]
+def _stored(row: sa.Row[tuple[object, ...]]) -> StoredJob:
+    job = TrainingJob(row.rung, row.rungs, Point(**row.point))
+    return StoredJob(row.id, job, row.until, row.owner, Point(**row.result) if row.result else None, row.error)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
