@@ -25,8 +25,8 @@ from trimformer.training.loop import _Run
 pytestmark = pytest.mark.usefixtures("counted")
 STORAGE = "sqlite:///jobs.db"
 QUICK = {
-    "trimformer.search.executors.workers.HEARTBEAT": 1,
-    "trimformer.search.executors.workers.SILENCE": 2,
+    "trimformer.search.executors.workers.HEARTBEAT": 0.5,
+    "trimformer.search.executors.workers.SILENCE": 5,
     "trimformer.search.executors.workers.POLL": 0.1,
     "trimformer.search.worker.POLL": 0.1,
 }
@@ -108,7 +108,7 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
     assert [state for state, _ in jobs] == ["done"] * sum(rungs(len(report.points)))
     assert len({owner for _, owner in jobs}) == 2
     # The one that was killed had a job, which somebody else did.
-    lost = rf"Worker \S+:{dying.pid}:\w+ has failed \(no sign of life for 2 s\); its training waits again: rung 1 of 3"
+    lost = rf"Worker \S+:{dying.pid}:\w+ has failed \(no sign of life for 5 s\); its training waits again: rung 1 of 3"
     assert len(re.findall(lost, printed.err)) == 1
 
 
