@@ -33,7 +33,7 @@ class Latencies(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
-    """Those of all widths."""
+    """The tables of all widths."""
 
     tables: Sequence[Latencies]
 

@@ -55,7 +55,7 @@ from .worker import work
 PREDICTING = 0.2
 """Share of the time that is left which may go into predictions."""
 FINDING = 3
-"""Finding candidates takes about so many times as long as measuring the dense model's files: 1 to 3.5 on one core."""
+"""Finding candidates takes about this many times as long as measuring the dense model's files: 1 to 3.5 on one core."""
 LATE = "The dense model's training was cut after half of the time budget: it could be better than it is here."
 
 

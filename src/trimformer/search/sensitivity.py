@@ -76,7 +76,7 @@ class Sensitivity:
 
 
 def sensitivity(context: Context, rows: int, cost: RemovalCost) -> Sensitivity:
-    """Of all parts of the context's model; importance is that on so many rows of the selection split."""
+    """Measure all parts of the context's model; importance is that on ``rows`` rows of the selection split."""
     device, shapes = context.accelerator.device, context.model.config.shapes
     attention: list[float] = []
     layers: list[float] = []

@@ -71,7 +71,7 @@ class Trainer(Run):
         self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.steps))
 
     def train(self, job: TrainingJob, seconds: float, ground: Ground) -> Point:
-        """Distil from the dense model for the epochs of this rung, or those that fit into so many seconds."""
+        """Distil from the dense model for the epochs of this rung, or those that fit into the seconds."""
         console.print(str(job))
         inputs, settings, point = ground.inputs, self.settings.training, job.point
         epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)

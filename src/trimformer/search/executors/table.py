@@ -72,7 +72,7 @@ class JobTable:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
     def queue(self, jobs: Sequence[TrainingJob], until: float | None) -> None:
-        """Let the jobs wait that are not there yet; all are to be done until then."""
+        """Let the jobs wait that are not in the table yet; all of its jobs are to be done by ``until``."""
         known = {(stored.job.rung, stored.job.point.name) for stored in self.find()}
         new = [
             {"search": self.search, "rung": job.rung, "rungs": job.rungs, "point": dataclasses.asdict(job.point)}
@@ -114,7 +114,7 @@ class JobTable:
         self._change(*self._own(taken), state="failed", error=error)
 
     def fail_silent(self, seconds: float) -> None:
-        """Let the jobs fail whose owners gave no sign of life for so long."""
+        """Let the jobs fail whose owners gave no sign of life for these seconds."""
         with self._transaction() as connection:
             now = connection.scalar(sa.select(NOW))
         assert now is not None
@@ -122,7 +122,7 @@ class JobTable:
         self._change(*silent, state="failed", error=f"no sign of life for {seconds:g} s")
 
     def queue_failed(self) -> list[StoredJob]:
-        """Let the jobs that failed wait again; those are returned that did, with owner and error."""
+        """Let the jobs that failed wait again, and return them with the owner and the error that they had."""
         failed = self.find("failed")
         return [one for one in failed if self._change(JOBS.c.id == one.id, JOBS.c.state == "failed", state="waiting")]
 
@@ -130,7 +130,7 @@ class JobTable:
         return JOBS.c.id == taken.id, JOBS.c.state == "running", JOBS.c.owner == self.owner
 
     def _change(self, *where: sa.ColumnElement[bool], **values: object) -> bool:
-        """Change the jobs of which all that holds; False where there is none."""
+        """Change the jobs for which all conditions hold; False where there is none."""
         with self._transaction() as connection:
             done = connection.execute(sa.update(JOBS).where(JOBS.c.search == self.search, *where).values(**values))
         return done.rowcount > 0
