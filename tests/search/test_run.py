@@ -10,9 +10,9 @@ import pytest
 
 from tests.command import trimformer
 from tests.search.conftest import Cut, recipe, result, weights
-from trimformer.search.halving import rungs
+from trimformer.search.executors.job import TrainingJob
 from trimformer.search.run import Autopilot, run
-from trimformer.search.training import Job
+from trimformer.search.schedule.halving import rungs
 
 pytestmark = pytest.mark.usefixtures("counted")
 
@@ -82,7 +82,7 @@ def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:
 def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[tuple[int, str]] = []
 
-    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    def fake(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
         """The slower, the better; all inside the budget."""
         point = job.point
         trained.append((job.rung, point.name))
@@ -98,7 +98,7 @@ def test_who_was_left_behind_does_not_come_back(home: Path, monkeypatch: pytest.
     """Though those that went on turn out to lose more."""
     trained: dict[int, set[str]] = {}
 
-    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    def fake(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
         trained.setdefault(job.rung, set()).add(job.point.name)
         return dataclasses.replace(job.point, score=0.5, drop=10.0 * job.rung)
 
@@ -113,7 +113,7 @@ def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.Monkey
     trained = []
     train = Autopilot.train
 
-    def late(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    def late(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
         self.budget.end = 0.0
         trained.append(job.rung)
         return train(self, job, 0.0, ground)
@@ -124,7 +124,7 @@ def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.Monkey
     assert all(point.epochs > 0 for point in report.points)
 
 
-def fails(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+def fails(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
     """A training after which the model still loses ten points."""
     return dataclasses.replace(job.point, score=ground.exact.score - 0.1, drop=10.0, epochs=1)
 

@@ -27,7 +27,7 @@ from ..measure.significance import paired_bootstrap
 from ..methods import Context
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
-from ..search.files import DENSE, installed, outcome_of, timed
+from ..search.measurement import DENSE, installed, outcome_of, timed
 from ..search.report import KNOWN
 from ..search.sensitivity import ROWS, sensitivity
 from ..tasks.batches import drawn_rows

@@ -1,4 +1,4 @@
-"""A candidate's training in a rung of the search, and all of a rung one after the other."""
+"""A candidate's training in a rung of the search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..console import console
@@ -24,10 +24,11 @@ from ..training.evaluate import predict_logits
 from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import LARGEST, size_of
-from .budget import TimeBudget, epochs_within, share
-from .candidates import LAYERS
-from .files import Row
-from .halving import Point, epochs_of
+from .executors.job import TrainingJob
+from .measurement import Measurement
+from .schedule.budget import TimeBudget, epochs_within
+from .schedule.halving import Point, epochs_of
+from .space import LAYERS
 
 REPAIR = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
@@ -38,44 +39,22 @@ FORWARD = 1 / 3
 ASKING = 0.1
 """Share of the time that is left which may go into writing down the teacher's answers."""
 
+SHARED = "jobs.json"
+"""What a search tells its workers: the name that its jobs are stored under, and whether there may be more of them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Ground:
-    """What the search stands on. rows: the dense model under everything that runs here, the reference first."""
+    """What the search stands on. measured: the dense model under everything that runs here, the reference first."""
 
     inputs: Inputs
     dense: StageResult
-    rows: list[Row]
+    measured: list[Measurement]
 
     @property
-    def exact(self) -> Row:
+    def exact(self) -> Measurement:
         """The dense model in PyTorch, whose selection score drops are counted from."""
-        return next(row for row in self.rows if row.timing.backend == "torch")
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A candidate to be trained further, in one of so many rungs; the first one is 0."""
-
-    rung: int
-    rungs: int
-    point: Point
-
-    def __str__(self) -> str:
-        return f"rung {self.rung + 1} of {self.rungs}, {self.point.name}: {self.point.removed}"
-
-
-Train = Callable[[Job, float], Point]
-"""Does a job within so many seconds."""
-Together = Callable[[Sequence[Job], float, Train], Iterable[Point]]
-"""Does all jobs of a rung within so many seconds."""
-
-
-def one_by_one(jobs: Sequence[Job], seconds: float, train: Train) -> Iterator[Point]:
-    """The jobs done by this process, within so many seconds for all."""
-    end = time.monotonic() + seconds
-    for place, job in enumerate(jobs, 1):
-        yield train(job, share(end - time.monotonic(), len(jobs) - place))
+        return next(one for one in self.measured if one.timing.backend == "torch")
 
 
 class Trainer(Run):
@@ -91,8 +70,8 @@ class Trainer(Run):
         self.threads = recipe.measure.threads or usable_cores()
         self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.steps))
 
-    def train(self, job: Job, seconds: float, ground: Ground) -> Point:
-        """Distil from the dense model for the epochs of this rung, or those that fit into so many seconds."""
+    def train(self, job: TrainingJob, seconds: float, ground: Ground) -> Point:
+        """Distil from the dense model for the epochs of this rung, or those that fit into the seconds."""
         console.print(str(job))
         inputs, settings, point = ground.inputs, self.settings.training, job.point
         epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)

@@ -10,10 +10,10 @@ from ..console import console
 from ..errors import TrimformerError
 from ..pipeline.run_folder import partial_folder
 from ..recipe.reading import load_recipe
-from .files import Row
-from .storage import storage_url
-from .training import Ground, Trainer
-from .trials import POLL, Trials
+from .executors.storage import open_jobs
+from .executors.workers import POLL, train_next
+from .measurement import Measurement
+from .training import SHARED, Ground, Trainer
 
 
 def work(out: Path) -> int:
@@ -49,14 +49,15 @@ class Worker(Trainer):
 
     def help(self) -> int:
         inputs, trained = self._load(), 0
-        trials = self._trials()
-        if trials is None:
+        search = self._wait_for_search()
+        if search is None:
             return trained
-        rows = [Row.from_json(values) for values in self._read_json("files.json", [])]
-        train = partial(self.train, ground=Ground(inputs, self._dense(inputs), rows))
+        measured = [Measurement.from_json(values) for values in self._read_json("files.json", [])]
+        train = partial(self.train, ground=Ground(inputs, self._dense(inputs), measured))
         try:
-            while not trials.ended:
-                if trials.work(train):
+            jobs = open_jobs(self.storage, self.work, search)
+            while self._read_json(SHARED, {}).get("open"):
+                if train_next(jobs, train):
                     trained += 1
                 else:
                     time.sleep(POLL)
@@ -65,12 +66,12 @@ class Worker(Trainer):
                 raise
         return trained
 
-    def _trials(self) -> Trials | None:
-        """The search's, as soon as it has candidates; None where it ends without."""
+    def _wait_for_search(self) -> str | None:
+        """The name of its jobs, as soon as it has candidates; None where it ends without."""
         console.print("Waiting for work")
         while self.folder.is_dir():
-            name = self._read_json("study.json", None)
-            if name is not None:
-                return Trials(storage_url(self.storage, self.work), name)
+            shared = self._read_json(SHARED, None)
+            if shared is not None:
+                return str(shared["search"])
             time.sleep(POLL)
         return None

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from trimformer.duration import seconds
-from trimformer.search.budget import MARGIN, TimeBudget, epochs_within, share
+from trimformer.search.schedule.budget import MARGIN, TimeBudget, epochs_within, share
 from trimformer.training.loop import total_steps
 from trimformer.training.settings import TrainingSettings
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimformer.search.halving import Point, done_before, epochs_of, order, promoted, rungs
+from trimformer.search.schedule.halving import Point, done_before, epochs_of, order, promoted, rungs
 
 
 def point(name, ms, drop):

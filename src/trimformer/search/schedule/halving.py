@@ -60,13 +60,13 @@ def done_before(rung: int, count: int) -> float:
 
 
 def epochs_of(rung: int, count: int, total: float) -> float:
-    """The epochs of a rung of so many, each twice the one before, which are ``total`` together."""
+    """The epochs of one of ``count`` rungs, each twice the one before, which are ``total`` together."""
     share: float = 2**rung / (2**count - 1)
     return total * share
 
 
 def promoted(found: Sequence[M], size: int, max_drop: float, done: float) -> list[M]:
-    """So many of them, for the next rung. done: share of all the epochs that they have been trained for.
+    """Choose ``size`` of them for the next rung. done: share of all the epochs that they have been trained for.
 
     In turns the one that is best by now, and the fastest that may still come to be inside the budget: drops are taken
     to fall as epochs rise. By what they lose after a short training alone, only the slowest would ever get to the end.

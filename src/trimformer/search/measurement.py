@@ -26,8 +26,12 @@ REFERENCES = ("eager", "torch")
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
+Scores = dict[tuple[str, str], float]
+"""Selection scores by name and back-end."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Measurement:
     """A model under a back-end, timed beside the others of its run.
 
     score, drop: on the selection split, the drop in points below the dense model in PyTorch.
@@ -48,7 +52,7 @@ class Row:
         return self.timing.backend in FILE_BACKENDS
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Row:
+    def from_json(cls, values: dict[str, Any]) -> Measurement:
         return cls(**values | {"timing": Timing(**values["timing"])})
 
 
@@ -90,3 +94,18 @@ def outcome_of(variant: Variant, task: Task, data: Encoded) -> Outcome:
     assert variant.run is not None
     logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
     return outcome(task, data, logits)
+
+
+def scores_of(variants: Sequence[Variant], task: Task, data: Encoded) -> Scores:
+    """The official metric of what the variants answer on a split."""
+    return {(one.name, one.backend): outcome_of(one, task, data).scores[task.metrics[0]] for one in variants}
+
+
+def measurements_of(variants: Sequence[Variant], scores: Scores, workload: Workload, threads: int) -> list[Measurement]:
+    """Those that ran, timed taking turns, with their scores, among which is that of the dense model in PyTorch."""
+    exact = scores[DENSE, "torch"]
+    found = []
+    for variant, timing in timed(variants, workload, threads):
+        score = scores[variant.name, variant.backend]
+        found.append(Measurement(timing, score, 100 * (exact - score)))
+    return found

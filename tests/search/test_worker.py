@@ -6,27 +6,28 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
+import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 
 from tests.command import sentence, trimformer
 from tests.search.conftest import Cut, recipe, result, weights
 from tests.search.test_command import DATA
-from trimformer.search.halving import rungs
 from trimformer.search.run import Autopilot, run
+from trimformer.search.schedule.halving import rungs
 from trimformer.training.loop import _Run
 
 pytestmark = pytest.mark.usefixtures("counted")
-STUDY = "sqlite:///study.db"
+STORAGE = "sqlite:///jobs.db"
 QUICK = {
-    "trimformer.search.storage.HEARTBEAT": 1,
-    "trimformer.search.storage.SILENCE": 2,
-    "trimformer.search.trials.POLL": 0.1,
+    "trimformer.search.executors.workers.HEARTBEAT": 0.5,
+    "trimformer.search.executors.workers.SILENCE": 5,
+    "trimformer.search.executors.workers.POLL": 0.1,
     "trimformer.search.worker.POLL": 0.1,
 }
 
@@ -92,7 +93,7 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
         monkeypatch.setattr(name, value)
     with helper(home, "many", hangs=True) as dying, helper(home, "many", hangs=False) as living:
         first_wait(monkeypatch, lambda: trained_in("many"), dying.kill)
-        report = run(recipe("many", storage=STUDY))
+        report = run(recipe("many", storage=STORAGE))
         living.join(20)
         assert living.exitcode == 0
     assert result(report) == result(whole)
@@ -102,16 +103,16 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
     assert "models trained by 2 workers" in printed.err
     assert "for many" in printed.out.replace("\n", " ")  # what the worker says at its end
 
-    trials = optuna.load_study(study_name=None, storage=STUDY).trials
-    states = {state: [t for t in trials if t.state.name == state] for state in ("COMPLETE", "FAIL")}
-    assert len(trials) == len(states["COMPLETE"]) + 1
-    assert len(states["COMPLETE"]) == sum(rungs(len(report.points)))
-    (killed,) = states["FAIL"]
-    again = [t for t in states["COMPLETE"] if t.user_attrs["point"] == killed.user_attrs["point"]]
-    assert len(again) == 1
+    with contextlib.closing(sqlite3.connect("jobs.db")) as database:
+        jobs = database.execute("SELECT state, owner FROM trimformer_jobs").fetchall()
+    assert [state for state, _ in jobs] == ["done"] * sum(rungs(len(report.points)))
+    assert len({owner for _, owner in jobs}) == 2
+    # The one that was killed had a job, which somebody else did.
+    lost = rf"Worker \S+:{dying.pid}:\w+ has failed \(no sign of life for 5 s\); its training waits again: rung 1 of 3"
+    assert len(re.findall(lost, printed.err)) == 1
 
 
-def test_a_cut_search_goes_on_with_its_trials(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_search_goes_on_with_its_jobs(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     train = Autopilot.train
     trained: list[tuple[int, str]] = []
 
@@ -164,10 +165,10 @@ def test_storage_belongs_to_a_budget(home: Path) -> None:
     assert sentence(found).startswith("--storage belongs to --max-drop")
 
 
-def test_optuna_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sqlalchemy_is_missing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = trimformer("compress", "bert", *DATA, "--max-drop", 1, "--storage", "sqlite", "--out", "wrong")
-    assert sentence(found).endswith('needs the package optuna: pip install "trimformer[search]".')
+    assert sentence(found).endswith('needs the package sqlalchemy: pip install "trimformer[search]".')
 
 
 def test_nothing_to_help(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from ..training.settings import TrainingSettings
+from ...training.settings import TrainingSettings
 
 MARGIN = 0.9
 """Share of its time that a training is planned for; the rest is for steps that take longer than those measured."""
@@ -24,7 +24,7 @@ class TimeBudget:
         return max(0.0, self.end - self.clock() - reserve)
 
     def deadline(self, seconds: float) -> float | None:
-        """The time on the clock in so many seconds; None for infinitely many."""
+        """The time on the clock after these seconds; None where they are infinite."""
         return None if math.isinf(seconds) else self.clock() + seconds
 
     def passed(self, deadline: float | None) -> bool:
@@ -33,7 +33,7 @@ class TimeBudget:
 
 
 def epochs_within(seconds: float, step: float, rows: int, training: TrainingSettings) -> float:
-    """How many epochs of these rows fit into so many seconds, at so many for a step, one step at the least.
+    """How many epochs of these rows fit into the seconds where a step takes ``step`` of them; at least one step.
 
     Never more than the settings say.
     """

@@ -7,17 +7,17 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..cluster import connect
-from ..console import console
-from ..errors import TrimformerError
-from .worker import work
+from ...cluster import connect
+from ...console import console
+from ...errors import TrimformerError
 
 
 @contextlib.contextmanager
-def workers_on_nodes(address: str, out: Path) -> Iterator[Callable[[], None]]:
+def workers_on_nodes(address: str, out: Path, work: Callable[[Path], object]) -> Iterator[Callable[[], None]]:
     """One on every node but this one, where the search itself trains; none outlives the block.
 
-    address: as of :func:`trimformer.cluster.connect`. What is given says which of them have left with a mistake.
+    address: as of :func:`trimformer.cluster.connect`. work: what each of them does with ``out``; a function that its
+    node can import. What is given says which of them have left with a mistake.
     """
     ray = connect(address)
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -45,7 +45,7 @@ def workers_on_nodes(address: str, out: Path) -> Iterator[Callable[[], None]]:
                 num_gpus=min(1, has.get("GPU", 0)),  # or it would see none
                 max_retries=0,
             )
-            working.append(task.remote(str(out), os.getcwd()))
+            working.append(task.remote(work, str(out), os.getcwd()))
         console.print(f"Workers on {len(others)} other node{'s' * (len(others) != 1)} of the cluster")
         yield say
         say()
@@ -53,7 +53,7 @@ def workers_on_nodes(address: str, out: Path) -> Iterator[Callable[[], None]]:
         ray.shutdown()
 
 
-def _work(out: str, folder: str) -> str:
+def _work(work: Callable[[Path], object], out: str, folder: str) -> str:
     """What a node runs, in the folder that relative names in the recipe begin at; a mistake goes back as a sentence."""
     try:
         os.chdir(folder)
