@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import did_you_mean
-from trimformer.tasks.files import read_text
-from trimformer.tasks.tagged import Tagged, Word, gather
+from ..errors import TrimformerError
+from .data import did_you_mean
+from .files import read_text
+from .tagged import Tagged, Word, gather
 
 CONLL2003 = ("token", "pos", "chunk", "ner")
 TOKEN_TAG = ("token", "tag")

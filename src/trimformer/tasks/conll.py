@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.columns import (
+from ..errors import TrimformerError
+from .columns import (
     CONLL2003,
     CONLL2003_TAGS,
     CONLLU_TAGS,
@@ -15,14 +15,14 @@ from trimformer.tasks.columns import (
     read_conllu,
     tag_column,
 )
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.hub import local_folder
-from trimformer.tasks.iob import to_iob2
-from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.tag_hub import read_hub
-from trimformer.tasks.tag_labels import from_train, from_validation
-from trimformer.tasks.tagged import Tagged
-from trimformer.tasks.treebank import of_files, read_trees
+from .data import Examples, Task
+from .hub import local_folder
+from .iob import to_iob2
+from .settings import TaskSettings
+from .tag_hub import read_hub
+from .tag_labels import from_train, from_validation
+from .tagged import Tagged
+from .treebank import of_files, read_trees
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import trimformer.tasks.custom_tags as custom_tags
-import trimformer.tasks.files as files
-import trimformer.tasks.questions as questions
-import trimformer.tasks.squad as squad
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Kind, Task
-from trimformer.tasks.files import DELIMITED, Table, cell_text, ending, read_table
-from trimformer.tasks.multilabel import METRICS as MULTILABEL_METRICS
-from trimformer.tasks.multilabel import SEPARATOR, SetRows, take_set_rows
-from trimformer.tasks.rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
-from trimformer.tasks.settings import TaskSettings
+from ..errors import TrimformerError
+from . import custom_tags, files, questions, squad
+from .data import Examples, Kind, Task
+from .files import DELIMITED, Table, cell_text, ending, read_table
+from .multilabel import METRICS as MULTILABEL_METRICS
+from .multilabel import SEPARATOR, SetRows, take_set_rows
+from .rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
+from .settings import TaskSettings
 
 METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.columns import CONLLU_TAGS, TOKEN_TAG, read_columns, read_conllu, tag_column
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.files import DELIMITED, LISTS, Table, ending, read_table, unit
-from trimformer.tasks.iob import Scheme, is_span_tagging, to_iob2
-from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.tag_labels import from_train, from_validation
-from trimformer.tasks.tagged import Tagged, Word, gather
+from ..errors import TrimformerError
+from .columns import CONLLU_TAGS, TOKEN_TAG, read_columns, read_conllu, tag_column
+from .data import Examples, Task
+from .files import DELIMITED, LISTS, Table, ending, read_table, unit
+from .iob import Scheme, is_span_tagging, to_iob2
+from .settings import TaskSettings
+from .tag_labels import from_train, from_validation
+from .tagged import Tagged, Word, gather
 
 ENDINGS = (".conll", ".conll.gz", ".conllu", ".conllu.gz")
 """Of the files that hold tagged words only; tables have the endings in files.ENDINGS."""

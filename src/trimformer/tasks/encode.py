@@ -17,15 +17,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-import trimformer.tasks.multilabel as multilabel
-import trimformer.tasks.tagging as tagging
-import trimformer.tasks.texts as texts
-import trimformer.tasks.windows as windows
-from trimformer.encoder.model.heads import IGNORED
-from trimformer.errors import TrimformerError
-from trimformer.files import cache_folder
-from trimformer.tasks.data import Examples, Kind, Task
-from trimformer.tasks.settings import Truncation
+from ..encoder.model.heads import IGNORED
+from ..errors import TrimformerError
+from ..files import cache_folder
+from . import multilabel, tagging, texts, windows
+from .data import Examples, Kind, Task
+from .settings import Truncation
 
 FORMAT = 2
 """Part of every cache key: raise it when the arrays or their meaning change."""

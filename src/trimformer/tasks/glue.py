@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.files import Table, read_tsv
-from trimformer.tasks.hub import load_split, local_folder
-from trimformer.tasks.rows import Rows, take_rows
+from ..errors import TrimformerError
+from .data import Examples, Task
+from .files import Table, read_tsv
+from .hub import load_split, local_folder
+from .rows import Rows, take_rows
 
 HUB = "nyu-mll/glue"
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.files import Table, read_text, read_tsv
-from trimformer.tasks.hub import load_split, local_folder
-from trimformer.tasks.rows import take_rows
-from trimformer.tasks.settings import TaskSettings
+from ..errors import TrimformerError
+from .data import Examples, Task
+from .files import Table, read_text, read_tsv
+from .hub import load_split, local_folder
+from .rows import take_rows
+from .settings import TaskSettings
 
 HUB = "stanfordnlp/imdb"
 LABELS = ("negative", "positive")

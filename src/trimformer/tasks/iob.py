@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.tagged import Tagged, Word
+from ..errors import TrimformerError
+from .tagged import Tagged, Word
 
 Scheme = Literal["iob1", "iob2"]
 

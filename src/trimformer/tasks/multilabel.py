@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.files import DELIMITED, Table, cell_text, ending
-from trimformer.tasks.rows import shown, text_column
+from ..errors import TrimformerError
+from .data import Examples, Task
+from .files import DELIMITED, Table, cell_text, ending
+from .rows import shown, text_column
 
 METRICS = ("f1_micro", "f1_macro", "accuracy")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.files import HALF_CHARACTER, Table, cell_text, encodable, read_text
+from ..errors import TrimformerError
+from .files import HALF_CHARACTER, Table, cell_text, encodable, read_text
 
 Steps = tuple[str | int, ...]
 """The way down to a value: names of fields and indices."""

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import trimformer.tasks.metrics as metrics
-import trimformer.tasks.multilabel as multilabel
-import trimformer.tasks.spans as spans
-import trimformer.tasks.tagging as tagging
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Task
-from trimformer.tasks.encode import Encoded
+from ..errors import TrimformerError
+from . import metrics, multilabel, spans, tagging
+from .data import Task
+from .encode import Encoded
 
 
 @dataclass(frozen=True)

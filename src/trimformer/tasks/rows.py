@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Kind
-from trimformer.tasks.files import Table, cell_text
+from ..errors import TrimformerError
+from .data import Examples, Kind
+from .files import Table, cell_text
 
 FEW_INTEGERS = 20
 """Integer labels with at most so many different values are taken for classes, more for numbers."""

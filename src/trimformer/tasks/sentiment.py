@@ -11,8 +11,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.sentiment_words import BAD, FIELDS, GOOD, Field
+from .data import Examples, Task
+from .sentiment_words import BAD, FIELDS, GOOD, Field
 
 TRAIN_ROWS = 4000
 VALIDATION_ROWS = 1000

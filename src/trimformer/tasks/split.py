@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples
+from ..errors import TrimformerError
+from .data import Examples
 
 SELECTION_ROWS = 4000
 """More rows than this make a choice slower and hardly surer."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.hub import load_split, local_folder
-from trimformer.tasks.questions import ENDINGS, from_table, read_questions
-from trimformer.tasks.settings import TaskSettings
+from ..errors import TrimformerError
+from .data import Examples, Task
+from .hub import load_split, local_folder
+from .questions import ENDINGS, from_table, read_questions
+from .settings import TaskSettings
 
 HUB = "rajpurkar/squad"
 METRICS = ("f1", "exact_match")

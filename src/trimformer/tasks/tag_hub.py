@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import did_you_mean
-from trimformer.tasks.hub import open_split
-from trimformer.tasks.tagged import Tagged, Word, gather
+from ..errors import TrimformerError
+from .data import did_you_mean
+from .hub import open_split
+from .tagged import Tagged, Word, gather
 
 
 def read_hub(dataset: str, config: str | None, split: str, column: str, **more: str) -> Tagged:

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.iob import is_span_tagging
-from trimformer.tasks.rows import class_names, match_labels, number
-from trimformer.tasks.tagged import Tagged
+from ..errors import TrimformerError
+from .data import Examples, Task
+from .iob import is_span_tagging
+from .rows import class_names, match_labels, number
+from .tagged import Tagged
 
 SPAN_METRICS = ("f1", "precision", "recall", "accuracy")
 PLAIN_METRICS = ("accuracy",)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, did_you_mean
-from trimformer.tasks.rows import shown
+from ..errors import TrimformerError
+from .data import Examples, did_you_mean
+from .rows import shown
 
 
 class Word(NamedTuple):

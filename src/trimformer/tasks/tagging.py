@@ -13,13 +13,13 @@ import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import PreTrainedTokenizerBase
 
-from trimformer.encoder.model.heads import IGNORED
-from trimformer.tasks.chunks import chunks
-from trimformer.tasks.data import Examples, Task
-from trimformer.tasks.iob import is_span_tag
+from ..encoder.model.heads import IGNORED
+from .chunks import chunks
+from .data import Examples, Task
+from .iob import is_span_tag
 
 if TYPE_CHECKING:
-    from trimformer.tasks.encode import Encoded
+    from .encode import Encoded
 
 UNPREDICTED = -1
 """The predicted label of a word that has no token."""

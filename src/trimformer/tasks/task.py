@@ -8,18 +8,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-import trimformer.tasks.conll as conll
-import trimformer.tasks.custom as custom
-import trimformer.tasks.glue as glue
-import trimformer.tasks.imdb as imdb
-import trimformer.tasks.sentiment as sentiment
-import trimformer.tasks.squad as squad
-import trimformer.tasks.tag_labels as tag_labels
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Kind, Task, TaskData, did_you_mean
-from trimformer.tasks.rows import match_labels
-from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.split import held_rows, split
+from ..errors import TrimformerError
+from . import conll, custom, glue, imdb, sentiment, squad, tag_labels
+from .data import Examples, Kind, Task, TaskData, did_you_mean
+from .rows import match_labels
+from .settings import TaskSettings
+from .split import held_rows, split
 
 __all__ = ["Examples", "Task", "TaskData", "load_task", "load_validation", "with_label_order"]
 

@@ -12,9 +12,9 @@ from typing import cast
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizer, PreTrainedTokenizerBase
 
-from trimformer.tasks.chunks import chunks
-from trimformer.tasks.data import Examples
-from trimformer.tasks.settings import Truncation
+from .chunks import chunks
+from .data import Examples
+from .settings import Truncation
 
 
 def tokenise(
