@@ -21,7 +21,7 @@ from trimformer.search.candidates import (
     widths,
 )
 from trimformer.search.sensitivity import Divergence, Sensitivity, sensitivity
-from trimformer.tasks.batches import drawn_rows
+from trimformer.tasks.encoding.batches import drawn_rows
 from trimformer.training.evaluate import predict_logits
 
 

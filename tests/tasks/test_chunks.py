@@ -1,6 +1,6 @@
 import pytest
 
-from trimformer.tasks import chunks
+from trimformer.tasks.encoding import chunks
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.columns import CONLL2003, TOKEN_TAG, read_columns, read_conllu
-from trimformer.tasks.tagged import Tagged
+from trimformer.tasks.tables.columns import CONLL2003, TOKEN_TAG, read_columns, read_conllu
+from trimformer.tasks.tables.tagged import Tagged
 
 Write = Callable[[str, str], Path]
 

@@ -9,8 +9,8 @@ import datasets
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks import conll
 from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.sources import conll
 
 Write = Callable[[str, str], Path]
 

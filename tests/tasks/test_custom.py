@@ -7,8 +7,8 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import TaskSettings, load_task, load_validation
-from trimformer.tasks.custom import _kind, load
-from trimformer.tasks.custom import load_validation as load_alone
+from trimformer.tasks.sources.custom import _kind, load
+from trimformer.tasks.sources.custom import load_validation as load_alone
 
 Write = Callable[[str, str], Path]
 

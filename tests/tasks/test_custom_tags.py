@@ -10,8 +10,8 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import load_task, load_validation, with_label_order
-from trimformer.tasks.custom_tags import load_custom, load_custom_validation
 from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.sources.custom_tags import load_custom, load_custom_validation
 
 Write = Callable[[str, str], Path]
 

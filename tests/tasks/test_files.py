@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.files import cell_text, read_table, read_tsv
+from trimformer.tasks.tables.files import cell_text, read_table, read_tsv
 
 Write = Callable[[str, str], Path]
 

@@ -8,7 +8,7 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import TaskSettings, load_task, load_validation
-from trimformer.tasks.glue import TASKS
+from trimformer.tasks.sources.glue import TASKS
 
 Write = Callable[[str, str], Path]
 

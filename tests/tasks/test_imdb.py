@@ -8,7 +8,7 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import Examples, TaskSettings
-from trimformer.tasks.imdb import load, load_validation
+from trimformer.tasks.sources.imdb import load, load_validation
 
 Write = Callable[[str, str], Path]
 

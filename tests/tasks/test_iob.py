@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.iob import Scheme, is_span_tagging, to_iob2
-from trimformer.tasks.tagged import Tagged, Word
+from trimformer.tasks.tables.iob import Scheme, is_span_tagging, to_iob2
+from trimformer.tasks.tables.tagged import Tagged, Word
 
 
 def tagged(*sentences: str) -> Tagged:

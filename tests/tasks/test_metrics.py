@@ -4,8 +4,8 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score, matthews_corrcoef, mean_squared_error
 
 from trimformer.tasks import Task
-from trimformer.tasks.metrics import metric_function, predictions
-from trimformer.tasks.metrics import score as score_predictions
+from trimformer.tasks.kinds.classification import metric_function, predictions
+from trimformer.tasks.kinds.classification import score as score_predictions
 
 LABELS = np.array([0, 1, 1, 0, 1, 1])
 LOGITS = np.array([[2.0, 1], [0, 1], [3, 1], [0, 1], [0, 2], [-1, 0]])

@@ -9,8 +9,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks import Examples, Task, TaskSettings
-from trimformer.tasks.custom import load, load_validation
-from trimformer.tasks.multilabel import labels_of, metric, scores
+from trimformer.tasks.kinds.multilabel import labels_of, metric, scores
+from trimformer.tasks.sources.custom import load, load_validation
 
 Write = Callable[[str, str], Path]
 METRICS = ("f1_micro", "f1_macro", "accuracy")

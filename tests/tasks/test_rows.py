@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.files import read_table
-from trimformer.tasks.rows import class_names, decide_kind, match_labels, take_rows
+from trimformer.tasks.tables.files import read_table
+from trimformer.tasks.tables.rows import class_names, decide_kind, match_labels, take_rows
 
 Write = Callable[[str, str], Path]
 

@@ -5,7 +5,7 @@ import pytest
 
 from trimformer.tasks.data import Answer, Examples, Task
 from trimformer.tasks.encode import Encoded
-from trimformer.tasks.spans import answers, best_span, counts, metric, scores
+from trimformer.tasks.kinds.spans import answers, best_span, counts, metric, scores
 
 TASK = Task("squad", "spans", (), ("f1", "exact_match"), "test")
 

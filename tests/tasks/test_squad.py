@@ -11,9 +11,9 @@ import datasets
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks import squad
 from trimformer.tasks.data import Answer
 from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.sources import squad
 
 Write = Callable[[str, str], Path]
 

@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
 
 from trimformer.measure.significance import paired_bootstrap
-from trimformer.tasks import Encoded, Examples, Task, tagging
-from trimformer.tasks.tag_labels import SPAN_METRICS, label_names
+from trimformer.tasks import Encoded, Examples, Task
+from trimformer.tasks.kinds import tokens as tagging
+from trimformer.tasks.sources.tag_labels import SPAN_METRICS, label_names
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "un", "##able", "##ly", "no", "so", "."]
 
@@ -93,7 +94,7 @@ def test_long_sentences_lose_words_on_the_right(pieces: PreTrainedTokenizerFast,
 def test_chunks_change_nothing(pieces: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = sentences("so no", "unable", "no . so", "so", "unably no")
     whole = lists(tagging.tokenise(examples, pieces, 4))
-    monkeypatch.setattr("trimformer.tasks.chunks.ROWS", 2)
+    monkeypatch.setattr("trimformer.tasks.encoding.chunks.ROWS", 2)
     assert lists(tagging.tokenise(examples, pieces, 4)) == whole
 
 

@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import ByT5Tokenizer, PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from trimformer.tasks import Examples
+from trimformer.tasks.encoding.texts import fingerprint, tokenise
 from trimformer.tasks.settings import Truncation
-from trimformer.tasks.texts import fingerprint, tokenise
 
 SIDES: list[tuple[Truncation, str]] = [("head", "right"), ("tail", "left")]
 
@@ -143,7 +143,7 @@ def test_settings_in_the_tokenizers_file_do_not_matter(tokenizer: PreTrainedToke
 
 def test_chunks_are_put_together(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
     want = rows(tokenise(PAIRS, tokenizer, 9, "both"))
-    monkeypatch.setattr("trimformer.tasks.chunks.ROWS", 7)
+    monkeypatch.setattr("trimformer.tasks.encoding.chunks.ROWS", 7)
     assert rows(tokenise(PAIRS, tokenizer, 9, "both")) == want
 
 

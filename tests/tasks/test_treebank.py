@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.treebank import of_files, read_trees
+from trimformer.tasks.sources.treebank import of_files, read_trees
 
 Write = Callable[[str, str], Path]
 

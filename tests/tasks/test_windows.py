@@ -14,10 +14,10 @@ from trimformer.encoder.checkpoints.load import load_tokenizer
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Answer, Examples
 from trimformer.tasks.encode import Encoded
+from trimformer.tasks.encoding.windows import labels_of, tokenise
+from trimformer.tasks.kinds.spans import answers, counts
 from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.spans import answers, counts
-from trimformer.tasks.squad import load_validation
-from trimformer.tasks.windows import labels_of, tokenise
+from trimformer.tasks.sources.squad import load_validation
 
 TEXT = ["w0", "w1", "w2-w3", "Zoë's", "naïve", "漢字", "(w4)", "\u200bw5", "🙂", "w6,", "a" * 9]
 

@@ -16,7 +16,7 @@ from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_k
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.encode import Encoded
-from .answers import AnyAnswer, answers
+from ..tasks.kinds.answers import AnyAnswer, answers
 from .backends import FILE_BACKENDS, open_backend, parts
 from .session import Session, torch_threads
 from .windows import Row, batches, inputs, tokenise

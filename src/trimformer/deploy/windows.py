@@ -13,9 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
-from ..tasks import tagging, windows
 from ..tasks.data import Examples
 from ..tasks.encode import Encoded
+from ..tasks.encoding import windows
+from ..tasks.kinds import tokens as tagging
 
 BATCH_TOKENS = 512
 """Tokens of a batch. On CPUs the activations of more leave the cache, and fewer do not fill the matrix products."""

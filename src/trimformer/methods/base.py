@@ -18,9 +18,9 @@ from ..encoder.shape.config import StandIn, TrimformerConfig, lesser
 from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..registry import Registry
-from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..training.clock import Clock
 from ..training.matching import Matching, match_layers
 from ..training.network import Network

@@ -11,7 +11,7 @@ from ..encoder.checkpoints.load import Checkpoint, head_labels, with_labels
 from ..errors import TrimformerError
 from ..tasks.data import Task, TaskData
 from ..tasks.encode import Encoded
-from ..tasks.rows import shown
+from ..tasks.tables.rows import shown
 from ..tasks.task import with_label_order
 
 

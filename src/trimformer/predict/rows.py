@@ -15,7 +15,7 @@ from ..deploy.windows import Row
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.data import did_you_mean
-from ..tasks.files import cell_text
+from ..tasks.tables.files import cell_text
 
 PIECE_LINES = 4096
 PIECE_BYTES = 256 * 1024

@@ -19,10 +19,10 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..deploy.answers import Answer, Labels, Prediction, Tags
 from ..deploy.predictor import Predictor
 from ..errors import TrimformerError
 from ..predict.labeller import line
+from ..tasks.kinds.answers import Answer, Labels, Prediction, Tags
 from .batcher import Batcher, Closed, Done, Full
 from .metrics import Metrics
 from .question import Limits, Question, Refused, rows_of

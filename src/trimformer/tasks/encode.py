@@ -20,8 +20,10 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder.model.heads import IGNORED
 from ..errors import TrimformerError
 from ..files import cache_folder
-from . import multilabel, tagging, texts, windows
 from .data import Examples, Kind, Task
+from .encoding import texts, windows
+from .kinds import multilabel
+from .kinds import tokens as tagging
 from .settings import Truncation
 
 FORMAT = 2

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import TrimformerError
-from . import metrics, multilabel, spans, tagging
 from .data import Task
 from .encode import Encoded
+from .kinds import classification as metrics
+from .kinds import multilabel, spans
+from .kinds import tokens as tagging
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..errors import TrimformerError
-from . import conll, custom, glue, imdb, sentiment, squad, tag_labels
 from .data import Examples, Kind, Task, TaskData, did_you_mean
-from .rows import match_labels
 from .settings import TaskSettings
+from .sources import conll, custom, glue, imdb, sentiment, squad, tag_labels
 from .split import held_rows, split
+from .tables.rows import match_labels
 
 __all__ = ["Examples", "Task", "TaskData", "load_task", "load_validation", "with_label_order"]
 

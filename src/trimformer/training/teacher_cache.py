@@ -20,8 +20,8 @@ from ..encoder.parts.trace import AttentionTrace
 from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..files import atomic_folder
-from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches
 from .matching import Matching
 from .settings import ObjectiveSettings
 

@@ -21,7 +21,7 @@ from ...encoder.model.heads import task_loss
 from ...encoder.shape.config import StandIn, TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
-from ...tasks.batches import bucketed_batches
+from ...tasks.encoding.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
 from ..base import Context, Method, keep_gates, register
 from ..structure.cost import CostSettings, LayerCost, check_cost

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import TrimformerError
-from .files import Table
-from .rows import match_labels
+from ...errors import TrimformerError
+from ..tables.files import Table
+from ..tables.rows import match_labels
 
 
 def local_folder(data: str | None) -> Path | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .data import Examples, Task
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..settings import TaskSettings
+from ..tables.questions import ENDINGS, from_table, read_questions
 from .hub import load_split, local_folder
-from .questions import ENDINGS, from_table, read_questions
-from .settings import TaskSettings
 
 HUB = "rajpurkar/squad"
 METRICS = ("f1", "exact_match")

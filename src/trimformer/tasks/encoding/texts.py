@@ -12,9 +12,9 @@ from typing import cast
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizer, PreTrainedTokenizerBase
 
+from ..data import Examples
+from ..settings import Truncation
 from .chunks import chunks
-from .data import Examples
-from .settings import Truncation
 
 
 def tokenise(

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import TrimformerError
-from .data import Examples, Task
-from .iob import is_span_tagging
-from .rows import class_names, match_labels, number
-from .tagged import Tagged
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..tables.iob import is_span_tagging
+from ..tables.rows import class_names, match_labels, number
+from ..tables.tagged import Tagged
 
 SPAN_METRICS = ("f1", "precision", "recall", "accuracy")
 PLAIN_METRICS = ("accuracy",)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import TrimformerError
-from .data import Examples, Kind
+from ...errors import TrimformerError
+from ..data import Examples, Kind
 from .files import Table, cell_text
 
 FEW_INTEGERS = 20

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
-from ..errors import TrimformerError
-from .data import Examples, Task
-from .files import DELIMITED, Table, cell_text, ending
-from .rows import shown, text_column
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..tables.files import DELIMITED, Table, cell_text, ending
+from ..tables.rows import shown, text_column
 
 METRICS = ("f1_micro", "f1_macro", "accuracy")
 

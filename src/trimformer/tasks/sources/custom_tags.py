@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .columns import CONLLU_TAGS, TOKEN_TAG, read_columns, read_conllu, tag_column
-from .data import Examples, Task
-from .files import DELIMITED, LISTS, Table, ending, read_table, unit
-from .iob import Scheme, is_span_tagging, to_iob2
-from .settings import TaskSettings
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..settings import TaskSettings
+from ..tables.columns import CONLLU_TAGS, TOKEN_TAG, read_columns, read_conllu, tag_column
+from ..tables.files import DELIMITED, LISTS, Table, ending, read_table, unit
+from ..tables.iob import Scheme, is_span_tagging, to_iob2
+from ..tables.tagged import Tagged, Word, gather
 from .tag_labels import from_train, from_validation
-from .tagged import Tagged, Word, gather
 
 ENDINGS = (".conll", ".conll.gz", ".conllu", ".conllu.gz")
 """Of the files that hold tagged words only; tables have the endings in files.ENDINGS."""

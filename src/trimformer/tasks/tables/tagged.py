@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import TrimformerError
-from .data import Examples, did_you_mean
+from ...errors import TrimformerError
+from ..data import Examples, did_you_mean
 from .rows import shown
 
 

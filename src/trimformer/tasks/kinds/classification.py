@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from .data import Task
+from ..data import Task
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """(predictions, labels), both of shape (n,) -> one number."""

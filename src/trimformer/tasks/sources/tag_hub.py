@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import TrimformerError
-from .data import did_you_mean
+from ...errors import TrimformerError
+from ..data import did_you_mean
+from ..tables.tagged import Tagged, Word, gather
 from .hub import open_split
-from .tagged import Tagged, Word, gather
 
 
 def read_hub(dataset: str, config: str | None, split: str, column: str, **more: str) -> Tagged:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .data import Task
-from .encode import Encoded
+from ..data import Task
+from ..encode import Encoded
 
 COLUMNS = ("exact_match", "f1")
 """What the columns of counts are."""

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .data import did_you_mean
+from ...errors import TrimformerError
+from ..data import did_you_mean
 
 LISTS = (".jsonl", ".jsonl.gz", ".parquet")
 """Of tables whose cells may hold lists."""

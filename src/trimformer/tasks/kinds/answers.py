@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import expit, softmax
 
-from ..tasks import spans, tagging
-from ..tasks.encode import Encoded
+from ..encode import Encoded
+from . import spans
+from . import tokens as tagging
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import TrimformerError
-from . import custom_tags, files, questions, squad
-from .data import Examples, Kind, Task
-from .files import DELIMITED, Table, cell_text, ending, read_table
-from .multilabel import METRICS as MULTILABEL_METRICS
-from .multilabel import SEPARATOR, SetRows, take_set_rows
-from .rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
-from .settings import TaskSettings
+from ...errors import TrimformerError
+from ..data import Examples, Kind, Task
+from ..kinds.multilabel import METRICS as MULTILABEL_METRICS
+from ..kinds.multilabel import SEPARATOR, SetRows, take_set_rows
+from ..settings import TaskSettings
+from ..tables import files, questions
+from ..tables.files import DELIMITED, Table, cell_text, ending, read_table
+from ..tables.rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
+from . import custom_tags, squad
 
 METRICS: dict[Kind, tuple[str, ...]] = {
     "classification": ("accuracy", "f1_macro"),

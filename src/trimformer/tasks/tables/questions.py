@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .data import Answer, Examples
+from ...errors import TrimformerError
+from ..data import Answer, Examples
+from ..settings import TaskSettings
 from .files import ENDINGS as FILE_ENDINGS
 from .files import Table, cell_text, read_table
 from .nodes import Node, read_json, row_node
-from .settings import TaskSettings
 
 ENDINGS = (".json", ".json.gz")
 """Of SQuAD JSON, beside the endings of tables."""

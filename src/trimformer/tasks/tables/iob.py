@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
-from ..errors import TrimformerError
+from ...errors import TrimformerError
 from .tagged import Tagged, Word
 
 Scheme = Literal["iob1", "iob2"]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .data import did_you_mean
+from ...errors import TrimformerError
+from ..data import did_you_mean
 from .files import read_text
 from .tagged import Tagged, Word, gather
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TrimformerError
+from ...errors import TrimformerError
 from .files import HALF_CHARACTER, Table, cell_text, encodable, read_text
 
 Steps = tuple[str | int, ...]

@@ -13,13 +13,13 @@ import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder.model.heads import IGNORED
-from .chunks import chunks
-from .data import Examples, Task
-from .iob import is_span_tag
+from ...encoder.model.heads import IGNORED
+from ..data import Examples, Task
+from ..encoding.chunks import chunks
+from ..tables.iob import is_span_tag
 
 if TYPE_CHECKING:
-    from .encode import Encoded
+    from ..encode import Encoded
 
 UNPREDICTED = -1
 """The predicted label of a word that has no token."""

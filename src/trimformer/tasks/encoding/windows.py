@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ..errors import TrimformerError
+from ...errors import TrimformerError
+from ..data import Examples
 from .chunks import chunks
-from .data import Examples
 
 QUESTION = 64
 """Longer questions are cut to so many tokens, as in BERT's published SQuAD code, and to half of a row at most."""

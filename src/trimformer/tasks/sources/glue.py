@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .data import Examples, Task
-from .files import Table, read_tsv
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..tables.files import Table, read_tsv
+from ..tables.rows import Rows, take_rows
 from .hub import load_split, local_folder
-from .rows import Rows, take_rows
 
 HUB = "nyu-mll/glue"
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .data import Examples, Task
+from ..data import Examples, Task
 from .sentiment_words import BAD, FIELDS, GOOD, Field
 
 TRAIN_ROWS = 4000

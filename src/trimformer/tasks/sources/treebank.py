@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .files import read_text
-from .tagged import Tagged, Word, gather
+from ...errors import TrimformerError
+from ..tables.files import read_text
+from ..tables.tagged import Tagged, Word, gather
 
 TRACE = "-NONE-"
 """The tag of what is in the tree but not in the sentence."""

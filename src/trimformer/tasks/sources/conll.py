@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .columns import (
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..settings import TaskSettings
+from ..tables.columns import (
     CONLL2003,
     CONLL2003_TAGS,
     CONLLU_TAGS,
@@ -15,13 +17,11 @@ from .columns import (
     read_conllu,
     tag_column,
 )
-from .data import Examples, Task
+from ..tables.iob import to_iob2
+from ..tables.tagged import Tagged
 from .hub import local_folder
-from .iob import to_iob2
-from .settings import TaskSettings
 from .tag_hub import read_hub
 from .tag_labels import from_train, from_validation
-from .tagged import Tagged
 from .treebank import of_files, read_trees
 
 

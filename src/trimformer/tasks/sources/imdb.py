@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import TrimformerError
-from .data import Examples, Task
-from .files import Table, read_text, read_tsv
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..settings import TaskSettings
+from ..tables.files import Table, read_text, read_tsv
+from ..tables.rows import take_rows
 from .hub import load_split, local_folder
-from .rows import take_rows
-from .settings import TaskSettings
 
 HUB = "stanfordnlp/imdb"
 LABELS = ("negative", "positive")
