@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..encoder import TrimformerConfig
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 from .onnx import random_inputs
 from .openvino import read, require_openvino, save, without_telemetry
 from .session import arrays

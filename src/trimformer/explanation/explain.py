@@ -31,8 +31,9 @@ from ..search.files import DENSE, installed, outcome_of, timed
 from ..search.report import KNOWN
 from ..search.sensitivity import ROWS, sensitivity
 from ..tasks.data import Task
-from ..tasks.encode import Encoded, encode
+from ..tasks.encode import encode
 from ..tasks.encoding.batches import drawn_rows
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, with_label_order
 from ..training.evaluate import mean_loss

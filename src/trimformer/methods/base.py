@@ -19,8 +19,8 @@ from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..registry import Registry
 from ..tasks.data import Task
-from ..tasks.encode import Encoded
 from ..tasks.encoding.batches import bucketed_batches, drawn_rows
+from ..tasks.encoding.encoded import Encoded
 from ..training.clock import Clock
 from ..training.matching import Matching, match_layers
 from ..training.network import Network

@@ -20,8 +20,9 @@ from ..encoder.parts.trace import AttentionTrace
 from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..files import atomic_folder
-from ..tasks.encode import Encoded
 from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
 from .matching import Matching
 from .settings import ObjectiveSettings
 
@@ -142,7 +143,7 @@ class TeacherCache:
                 states[part.index] = padded(array)
             else:
                 traced.setdefault(part.index, {})[part.name] = padded(array).transpose(1, 2)
-        by_token = self.data.kind in ("tokens", "spans")
+        by_token = KINDS[self.data.kind].per_token
         logits = padded(self.logits) if by_token else torch.from_numpy(self.logits[rows]).to(real.device)
         return Answers(logits, states, {index: self._trace(index, values) for index, values in traced.items()})
 
@@ -168,7 +169,7 @@ class TeacherCache:
 
     def _fill(self, folder: Path, forward: Callable[..., Any], device: torch.device) -> None:
         """Run the teacher over all rows, in batches of like length."""
-        data, by_token = self.data, self.data.kind in ("tokens", "spans")
+        data, by_token = self.data, KINDS[self.data.kind].per_token
         asked = {
             "output_hidden_states": any(part.name == "hidden" for part in self.parts),
             "output_trace": any(part.name != "hidden" for part in self.parts),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 from operator import add
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -52,26 +48,6 @@ def tokenise(
     if types:
         arrays["types"] = np.concatenate(types)
     return arrays
-
-
-def fingerprint(tokenizer: PreTrainedTokenizerBase) -> bytes:
-    """A hash of all that decides how the tokenizer splits a text and which special tokens it adds."""
-    digest = hashlib.sha256()
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        state = json.loads(backend.to_str())
-        # A call leaves its truncation and padding behind in the tokenizer, which must not change the hash.
-        state.pop("truncation", None)
-        state.pop("padding", None)
-        digest.update(json.dumps(state, sort_keys=True).encode())
-        return digest.digest()
-    # A slow tokenizer is known by the files that it would be saved as.
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
-        for file in sorted(Path(folder).iterdir()):
-            content = file.read_bytes()
-            digest.update(f"{file.name}:{len(content)}:".encode() + content)
-    return digest.digest()
 
 
 def _sequences(tokenizer: PreTrainedTokenizerBase, coded: BatchEncoding, part: Examples, at: int) -> np.ndarray:

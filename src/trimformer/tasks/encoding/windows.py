@@ -51,8 +51,8 @@ def tokenise(
     """
     if not tokenizer.is_fast:
         raise TrimformerError(
-            f"the tokenizer {tokenizer.name_or_path or ''} does not say where tokens stand in the text, which question "
-            "answering needs; save its fast form (tokenizer.json) beside the model"
+            f"The tokenizer {tokenizer.name_or_path or ''} does not say where tokens stand in the text, which question "
+            "answering needs: save its fast form (tokenizer.json) beside the model."
         )
     number = {context: i for i, context in enumerate(dict.fromkeys(examples.pairs or []))}
     context_of = np.array([number[context] for context in examples.pairs or []], dtype=np.int64)
@@ -132,7 +132,7 @@ def labels_of(arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
 def _cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Owner, first token and end of every window; lengths, room: context tokens there are, and that fit, (n,)."""
     if room.min(initial=1) < 1:
-        raise TrimformerError("task.max_length: beside the longest question no token of the context fits; raise it")
+        raise TrimformerError("Beside the longest question no token of its context fits: raise task.max_length.")
     step = np.maximum(room - stride, -(-room // 2))
     windows = 1 + np.maximum(0, -(-(lengths - room) // step))
     owners = np.repeat(np.arange(len(lengths)), windows)

@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-
-import numpy as np
-from scipy.special import expit, softmax
-
-from ..encode import Encoded
-from . import spans
-from . import tokens as tagging
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,32 +64,3 @@ class Answer:
 
 
 AnyAnswer = Prediction | Labels | Tags | Answer
-
-
-def answers(data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[AnyAnswer]:
-    """One answer for each example.
-
-    logits: (examples, labels), for tokens and spans (tokens, labels), laid end to end as the rows of ``data``.
-    names: of the labels.
-    """
-    exact = logits.astype(np.float64)
-    if data.kind == "tokens":
-        for words, ids in zip(data.examples.texts, tagging.tags(data, logits), strict=True):
-            yield Tags(list(words), [None if i == tagging.UNPREDICTED else names[i] for i in ids.tolist()])
-    elif data.kind == "spans":
-        for span, context in zip(spans.best_spans(data, logits), data.examples.pairs or [], strict=True):
-            yield (
-                Answer("", 0, 0, None)
-                if span is None
-                else Answer(context[span.begin : span.end], span.begin, span.end, span.score)
-            )
-    elif data.kind == "multilabel":
-        for row in expit(exact).tolist():
-            scores = dict(zip(names, row, strict=True))
-            yield Labels([name for name, score in scores.items() if score >= 0.5], scores)
-    elif exact.shape[1] == 1:
-        for (number,) in exact.tolist():
-            yield Prediction(None, number, {})
-    else:
-        for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
-            yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))

@@ -1,87 +1,61 @@
-"""The official metrics of classification and regression, each as a fraction (0..1), from scikit-learn and scipy."""
+"""One label per text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy import stats
+from scipy.special import softmax
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from ..data import Task
-
-Metric = Callable[[np.ndarray, np.ndarray], float]
-"""(predictions, labels), both of shape (n,) -> one number."""
-
-
-def score(task: Task, predicted: np.ndarray, labels: Sequence[int] | Sequence[float] | np.ndarray) -> dict[str, float]:
-    """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher."""
-    truth = np.asarray(labels)
-    if predicted.shape != truth.shape:
-        raise ValueError(f"{len(predicted)} predictions for {len(truth)} labels")
-    return {name: _metric(task, name)(predicted, truth) for name in task.metrics}
+from ..data import Examples, Task
+from ..encoding.encoded import Encoded
+from .answers import Prediction
+from .base import Metric
+from .texts import TextKind
 
 
-def predictions(task: Task, logits: np.ndarray) -> np.ndarray:
-    """Label ids (n,) by the largest logit, for regression the values (n,) in float64.
+class Classification(TextKind):
+    """The label with the largest logit."""
 
-    `logits` has shape (n, labels), for regression (n, 1) or (n,).
-    """
-    logits = np.asarray(logits, dtype=np.float64)
-    if task.kind == "regression":
-        return logits.reshape(len(logits))
-    return logits.argmax(axis=1)
+    name = "classification"
+    keeps = "shares"
+    answer = Prediction
 
+    def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return "accuracy", "f1_macro"
 
-def metric_function(task: Task) -> Metric:
-    """The first metric of the task on (predictions, labels), for a paired bootstrap."""
-    return _metric(task, task.metrics[0])
+    def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+        return np.asarray(examples.labels, dtype=np.int64)
 
+    def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Prediction]:
+        exact = logits.astype(np.float64)
+        for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
+            yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
 
-def _metric(task: Task, name: str) -> Metric:
-    if name == "f1":
-        return lambda predicted, labels: _f1(predicted == task.positive, labels == task.positive)
-    return _METRICS[name]
+    def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return logits.astype(np.float64).argmax(axis=1), data.labels
 
-
-def _accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(predicted == labels))
-
-
-def _f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return float(f1_score(labels, predicted, zero_division=0))
+    def measure(self, task: Task, name: str) -> Metric:
+        if name == "f1":
+            return lambda answers, truth: _f1(answers == task.positive, truth == task.positive)
+        return _METRICS[name]
 
 
-def _f1_macro(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return float(f1_score(labels, predicted, average="macro", zero_division=0))
+def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean(predicted == truth))
 
 
-def _matthews(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return float(matthews_corrcoef(labels, predicted))
+def _f1(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(f1_score(truth, predicted, zero_division=0))
 
 
-def _pearson(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return 0.0 if _constant(predicted, labels) else float(stats.pearsonr(predicted, labels).statistic)
+def _f1_macro(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def _spearman(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return 0.0 if _constant(predicted, labels) else float(stats.spearmanr(predicted, labels).statistic)
+def _matthews(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(matthews_corrcoef(truth, predicted))
 
 
-def _mse(predicted: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean((predicted - labels) ** 2))
-
-
-def _constant(predicted: np.ndarray, labels: np.ndarray) -> bool:
-    """A correlation with a constant is undefined; it counts as 0, because such a model knows nothing."""
-    return bool(np.ptp(predicted) == 0 or np.ptp(labels) == 0)
-
-
-_METRICS: dict[str, Metric] = {
-    "accuracy": _accuracy,
-    "f1_macro": _f1_macro,
-    "matthews": _matthews,
-    "pearson": _pearson,
-    "spearman": _spearman,
-    "mse": _mse,
-}
+_METRICS: dict[str, Metric] = {"accuracy": _accuracy, "f1_macro": _f1_macro, "matthews": _matthews}

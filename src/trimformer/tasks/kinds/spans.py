@@ -1,22 +1,82 @@
-"""From start and end scores to answers, and how right these are (SQuAD v1.1)."""
+"""The answer to a question as a span of its context, scored as in SQuAD v1.1."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
-from ..data import Task
-from ..encode import Encoded
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..encoding import windows
+from ..encoding.encoded import Encoded
+from ..settings import STRIDE, Truncation
+from .answers import Answer
+from .base import Metric, TaskKind
 
 COLUMNS = ("exact_match", "f1")
 """What the columns of counts are."""
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class Spans(TaskKind):
+    """The best span over all windows of a context. `compare` counts, so that the truth it gives holds nothing."""
+
+    name = "spans"
+    form = "spans"
+    per_token = True
+    reads = ("text_pair", "stride")
+    columns = ("question", "context")
+    keeps = "contexts"
+    answer = Answer
+
+    def metrics(self, labels: Iterable[str] = ()) -> tuple[str, ...]:
+        return "f1", "exact_match"
+
+    def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, None]:
+        return task, None
+
+    def examples(self, rows: Sequence[Any]) -> Examples:
+        if not all(isinstance(row, tuple) for row in rows):
+            raise TrimformerError("This model answers questions: give a question and a context for each row.")
+        return Examples([row[0] for row in rows], [row[1] for row in rows], [])
+
+    def tokenise(
+        self,
+        examples: Examples,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        *,
+        truncation: Truncation = "head",
+        stride: int = STRIDE,
+    ) -> dict[str, np.ndarray]:
+        return windows.tokenise(examples, tokenizer, max_length, stride)
+
+    def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+        return windows.labels_of(arrays, examples)
+
+    def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Answer]:
+        for span, context in zip(best_spans(data, logits), data.examples.pairs or [], strict=True):
+            yield (
+                Answer("", 0, 0, None)
+                if span is None
+                else Answer(context[span.begin : span.end], span.begin, span.end, span.score)
+            )
+
+    def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = counts(data, best_texts(data, logits))
+        return found, np.zeros(len(found))
+
+    def measure(self, task: Task, name: str) -> Metric:
+        """The mean of a column of `counts`."""
+        column = COLUMNS.index(name)
+        return lambda answers, _: float(answers[:, column].mean())
 
 
 class Span(NamedTuple):
@@ -66,7 +126,7 @@ def best_spans(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: 
     return [_stripped(span, context) for span, context in zip(best, data.examples.pairs, strict=True)]
 
 
-def answers(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[str]:
+def best_texts(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[str]:
     """The text of `best_spans`, as written in the context; '' where nothing is valid."""
     found = zip(best_spans(data, logits, n_best, max_tokens), data.examples.pairs or [], strict=True)
     return ["" if span is None else context[span.begin : span.end] for span, context in found]
@@ -93,18 +153,6 @@ def counts(data: Encoded, predicted: list[str]) -> np.ndarray:
         golds = [_words(answer.text) for answer in right]
         found[row] = any(words == gold for gold in golds), max(_f1(words, gold) for gold in golds)
     return found
-
-
-def scores(task: Task, counts: np.ndarray) -> dict[str, float]:
-    """The metrics of the task, as fractions, from the counts of all examples."""
-    means = dict(zip(COLUMNS, counts.mean(axis=0).tolist(), strict=True))
-    return {name: means[name] for name in task.metrics}
-
-
-def metric(task: Task) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The first metric of the task on (counts of some examples, anything), for a paired bootstrap."""
-    column = COLUMNS.index(task.metrics[0])
-    return lambda counts, _: float(counts[:, column].mean())
 
 
 def _words(text: str) -> list[str]:

@@ -1,76 +1,88 @@
-"""Tags per word with a model that labels word pieces: tokenising, labels, decoding, scores.
-
-A word is labelled, and predicted, at its first piece (Devlin et al. 2019, section 5.3).
-"""
+"""A tag per word, with a model that labels word pieces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import PreTrainedTokenizerBase
 
-from ...encoder.model.heads import IGNORED
 from ..data import Examples, Task
-from ..encoding.chunks import chunks
-from ..tables.iob import is_span_tag
-
-if TYPE_CHECKING:
-    from ..encode import Encoded
+from ..encoding import word_pieces
+from ..encoding.encoded import Encoded
+from ..labels import is_span_tag, is_span_tagging, match_labels, number
+from ..settings import STRIDE, Truncation
+from .answers import Tags
+from .base import Metric, TaskKind
 
 UNPREDICTED = -1
 """The predicted label of a word that has no token."""
 
 
-class _Row(NamedTuple):
-    """One sentence: ids; types if the tokenizer makes them; the word of each token; whether words were lost."""
+class Tokens(TaskKind):
+    """The label at the first piece of each word. `compare` counts, so that the truth it gives holds nothing."""
 
-    ids: list[int]
-    types: list[int] | None
-    words: Sequence[int | None]
-    cut: bool
+    name = "tokens"
+    form = "tokens"
+    per_token = True
+    reads = ("tags", "scheme")
+    columns = ("tokens", None)
+    words = True
+    answer = Tags
 
+    def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """F1 of the spans first, where the labels are tags of spans."""
+        return ("f1", "precision", "recall", "accuracy") if is_span_tagging(labels) else ("accuracy",)
 
-def tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
-    """Word pieces of every sentence, laid end to end, cut on the right to `max_length` tokens.
+    def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray]:
+        """A model need not know both B-X and I-X where only one of them is in the data: the other one's new id is -1.
 
-    ids int32 (tokens,); types uint8 (tokens,) if the tokenizer makes them; offsets int64 (n + 1,); words int32
-    (tokens,): the index of the word that begins at this token, -1 elsewhere; truncated: sentences that lost words. A
-    word without any piece (control characters only) begins nowhere.
-    """
-    rows_of = _fast_rows if getattr(tokenizer, "backend_tokenizer", None) is not None else _slow_rows
-    ids: list[np.ndarray] = []
-    types: list[np.ndarray] = []
-    words: list[np.ndarray] = []
-    truncated = 0
-    for part in chunks(sum(map(len, sentence)) for sentence in examples.texts):
-        for row in rows_of(examples.texts[part], tokenizer, max_length):
-            ids.append(np.asarray(row.ids, dtype=np.int32))
-            if row.types is not None:
-                types.append(np.asarray(row.types, dtype=np.uint8))
-            begins = [-1 if word is None or word == before else word for before, word in pairwise([None, *row.words])]
-            words.append(np.asarray(begins, dtype=np.int32))
-            truncated += row.cut
-    arrays = {
-        "ids": np.concatenate(ids),
-        "offsets": np.cumsum([0, *map(len, ids)], dtype=np.int64),
-        "words": np.concatenate(words),
-        "truncated": np.asarray(truncated),
-    }
-    if types:
-        arrays["types"] = np.concatenate(types)
-    return arrays
+        The data's own names stay, because the metrics read types of spans from them.
+        """
+        used = sorted({i for part in parts for row in part.labels for i in row})
+        own = [task.labels[i] for i in used]
+        # The order of a model's outputs cannot be told from that of the tags, which depends on those that occur.
+        found = match_labels(own, labels, ordered=False)
+        names = list(labels)
+        for i, name in zip(found, own, strict=True):
+            if number(name) is None:
+                names[i] = name
+        ids = np.full(len(task.labels), -1, dtype=np.int64)
+        ids[used] = found
+        return replace(task, labels=tuple(names), metrics=self.metrics([names[i] for i in found])), ids
 
+    def examples(self, rows: Sequence[Any]) -> Examples:
+        """Sentences that are not divided yet are divided at white space."""
+        return Examples([tuple(row.split() if isinstance(row, str) else row) for row in rows], None, [])
 
-def labels_of(words: np.ndarray, offsets: np.ndarray, examples: Examples) -> np.ndarray:
-    """The label of each token: int64 (tokens,), that of the word that begins there, elsewhere -100."""
-    flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in examples.labels])
-    starts = np.cumsum([0, *map(len, examples.labels)])[:-1]
-    word_at = np.repeat(starts, np.diff(offsets)) + words
-    return np.where(words >= 0, flat[word_at], IGNORED)
+    def tokenise(
+        self,
+        examples: Examples,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        *,
+        truncation: Truncation = "head",
+        stride: int = STRIDE,
+    ) -> dict[str, np.ndarray]:
+        return word_pieces.tokenise(examples, tokenizer, max_length)
+
+    def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+        return word_pieces.labels_of(arrays["words"], arrays["offsets"], examples)
+
+    def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Tags]:
+        for sentence, ids in zip(data.examples.texts, tags(data, logits), strict=True):
+            yield Tags(list(sentence), [None if i == UNPREDICTED else names[i] for i in ids.tolist()])
+
+    def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = counts(task, data, tags(data, logits))
+        return found, np.zeros(len(found))
+
+    def measure(self, task: Task, name: str) -> Metric:
+        """A metric of the sums of `counts` over the sentences (micro average); 0 where nothing can be divided."""
+        return lambda answers, _: _METRICS[name](*answers.sum(axis=0).tolist())
 
 
 def tags(data: Encoded, logits: np.ndarray) -> list[np.ndarray]:
@@ -109,61 +121,6 @@ def counts(task: Task, data: Encoded, predicted: Sequence[np.ndarray]) -> np.nda
             found = set(get_entities([names[i] for i in guess]))
             row[2:] = len(true & found), len(found), len(true)
     return rows
-
-
-def scores(task: Task, counts: np.ndarray) -> dict[str, float]:
-    """The metrics of the task, in its order, over all sentences (micro average); 0 where nothing can be divided."""
-    totals = counts.sum(axis=0)
-    return {name: _METRICS[name](*totals.tolist()) for name in task.metrics}
-
-
-def metric(task: Task) -> Callable[[np.ndarray, np.ndarray], float]:
-    """The first metric on (rows of `counts`, anything), for a paired bootstrap over sentences."""
-    first = _METRICS[task.metrics[0]]
-    return lambda counts, _: first(*counts.sum(axis=0).tolist())
-
-
-def _fast_rows(sentences: Sequence[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[_Row]:
-    # Byte-level tokenizers tell the first piece of a word by the space before it, and these words have none.
-    space = " " if _is_byte_level(tokenizer) else ""
-    side, tokenizer.truncation_side = tokenizer.truncation_side, "right"
-    try:
-        texts = [[space + word for word in sentence] for sentence in sentences]
-        coded = tokenizer(texts, is_split_into_words=True, truncation=True, max_length=max_length)
-    finally:
-        tokenizer.truncation_side = side
-    types = coded.get("token_type_ids") or [None] * len(sentences)
-    rows = []
-    for encoding, row_types in zip(coded.encodings or [], types, strict=True):
-        lost = {word for part in encoding.overflowing for word in part.word_ids} - set(encoding.word_ids)
-        rows.append(_Row(encoding.ids, row_types, encoding.word_ids, bool(lost)))
-    return rows
-
-
-def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> list[_Row]:
-    """Word by word, for tokenizers that are written in Python and know nothing of words."""
-    room = max_length - tokenizer.num_special_tokens_to_add()
-    rows = []
-    for sentence in sentences:
-        pieces = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)) for word in sentence]
-        flat = [piece for ids in pieces for piece in ids]
-        owners = [word for word, ids in enumerate(pieces) for _ in ids]
-        # The tokenizer puts its special tokens around marks, -1 for the first piece, -2 for the second and so on.
-        marks = range(-1, -1 - min(len(owners), room), -1)
-        built = tokenizer.build_inputs_with_special_tokens(list(marks))
-        ids = [flat[-1 - mark] if mark < 0 else mark for mark in built]
-        words = [owners[-1 - mark] if mark < 0 else None for mark in built]
-        types = None
-        if "token_type_ids" in tokenizer.model_input_names:
-            types = tokenizer.create_token_type_ids_from_sequences(flat[:room])
-        lost = set(owners[room:]) - set(owners[:room])
-        rows.append(_Row(ids, types, words, bool(lost)))
-    return rows
-
-
-def _is_byte_level(tokenizer: Any) -> bool:
-    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
-    return pre_tokenizer is not None and b'"ByteLevel"' in pre_tokenizer.__getstate__()
 
 
 def _share(part: int, whole: int) -> float:

@@ -92,7 +92,7 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
 
 
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tuple[Task, Examples]:
-    """The task with its validation rows alone, with the ids of `labels`, a model's names by id, if given."""
+    """The task with the tags of its validation sentences alone, and their rows; `labels`: see `from_validation`."""
     validation = _part(settings, "validation")
     return from_validation(settings.name, _source(settings, validation), validation, labels)
 
@@ -108,7 +108,8 @@ def _part(settings: TaskSettings, part: str) -> Tagged:
     tag = tag_column(settings.tags, corpus.tags)
     if settings.scheme is not None and tag not in corpus.spans:
         raise TrimformerError(
-            f"task.scheme has no meaning for the {tag} tags of {settings.name}, which are no spans; remove it"
+            f"The setting task.scheme has no meaning for the {tag} tags of {settings.name}, which are no spans: remove "
+            "it."
         )
     folder = local_folder(settings.data)
     if folder is not None:
@@ -119,8 +120,8 @@ def _part(settings: TaskSettings, part: str) -> Tagged:
         tagged = read_hub(dataset, corpus.hub_config, part, corpus.hub_columns.format(tag), **more)
     else:
         raise TrimformerError(
-            f"task.data: {settings.name} is on no hub; set it to a folder with "
-            f"{' or '.join(corpus.train + corpus.sample)} (plain or .gz)"
+            f"The data of {settings.name} are on no hub: set task.data to a folder with "
+            f"{' or '.join(corpus.train + corpus.sample)} (plain or .gz)."
         )
     if tag not in corpus.spans:
         return tagged
@@ -132,15 +133,17 @@ def _from_folder(corpus: Corpus, folder: Path, part: str, tag: str) -> Tagged:
     wanted = corpus.train if part == "train" else corpus.validation
     found = _matching(folder, wanted)
     if len(found) > 1:
-        raise TrimformerError(f"{folder} holds both {found[0].name} and {found[1].name}; remove one of them")
+        raise TrimformerError(
+            f"The folder {folder} holds both {found[0].name} and {found[1].name}: remove one of them."
+        )
     if found:
         return corpus.read(found[0], tag)
     if samples := _matching(folder, corpus.sample):
         # Where both forms lie side by side they hold the same words.
         return of_files(corpus.read(samples[0], tag), SAMPLE_PARTS[part])
     raise TrimformerError(
-        f"{folder} has no {' or '.join(wanted + corpus.sample)} (plain or .gz) for {corpus.title}; "
-        "add the file or set task.data to the folder that holds it"
+        f"The folder {folder} has no {' or '.join(wanted + corpus.sample)} (plain or .gz) for {corpus.title}: "
+        "add the file or set task.data to the folder that holds it."
     )
 
 

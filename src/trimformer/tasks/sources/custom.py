@@ -1,37 +1,37 @@
-"""The user's own files: which ones, which columns, which kind of task."""
+"""The user's own files: which ones, and which kind of task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
-from ..data import Examples, Kind, Task
-from ..kinds.multilabel import METRICS as MULTILABEL_METRICS
-from ..kinds.multilabel import SEPARATOR, SetRows, take_set_rows
+from ..data import Examples, Task
+from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..tables import files, questions
 from ..tables.files import DELIMITED, Table, cell_text, ending, read_table
-from ..tables.rows import FEW_INTEGERS, Rows, class_names, decide_kind, shown, take_rows
-from . import custom_tags, squad
-
-METRICS: dict[Kind, tuple[str, ...]] = {
-    "classification": ("accuracy", "f1_macro"),
-    "multilabel": MULTILABEL_METRICS,
-    "regression": ("pearson", "spearman", "mse"),
-}
-
-_TEXTS = ("text_pair", "truncation")
-READS: dict[Kind, tuple[str, ...]] = {
-    "classification": _TEXTS,
-    "multilabel": _TEXTS,
-    "regression": _TEXTS,
-    "tokens": ("tags", "scheme"),
-    "spans": ("text_pair", "stride"),
-}
-"""Of the settings that not every kind has, those that it reads."""
+from ..tables.rows import decide_kind
+from ..tables.sets import SEPARATOR
+from . import custom_questions, custom_tags, custom_texts
 
 ENDINGS = (*files.ENDINGS, *custom_tags.ENDINGS, *questions.ENDINGS)
+
+
+class Reader(NamedTuple):
+    """How files of one kind are read; with a model's label names, which a validation file is read for."""
+
+    load: Callable[[Path, Path | None, TaskSettings], tuple[Task, Examples, Examples | None]]
+    validation: Callable[[Path, TaskSettings, Sequence[str] | None], tuple[Task, Examples]]
+
+
+READERS: dict[Kind, Reader] = {
+    "tokens": Reader(custom_tags.load, custom_tags.load_validation),
+    "spans": Reader(custom_questions.load, custom_questions.load_validation),
+}
+"""Of the kinds whose files may be something else than tables of texts."""
 
 
 def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
@@ -41,23 +41,14 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
     """
     train_file, validation_file = find_files(settings)
     if train_file is None:
-        raise TrimformerError(f"task: only a validation file ({validation_file}) is given; set train or data as well")
+        raise TrimformerError(
+            f"The task has a validation file ({validation_file}) and no training file: set task.train or task.data."
+        )
     kind, table = _kind(train_file, settings)
     _check(settings, kind)
-    if kind == "tokens":
-        return custom_tags.load_custom(train_file, validation_file, settings)
     if table is None:
-        return squad.load_custom(train_file, validation_file, settings)
-    rows = _rows(table, settings, kind)
-    source = f"train: {train_file}"
-    if validation_file is not None:
-        source += f"; validation: {validation_file}"
-    task = _task(rows, settings, kind, source)
-    _check_variety(rows, task)
-    validation = None
-    if validation_file is not None:
-        validation = _examples(_rows(read_table(validation_file), settings, kind), task)
-    return task, _examples(rows, task), validation
+        return READERS[kind].load(train_file, validation_file, settings)
+    return custom_texts.load(kind, table, validation_file, settings)
 
 
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tuple[Task, Examples] | None:
@@ -70,13 +61,9 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tup
         return None
     kind, table = _kind(file, settings, labels)
     _check(settings, kind)
-    if kind == "tokens":
-        return custom_tags.load_custom_validation(file, settings, labels)
     if table is None:
-        return squad.load_custom_validation(file, settings)
-    rows = _rows(table, settings, kind)
-    task = _task(rows, settings, kind, f"validation: {file}")
-    return task, _examples(rows, task)
+        return READERS[kind].validation(file, settings, labels)
+    return custom_texts.load_validation(kind, table, settings)
 
 
 def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
@@ -90,17 +77,19 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
             validation = validation or _in_folder(data, "validation")
             if train is None and validation is None:
                 raise TrimformerError(
-                    f"{data} holds no train file; put train.csv, .tsv, .jsonl, .parquet, .conll, .conllu or .json "
-                    "there, or name the file"
+                    f"The folder {data} holds no train file: put train.csv, .tsv, .jsonl, .parquet, .conll, .conllu or "
+                    ".json there, or name the file."
                 )
         elif train is not None:
-            raise TrimformerError(f"task.data ({data}) and task.train ({train}) both name a training file; remove one")
+            raise TrimformerError(
+                f"Both task.data ({data}) and task.train ({train}) name a training file: remove one of them."
+            )
         elif data.exists():
             train = data
         else:
-            raise TrimformerError(f"{data} does not exist; set task.data to a folder or a file that does")
+            raise TrimformerError(f"The path {data} does not exist: set task.data to a folder or a file that does.")
     if train is None and validation is None:
-        raise TrimformerError("task: no data is given; set data to a folder or a file, or set train")
+        raise TrimformerError("No data is given: set task.data to a folder or a file, or set task.train.")
     return train, validation
 
 
@@ -111,19 +100,19 @@ def _in_folder(folder: Path, split: str) -> Path | None:
         if path.name.startswith(split) and path.name[len(split) :].lower() in ENDINGS and path.is_file()
     ]
     if len(found) > 1:
-        raise TrimformerError(f"{folder} holds both {found[0].name} and {found[1].name}; remove one of them")
+        raise TrimformerError(
+            f"The folder {folder} holds both {found[0].name} and {found[1].name}: remove one of them."
+        )
     return found[0] if found else None
 
 
 def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Kind, Table | None]:
-    """What is predicted, and the table that the file holds, None for tokens and spans, which have readers of their own.
+    """What is predicted, and the table of texts that the file holds, None for the kinds of `READERS`.
 
     What the settings leave open is said by the file's ending, its columns, its labels and those of a model.
     """
-    if settings.kind in ("tokens", "spans"):
-        return settings.kind, None
     if settings.kind != "auto":
-        return settings.kind, read_table(path)
+        return settings.kind, None if settings.kind in READERS else read_table(path)
     if path.name.lower().endswith(custom_tags.ENDINGS):
         return "tokens", None
     if path.name.lower().endswith(questions.ENDINGS):
@@ -139,8 +128,8 @@ def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = Non
     label = settings.label or next((name for name in ("label", "answers") if name in table.names), None)
     if label is None:
         raise TrimformerError(
-            f"{path} has no column 'label'; name one of its own ({', '.join(table.names)}) with --label, or say with "
-            "--kind what is predicted"
+            f"The file {path} has no column 'label': name one of its own ({', '.join(table.names)}) with --label, or "
+            "say with --kind what is predicted."
         )
     if _holds(table, label, _is_answer):
         return "spans", None
@@ -174,54 +163,17 @@ def _refuse_hidden_sets(table: Table, cells: Sequence[object]) -> None:
     for row, cell in enumerate(map(str, cells)):
         if SEPARATOR in cell or cell.lstrip().startswith("["):
             raise TrimformerError(
-                f"{table.where(row)}: the label '{cell}' may be one or several; set --kind multilabel, with "
-                f"'{SEPARATOR}' between the names, or --kind classification"
+                f"In {table.where(row)}, the label '{cell}' may be one or several: set --kind multilabel, with "
+                f"'{SEPARATOR}' between the names, or --kind classification."
             )
 
 
 def _check(settings: TaskSettings, kind: Kind) -> None:
     """Refuse settings that files of this kind would silently ignore."""
-    defaults = TaskSettings()
-    for field in ("text_pair", "tags", "scheme", "truncation", "stride"):
-        if field not in READS[kind] and getattr(settings, field) != getattr(defaults, field):
+    defaults, read = TaskSettings(), KINDS[kind].reads
+    for field in dict.fromkeys(field for known in KINDS.values() for field in known.reads):
+        if field not in read and getattr(settings, field) != getattr(defaults, field):
             raise TrimformerError(
-                f"task.{field} has no meaning for {kind}, which these data are read as; remove it, or set another kind"
+                f"The setting task.{field} has no meaning for {kind}, which these data are read as: remove it, or set "
+                "another kind."
             )
-
-
-def _rows(table: Table, settings: TaskSettings, kind: Kind) -> Rows | SetRows:
-    take = take_set_rows if kind == "multilabel" else take_rows
-    return take(table, settings.text or "text", settings.text_pair, settings.label or "label")
-
-
-def _task(rows: Rows | SetRows, settings: TaskSettings, kind: Kind, source: str) -> Task:
-    names: tuple[str, ...] = ()
-    if isinstance(rows, SetRows):
-        names = class_names([name for labels in rows.labels for name in labels])
-    elif kind == "classification":
-        names = class_names(rows.labels)
-    elif settings.kind == "auto":
-        source += f" (labels read as numbers, because they are not at most {FEW_INTEGERS} different integers)"
-    return Task("custom", kind, names, METRICS[kind], source)
-
-
-def _examples(rows: Rows | SetRows, task: Task) -> Examples:
-    if isinstance(rows, SetRows):
-        return rows.as_sets(task.labels)
-    return rows.as_classes(task.labels) if task.kind == "classification" else rows.as_numbers()
-
-
-def _check_variety(rows: Rows | SetRows, task: Task) -> None:
-    """Refuse training rows from which nothing can be learned."""
-    if isinstance(rows, SetRows) and len(task.labels) < 2:
-        found = f"only one label ({task.labels[0]}) occurs" if task.labels else "no row has a label"
-        raise TrimformerError(
-            f"{rows.table.path}: {found}, and several labels per text need at least two; add rows, or "
-            "write one name per row for kind: classification"
-        )
-    if len(set(rows.labels)) == 1:
-        same = rows.labels[0] if isinstance(rows, Rows) else shown(rows.labels[0])
-        raise TrimformerError(
-            f"{rows.table.path}: every row has the same label ({same}), so there is "
-            "nothing to learn; add rows with another label"
-        )

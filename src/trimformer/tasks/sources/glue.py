@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..tables.files import Table, read_tsv
-from ..tables.rows import Rows, take_rows
+from ..tables.rows import ClassRows, NumberRows, Rows
 from .hub import load_split, local_folder
 
 HUB = "nyu-mll/glue"
@@ -112,11 +112,9 @@ def _task(name: str, rows: Rows, dropped: int) -> Task:
 
 def _examples(name: str, rows: Rows) -> Examples:
     glue = TASKS[name]
-    if not glue.labels:
-        return rows.as_numbers()
     # Files write ids ("0") or names ("entailment"), depending on the task.
     names = {str(i): label for i, label in enumerate(glue.labels)}
-    return replace(rows, labels=[names.get(label, label) for label in rows.labels]).as_classes(glue.labels)
+    return replace(rows, labels=[names.get(label, label) for label in rows.labels]).as_examples(glue.labels)
 
 
 def _split(name: str, data: str | None, split: str) -> Rows:
@@ -128,7 +126,8 @@ def _split(name: str, data: str | None, split: str) -> Rows:
         hub_split = glue.hub_validation if split == "validation" else split
         table = load_split(data or HUB, glue.hub or name, hub_split, glue.labels)
     pair = _column(table, glue.pair) if glue.pair else None
-    return take_rows(table, _column(table, glue.text), pair, _column(table, glue.label))
+    rows = ClassRows if glue.labels else NumberRows
+    return rows.take(table, _column(table, glue.text), pair, _column(table, glue.label))
 
 
 def _column(table: Table, candidates: tuple[str, ...]) -> str:
@@ -145,6 +144,6 @@ def _from_folder(glue: Glue, folder: Path, split: str) -> Table:
         if (place / name).is_file():
             return read_tsv(place / name, glue.header, glue.drop_ragged)
     raise TrimformerError(
-        f"{place} has no {' or '.join(names[::2])} (plain or .gz) for GLUE {glue.folder}; "
-        "add the file or set task.data to the folder that holds it"
+        f"The folder {place} has no {' or '.join(names[::2])} (plain or .gz) for GLUE {glue.folder}: "
+        "add the file or set task.data to the folder that holds it."
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TrimformerError
+from ..labels import match_labels
 from ..tables.files import Table
-from ..tables.rows import match_labels
 
 
 def local_folder(data: str | None) -> Path | None:
@@ -21,7 +21,7 @@ def local_folder(data: str | None) -> Path | None:
         return folder
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", data):
         return None
-    raise TrimformerError(f"task.data: the folder {folder} does not exist; correct the path")
+    raise TrimformerError(f"The folder {folder} of task.data does not exist: correct the path.")
 
 
 def open_split(dataset: str, config: str | None, split: str, **more: str) -> Any:
@@ -34,9 +34,9 @@ def open_split(dataset: str, config: str | None, split: str, **more: str) -> Any
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         what = split if config is None else f"{config} {split}"
         raise TrimformerError(
-            f"task.data: {dataset} is no folder here, and the {what} split of a hub "
-            f"dataset of that name cannot be loaded ({reason}); "
-            "give a folder with the task's files, or check the id and the network"
+            f"The data {dataset} is not a folder here, and the {what} split of a hub "
+            f"dataset of that name cannot be loaded ({reason}): "
+            "set task.data to a folder with the task's files, or check the id and the network."
         ) from error
 
 

@@ -13,7 +13,7 @@ from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..settings import TaskSettings
 from ..tables.files import Table, read_text, read_tsv
-from ..tables.rows import take_rows
+from ..tables.rows import ClassRows
 from .hub import load_split, local_folder
 
 HUB = "stanfordnlp/imdb"
@@ -54,7 +54,9 @@ def _from_reviews(place: Path) -> Examples:
     for label, name in enumerate(SHORT):
         files = sorted((place / name).glob("*.txt"))
         if not files:
-            raise TrimformerError(f"{place / name} holds no .txt files; put the {LABELS[label]} reviews of IMDB there")
+            raise TrimformerError(
+                f"The folder {place / name} holds no .txt files: put the {LABELS[label]} reviews of IMDB there."
+            )
         texts += [read_text(file) for file in files]
         labels += [label] * len(files)
     return Examples(texts, None, labels)
@@ -64,15 +66,15 @@ def _table(place: Path, half: str) -> Table:
     found = [path for path in sorted(place.glob(f"{half}*")) if path.name.endswith((".tsv", ".tsv.gz"))]
     if not found:
         raise TrimformerError(
-            f"{place} has neither a folder {half} with neg and pos nor a file {half}.tsv (plain or .gz) for IMDB; "
-            "add one or set task.data to the folder that holds it"
+            f"The folder {place} has neither a folder {half} with neg and pos nor a file {half}.tsv (plain or .gz) for "
+            "IMDB: add one or set task.data to the folder that holds it."
         )
     if len(found) > 1:
-        raise TrimformerError(f"{place} holds both {found[0].name} and {found[1].name}; remove one of them")
+        raise TrimformerError(f"The folder {place} holds both {found[0].name} and {found[1].name}: remove one of them.")
     return read_tsv(found[0])
 
 
 def _from_table(table: Table) -> Examples:
-    rows = take_rows(table, "text", None, "label")
+    rows = ClassRows.take(table, "text", None, "label")
     names = {short: label for i, label in enumerate(LABELS) for short in (str(i), SHORT[i])}
-    return replace(rows, labels=[names.get(label, label) for label in rows.labels]).as_classes(LABELS)
+    return replace(rows, labels=[names.get(label, label) for label in rows.labels]).as_examples(LABELS)

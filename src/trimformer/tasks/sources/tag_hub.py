@@ -23,8 +23,8 @@ def read_hub(dataset: str, config: str | None, split: str, column: str, **more: 
         if name not in loaded.column_names:
             have = list(loaded.column_names)
             raise TrimformerError(
-                f"the hub dataset {dataset} has no column '{name}', only {', '.join(have)}; "
-                f"choose another one{did_you_mean(name, have)}"
+                f"The hub dataset {dataset} has no column '{name}', only {', '.join(have)}: "
+                f"choose another one.{did_you_mean(name, have)}"
             )
     names = getattr(getattr(loaded.features[column], "feature", None), "names", None)
     return gather(Path(dataset) / f"{config or column}:{split}", _words(loaded, column, names), unit="row")

@@ -50,8 +50,8 @@ def of_files(tagged: Tagged, numbers: Collection[int]) -> Tagged:
     sentences = [s for s in tagged.sentences if files[bisect.bisect(lines, s[0].line) - 1] in numbers]
     if not sentences:
         raise TrimformerError(
-            f"{tagged.path} has no sentences of wsj_{min(numbers):04} to wsj_{max(numbers):04}, which its "
-            "'# file wsj_0001' lines would name; give a folder with a train and a validation file instead"
+            f"The file {tagged.path} has no sentences of wsj_{min(numbers):04} to wsj_{max(numbers):04}, which its "
+            "'# file wsj_0001' lines would name: give a folder with a train and a validation file instead."
         )
     return replace(tagged, sentences=sentences)
 
@@ -89,4 +89,4 @@ def _leaves(path: Path) -> Iterator[Word | None]:
 
 
 def _broken(path: Path, line: int, what: str) -> TrimformerError:
-    return TrimformerError(f"{path}, line {line}: {what}; correct the tree")
+    return TrimformerError(f"In line {line} of {path}, {what}: correct the tree.")

@@ -22,8 +22,8 @@ def tag_column(wanted: str | None, options: Sequence[str]) -> str:
     """The column that `task.tags` wants, by default the first; raises TrimformerError if it is no option."""
     if wanted is not None and wanted not in options:
         raise TrimformerError(
-            f"task.tags: '{wanted}' is no column of tags here (there are {', '.join(options)})"
-            f"{did_you_mean(wanted, options)}"
+            f"The setting task.tags names '{wanted}', but the columns of tags are {', '.join(options)}: name one of "
+            f"them.{did_you_mean(wanted, options)}"
         )
     return wanted or options[0]
 
@@ -83,13 +83,14 @@ def _conllu_words(path: Path, at: int) -> Iterator[Word | None]:
             continue
         if not cells[0].isdecimal():
             raise TrimformerError(
-                f"{path}, line {number}: '{cells[0]}' is no word id of CoNLL-U (1, 1-2 or 1.1); correct this line"
+                f"In line {number} of {path}, '{cells[0]}' is not a word id of CoNLL-U (1, 1-2 or 1.1): correct this "
+                "line."
             )
         if cells[at] in ("", "_"):
             other = "xpos" if CONLLU[at] == "upos" else "upos"
             raise TrimformerError(
-                f"{path}, line {number}: the word '{cells[1]}' has no {CONLLU[at]} tag; "
-                f"add it, or set task.tags: {other} if the file has those"
+                f"In line {number} of {path}, the word '{cells[1]}' has no {CONLLU[at]} tag: "
+                f"add it, or set task.tags: {other} if the file has those."
             )
         yield Word(cells[1], cells[at], number)
 
@@ -97,5 +98,5 @@ def _conllu_words(path: Path, at: int) -> Iterator[Word | None]:
 def _wrong_columns(path: Path, line: int, cells: Sequence[str], names: Sequence[str]) -> TrimformerError:
     expected = f"{len(names)} ({', '.join(names)})"
     return TrimformerError(
-        f"{path}, line {line}: {len(cells)} columns where {expected} are expected; correct this line"
+        f"Line {line} of {path} has {len(cells)} columns where {expected} are expected: correct this line."
     )

@@ -38,15 +38,16 @@ class Table:
     dropped: int = 0
 
     def where(self, row: int) -> str:
-        """'file, line 12', for messages."""
-        return f"{self.path}, {unit(self.path)} {self.lines[row]}"
+        """'line 12 of file', for messages."""
+        return f"{unit(self.path)} {self.lines[row]} of {self.path}"
 
     def column(self, name: str) -> list[object]:
         """The cells of one column; raises TrimformerError naming the columns if it is not among them."""
         if name not in self.names:
             columns = ", ".join(self.names)
             raise TrimformerError(
-                f"{self.path} has no column '{name}'; name one of its own ({columns}){did_you_mean(name, self.names)}"
+                f"The file {self.path} has no column '{name}': name one of its own ({columns})."
+                f"{did_you_mean(name, self.names)}"
             )
         at = self.names.index(name)
         return [row[at] for row in self.rows]
@@ -69,7 +70,7 @@ def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
     message lists `endings`.
     """
     if not path.is_file():
-        raise TrimformerError(f"{path} is not a file{_sibling(path)}; correct the path")
+        raise TrimformerError(f"The path {path} is not a file: correct it.{_sibling(path)}")
     kind = ending(path)
     if kind == "csv":
         return _csv(path)
@@ -79,7 +80,7 @@ def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
         return _jsonl(path)
     if kind == "parquet" and path.suffix.lower() != ".gz":
         return _parquet(path)
-    raise TrimformerError(f"{path} has an unknown ending; use one of {', '.join(endings)}")
+    raise TrimformerError(f"The file {path} has an unknown ending: use one of {', '.join(endings)}.")
 
 
 def read_tsv(path: Path, names: Sequence[str] | None = None, drop_ragged: bool = False) -> Table:
@@ -100,14 +101,14 @@ def read_text(path: Path) -> str:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
-        raise TrimformerError(f"{path} cannot be read ({error}); check the file or write it again") from error
+        raise TrimformerError(f"The file {path} cannot be read ({error}): check it or write it again.") from error
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise TrimformerError(
-            f"{path} is not UTF-8 at line {line} (byte 0x{raw[error.start]:02x} at offset {error.start}); "
-            "save it as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8"
+            f"The file {path} is not UTF-8 at line {line} (byte 0x{raw[error.start]:02x} at offset {error.start}): "
+            "save it as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8."
         ) from error
 
 
@@ -145,7 +146,7 @@ def _csv(path: Path) -> Table:
                 begin = reader.line_num + 1
         except csv.Error as error:
             raise TrimformerError(
-                f"{path}, line {begin}: not valid CSV ({error}); correct the quotes in this row"
+                f"The row in line {begin} of {path} is not valid CSV ({error}): correct its quotes."
             ) from error
 
     return _delimited(path, rows(), None, drop_ragged=False)
@@ -161,7 +162,7 @@ def _delimited(
         if names is None:
             names = [cell.strip() for cell in cells]
             if len(set(names)) < len(names):
-                raise TrimformerError(f"{path} names a column twice ({', '.join(names)}); rename one of them")
+                raise TrimformerError(f"The file {path} names a column twice ({', '.join(names)}): rename one of them.")
         elif len(cells) == len(names):
             rows.append(cells)
             lines.append(number)
@@ -169,7 +170,8 @@ def _delimited(
             dropped += 1
         else:
             raise TrimformerError(
-                f"{path}, line {number}: {len(cells)} columns where {len(names)} are expected; correct this row"
+                f"The row in line {number} of {path} has {len(cells)} columns where {len(names)} are expected: correct "
+                "this row."
             )
     return _filled(Table(path, list(names or []), rows, lines, dropped))
 
@@ -183,13 +185,13 @@ def _jsonl(path: Path) -> Table:
         try:
             value = json.loads(line)
         except ValueError as error:
-            raise TrimformerError(f"{path}, line {number}: not valid JSON ({error}); correct this line") from error
+            raise TrimformerError(f"Line {number} of {path} is not valid JSON ({error}): correct this line.") from error
         if not isinstance(value, dict):
             raise TrimformerError(
-                f"{path}, line {number}: not a JSON object; write one {{...}} with the columns per line"
+                f"Line {number} of {path} is not a JSON object: write one {{...}} with the columns per line."
             )
         if "\\ud" in line.lower() and not encodable(json.dumps(value, ensure_ascii=False)):
-            raise TrimformerError(f"{path}, line {number}: {HALF_CHARACTER}; correct this line")
+            raise TrimformerError(f"In line {number} of {path}, {HALF_CHARACTER}: correct this line.")
         objects.append(value)
         lines.append(number)
     names = list(dict.fromkeys(name for value in objects for name in value))
@@ -204,18 +206,18 @@ def _parquet(path: Path) -> Table:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).split("\n")[0]
-        raise TrimformerError(f"{path} is not a readable Parquet file ({reason}); write it again") from error
+        raise TrimformerError(f"The file {path} is not readable as Parquet ({reason}): write it again.") from error
     rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     return _filled(Table(path, list(table.column_names), list(rows), list(range(1, len(rows) + 1))))
 
 
 def _filled(table: Table) -> Table:
     if not table.rows:
-        raise TrimformerError(f"{table.path} is empty: it has no rows; add rows or name another file")
+        raise TrimformerError(f"The file {table.path} has no rows: add some or name another file.")
     return table
 
 
 def _sibling(path: Path) -> str:
     if not path.parent.is_dir():
         return ""
-    return did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir())).rstrip("?")
+    return did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))

@@ -6,32 +6,18 @@ another span of type X, in IOB2 always.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
 from ...errors import TrimformerError
+from ..labels import is_span_tag
 from .tagged import Tagged, Word
 
 Scheme = Literal["iob1", "iob2"]
 
-_SPAN_TAG = re.compile("O|[BI]-.+")
-
 # The mark that must follow a word of its own type: in IOB1 nothing else needs a B, in IOB2 an I continues.
 _FOLLOWS = {"iob1": "B", "iob2": "I"}
 _OTHER = {"iob1": "iob2", "iob2": "iob1"}
-
-
-def is_span_tag(tag: str) -> bool:
-    """O, B-X or I-X."""
-    return _SPAN_TAG.fullmatch(tag) is not None
-
-
-def is_span_tagging(labels: Iterable[str]) -> bool:
-    """Whether the labels are O and B-X/I-X, with at least one type X."""
-    names = set(labels)
-    return bool(names - {"O"}) and all(is_span_tag(name) for name in names)
 
 
 def to_iob2(tagged: Tagged, scheme: Scheme) -> Tagged:
@@ -45,14 +31,14 @@ def _converted(tagged: Tagged, sentence: list[Word], scheme: Scheme) -> list[Wor
     for word in sentence:
         if not is_span_tag(word.tag):
             raise TrimformerError(
-                f"{tagged.where(word)}: tag '{word.tag}' is not O, B-type or I-type, as {scheme.upper()} has it; "
-                "correct the tag"
+                f"In {tagged.where(word)}, the tag '{word.tag}' is not O, B-type or I-type, as {scheme.upper()} has "
+                "it: correct the tag."
             )
         mark, _, kind = word.tag.partition("-")
         if mark == _FOLLOWS[scheme] and kind != before:
             raise TrimformerError(
-                f"{tagged.where(word)}: '{word.tag}' does not follow a word in a span of type {kind}, as it must in "
-                f"{scheme.upper()}; set task.scheme: {_OTHER[scheme]} if the file is tagged so, or correct the tag"
+                f"In {tagged.where(word)}, '{word.tag}' does not follow a word in a span of type {kind}, as it must in "
+                f"{scheme.upper()}: set task.scheme: {_OTHER[scheme]} if the file is tagged so, or correct the tag."
             )
         converted.append(word._replace(tag=f"B-{kind}") if mark == "I" and kind != before else word)
         before = kind

@@ -26,7 +26,8 @@ class Node:
     def error(self, message: str) -> TrimformerError:
         """An error at this value; its message follows the value's name, such as data[3].paragraphs[0]."""
         name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.steps).removeprefix(".")
-        return TrimformerError(f"{self.where(self.steps)}{name and ': '}{name} {message}")
+        where = self.where(self.steps)
+        return TrimformerError(f"In {where}, {name} {message}" if name else f"{where[0].upper()}{where[1:]} {message}")
 
     def has(self, name: str) -> bool:
         """Whether a field is there and is not null."""
@@ -35,18 +36,18 @@ class Node:
     def field(self, name: str) -> Node:
         """A field of an object; raises TrimformerError where it is missing."""
         if not isinstance(self.value, dict):
-            raise self.error(f"is no object with '{name}'; correct it")
+            raise self.error(f"is not an object with '{name}': correct it.")
         if not self.has(name):
-            raise self.error(f"has no '{name}'; add it")
+            raise self.error(f"has no '{name}': add it.")
         return Node(self.value[name], (*self.steps, name), self.where)
 
     def text(self, name: str) -> str:
         """A field that must be a text."""
         node = self.field(name)
         if not isinstance(node.value, str):
-            raise node.error("is not a text; correct it")
+            raise node.error("is not a text: correct it.")
         if not encodable(node.value):
-            raise node.error(f"cannot be read: {HALF_CHARACTER}; correct it")
+            raise node.error(f"cannot be read, because {HALF_CHARACTER}: correct it.")
         return node.value
 
     def count(self, name: str) -> int:
@@ -54,14 +55,14 @@ class Node:
         node = self.field(name)
         text = cell_text(node.value)
         if text is None or not re.fullmatch("[0-9]{1,18}", text):
-            raise node.error("is not a whole number from 0; correct it")
+            raise node.error("is not a whole number from 0: correct it.")
         return int(text)
 
     def items(self, name: str) -> list[Node]:
         """The members of a field that must be a list."""
         node = self.field(name)
         if not isinstance(node.value, list):
-            raise node.error("is not a list; correct it")
+            raise node.error("is not a list: correct it.")
         return [Node(value, (*node.steps, i), self.where) for i, value in enumerate(node.value)]
 
 
@@ -69,15 +70,16 @@ def read_json(path: Path) -> Node:
     """A whole JSON file, plain or .gz; raises TrimformerError unless it is UTF-8 and JSON."""
     text = read_text(path)
     if not text.strip():
-        raise TrimformerError(f"{path} is empty; name another file")
+        raise TrimformerError(f"The file {path} is empty: name another file.")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        line = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        line = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise TrimformerError(
-            f"{path}{line}: not valid JSON ({error}); correct it, or call a file with one object per line .jsonl"
+            f"The file {path} is not valid JSON{line} ({error}): correct it, or call a file with one object per line "
+            ".jsonl."
         ) from error
-    return Node(value, (), lambda steps: f"{path}, line {_line(text, steps)}")
+    return Node(value, (), lambda steps: f"line {_line(text, steps)} of {path}")
 
 
 def row_node(table: Table, row: int, value: dict[str, object]) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import TrimformerError
-from ..data import Answer, Examples
+from ..data import Examples, GoldAnswer
 from ..settings import TaskSettings
 from .files import ENDINGS as FILE_ENDINGS
 from .files import Table, cell_text, read_table
@@ -32,7 +32,9 @@ def read_questions(path: Path, settings: TaskSettings) -> Examples:
     if path.name.lower().endswith(ENDINGS):
         for field in ("text", "text_pair", "label"):
             if getattr(settings, field) is not None:
-                raise TrimformerError(f"task.{field} names a column of a table, which {path} is not; remove it")
+                raise TrimformerError(
+                    f"The setting task.{field} names a column of a table, which {path} is not: remove it."
+                )
         return _from_json(path)
     return from_table(read_table(path, (*FILE_ENDINGS, *ENDINGS)), settings)
 
@@ -61,23 +63,23 @@ def from_table(table: Table, settings: TaskSettings) -> Examples:
 
 
 def _from_json(path: Path) -> Examples:
-    rows: list[tuple[str, str, tuple[Answer, ...]]] = []
+    rows: list[tuple[str, str, tuple[GoldAnswer, ...]]] = []
     for article in read_json(path).items("data"):
         for paragraph in article.items("paragraphs"):
             context = paragraph.text("context")
             for question in paragraph.items("qas"):
                 rows.append(_row(question, "question", "answers", context, len(rows)))
     if not rows:
-        raise TrimformerError(f"{path} holds no questions; add some or name another file")
+        raise TrimformerError(f"The file {path} holds no questions: add some or name another file.")
     return _examples(rows)
 
 
-def _examples(rows: list[tuple[str, str, tuple[Answer, ...]]]) -> Examples:
+def _examples(rows: list[tuple[str, str, tuple[GoldAnswer, ...]]]) -> Examples:
     questions, contexts, answers = (list(column) for column in zip(*rows, strict=True))
     return Examples(questions, contexts, answers)
 
 
-def _row(node: Node, question: str, answers: str, context: str, number: int) -> tuple[str, str, tuple[Answer, ...]]:
+def _row(node: Node, question: str, answers: str, context: str, number: int) -> tuple[str, str, tuple[GoldAnswer, ...]]:
     name = str(number)
     if node.has("id"):
         name = cell_text(node.field("id").value) or name
@@ -86,22 +88,22 @@ def _row(node: Node, question: str, answers: str, context: str, number: int) -> 
     found = [] if impossible else node.items(answers)
     if not found:
         raise node.error(
-            f"(question '{name}') has no answer, which SQuAD 2.0 allows and this task does not; remove such questions"
+            f"(question '{name}') has no answer, which SQuAD 2.0 allows and this task does not: remove such questions."
         )
     return text, context, tuple(_answer(answer, context, name) for answer in found)
 
 
-def _answer(node: Node, context: str, question: str) -> Answer:
-    answer = Answer(node.text("text"), node.count("answer_start"))
+def _answer(node: Node, context: str, question: str) -> GoldAnswer:
+    answer = GoldAnswer(node.text("text"), node.count("answer_start"))
     text, start = answer
     if not text.strip():
-        raise node.error(f"(question '{question}') is empty; write the answer as it stands in the context")
+        raise node.error(f"(question '{question}') is empty: write the answer as it stands in the context.")
     if not context.startswith(text, start):
         at = context.find(text)
-        place = f"only at {at}; correct answer_start" if at >= 0 else "nowhere; copy the answer from the context"
+        place = f"only at {at}: correct answer_start." if at >= 0 else "nowhere: copy the answer from the context."
         more = "…" if len(text) > SHOWN else ""
         raise node.error(
-            f"(question '{question}'): the answer {text[:SHOWN]!r}{more} does not stand at character {start} "
+            f"(question '{question}') is the answer {text[:SHOWN]!r}{more}, which does not stand at character {start} "
             f"of the context, but {place}"
         )
     return answer

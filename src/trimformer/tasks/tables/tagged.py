@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...errors import TrimformerError
 from ..data import Examples, did_you_mean
-from .rows import shown
+from ..labels import shown
 
 
 class Word(NamedTuple):
@@ -29,8 +29,8 @@ class Tagged:
     unit: str = "line"
 
     def where(self, word: Word) -> str:
-        """'file, line 12', for messages."""
-        return f"{self.path}, {self.unit} {word.line}"
+        """'line 12 of file', for messages."""
+        return f"{self.unit} {word.line} of {self.path}"
 
     def tags(self) -> set[str]:
         """The different tags."""
@@ -43,8 +43,9 @@ class Tagged:
             for word in sentence:
                 if word.tag not in known:
                     raise TrimformerError(
-                        f"{self.where(word)}: tag '{word.tag}' is not among the known tags ({shown(list(known))}); "
-                        f"correct it, or add training rows with it{did_you_mean(word.tag, list(known))}"
+                        f"In {self.where(word)}, the tag '{word.tag}' is not among the known tags "
+                        f"({shown(list(known))}): correct it, or add training rows with it."
+                        f"{did_you_mean(word.tag, list(known))}"
                     )
 
     def as_examples(self, ids: Mapping[str, int]) -> Examples:
@@ -65,5 +66,5 @@ def gather(path: Path, words: Iterable[Word | None], unit: str = "line") -> Tagg
     if not sentences[-1]:
         sentences.pop()
     if not sentences:
-        raise TrimformerError(f"{path} is empty: it holds no tagged words; add some or name another file")
+        raise TrimformerError(f"The file {path} holds no tagged words: add some or name another file.")
     return Tagged(path, sentences, unit)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.tables.iob import Scheme, is_span_tagging, to_iob2
+from trimformer.tasks.tables.iob import Scheme, to_iob2
 from trimformer.tasks.tables.tagged import Tagged, Word
 
 
@@ -35,24 +35,17 @@ def test_iob2_stays() -> None:
 @pytest.mark.parametrize(
     ("sentences", "scheme", "message"),
     [
-        (["O", "O B-PER"], "iob1", "file, line 3: 'B-PER' does not follow a word in a span of type PER"),
-        (["I-PER", "B-PER"], "iob1", "file, line 2: 'B-PER' does not follow"),
-        (["I-PER B-LOC"], "iob1", "in IOB1; set task.scheme: iob2 if the file is tagged so"),
-        (["O I-PER"], "iob2", "file, line 2: 'I-PER' does not follow a word in a span of type PER"),
-        (["B-PER", "I-PER"], "iob2", "file, line 2: 'I-PER' does not follow"),
-        (["B-PER I-LOC"], "iob2", "in IOB2; set task.scheme: iob1 if the file is tagged so"),
-        (["B-PER NN"], "iob2", "file, line 2: tag 'NN' is not O, B-type or I-type, as IOB2 has it"),
-        (["B-"], "iob1", "file, line 1: tag 'B-' is not O"),
-        (["I-PER E-PER"], "iob1", "file, line 2: tag 'E-PER' is not O"),
+        (["O", "O B-PER"], "iob1", "line 3 of file, 'B-PER' does not follow a word in a span of type PER"),
+        (["I-PER", "B-PER"], "iob1", "line 2 of file, 'B-PER' does not follow"),
+        (["I-PER B-LOC"], "iob1", "in IOB1: set task.scheme: iob2 if the file is tagged so"),
+        (["O I-PER"], "iob2", "line 2 of file, 'I-PER' does not follow a word in a span of type PER"),
+        (["B-PER", "I-PER"], "iob2", "line 2 of file, 'I-PER' does not follow"),
+        (["B-PER I-LOC"], "iob2", "in IOB2: set task.scheme: iob1 if the file is tagged so"),
+        (["B-PER NN"], "iob2", "line 2 of file, the tag 'NN' is not O, B-type or I-type, as IOB2 has it"),
+        (["B-"], "iob1", "line 1 of file, the tag 'B-' is not O"),
+        (["I-PER E-PER"], "iob1", "line 2 of file, the tag 'E-PER' is not O"),
     ],
 )
 def test_tags_that_the_scheme_does_not_have(sentences: list[str], scheme: Scheme, message: str) -> None:
     with pytest.raises(TrimformerError, match=re.escape(message)):
         to_iob2(tagged(*sentences), scheme)
-
-
-def test_is_span_tagging() -> None:
-    assert is_span_tagging(["O", "B-PER", "I-PER"])
-    assert is_span_tagging(["I-a-b"])
-    for labels in (["O"], ["NN", "O"], ["B-PER", "E-PER"], ["O", "B"], ["0", "1"], []):
-        assert not is_span_tagging(labels)

@@ -1,66 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, ClassVar
-
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import ByT5Tokenizer, PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
-from trimformer.tasks import Examples
-from trimformer.tasks.encoding.texts import fingerprint, tokenise
+from trimformer.tasks.data import Examples
+from trimformer.tasks.encoding.texts import tokenise
 from trimformer.tasks.settings import Truncation
 
+from .conftest import Words
+
 SIDES: list[tuple[Truncation, str]] = [("head", "right"), ("tail", "left")]
-
-
-class Words(PreTrainedTokenizer):
-    """A tokenizer in plain Python, in the manner of BERT: words w0, w1, …"""
-
-    vocab_files_names: ClassVar = {"vocab_file": "vocab.txt"}
-    model_input_names: ClassVar = ["input_ids", "token_type_ids", "attention_mask"]
-
-    def __init__(self, words: list[str], lower: bool = False, **options: Any) -> None:
-        self.words, self.lower = words, lower
-        special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-        super().__init__(special_tokens_pattern="cls_sep", lower=lower, **special, **options)
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.words)
-
-    def get_vocab(self) -> dict[str, int]:
-        return {word: i for i, word in enumerate(self.words)} | self.added_tokens_encoder
-
-    def _tokenize(self, text: str, **_: Any) -> list[str]:
-        return (text.lower() if self.lower else text).split()
-
-    def _convert_token_to_id(self, token: str) -> int:
-        return self.words.index(token) if token in self.words else 1
-
-    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        path = Path(save_directory) / "vocab.txt"
-        path.write_text("\n".join(self.words))
-        return (str(path),)
-
-
-@pytest.fixture
-def slow(tokenizer: PreTrainedTokenizerFast) -> Words:
-    """With the words and ids of the fast one."""
-    return Words(sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__))
-
-
-@pytest.fixture
-def roberta() -> PreTrainedTokenizerFast:
-    """<s> A </s></s> B </s>, and no token types."""
-    words = ["<pad>", "<unk>", "<s>", "</s>", *(f"w{i}" for i in range(20))]
-    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.RobertaProcessing(("</s>", 3), ("<s>", 2))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", model_input_names=["input_ids", "attention_mask"]
-    )
 
 
 def words(*numbers: int) -> str:
@@ -145,20 +95,3 @@ def test_chunks_are_put_together(tokenizer: PreTrainedTokenizerFast, monkeypatch
     want = rows(tokenise(PAIRS, tokenizer, 9, "both"))
     monkeypatch.setattr("trimformer.tasks.encoding.chunks.ROWS", 7)
     assert rows(tokenise(PAIRS, tokenizer, 9, "both")) == want
-
-
-def test_fingerprints(tokenizer: PreTrainedTokenizerFast, roberta: PreTrainedTokenizerFast, slow: Words) -> None:
-    different: list[PreTrainedTokenizerBase] = [
-        tokenizer,
-        roberta,
-        slow,
-        Words(slow.words, lower=True),
-        Words([*slow.words[:-1], "x19"]),
-        ByT5Tokenizer(),
-    ]
-    prints = [fingerprint(one) for one in different]
-    assert len(set(prints)) == len(different)
-    for one in different:  # a call leaves its settings behind in a fast tokenizer
-        one(["w0 w1"], padding="max_length", truncation=True, max_length=5)
-    assert [fingerprint(one) for one in different] == prints
-    assert fingerprint(Words(slow.words)) == fingerprint(slow)

@@ -1,14 +1,15 @@
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.tasks.helpers import like
 from trimformer.errors import TrimformerError
-from trimformer.tasks import TaskSettings, load_task, load_validation
+from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.sources.custom import _kind, load
 from trimformer.tasks.sources.custom import load_validation as load_alone
+from trimformer.tasks.task import load_task, load_validation
 
 Write = Callable[[str, str], Path]
 
@@ -69,7 +70,7 @@ def test_validation_alone_follows_the_models_labels(write: Write) -> None:
     assert load_validation(settings)[1].labels == [1, 0]
     task, examples = load_validation(settings, labels=["Good", "Fair", "Bad"])
     assert (task.labels, examples.labels) == (("Good", "Fair", "Bad"), [0, 2])
-    with pytest.raises(TrimformerError, match="only a validation file"):
+    with pytest.raises(TrimformerError, match=r"has a validation file .* and no training file"):
         load_task(settings)
 
 
@@ -82,29 +83,29 @@ def test_validation_alone_for_a_model_with_one_output(write: Write) -> None:
 @pytest.mark.parametrize(
     ("train", "extra", "message"),
     [
-        (csv_rows(20, ["a"]), {}, "every row has the same label (a)"),
-        (csv_rows(5, ["a", "b"]), {}, "only 5 training rows are left to split"),
-        (csv_rows(20, ["a", "b"]), {"text": "Test"}, "no column 'Test'; name one of its own (text, label)"),
-        (csv_rows(20, ["0.1", "x"]), {"kind": "regression"}, "line 3: label 'x' is not a finite number"),
-        (csv_rows(20, ["0.1", ""]), {}, "line 3: the label in column 'label' is empty"),
-        (csv_rows(100, ["a"] * 19 + ["b"]), {"train_limit": 10}, "raise train_limit"),
+        (csv_rows(20, ["a"]), {}, "Every row of …all.csv has the same label (a)"),
+        (csv_rows(5, ["a", "b"]), {}, "Only 5 training rows are left to split"),
+        (csv_rows(20, ["a", "b"]), {"text": "Test"}, "no column 'Test': name one of its own (text, label)"),
+        (csv_rows(20, ["0.1", "x"]), {"kind": "regression"}, "line 3 of …, the label 'x' is not a finite number"),
+        (csv_rows(20, ["0.1", ""]), {}, "line 3 of …, the label in column 'label' is empty"),
+        (csv_rows(100, ["a"] * 19 + ["b"]), {"train_limit": 10}, "raise task.train_limit"),
     ],
 )
 def test_bad_rows(write: Write, train: str, extra: dict[str, object], message: str) -> None:
     path = write("all.csv", train)
-    with pytest.raises(TrimformerError, match=re.escape(message)):
+    with pytest.raises(TrimformerError, match=like(message)):
         load_task(TaskSettings(data=str(path), **extra))  # type: ignore[arg-type]
 
 
 def test_label_that_train_does_not_know(write: Write) -> None:
     train = write("train.csv", csv_rows(20, ["a", "b"]))
     write("validation.csv", "text,label\nx,a\ny,c\n")
-    with pytest.raises(TrimformerError, match=r"validation.csv, line 3: label 'c' .* \(a, b\)"):
+    with pytest.raises(TrimformerError, match=r"line 3 of .*validation.csv, the label 'c' .* \(a, b\)"):
         load_task(TaskSettings(data=str(train.parent)))
 
 
 def test_no_data(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(TrimformerError, match="no data is given"):
+    with pytest.raises(TrimformerError, match="No data is given"):
         load_task(TaskSettings())
     with pytest.raises(TrimformerError, match="nowhere does not exist"):
         load_task(TaskSettings(data=str(tmp_path / "nowhere")))
@@ -113,7 +114,7 @@ def test_no_data(tmp_path: Path, write: Write) -> None:
     with pytest.raises(TrimformerError, match=r"gone.csv is not a file"):
         load_task(TaskSettings(train=str(tmp_path / "gone.csv")))
     path = str(write("train.csv", csv_rows(20, ["a", "b"])))
-    with pytest.raises(TrimformerError, match=r"task.data \(.*\) and task.train \(.*\) both name a training file"):
+    with pytest.raises(TrimformerError, match=r"Both task.data \(.*\) and task.train \(.*\) name a training file"):
         load_task(TaskSettings(data=path, train=path))
     write("train.tsv", "text\tlabel\n")
     with pytest.raises(TrimformerError, match=r"both train.csv and train.tsv"):
@@ -211,7 +212,7 @@ def test_columns_that_are_missing(write: Write) -> None:
     path = write("a.jsonl", '{"tokens": ["x"]}\n')
     with pytest.raises(TrimformerError, match=r"a.jsonl has no column 'tags'"):
         load(TaskSettings(data=str(path), kind="tokens"))
-    with pytest.raises(TrimformerError, match=r"no column 'label'; name one of its own \(tokens\) .* with --kind"):
+    with pytest.raises(TrimformerError, match=r"no column 'label': name one of its own \(tokens\) .* with --kind"):
         load(TaskSettings(data=str(path)))
     path = write("b.jsonl", '{"question": "x"}\n')
     with pytest.raises(TrimformerError, match=r"b.jsonl has no column 'context'"):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trimformer.tasks import bucketed_batches
+from trimformer.tasks.encoding.batches import bucketed_batches
 
 LENGTHS = np.random.default_rng(0).integers(3, 100, size=1003)
 

@@ -8,9 +8,11 @@ from typing import Any
 import datasets
 import pytest
 
+from tests.tasks.helpers import like
 from trimformer.errors import TrimformerError
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.sources import conll
+from trimformer.tasks.task import load_validation
 
 Write = Callable[[str, str], Path]
 
@@ -69,9 +71,9 @@ def test_spans_are_iob2_with_all_labels(write: Write) -> None:
 def test_files_that_are_iob2_already(write: Write) -> None:
     write("train.txt", TRAIN.replace("I-PER", "B-PER"))
     folder = write("valid.txt", TRAIN).parent
-    with pytest.raises(TrimformerError, match=r"train\.txt, line 4: 'B-PER' does not follow .* task\.scheme: iob2"):
+    with pytest.raises(TrimformerError, match=r"line 4 of .*train\.txt, 'B-PER' does not follow .* task\.scheme: iob2"):
         load("conll2003", folder)
-    with pytest.raises(TrimformerError, match=r"valid\.txt, line 1: 'I-ORG' does not follow .* task\.scheme: iob1"):
+    with pytest.raises(TrimformerError, match=r"line 1 of .*valid\.txt, 'I-ORG' does not follow .* task\.scheme: iob1"):
         conll.load_validation(TaskSettings(name="conll2003", data=str(folder), scheme="iob2"), None)
     write("train.txt", TRAIN.replace("EU NNP I-NP I-", "EU NNP I-NP B-").replace("r NNP I-NP I-", "r NNP I-NP B-"))
     write("valid.txt", "x NNP I-NP B-PER\n")
@@ -81,24 +83,24 @@ def test_files_that_are_iob2_already(write: Write) -> None:
 def test_tag_that_train_does_not_know(write: Write) -> None:
     write("train.tsv", "a\tNN\nb\tVB\n")
     folder = write("validation.mrg", "((NN a))\n((S (VB b)\n (NNS c)))\n").parent
-    message = r"validation\.mrg, line 3: tag 'NNS' is not among the known tags \(NN, VB\); .*; did you mean 'NN'\?"
-    with pytest.raises(TrimformerError, match=message):
+    message = "line 3 of …validation.mrg, the tag 'NNS' is not among the known tags (NN, VB): …. Did you mean 'NN'?"
+    with pytest.raises(TrimformerError, match=like(message)):
         load("treebank", folder)
 
 
 def test_validation_follows_the_labels_of_a_model(write: Write) -> None:
     folder = write("eng.testa", TRAIN).parent
     settings = TaskSettings(name="conll2003", data=str(folder))
-    task, examples = conll.load_validation(settings, None)
+    task, examples = load_validation(settings, None)
     assert (task.labels, examples.labels) == (("O", "B-ORG", "B-PER", "I-ORG", "I-PER"), [(1, 0), (2, 4)])
-    task, examples = conll.load_validation(settings, ["I-PER", "b-per", "B-LOC", "B-ORG", "O"])
+    task, examples = load_validation(settings, ["I-PER", "b-per", "B-LOC", "B-ORG", "O"])
     assert (task.labels, examples.labels) == (("I-PER", "B-PER", "B-LOC", "B-ORG", "O"), [(3, 4), (1, 0)])
     with pytest.raises(TrimformerError, match="the model names none, so write the right names into id2label"):
-        conll.load_validation(settings, [f"LABEL_{i}" for i in range(4)])
-    with pytest.raises(TrimformerError, match=r"eng\.testa, line 1: tag 'B-ORG' is not among the known tags"):
-        conll.load_validation(settings, ["O", "B-PER", "I-PER"])
+        load_validation(settings, [f"LABEL_{i}" for i in range(4)])
+    with pytest.raises(TrimformerError, match=r"line 1 of .*eng\.testa, the tag 'B-ORG' is not among the known tags"):
+        load_validation(settings, ["O", "B-PER", "I-PER"])
     with pytest.raises(TrimformerError, match=r"labels of the data .* are not those of the model \(no, yes\)"):
-        conll.load_validation(settings, ["no", "yes"])
+        load_validation(settings, ["no", "yes"])
 
 
 def test_several_treebanks_in_one_folder(write: Write) -> None:
@@ -111,12 +113,16 @@ def test_several_treebanks_in_one_folder(write: Write) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "message"),
     [
-        ("conll2003", {}, "has no eng.train or train.txt (plain or .gz) for CoNLL-2003; add the file or set task.data"),
+        ("conll2003", {}, "has no eng.train or train.txt (plain or .gz) for CoNLL-2003: add the file or set task.data"),
         ("treebank", {}, "has no train.tsv or train.mrg or wsj_sample.tok_pos.tsv or wsj_sample.combined.mrg"),
-        ("treebank", {"data": None}, "task.data: treebank is on no hub; set it to a folder with train.tsv or"),
-        ("ud", {"data": "no/such/folder"}, "the folder no/such/folder does not exist"),
-        ("ud", {"tags": "upso"}, "task.tags: 'upso' is no column of tags here (there are upos, xpos); did you mean"),
-        ("conll2003", {"tags": "upos"}, "(there are ner, pos, chunk)"),
+        ("treebank", {"data": None}, "The data of treebank are on no hub: set task.data to a folder with train.tsv or"),
+        ("ud", {"data": "no/such/folder"}, "The folder no/such/folder of task.data does not exist"),
+        (
+            "ud",
+            {"tags": "upso"},
+            "task.tags names 'upso', but the columns of tags are upos, xpos: name one of them. Did you mean 'upos'?",
+        ),
+        ("conll2003", {"tags": "upos"}, "the columns of tags are ner, pos, chunk"),
         ("conll2003", {"tags": "pos", "scheme": "iob1"}, "task.scheme has no meaning for the pos tags of conll2003"),
     ],
 )
@@ -149,7 +155,7 @@ def test_hub_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert (task.labels, train.labels, validation) == (("O", "B-PER", "I-PER"), [(1, 2), (0,)], train)
     assert task.source == "CoNLL-2003 ner tags from eriktks/conll2003"
-    with pytest.raises(TrimformerError, match=r"me/ner has no column 'chunk_tags', only tokens, ner_tags; choose"):
+    with pytest.raises(TrimformerError, match=r"me/ner has no column 'chunk_tags', only tokens, ner_tags: choose"):
         conll.load(TaskSettings(name="conll2003", data="me/ner", tags="chunk"))
     assert asked[2] == ("me/ner", None, {"split": "train"})
 

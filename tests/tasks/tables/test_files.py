@@ -1,10 +1,10 @@
 import gzip
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.tasks.helpers import like
 from trimformer.errors import TrimformerError
 from trimformer.tasks.tables.files import cell_text, read_table, read_tsv
 
@@ -21,7 +21,7 @@ def test_csv_quotes_and_line_numbers(write: Write) -> None:
 def test_tsv_has_no_quoting_and_breaks_at_line_feeds_only(write: Write) -> None:
     table = read_table(write("a.tsv", 'text\tlabel\n"open\t1\nform\x0cfeed \u2028 here\t0\n'))
     assert table.column("text") == ['"open', "form\x0cfeed \u2028 here"]
-    assert table.where(1).endswith("a.tsv, line 3")
+    assert table.where(1) == f"line 3 of {table.path}"
 
 
 def test_long_fields_and_endings_in_capitals(tmp_path: Path, write: Write) -> None:
@@ -48,36 +48,40 @@ def test_parquet(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1, 0]}), path)
     table = read_table(path)
     assert table.column("label") == [1, 0]
-    assert table.where(1).endswith("a.parquet, row 2")
+    assert table.where(1) == f"row 2 of {path}"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "", "a.csv is empty"),
-        ("a.csv", "text,label\n", "a.csv is empty: it has no rows"),
-        ("a.jsonl", "\n", "a.jsonl is empty"),
-        ("a.csv", "text,label\na,1\nb,c,0\n", "a.csv, line 3: 3 columns where 2 are expected"),
-        ("a.tsv", "text\tlabel\na\n", "a.tsv, line 2: 1 columns where 2 are expected"),
-        ("a.csv", 'text,label\n"a"b,1\n', "a.csv, line 2: not valid CSV"),
-        ("a.csv", 'text,label\na,1\n"open,1\nb,0\n', "a.csv, line 3: not valid CSV"),
+        ("a.csv", "", "a.csv has no rows"),
+        ("a.csv", "text,label\n", "a.csv has no rows"),
+        ("a.jsonl", "\n", "a.jsonl has no rows"),
+        ("a.csv", "text,label\na,1\nb,c,0\n", "The row in line 3 of …a.csv has 3 columns where 2 are expected"),
+        ("a.tsv", "text\tlabel\na\n", "The row in line 2 of …a.tsv has 1 columns where 2 are expected"),
+        ("a.csv", 'text,label\n"a"b,1\n', "The row in line 2 of …a.csv is not valid CSV"),
+        ("a.csv", 'text,label\na,1\n"open,1\nb,0\n', "The row in line 3 of …a.csv is not valid CSV"),
         ("a.csv", "text,text\na,1\n", "a.csv names a column twice"),
-        ("a.jsonl", '{"text": "a"}\n{"text": \n', "a.jsonl, line 2: not valid JSON"),
-        ("a.jsonl", "[1]\n", "a.jsonl, line 1: not a JSON object"),
-        ("a.jsonl", '{"a": "\\ud83d\\ude00 \\\\ud800"}\n{"a": ["\\uD800"]}\n', "a.jsonl, line 2: half of a surrogate"),
-        ("a.parquet", "nonsense", "a.parquet is not a readable Parquet file"),
-        ("a.xlsx", "x", "a.xlsx has an unknown ending; use one of .csv"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', "Line 2 of …a.jsonl is not valid JSON"),
+        ("a.jsonl", "[1]\n", "Line 1 of …a.jsonl is not a JSON object"),
+        (
+            "a.jsonl",
+            '{"a": "\\ud83d\\ude00 \\\\ud800"}\n{"a": ["\\uD800"]}\n',
+            "line 2 of …a.jsonl, half of a surrogate",
+        ),
+        ("a.parquet", "nonsense", "a.parquet is not readable as Parquet"),
+        ("a.xlsx", "x", "a.xlsx has an unknown ending: use one of .csv"),
         ("a.csv.gz", "text", "a.csv.gz cannot be read"),
     ],
 )
 def test_broken_files(write: Write, name: str, text: str, message: str) -> None:
-    with pytest.raises(TrimformerError, match=re.escape(message)):
+    with pytest.raises(TrimformerError, match=like(message)):
         read_table(write(name, text))
 
 
 def test_missing_file_suggests_its_neighbour(write: Write) -> None:
     path = write("reviews.csv", "text,label\na,1\n")
-    with pytest.raises(TrimformerError, match=r"reviws\.csv is not a file; did you mean 'reviews\.csv'"):
+    with pytest.raises(TrimformerError, match=r"reviws\.csv is not a file: correct it\. Did you mean 'reviews\.csv'"):
         read_table(path.with_name("reviws.csv"))
 
 
@@ -86,14 +90,14 @@ def test_not_utf8_names_line_and_offset(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(mark + b"text,label\nna\xefve,1\n")
     offset = len(mark) + 13
-    message = f"a.csv is not UTF-8 at line 2 (byte 0xef at offset {offset}); save it as UTF-8"
-    with pytest.raises(TrimformerError, match=re.escape(message)):
+    message = f"a.csv is not UTF-8 at line 2 (byte 0xef at offset {offset}): save it as UTF-8"
+    with pytest.raises(TrimformerError, match=like(message)):
         read_table(path)
 
 
 def test_missing_column_lists_and_suggests(write: Write) -> None:
     table = read_table(write("a.csv", "text,label\na,1\n"))
-    with pytest.raises(TrimformerError, match=r"no column 'txet'; .*\(text, label\); did you mean 'text'\?"):
+    with pytest.raises(TrimformerError, match=r"no column 'txet': .*\(text, label\)\. Did you mean 'text'\?"):
         table.column("txet")
 
 

@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerFast
 from trimformer.encoder.checkpoints.demo import PACKAGE
 from trimformer.encoder.checkpoints.load import load_tokenizer
 from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Answer, Examples
-from trimformer.tasks.encode import Encoded
+from trimformer.tasks.data import Examples, GoldAnswer
+from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.encoding.windows import labels_of, tokenise
-from trimformer.tasks.kinds.spans import answers, counts
+from trimformer.tasks.kinds.spans import best_texts, counts
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.sources.squad import load_validation
 
@@ -86,26 +86,13 @@ def questions(seed: int, count: int = 20) -> Examples:
             start = sum(map(len, words[:first] + spaces[:first]))
             text = context[start : start + sum(map(len, words[first : last + 1] + spaces[first:last]))]
             contexts.append(context)
-            right.append((Answer(text, start),))
+            right.append((GoldAnswer(text, start),))
     texts = [" ".join(rng.choice(TEXT[:3], rng.integers(1, 3))) for _ in contexts]
     return Examples(texts, contexts, right)
 
 
 def encoded(arrays: dict[str, np.ndarray], examples: Examples) -> Encoded:
-    labels = labels_of(arrays, examples)
-    truncated = int(arrays["truncated"])
-    return Encoded(
-        arrays["ids"],
-        arrays.get("types"),
-        arrays["offsets"],
-        labels,
-        truncated,
-        0,
-        "spans",
-        examples,
-        owners=arrays["owners"],
-        chars=arrays["chars"],
-    )
+    return Encoded.from_arrays(arrays, labels_of(arrays, examples), 0, "spans", examples)
 
 
 def rows_of(data: Encoded, example: int) -> list[np.ndarray]:
@@ -199,11 +186,11 @@ def test_labels_point_at_the_answer(family: PreTrainedTokenizerFast, seed: int) 
 def test_labels_of_awkward_answers(tokenizer: PreTrainedTokenizerFast) -> None:
     """The first of several; a part of a token; white space at its ends; cut by every window."""
     context = "w0 w1 w2 w3 w4 w5"
-    right: list[tuple[Answer, ...]] = [
-        (Answer("w2", 6), Answer("w1", 3)),
-        (Answer("2 w", 7),),
-        (Answer(" w1 ", 2),),
-        (Answer("w0 w1 w2 w3 w4", 0),),
+    right: list[tuple[GoldAnswer, ...]] = [
+        (GoldAnswer("w2", 6), GoldAnswer("w1", 3)),
+        (GoldAnswer("2 w", 7),),
+        (GoldAnswer(" w1 ", 2),),
+        (GoldAnswer("w0 w1 w2 w3 w4", 0),),
     ]
     examples = Examples(["w9"] * 4, [context] * 4, right)
     arrays = tokenise(examples, tokenizer, 8, 2)
@@ -213,31 +200,31 @@ def test_labels_of_awkward_answers(tokenizer: PreTrainedTokenizerFast) -> None:
 
 
 def test_contexts_without_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
-    examples = Examples(["w0", "w1"], [" ", "w2"], [(Answer(" ", 0),), (Answer("w2", 0),)])
+    examples = Examples(["w0", "w1"], [" ", "w2"], [(GoldAnswer(" ", 0),), (GoldAnswer("w2", 0),)])
     data = encoded(tokenise(examples, tokenizer, 16, 2), examples)
     assert (data.lengths.tolist(), data.labels.tolist()) == ([4, 5], [[0, 0], [3, 3]])
-    assert answers(data, np.ones((9, 2))) == ["", "w2"]
+    assert best_texts(data, np.ones((9, 2))) == ["", "w2"]
 
 
 def test_long_questions_are_cut_and_counted(tokenizer: PreTrainedTokenizerFast) -> None:
-    examples = Examples(["w0 " * 5, "w1 " * 4, "w2 " * 99], ["w3"] * 3, [(Answer("w3", 0),)] * 3)
+    examples = Examples(["w0 " * 5, "w1 " * 4, "w2 " * 99], ["w3"] * 3, [(GoldAnswer("w3", 0),)] * 3)
     arrays = tokenise(examples, tokenizer, 8, 0)
     assert (np.diff(arrays["offsets"]).tolist(), arrays["truncated"]) == ([8, 8, 8], 2)
     assert tokenise(examples, tokenizer, 256, 0)["offsets"][-1] == (5 + 4) + (4 + 4) + (64 + 4)
 
 
 def test_windows_share_at_most_half_of_their_room(tokenizer: PreTrainedTokenizerFast) -> None:
-    examples = Examples(["w0 w1"], ["w3 " * 12], [(Answer("w3", 0),)])
+    examples = Examples(["w0 w1"], ["w3 " * 12], [(GoldAnswer("w3", 0),)])
     for stride, windows in [(0, 2), (5, 2), (10, 2), (64, 2)]:  # room for 11 of 12 tokens
         assert len(tokenise(examples, tokenizer, 16, stride)["owners"]) == windows
     assert len(tokenise(examples, tokenizer, 17, 64)["owners"]) == 1  # one window is enough
-    longer = Examples(["w0 w1"], ["w3 " * 28], [(Answer("w3", 0),)])
+    longer = Examples(["w0 w1"], ["w3 " * 28], [(GoldAnswer("w3", 0),)])
     assert len(tokenise(longer, tokenizer, 16, 64)["owners"]) == 4  # 11, then 6 more each
 
 
 def test_a_question_must_leave_room(tokenizer: PreTrainedTokenizerFast) -> None:
-    examples = Examples(["w0 " * 9], ["w3"], [(Answer("w3", 0),)])
-    with pytest.raises(TrimformerError, match=r"task\.max_length: beside the longest question no token"):
+    examples = Examples(["w0 " * 9], ["w3"], [(GoldAnswer("w3", 0),)])
+    with pytest.raises(TrimformerError, match=r"Beside the longest question no token .* raise task\.max_length"):
         tokenise(examples, tokenizer, 6, 0)
 
 
@@ -259,5 +246,5 @@ def test_real_answers_survive(shared_data: Any) -> None:
     found = data.labels[:, 1] > 0
     for end in (0, 1):
         logits[(data.offsets[:-1] + data.labels[:, end])[found], end] = 5
-    f1, exact = counts(data, answers(data, logits, max_tokens=128)).mean(axis=0)[::-1]
+    f1, exact = counts(data, best_texts(data, logits, max_tokens=128)).mean(axis=0)[::-1]
     assert min(f1, exact) > 0.99

@@ -4,9 +4,11 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from trimformer.tasks import Examples, TaskSettings, load_task
+from trimformer.tasks.data import Examples
+from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.sources.sentiment import DENIALS, generate, load
 from trimformer.tasks.sources.sentiment_words import BAD, FIELDS, GOOD
+from trimformer.tasks.task import load_task
 
 GOOD_WORDS = {*GOOD, *(word for field in FIELDS for word in field.good)}
 BAD_WORDS = {*BAD, *(word for field in FIELDS for word in field.bad)}

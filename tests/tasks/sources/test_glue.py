@@ -1,4 +1,3 @@
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,9 +5,11 @@ from typing import Any
 import datasets
 import pytest
 
+from tests.tasks.helpers import like
 from trimformer.errors import TrimformerError
-from trimformer.tasks import TaskSettings, load_task, load_validation
+from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.sources.glue import TASKS
+from trimformer.tasks.task import load_task, load_validation
 
 Write = Callable[[str, str], Path]
 
@@ -36,7 +37,7 @@ def test_real_files(shared_data: Path, name: str, folder: str, train: int, dev: 
 
 def test_real_qnli_has_no_train(shared_data: Path) -> None:
     settings = TaskSettings(name="qnli", data=str(shared_data / "glue"))
-    with pytest.raises(TrimformerError, match=r"QNLI has no train\.tsv \(plain or \.gz\) for GLUE QNLI; add"):
+    with pytest.raises(TrimformerError, match=r"QNLI has no train\.tsv \(plain or \.gz\) for GLUE QNLI: add"):
         load_task(settings)
     task, examples = load_validation(settings, labels=["NOT_ENTAILMENT", "ENTAILMENT"])
     assert (task.labels[examples.labels[0]], len(examples)) == ("ENTAILMENT", 5463)  # type: ignore[index]
@@ -102,7 +103,7 @@ def test_every_task_has_its_layout() -> None:
 def test_mismatched_does_not_take_another_dev_file(write: Write) -> None:
     folder = write("dev.tsv", "sentence1\tsentence2\tlabel\na\tb\tneutral\n").parent
     assert load_validation(TaskSettings(name="mnli", data=str(folder)))[1].texts == ["a"]
-    with pytest.raises(TrimformerError, match=r"has no dev_mismatched\.tsv \(plain or \.gz\) for GLUE MNLI; add"):
+    with pytest.raises(TrimformerError, match=r"has no dev_mismatched\.tsv \(plain or \.gz\) for GLUE MNLI: add"):
         load_validation(TaskSettings(name="mnli-mm", data=str(folder)))
 
 
@@ -117,17 +118,17 @@ def test_broken_rows_of_qqp(write: Write) -> None:
 
 def test_wrong_files(tmp_path: Path, write: Write) -> None:
     write("train.tsv", "sentence\tlabel\na\t1\n")
-    with pytest.raises(TrimformerError, match=r"train\.tsv, line 1: 2 columns where 4 are expected"):
+    with pytest.raises(TrimformerError, match=r"The row in line 1 of .*train\.tsv has 2 columns where 4 are expected"):
         load_task(TaskSettings(name="cola", data=str(tmp_path)))
-    with pytest.raises(TrimformerError, match=r"train\.tsv has no column 'question'; .*\(sentence, label\)"):
+    with pytest.raises(TrimformerError, match=r"train\.tsv has no column 'question': .*\(sentence, label\)"):
         load_task(TaskSettings(name="qnli", data=str(tmp_path)))
     with pytest.raises(TrimformerError, match=r"has no dev\.tsv"):
         load_task(TaskSettings(name="sst2", data=str(tmp_path)))
     write("dev.tsv", "sentence\tlabel\na\t2\n")
-    message = "dev.tsv, line 2: label '2' is not among the known labels (negative, positive)"
-    with pytest.raises(TrimformerError, match=re.escape(message)):
+    message = "line 2 of …dev.tsv, the label '2' is not among the known labels (negative, positive)"
+    with pytest.raises(TrimformerError, match=like(message)):
         load_task(TaskSettings(name="sst2", data=str(tmp_path)))
-    with pytest.raises(TrimformerError, match=r"the folder .*nowhere does not exist"):
+    with pytest.raises(TrimformerError, match=r"The folder .*nowhere of task.data does not exist"):
         load_task(TaskSettings(name="sst2", data=str(tmp_path / "nowhere")))
 
 
@@ -173,5 +174,7 @@ def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConnectionError("no route\nmore lines")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(TrimformerError, match=r"me/glue is no folder here, .*cannot be loaded \(no route\); give"):
+    with pytest.raises(
+        TrimformerError, match=r"me/glue is not a folder here, .*cannot be loaded \(no route\): set task\.data"
+    ):
         load_task(TaskSettings(name="mnli", data="me/glue"))

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from trimformer.tasks.data import Answer, Examples, Task
-from trimformer.tasks.encode import Encoded
-from trimformer.tasks.kinds.spans import answers, best_span, counts, metric, scores
+from trimformer.tasks.data import Examples, GoldAnswer, Task
+from trimformer.tasks.encoding.encoded import Encoded
+from trimformer.tasks.kinds import KINDS
+from trimformer.tasks.kinds.spans import best_span, best_texts, counts
 
+KIND = KINDS["spans"]
 TASK = Task("squad", "spans", (), ("f1", "exact_match"), "test")
 
 
@@ -21,7 +23,7 @@ def windows(examples: Examples, owners: list[int], chars: list[list[tuple[int, i
 
 def scored(predicted: str, *right: str) -> list[float]:
     """Exact match and F1 of one prediction."""
-    examples = Examples(["q"], ["c"], [tuple(Answer(text, 0) for text in right)])
+    examples = Examples(["q"], ["c"], [tuple(GoldAnswer(text, 0) for text in right)])
     return counts(windows(examples, [0], [[(0, 1)]]), [predicted])[0].tolist()
 
 
@@ -61,15 +63,15 @@ def test_of_equals_the_first() -> None:
 
 
 def test_answers_are_the_best_over_all_windows() -> None:
-    examples = Examples(["a", "b"], ["red fox ran", "big dog"], [(Answer("fox", 4),), (Answer("dog", 4),)])
+    examples = Examples(["a", "b"], ["red fox ran", "big dog"], [(GoldAnswer("fox", 4),), (GoldAnswer("dog", 4),)])
     data = windows(examples, [0, 0, 1], [[(0, 3), (3, 7)], [(3, 7), (8, 11)], [(0, 3), (4, 7)]])
     logits = np.zeros((12, 2))
     logits[1, 0] = logits[2, 1] = 1  # red fox
     logits[5, 0] = logits[5, 1] = 2  # fox, in the second window, with its space
     logits[9] = -1, 5  # the end comes before the start: both in order give less
     logits[10] = 5, -1
-    assert answers(data, logits) == ["fox", "big"]
-    assert answers(data, logits, max_tokens=0) == ["", ""]
+    assert best_texts(data, logits) == ["fox", "big"]
+    assert best_texts(data, logits, max_tokens=0) == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +99,10 @@ def test_scores_of_one_answer(predicted: str, right: list[str], exact: float, f1
 
 
 def test_best_exact_match_and_best_f1_may_come_from_different_answers() -> None:
-    examples = Examples(["q"] * 3, ["c"] * 3, [(Answer("x y", 0), Answer("x", 0))] * 3)
+    examples = Examples(["q"] * 3, ["c"] * 3, [(GoldAnswer("x y", 0), GoldAnswer("x", 0))] * 3)
     found = counts(windows(examples, [0, 1, 2], [[(0, 1)]] * 3), ["x z", "x", "z"])
     assert found.dtype == np.float64
     assert found.tolist() == [[0, pytest.approx(2 / 3)], [1, 1], [0, 0]]
-    assert scores(TASK, found) == pytest.approx({"f1": 5 / 9, "exact_match": 1 / 3})
-    assert list(scores(TASK, found)) == ["f1", "exact_match"]
-    assert metric(TASK)(found[:2], np.zeros(2)) == pytest.approx(5 / 6)
+    assert KIND.scores(TASK, found, np.zeros(3)) == pytest.approx({"f1": 5 / 9, "exact_match": 1 / 3})
+    assert list(KIND.scores(TASK, found, np.zeros(3))) == ["f1", "exact_match"]
+    assert KIND.metric(TASK)(found[:2], np.zeros(2)) == pytest.approx(5 / 6)
