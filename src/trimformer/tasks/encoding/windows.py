@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...errors import TrimformerError
 from ..data import Examples
+from ..settings import STRIDE
 from .chunks import chunks
 
 QUESTION = 64
@@ -38,7 +39,7 @@ class _Template(NamedTuple):
 
 
 def tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int
+    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int = STRIDE
 ) -> dict[str, np.ndarray]:
     """All windows of all contexts, in order; neighbours have `stride` tokens of the context in common, but at most
     half of the room that the question leaves to the context.

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from ...encoder.model.heads import Kind
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
-from ..settings import STRIDE, Truncation
 from .answers import AnyAnswer
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -28,12 +26,14 @@ class TaskKind(ABC):
     name: ClassVar[Kind]
     form: ClassVar[str]
     """The form of its rows, part of the names of cached files: kinds of one form share their tokens."""
+    tokenise: ClassVar[Callable[..., dict[str, np.ndarray]]]
+    """(examples, tokenizer, max_length) -> arrays of an `Encoded`; also truncation and stride, where it reads them."""
     per_token: ClassVar[bool]
     """Whether a model answers for every token."""
     reads: ClassVar[tuple[str, ...]]
     """Of the settings that not every kind has, those that it reads."""
     columns: ClassVar[tuple[str, str | None]]
-    """What the columns of rows to predict are called; None where a second text may be missing."""
+    """What the columns of rows to predict are called; None where no second text is needed."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words."""
     keeps: ClassVar[Literal["shares", "contexts"] | None] = None
@@ -55,18 +55,6 @@ class TaskKind(ABC):
     @abstractmethod
     def examples(self, rows: Sequence[Any]) -> Examples:
         """Rows to predict, as examples without labels; raises TrimformerError for rows of another form."""
-
-    @abstractmethod
-    def tokenise(
-        self,
-        examples: Examples,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        *,
-        truncation: Truncation = "head",
-        stride: int = STRIDE,
-    ) -> dict[str, np.ndarray]:
-        """The arrays of an `Encoded`. truncation and stride count only if the kind `reads` them."""
 
     @abstractmethod
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:

@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..encoding import windows
 from ..encoding.encoded import Encoded
-from ..settings import STRIDE, Truncation
 from .answers import Answer
 from .base import Metric, TaskKind
 
@@ -30,6 +28,7 @@ class Spans(TaskKind):
 
     name = "spans"
     form = "spans"
+    tokenise = staticmethod(windows.tokenise)
     per_token = True
     reads = ("text_pair", "stride")
     columns = ("question", "context")
@@ -46,17 +45,6 @@ class Spans(TaskKind):
         if not all(isinstance(row, tuple) for row in rows):
             raise TrimformerError("This model answers questions: give a question and a context for each row.")
         return Examples([row[0] for row in rows], [row[1] for row in rows], [])
-
-    def tokenise(
-        self,
-        examples: Examples,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        *,
-        truncation: Truncation = "head",
-        stride: int = STRIDE,
-    ) -> dict[str, np.ndarray]:
-        return windows.tokenise(examples, tokenizer, max_length, stride)
 
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
         return windows.labels_of(arrays, examples)

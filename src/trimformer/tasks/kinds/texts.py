@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from ..data import Examples, Task
 from ..encoding import texts
 from ..labels import match_labels
-from ..settings import STRIDE, Truncation
 from .base import TaskKind
 
 
@@ -20,6 +18,7 @@ class TextKind(TaskKind):
     """One answer for each text, or couple of texts."""
 
     form = "texts"
+    tokenise = staticmethod(texts.tokenise)
     per_token = False
     reads = ("text_pair", "truncation")
     columns = ("text", None)
@@ -32,14 +31,3 @@ class TextKind(TaskKind):
 
     def examples(self, rows: Sequence[Any]) -> Examples:
         return Examples(list(rows), None, [])
-
-    def tokenise(
-        self,
-        examples: Examples,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        *,
-        truncation: Truncation = "head",
-        stride: int = STRIDE,
-    ) -> dict[str, np.ndarray]:
-        return texts.tokenise(examples, tokenizer, max_length, truncation)

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities
-from transformers import PreTrainedTokenizerBase
 
 from ..data import Examples, Task
 from ..encoding import word_pieces
 from ..encoding.encoded import Encoded
 from ..labels import is_span_tag, is_span_tagging, match_labels, number
-from ..settings import STRIDE, Truncation
 from .answers import Tags
 from .base import Metric, TaskKind
 
@@ -27,6 +25,7 @@ class Tokens(TaskKind):
 
     name = "tokens"
     form = "tokens"
+    tokenise = staticmethod(word_pieces.tokenise)
     per_token = True
     reads = ("tags", "scheme")
     columns = ("tokens", None)
@@ -57,17 +56,6 @@ class Tokens(TaskKind):
     def examples(self, rows: Sequence[Any]) -> Examples:
         """Sentences that are not divided yet are divided at white space."""
         return Examples([tuple(row.split() if isinstance(row, str) else row) for row in rows], None, [])
-
-    def tokenise(
-        self,
-        examples: Examples,
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        *,
-        truncation: Truncation = "head",
-        stride: int = STRIDE,
-    ) -> dict[str, np.ndarray]:
-        return word_pieces.tokenise(examples, tokenizer, max_length)
 
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
         return word_pieces.labels_of(arrays["words"], arrays["offsets"], examples)
