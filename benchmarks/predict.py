@@ -26,7 +26,7 @@ from transformers import pipeline
 import trimformer
 from trimformer.encoder.checkpoints.load import load_tokenizer, read_config
 from trimformer.hardware import hardware
-from trimformer.tasks.sentiment import generate
+from trimformer.tasks.sources.sentiment import generate
 
 RESULTS = Path(__file__).parent / "results" / "predict.json"
 SEED = 1

@@ -132,8 +132,8 @@ def test_validation_rows_alone_give_no_recipe() -> None:
         (["bare", *DATA], "bare has no task head to score: fine-tune it first (trimformer compress)."),
         (["model"], "No data is given: name your file or folder with --data"),
         (["model", "--data", "no.csv", *COLUMNS], "no.csv"),
-        (["model", "--data", "other.csv", *COLUMNS], "the labels of the data (no, yes) are not those of the model"),
-        (["model", "--data", "scores.jsonl"], "has numbers as labels, but the model has 2 classes"),
+        (["model", "--data", "other.csv", *COLUMNS], "The labels of the data (no, yes) are not those of the model"),
+        (["model", "--data", "scores.jsonl"], "are numbers, but the model has 2 classes"),
         (["model", *DATA, "--length", 64], "takes at most 40 tokens, not 64."),
         (["model", *DATA, "--plot", "page.png"], "name a file that ends in .html."),
         (

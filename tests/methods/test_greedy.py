@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tests.learning import batches, context, make_method
 from trimformer import Gates
-from trimformer.tasks.batches import drawn_rows
+from trimformer.tasks.encoding.batches import drawn_rows
 from trimformer.training.evaluate import predict_logits
 
 

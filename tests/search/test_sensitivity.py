@@ -6,7 +6,7 @@ import torch
 from tests.learning import context
 from trimformer.encoder.shape.gates import Gates
 from trimformer.search.sensitivity import Divergence, sensitivity
-from trimformer.tasks.batches import drawn_rows
+from trimformer.tasks.encoding.batches import drawn_rows
 from trimformer.training.evaluate import predict_logits
 
 

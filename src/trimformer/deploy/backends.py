@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..encoder import TrimformerModel, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize, torch_export
 from .session import Session
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..encoder import TrimformerConfig
 from ..hardware import int8_saturates
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 from .onnx import random_inputs
 from .openvino import read, require_openvino, save, without_telemetry
 from .session import arrays

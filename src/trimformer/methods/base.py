@@ -19,9 +19,9 @@ from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import StandIn, left_of
 from ..errors import TrimformerError
 from ..registry import Registry
-from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
-from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches, drawn_rows
+from ..tasks.encoding.encoded import Encoded
 from ..training.clock import Clock
 from ..training.network import Network
 from ..training.objective import Objective, readings_of, terms_of

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder.checkpoints.load import Checkpoint, head_labels, with_labels
 from ..errors import TrimformerError
 from ..tasks.data import Task, TaskData
-from ..tasks.encode import Encoded
-from ..tasks.rows import shown
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.labels import shown
 from ..tasks.task import with_label_order
 
 

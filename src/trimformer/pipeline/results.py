@@ -35,7 +35,7 @@ from ..report.schema import (
     Variant,
 )
 from ..tasks.data import Task
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import on_fastest, predict_logits
 from .inputs import Inputs

@@ -16,7 +16,7 @@ from ..measure.bench.score import as_model
 from ..measure.bench.variants import Variant, available_backends, make_variants
 from ..measure.bench.workload import Workload
 from ..tasks.data import Task
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import Outcome, outcome
 from ..training.evaluate import predict_logits
 

@@ -14,7 +14,7 @@ from ..encoder.model.heads import task_loss
 from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..methods.structure.importance import Importance, ImportanceSettings
-from ..tasks.batches import bucketed_batches, drawn_rows
+from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..training.distill import logit_loss
 from ..training.evaluate import evaluating
 

@@ -18,7 +18,7 @@ from ..pipeline.inputs import Inputs
 from ..pipeline.run import Run, StageResult
 from ..recipe.settings import Recipe, StageSettings
 from ..recipe.standard import DISTILLED
-from ..tasks.batches import bucketed_batches
+from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
 from ..training.objective import readings_of, terms_of

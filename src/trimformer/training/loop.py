@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ..errors import TrimformerError
 from ..files import atomic_file
-from ..tasks.batches import bucketed_batches
-from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
 from .clock import Clock
 from .network import Network, NonFiniteLoss
 from .settings import TrainingSettings

@@ -19,8 +19,9 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.trace import AttentionTrace
 from ..errors import TrimformerError
 from ..files import atomic_folder
-from ..tasks.batches import bucketed_batches
-from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
 from .reading import Reading
 
 LARGEST = 16 * 2**30
@@ -100,7 +101,7 @@ class TeacherCache:
                 states[reading.index] = padded(array)
             else:
                 traced.setdefault(reading.index, {})[reading.name] = padded(array).transpose(1, 2)
-        by_token = self.data.kind in ("tokens", "spans")
+        by_token = KINDS[self.data.kind].per_token
         logits = padded(self.logits) if by_token else torch.from_numpy(self.logits[rows]).to(real.device)
         return Answers(logits, states, {index: self._trace(index, values) for index, values in traced.items()})
 
@@ -126,7 +127,7 @@ class TeacherCache:
 
     def _fill(self, folder: Path, forward: Callable[..., Any], device: torch.device) -> None:
         """Run the teacher over all rows, in batches of like length."""
-        data, by_token = self.data, self.data.kind in ("tokens", "spans")
+        data, by_token = self.data, KINDS[self.data.kind].per_token
         asked = {
             "output_hidden_states": any(reading.is_state for reading in self.readings),
             "output_trace": any(not reading.is_state for reading in self.readings),

@@ -19,8 +19,8 @@ from torch import Tensor
 from ...encoder.model.heads import task_loss
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION, StandIn
-from ...tasks.batches import bucketed_batches
-from ...tasks.encode import Encoded
+from ...tasks.encoding.batches import bucketed_batches
+from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import evaluating
 from ..base import Context, Method, MethodSettings, keep_gates, register
 from .generator import Generator, empty_rows, kept, log_probability, real_pairs

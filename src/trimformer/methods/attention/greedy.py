@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...encoder.shape.gates import Gates
-from ...tasks.batches import drawn_rows
+from ...tasks.encoding.batches import drawn_rows
 from ...training.evaluate import mean_loss
 from ..base import Context, KeepSettings, StudentMethod, keep_gates, register
 

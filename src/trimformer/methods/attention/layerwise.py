@@ -22,7 +22,7 @@ from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import StandIn
 from ...errors import TrimformerError
-from ...tasks.batches import bucketed_batches
+from ...tasks.encoding.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
 from ..base import Context, Method, keep_gates, register
 from ..structure.cost import CostSettings, LayerCost, check_cost
