@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
+from trimformer.encoder.load import load
 from trimformer.lock import hold
 from trimformer.pipeline import Run
 from trimformer.recipe import ExportSettings, MeasureSettings, load_recipe, standard_recipe
@@ -140,6 +141,16 @@ def test_other_inputs_are_named(home: Path, change: Callable[[], Any], named: st
         "The unfinished run in out.partial cannot go on with what has changed since its start: "
         f"{named}; restore that, or start in a new folder."
     )
+
+
+def test_another_baseline_is_named(home: Path) -> None:
+    shutil.rmtree("out.partial")
+    load("bert", labels=["neg", "pos"]).save_pretrained("base")
+    edit("recipe.yaml", ("baseline: null", "baseline: base"))
+    cut_at("_dense")
+    cut_at("_dense", "--resume")
+    load("bert", labels=["neg", "pos"]).save_pretrained("base")  # with another random head
+    assert "since its start: the baseline; restore that" in refused()
 
 
 def test_an_edited_recipe_is_refused_though_it_is_the_one_in_the_folder(home: Path) -> None:
