@@ -315,7 +315,7 @@ def test_ctrl_c_and_resume(bert: Path, home: Path) -> None:
     assert "An unfinished run is in out.partial: go on with" in refused("run", recipe)
     changed = recipe.read_text().replace("seed: 0", "seed: 1")
     Path("changed.yaml").write_text(changed)
-    assert "differs from that of the unfinished run in seed" in refused("run", "changed.yaml", "--resume")
+    assert "since its start: seed in the recipe (at first 0); restore" in refused("run", "changed.yaml", "--resume")
 
     resumed = trimformer("run", "out.partial/recipe.yaml", "--resume", "--json")
     assert resumed.code == 0, resumed.err

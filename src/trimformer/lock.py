@@ -24,7 +24,8 @@ def hold(path: Path) -> Iterator[bool]:
     it, and for a file of that name that is no lock.
     """
     with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
         file = _locked(path)
     with file:
         before = _holder(file)

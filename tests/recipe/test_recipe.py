@@ -54,7 +54,7 @@ def test_every_method_makes_a_recipe_that_survives_saving(tmp_path: Path, name: 
     recipe.save(tmp_path / "r.yaml")
     loaded = load_recipe(tmp_path / "r.yaml")
     assert loaded == recipe
-    assert differences(loaded, recipe) == []
+    assert differences(loaded, recipe) == {}
     assert [stage.method.name for stage in loaded.stages] == ([name] if name == "none" else [name, "none"])
 
 
@@ -76,11 +76,16 @@ def test_defaults_fill_what_a_recipe_leaves_out(saved: Path) -> None:
     assert (recipe.export.int8, recipe.precision, recipe.task.max_length) == (True, "auto", 128)
 
 
-def test_differences_name_the_keys() -> None:
+def test_differences_name_the_keys_and_their_first_values() -> None:
     recipe = standard()
     changed = recipe.model_copy(update={"seed": 1, "out": "p"})
-    assert differences(recipe, changed) == ["out", "seed"]
-    assert differences(recipe, standard(keep_layers=2)) == ["stages"]
+    assert differences(recipe, changed) == {"out": "o", "seed": 0}
+    assert differences(recipe, standard(keep_layers=2)) == {"stages.0.method.keep_layers": None}
+    longer = recipe.model_copy(
+        update={"stages": [*recipe.stages, recipe.stages[1].model_copy(update={"name": "last"})]}
+    )
+    assert differences(recipe, longer)["stages.2.name"] is None
+    assert differences(longer, recipe)["stages.2.name"] == "last"
 
 
 @pytest.mark.parametrize(

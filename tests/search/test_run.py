@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.command import trimformer
-from tests.search.conftest import Cut, recipe, result, weights
+from trimformer.errors import TrimformerError
+from trimformer.lock import hold
 from trimformer.search.executors.job import TrainingJob
 from trimformer.search.run import Autopilot, run
 from trimformer.search.schedule.halving import rungs
@@ -63,6 +64,23 @@ def test_cut_and_resumed_equals_uninterrupted(
     assert result(again) == result(whole)
     assert weights(Path(out)) == weights(Path("whole"))
     assert Path(out, "metrics.jsonl").read_bytes() == Path("whole/metrics.jsonl").read_bytes()
+
+
+def test_only_with_what_it_was_started_with_a_search_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Autopilot, "_candidates", lambda *_: (_ for _ in ()).throw(Cut))
+    with pytest.raises(Cut):
+        run(recipe("mixed"))
+    text = Path("dev.csv").read_text()
+    Path("dev.csv").write_text(text.rsplit("\n", 2)[0] + "\n")
+    with pytest.raises(TrimformerError, match="what has changed since its start: the validation rows; restore that"):
+        run(recipe("mixed"), resume=True)
+    Path("dev.csv").write_text(text)
+    with pytest.raises(TrimformerError, match=r"since its start: autopilot\.max_drop in the recipe \(at first 5\.0\)"):
+        run(recipe("mixed", max_drop=6), resume=True)
+    with hold(Path("mixed.partial.lock")), pytest.raises(TrimformerError, match=r"is at work and holds mixed\.partial"):
+        run(recipe("mixed"), resume=True)
+    with pytest.raises(Cut):
+        run(recipe("mixed"), resume=True)
 
 
 def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:

@@ -20,6 +20,7 @@ from tests.search.conftest import Cut, recipe, result, weights
 from tests.search.test_command import DATA
 from trimformer.search.run import Autopilot, run
 from trimformer.search.schedule.halving import rungs
+from trimformer.search.worker import Worker
 from trimformer.training.loop import _Run
 
 pytestmark = pytest.mark.usefixtures("counted")
@@ -129,6 +130,30 @@ def test_a_cut_search_goes_on_with_its_jobs(home: Path, whole: Any, monkeypatch:
     assert result(report) == result(whole)
     assert weights(Path("again")) == weights(Path("whole"))
     assert len(trained) == len(set(trained)) + 1  # the one that was cut
+
+
+def test_a_worker_with_other_data_is_refused_and_one_holds_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine whose copy of a file is another; the search itself is at work meanwhile."""
+    said = []
+
+    def helped(*_: Any) -> None:
+        text = Path("train.csv").read_text()
+        Path("train.csv").write_text(text.replace("good,pos", "bad,pos"))
+        said.append(sentence(trimformer("worker", "helped")))
+        Path("train.csv").write_text(text)
+        with monkeypatch.context() as patch:
+            patch.setattr(Worker, "_wait_for_search", lambda _: None)  # there is no work yet
+            said.append(trimformer("worker", "helped").err)
+        raise Cut
+
+    monkeypatch.setattr(Autopilot, "_candidates", helped)
+    with pytest.raises(Cut):
+        run(recipe("helped", storage="sqlite"))
+    assert said == [
+        "The unfinished run in helped.partial cannot go on with what has changed since its start: the training rows, "
+        "the selection rows; restore that, or start in a new folder.",
+        "Trained 0 models for helped\n",
+    ]
 
 
 @pytest.mark.slow

@@ -46,7 +46,9 @@ def run(recipe: Recipe, *, resume: bool = False) -> Report:
     """
     if recipe.autopilot is not None:
         raise TrimformerError("This recipe has an autopilot and no stages: use `trimformer run` or compress_within.")
-    return Run(recipe, resume).execute()
+    made = Run(recipe, resume)
+    with made.claimed():
+        return made.execute()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,9 +161,7 @@ class Run(RunFolder):
         inputs = Inputs(checkpoint, trained, tokenizer, data.task, train, selection, validation, notes)
         self._check_objectives(inputs)
         self._pretrained(inputs)  # do the weights fit?
-        if recipe.baseline is not None:
-            self._given_baseline(inputs)
-        self._make_folder()
+        self._begin(inputs, None if recipe.baseline is None else self._given_baseline(inputs))
         return inputs
 
     def _check_objectives(self, inputs: Inputs) -> None:

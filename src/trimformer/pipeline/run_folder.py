@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
 from ..console import console
+from ..encoder.model.heads import TrimformerWithHead
 from ..errors import TrimformerError
 from ..files import atomic_file, atomic_folder, require_new_folder
-from ..recipe.reading import load_recipe
-from ..recipe.settings import Recipe, differences
+from ..lock import hold
+from ..recipe.settings import Recipe
+from ..tasks.labels import shown
+from .digests import Start, changed, digests, read_start
+from .inputs import Inputs
 
 
 class RunFolder:
-    """The folder of a run of a recipe, new or resumed, with the steps that are done and what they found.
-
-    Raises TrimformerError for a folder that belongs to something else, and for a resumed run of another recipe.
-    """
+    """The folder of a run of a recipe, new or resumed, with the steps that are done and what they found."""
 
     def __init__(self, recipe: Recipe, resume: bool, accelerator: Accelerator) -> None:
         self.recipe, self.resume, self.accelerator = recipe, resume, accelerator
@@ -30,39 +32,70 @@ class RunFolder:
         require_new_folder(self.out)
         self.folder = partial_folder(self.out)
         self.work = self.folder / "work"
-        if accelerator.is_main_process:
-            self._check_folder(resume)
-        accelerator.wait_for_everyone()
+        self._claim = contextlib.ExitStack()
         self.continued = False
         self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
 
-    def _check_folder(self, resume: bool) -> None:
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other runs out of the folder until the block ends, from where it is there.
+
+        Raises TrimformerError for a folder that another process works in or that belongs to something else, where there
+        is nothing to resume, and for a resumed run of another recipe.
+        """
+        with self._claim:
+            if self.accelerator.is_main_process:
+                self._check_folder()
+            self.accelerator.wait_for_everyone()
+            yield
+
+    def _check_folder(self) -> None:
         """Refuse to touch another run."""
-        saved = self.folder / "recipe.yaml"
-        if not resume and self.folder.exists():
+        if not self.folder.exists():
+            if self.resume:
+                raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
+            return
+        self._lock()
+        start = read_start(self.work)
+        if not self.resume:
             raise TrimformerError(
                 f"An unfinished run is in {self.folder}: go on with `{resume_command(self.out)}`, or delete it."
             )
-        if not resume:
-            return
-        if not saved.is_file():
-            raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
-        changed = differences(load_recipe(saved), self.recipe)
-        if changed:
+        self._require_same(start.model_copy(update={"recipe": self.recipe}))
+        self.recipe.save(self.folder / "recipe.yaml")  # somebody may have edited it, to no effect
+
+    def _lock(self) -> None:
+        self._claim.enter_context(hold(self.folder.with_name(f"{self.folder.name}.lock")))
+
+    def _require_same(self, now: Start) -> None:
+        changes = changed(read_start(self.work), now)
+        if changes:
             raise TrimformerError(
-                f"The recipe differs from that of the unfinished run in {', '.join(changed)}: "
-                f"go on with `{resume_command(self.out)}`."
+                f"The unfinished run in {self.folder} cannot go on with what has changed since its start: "
+                f"{shown(changes)}; restore that, or start in a new folder."
             )
 
-    def _make_folder(self) -> None:
-        """Only when everything could be read: a mistake in the data or the settings leaves nothing behind."""
-        if self.accelerator.is_main_process and not self.resume:
-            if self.folder.exists():
-                raise TrimformerError(f"Another run has started in {self.folder}: choose another output folder.")
-            with atomic_folder(self.folder) as folder:
-                (folder / "work").mkdir()
-                self.recipe.save(folder / "recipe.yaml")
+    def _begin(self, inputs: Inputs, baseline: TrimformerWithHead | None) -> None:
+        """Make the folder of a new run; refuse to go on with other inputs than a resumed one was started with.
+
+        Only when everything could be read: a mistake in the data or the settings leaves nothing behind.
+        """
+        if self.accelerator.is_main_process:
+            start = Start(recipe=self.recipe, inputs=digests(inputs, baseline))
+            if self.resume:
+                self._require_same(start)
+            else:
+                self._make_folder(start)
         self.accelerator.wait_for_everyone()
+
+    def _make_folder(self, start: Start) -> None:
+        self._lock()
+        if self.folder.exists():
+            raise TrimformerError(f"Another run has started in {self.folder}: choose another output folder.")
+        with atomic_folder(self.folder) as folder:
+            (folder / "work").mkdir()
+            start.save(folder / "work")
+            self.recipe.save(folder / "recipe.yaml")
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         """Do one step and note its time; the work itself knows whether it is done already."""

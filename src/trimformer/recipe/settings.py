@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -152,7 +153,18 @@ class Recipe(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def differences(a: Recipe, b: Recipe) -> list[str]:
-    """Top-level keys in which two recipes differ."""
-    left, right = a.model_dump(mode="json"), b.model_dump(mode="json")
-    return [key for key in left if left[key] != right[key]]
+def differences(a: Recipe, b: Recipe) -> dict[str, Any]:
+    """Keys in which two recipes differ, such as ``task.max_length``, with their values in the first."""
+    left, right = (dict(_settings(recipe.model_dump(mode="json"))) for recipe in (a, b))
+    return {key: left.get(key) for key in {**left, **right} if left.get(key, ...) != right.get(key, ...)}
+
+
+def _settings(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings and of lists of them, by their keys joined with dots."""
+    if isinstance(content, list) and any(isinstance(part, dict) for part in content):
+        content = {str(place): part for place, part in enumerate(content)}
+    if not isinstance(content, dict):
+        yield ".".join(path), content
+        return
+    for key, part in content.items():
+        yield from _settings(part, (*path, key))

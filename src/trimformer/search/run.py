@@ -66,7 +66,9 @@ def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
     resume: go on with the unfinished run in ``OUT.partial``, as :func:`trimformer.pipeline.run` does.
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
-    return Autopilot(recipe, resume).search()
+    autopilot = Autopilot(recipe, resume)
+    with autopilot.claimed():
+        return autopilot.search()
 
 
 class Autopilot(Trainer):

@@ -20,7 +20,7 @@ def work(out: Path) -> int:
     """Train for the search whose results will be in ``out``, and return how many models were.
 
     Raises TrimformerError where no search is under way there that other processes may help, and for what this one
-    cannot read.
+    cannot read or reads otherwise than the search did.
     """
     return Worker(out).help()
 
@@ -44,17 +44,15 @@ class Worker(Trainer):
         self.storage = recipe.autopilot.storage
         super().__init__(recipe, resume=True)
 
-    def _check_folder(self, resume: bool) -> None:
-        """The recipe is the one that is there."""
-
     def help(self) -> int:
-        inputs, trained = self._load(), 0
-        search = self._wait_for_search()
-        if search is None:
-            return trained
-        measured = [Measurement.from_json(values) for values in self._read_json("files.json", [])]
-        train = partial(self.train, ground=Ground(inputs, self._dense(inputs), measured))
+        trained = 0
         try:
+            inputs = self._load()
+            search = self._wait_for_search()
+            if search is None:
+                return trained
+            measured = [Measurement.from_json(values) for values in self._read_json("files.json", [])]
+            train = partial(self.train, ground=Ground(inputs, self._dense(inputs), measured))
             jobs = open_jobs(self.storage, self.work, search)
             while self._read_json(SHARED, {}).get("open"):
                 if train_next(jobs, train):
