@@ -41,7 +41,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         help="attendout (the default), attendout-faithful, hard-concrete, greedy, importance, last-k, random-k, depth, "
-        "layerdrop or none (plain fine-tuning)."
+        "layerdrop or finetune (plain fine-tuning)."
     ),
 ]
 Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]

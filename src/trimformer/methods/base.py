@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -37,12 +37,48 @@ class MethodSettings(BaseModel):
 
     name: Any
 
+    @property
+    def label(self) -> str:
+        """What the method is told to do, in a few words for the head of the report."""
+        return str(self.name)
+
 
 class KeepSettings(MethodSettings):
     """How many layers keep their attention, and what becomes of the others."""
 
     keep_layers: int = Field(ge=0, description="attention layers that stay")
     replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep_layers, replace_by=self.replace_by)
+
+
+def worded(name: str, *, control: str = "learned", keep: int | None = None, replace_by: str = "mean") -> str:
+    """The label of a method that keeps some layers, or all where ``keep`` is None."""
+    parts = [
+        name,
+        *([control] if control != "learned" else []),
+        *([f"keep {keep}"] if keep is not None else []),
+        *([f"replace by {replace_by}"] if replace_by != "mean" else []),
+    ]
+    return ", ".join(parts)
+
+
+DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
+
+
+class Standard(NamedTuple):
+    """What ``compress`` makes of a method where nobody says more.
+
+    stage: the name of its stage. start: what that stage starts from. objective: what it minimises. repair: what the
+    fine-tuning that follows minimises; None: none follows.
+    """
+
+    stage: str = "search"
+    start: str = "dense"
+    objective: ObjectiveSettings = ObjectiveSettings()
+    repair: ObjectiveSettings | None = DISTILLED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +166,11 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    former_names: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type[MethodSettings]]
     trains: ClassVar[bool] = True
+    decides: ClassVar[bool] = True  # False: only the weights become others
+    standard: ClassVar[Standard] = Standard()
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
@@ -220,7 +259,7 @@ M = TypeVar("M", bound=type[Method])
 
 def register(method: M) -> M:
     """Class decorator: make a method known under its name."""
-    METHODS.add(method.name)(method)
+    METHODS.add(method.name, *method.former_names)(method)
     return method
 
 

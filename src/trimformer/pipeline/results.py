@@ -17,6 +17,7 @@ from ..hardware import hardware, usable_cores
 from ..measure.bench.latency import benchmark
 from ..measure.cost import cost
 from ..measure.significance import paired_bootstrap
+from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
 from ..report.card import model_card
 from ..report.report import write_report
@@ -206,16 +207,7 @@ def task_info(inputs: Inputs) -> TaskInfo:
 
 
 def method_label(recipe: Recipe) -> str:
-    """The deciding method with the number of layers, with attention or whole, that it was told to keep."""
+    """The methods that decide, in their order; the first stage's where none does."""
     methods = [stage.method for stage in recipe.stages]
-    method = next((method for method in methods if method.name != "none"), methods[0])
-    keep = getattr(method, "keep_layers", getattr(method, "keep", None))
-    replace_by = getattr(method, "replace_by", "mean")
-    control = getattr(method, "control", "learned")
-    parts = [
-        method.name,
-        *([control] if control != "learned" else []),
-        *([f"keep {keep}"] if keep is not None else []),
-        *([f"replace by {replace_by}"] if replace_by != "mean" else []),
-    ]
-    return ", ".join(parts)
+    deciding = [method for method in methods if METHODS[method.name].decides]
+    return " + ".join(method.label for method in deciding or methods[:1])

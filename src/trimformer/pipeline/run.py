@@ -185,7 +185,7 @@ class Run(RunFolder):
         stage = StageSettings.model_validate(
             {
                 "name": "dense",
-                "method": {"name": "none"},
+                "method": {"name": "finetune"},
                 "start": "pretrained",
                 "training": self.recipe.dense,
             }

@@ -14,10 +14,10 @@ from ..encoder.checkpoints.load import load_with_head, read_config
 from ..errors import TrimformerError
 from ..hardware import usable_cores
 from ..methods import METHODS
+from ..methods.base import DISTILLED
 from ..pipeline.inputs import Inputs
 from ..pipeline.run import Run, StageResult
 from ..recipe.settings import Recipe, StageSettings
-from ..recipe.standard import DISTILLED
 from ..tasks.batches import bucketed_batches
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
@@ -141,7 +141,7 @@ class Trainer(Run):
 
     def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
         """Measured on the first batches, with weights that are thrown away."""
-        method = METHODS["none"](stage.method, self._context(stage, inputs, before))
+        method = METHODS["finetune"](stage.method, self._context(stage, inputs, before))
         size = stage.training.batch_size
         batches = itertools.cycle(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0))
         started = 0.0
@@ -167,5 +167,5 @@ class Trainer(Run):
 def stage_of(name: str, training: TrainingSettings, objective: ObjectiveSettings) -> StageSettings:
     """Plain training as a stage."""
     return StageSettings.model_validate(
-        {"name": name, "method": {"name": "none"}, "objective": objective, "training": training}
+        {"name": name, "method": {"name": "finetune"}, "objective": objective, "training": training}
     )

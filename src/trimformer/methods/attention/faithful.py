@@ -21,7 +21,8 @@ from ...encoder.shape.gates import Gates
 from ...tasks.batches import bucketed_batches
 from ...tasks.encode import Encoded
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, keep_gates, register
+from ...training.settings import ObjectiveSettings
+from ..base import Context, Method, MethodSettings, Standard, keep_gates, register, worded
 from .generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 Batch = dict[str, Tensor]
@@ -62,6 +63,10 @@ class FaithfulSettings(MethodSettings):
     baseline_decay: float = Field(0.9, ge=0, lt=1, description="of the moving average of the reward")
     copy_moments: bool = Field(True, description="D takes over A's optimiser moments with its weights")
 
+    @property
+    def label(self) -> str:
+        return worded(self.name, control=self.control, keep=self.keep_layers, replace_by=self.replace_by)
+
 
 @register
 class Faithful(Method):
@@ -69,6 +74,7 @@ class Faithful(Method):
 
     name = "attendout-faithful"
     Settings = FaithfulSettings
+    standard = Standard(start="pretrained", repair=ObjectiveSettings())  # as published
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...encoder.shape.gates import Gates
 from ...tasks.batches import drawn_rows
 from ...training.evaluate import mean_loss
-from ..base import Context, KeepSettings, StudentMethod, keep_gates, register
+from ..base import DISTILLED, Context, KeepSettings, Standard, StudentMethod, keep_gates, register
 
 
 class GreedySettings(KeepSettings):
@@ -35,6 +35,7 @@ class Greedy(StudentMethod):
 
     name = "greedy"
     Settings = GreedySettings
+    standard = Standard(objective=DISTILLED)  # each removal is repaired while the search goes on
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)

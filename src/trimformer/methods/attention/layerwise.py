@@ -23,7 +23,7 @@ from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...tasks.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
-from ..base import Context, Method, keep_gates, register
+from ..base import Context, Method, keep_gates, register, worded
 from ..structure.cost import CostSettings, LayerCost, check_cost
 
 
@@ -47,6 +47,10 @@ class LayerwiseSettings(CostSettings):
     anneal: float = Field(0.6, gt=0, le=1, description="share of the steps in which the target falls to keep_layers")
     entropy: float = Field(1e-3, ge=0, description="bonus on the entropy of the gates")
     finalists: int = Field(8, ge=1, description="sets compared on the whole selection split at the end")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, control=self.control, keep=self.keep_layers, replace_by=self.replace_by)
 
 
 class Policy(nn.Module):

@@ -13,7 +13,7 @@ from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, register
+from ..base import Context, Method, MethodSettings, register, worded
 
 
 class DepthSettings(MethodSettings):
@@ -25,6 +25,10 @@ class DepthSettings(MethodSettings):
         "top", description="which layers are dropped"
     )
     rows: int = Field(1000, ge=1, description="rows of the training split that contribution is measured on")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep)
 
 
 @register

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from ...encoder.shape.config import StandIn, TrimformerConfig
 from ...encoder.shape.gates import Gates, PerLayer
 from ...errors import TrimformerError
-from ..base import Context, StudentMethod, register
+from ...training.settings import ObjectiveSettings
+from ..base import Context, Standard, StudentMethod, register, worded
 from .cost import CostSettings, LayerCost, check_cost
 
 TEMPERATURE = 2 / 3
@@ -63,6 +64,10 @@ class HardConcreteSettings(CostSettings):
         None, gt=0, description="of gates and multipliers, constant; none: 40 / steps of the stage, at least 0.01"
     )
     ramp: float = Field(0.5, gt=0, le=1, description="share of the steps in which the target falls to its value")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, replace_by=self.replace_by)
 
 
 class HardConcrete(nn.Module):
@@ -157,6 +162,8 @@ class HardConcretePruning(StudentMethod):
 
     name = "hard-concrete"
     Settings = HardConcreteSettings
+    # Hidden states would have to keep the width that the gates take.
+    standard = Standard(objective=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)

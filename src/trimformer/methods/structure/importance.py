@@ -21,7 +21,7 @@ from ...encoder.shape.config import StandIn, TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, register
+from ..base import Context, Method, MethodSettings, register, worded
 
 Parts = dict[str, list[Tensor]]
 """For each gate point one tensor for each layer: (1,) for attention, (heads,), (units,)."""
@@ -37,6 +37,10 @@ class ImportanceSettings(MethodSettings):
     replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
     rows: int = Field(1000, ge=1, description="rows of the training split that importance is estimated on")
     rounds: int = Field(1, ge=1, description="parts of the removal, each after a new estimate with the others gone")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep_layers, replace_by=self.replace_by)
 
 
 @register

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...encoder.shape.gates import Gates
-from ..base import MethodSettings, StudentMethod, register
+from ..base import MethodSettings, StudentMethod, register, worded
 from .depth import layer_gates
 
 
@@ -22,6 +22,10 @@ class LayerDropSettings(MethodSettings):
     name: Literal["layerdrop"] = "layerdrop"
     keep: int = Field(ge=1, description="whole layers that stay in the end, evenly spaced")
     skip: float = Field(0.2, ge=0, lt=1, description="probability that a layer is skipped in a training step")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep)
 
 
 @register
