@@ -28,6 +28,7 @@ from ..training.objective import Objective
 from ..training.projection import Projected
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import TeacherCache, parts_of
+from .history import History
 
 
 class MethodSettings(BaseModel):
@@ -141,21 +142,6 @@ class Context:
         parts, precision = parts_of(self.objective, matching, teacher.config), self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
             return TeacherCache(teacher, forward, self.train, parts, self.folder, precision=precision)
-
-
-@dataclasses.dataclass
-class History:
-    """What the report draws: (step, keep probability of each layer) and (step, reward)."""
-
-    keep_probability: list[tuple[int, list[float]]] = dataclasses.field(default_factory=list)
-    reward: list[tuple[int, float]] = dataclasses.field(default_factory=list)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"keep_probability": list(self.keep_probability), "reward": list(self.reward)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.keep_probability = [(step, list(values)) for step, values in state["keep_probability"]]
-        self.reward = [(step, value) for step, value in state["reward"]]
 
 
 class Method(ABC):

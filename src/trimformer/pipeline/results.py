@@ -23,13 +23,12 @@ from ..report.card import model_card
 from ..report.report import write_report
 from ..report.schema import (
     Comparison,
+    Curve,
+    CurvePoint,
     ExportInfo,
-    History,
-    KeepPoint,
     Latency,
     LayerInfo,
     Report,
-    RewardPoint,
     Step,
     TaskInfo,
     Variant,
@@ -159,7 +158,6 @@ def assemble(
     folder: Path,
 ) -> Report:
     """Put the report together and write it, the model and its card into the run's folder."""
-    history = next((h for h in (info["history"] for info in stages.values()) if h and any(h.values())), None)
     report = Report(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -173,12 +171,11 @@ def assemble(
         training_cost={
             f"{name}: {part}": seconds for name, info in stages.items() for part, seconds in info["clock"].items()
         },
-        history=History(
-            keep_probability=[KeepPoint(step=s, values=v) for s, v in history["keep_probability"]],
-            reward=[RewardPoint(step=s, value=v) for s, v in history["reward"]],
-        )
-        if history
-        else History(),
+        curves=[
+            Curve(stage=name, name=curve, points=[CurvePoint(step=step, value=value) for step, value in points])
+            for name, info in stages.items()
+            for curve, points in info["history"].items()
+        ],
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,

@@ -177,7 +177,7 @@ class Run(RunFolder):
         """The baseline and teacher: fine-tuned here, unless there is one with a head for these labels already."""
         if self.recipe.baseline is not None or inputs.has_trained_head:
             folder = self.folder / "dense"
-            result = StageResult("dense", folder, {"notes": [], "clock": {}, "history": None})
+            result = StageResult("dense", folder, {"notes": [], "clock": {}, "history": {}})
             if not result.model_folder.is_dir() and self.accelerator.is_main_process:
                 self._save_model(self._given_baseline(inputs), inputs, result.model_folder)
             self.accelerator.wait_for_everyone()

@@ -156,8 +156,8 @@ class Faithful(Method):
         self.cache = []
         keep = self._sampled_shares(episodes)
         batch, masks = episodes[-1]
-        self.history.keep_probability.append((step, keep))
-        self.history.reward.append((step, mean))
+        self.history.add("keep_probability", step, keep)
+        self.history.add("reward", step, mean)
         empty = empty_rows(masks, batch["attention_mask"]).item()
         return {"reward": mean, "kept": sum(keep), "empty_rows": empty}
 
@@ -226,7 +226,7 @@ class Faithful(Method):
         return keep_gates(self.layers, kept, self.settings.replace_by)
 
     def notes(self) -> list[str]:
-        if not self.history.reward:
+        if "reward" not in self.history.curves:
             return [
                 f"The stage had fewer than {self.settings.pruning_step} steps, so G never learned: "
                 "the choice of layers is that of its random weights."

@@ -51,7 +51,7 @@ class Greedy(StudentMethod):
         with self.clock("removal"):
             while len(self.kept) > self.target(step):
                 self.remove(step)
-        self.history.keep_probability.append((step, [float(index in self.kept) for index in range(self.layers)]))
+        self.history.add("keep_probability", step, [float(index in self.kept) for index in range(self.layers)])
         return {"kept": len(self.kept)}
 
     def target(self, step: int) -> int:

@@ -138,8 +138,8 @@ class Layerwise(Method):
                 self.networks["gates"].backward(loss)
                 self.networks["gates"].step()
             keep = torch.sigmoid(self.policy.logits.detach()).tolist()
-        self.history.keep_probability.append((step, keep))
-        self.history.reward.append((step, rewards.mean().item()))
+        self.history.add("keep_probability", step, keep)
+        self.history.add("reward", step, rewards.mean().item())
         return {"reward": rewards.mean().item(), "kept": sum(keep)}
 
     def _gates(self, attention: Tensor) -> Gates:

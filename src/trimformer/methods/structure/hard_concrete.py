@@ -218,7 +218,7 @@ class HardConcretePruning(StudentMethod):
         self.step = step
         if "attention" in self.settings.parts:
             keep = self.gates.probabilities()["attention"][0].tolist()
-            self.history.keep_probability.append((step, keep))
+            self.history.add("keep_probability", step, keep)
         return {}
 
     def target(self) -> float:
