@@ -293,7 +293,7 @@ def test_a_full_disk_and_resuming_after_it(bert: Path, home: Path, monkeypatch: 
     assert not Path("out").exists()
     assert not list(Path("out.partial").rglob(".*.tmp"))
     if place == "report":  # all training is done and kept
-        monkeypatch.setattr("trimformer.pipeline.run.train", None)
+        monkeypatch.setattr("trimformer.pipeline.stages.train", None)
     resumed = trimformer("run", recipe, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert Report.model_validate_json(resumed.out).removed_layers() == [1]

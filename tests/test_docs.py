@@ -93,7 +93,7 @@ def test_ready_recipes_are_valid(path):
 def test_the_faithful_recipe_has_the_published_settings():
     recipe = load_recipe(ROOT / "recipes/attendout-faithful.yaml")
     search = recipe.stages[0]
-    assert (search.method.name, search.start) == ("attendout-faithful", "pretrained")
+    assert (search.method.name, search.start.name) == ("attendout-faithful", "pretrained")
     assert (recipe.task.max_length, search.method.pruning_step) == (256, 10)
     assert search.method.generator_learning_rate == 5e-5
 

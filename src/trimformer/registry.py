@@ -45,9 +45,13 @@ class Registry(Mapping[str, T]):
         """The entry of this name; raises TrimformerError that names the nearest one."""
         if name in self:
             return self[name]
+        raise TrimformerError(self.unknown(name))
+
+    def unknown(self, name: str) -> str:
+        """What to say about a name that is not there."""
         near = difflib.get_close_matches(str(name), self, 1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(self)}."
-        raise TrimformerError(f"Unknown {self.what} {name!r}: {hint}")
+        return f"Unknown {self.what} {name!r}: {hint}"
 
     def _load(self) -> dict[str, T]:
         if not self._loaded:

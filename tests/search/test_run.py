@@ -10,6 +10,7 @@ import pytest
 
 from tests.command import trimformer
 from tests.search.conftest import Cut, recipe, result, weights
+from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.halving import rungs
 from trimformer.search.run import Autopilot, run
 from trimformer.search.training import Job
@@ -46,16 +47,16 @@ def test_cut_and_resumed_equals_uninterrupted(
 ) -> None:
     out = f"{name}-{done}"
     with monkeypatch.context() as patch:
-        write = Autopilot._write_json
+        write = RunFolder.write_json
 
-        def cutting(self: Autopilot, file: str, content: Any) -> None:
+        def cutting(self: RunFolder, file: str, content: Any) -> None:
             if file == f"{name}.json":
                 if done:
                     write(self, file, content)
                 raise Cut
             write(self, file, content)
 
-        patch.setattr(Autopilot, "_write_json", cutting)
+        patch.setattr(RunFolder, "write_json", cutting)
         with pytest.raises(Cut):
             run(recipe(out))
     assert not Path(out).exists()

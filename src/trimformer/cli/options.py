@@ -125,13 +125,10 @@ def validated(model: Any, values: dict[str, Any], owner: str = "this command") -
 def method_settings(values: dict[str, Any]) -> dict[str, Any]:
     """The method's own settings from options, checked."""
     from ..methods import METHODS
-    from ..recipe.reading import unknown_method
 
     name = values["name"]
-    if name not in METHODS:
-        raise TrimformerError(unknown_method(name))
     given = {key: value for key, value in values.items() if value is not None}
-    validated(METHODS[name].Settings, given, f"the method {name}")
+    validated(METHODS.find(name).Settings, given, f"the method {name}")
     return given
 
 

@@ -1,9 +1,8 @@
-"""What a method is: it decides structure. One file per method; each registers itself under its name."""
+"""What a method is: it makes an encoder smaller. One file per method; each registers itself under its name."""
 
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -12,7 +11,9 @@ import torch
 from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
+from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.shape.config import StandIn, TrimformerConfig, lesser
 from ..encoder.shape.gates import Gates
@@ -29,6 +30,7 @@ from ..training.projection import Projected
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import TeacherCache, parts_of
 from .history import History
+from .result import Result
 
 
 class MethodSettings(BaseModel):
@@ -88,7 +90,7 @@ class Context:
 
     model: the weights to start from. teacher: the dense fine-tuned model, where the objective distils.
     train: what weights are trained on. selection: held out from train, what structure is chosen on.
-    steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk.
+    steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk. tokenizer: of the model.
     """
 
     model: TrimformerWithHead
@@ -102,6 +104,7 @@ class Context:
     seed: int
     steps: int
     folder: Path | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
 
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
@@ -144,11 +147,12 @@ class Context:
             return TeacherCache(teacher, forward, self.train, parts, self.folder, precision=precision)
 
 
-class Method(ABC):
-    """A way to decide what of an encoder stays.
+class Method:
+    """A way to a smaller encoder.
 
     A method that learns is also a :class:`trimformer.training.loop.Learner`; one that does not (``trains`` is False)
-    only decides. It never edits the model: it returns hard gates, and the pipeline trims.
+    only decides. It ends with a result. Most methods never edit the model: they ``decide`` by hard gates, and the
+    result is the model without what these switch off. Others override ``result``.
     """
 
     name: ClassVar[str]
@@ -156,6 +160,7 @@ class Method(ABC):
     Settings: ClassVar[type[MethodSettings]]
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
+    changes_tokenizer: ClassVar[bool] = False
     standard: ClassVar[Standard] = Standard()
 
     def __init__(self, settings: Any, context: Context) -> None:
@@ -176,6 +181,15 @@ class Method(ABC):
                     f"{name}={keep} is out of range: this encoder has {layers} {what}, so keep {least} to {layers}."
                 )
 
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        """The shape that a stage leaves of this one, as far as it is known before any training.
+
+        Of a choice that is only learned any one stands for all. Raises TrimformerError where the settings do not fit.
+        """
+        cls.check(settings, config)
+        return config
+
     @property
     def layers(self) -> int:
         return self.context.model.config.num_hidden_layers
@@ -191,9 +205,13 @@ class Method(ABC):
         """The weights as they are after training, for trimming."""
         return self.context.model
 
-    @abstractmethod
+    def result(self) -> Result:
+        """What the stage leaves: the weights as they are, without what ``decide`` switches off."""
+        return Result(trim(self.model, self.decide()).cpu(), notes=self.notes())
+
     def decide(self) -> Gates:
         """Hard gates: what stays (1) and what goes (0)."""
+        raise TypeError(f"{self.name} does not decide by gates")
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         raise TypeError(f"{self.name} does not train")

@@ -17,13 +17,13 @@ from ..deploy.backends import FILE_BACKENDS, parts
 from ..deploy.export import save_tokenizer
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.gating.trim import trim
-from ..files import atomic_file, atomic_folder, explain_write_errors
+from ..files import atomic_folder
 from ..measure.bench.workload import Workload, fixed, own_lengths
 from ..measure.device.pieces import latency_tables
 from ..measure.significance import paired_bootstrap
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
-from ..pipeline.run import StageResult
+from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
 from ..training.settings import ObjectiveSettings
 from .candidates import MOST, Tables, gates_of, predict, promising, widths
@@ -58,21 +58,23 @@ class Autopilot(Trainer):
     def search(self) -> AutopilotReport:
         self._check_helpers()
         installed()  # or there is nothing to search for
-        inputs = self._step("load", self._load)
+        inputs = self.folder.step("load", self.load)
         self.deadline = self.budget.deadline(self.budget.left() / 2)
-        dense = self._step("dense", lambda: self._dense(inputs))
-        late = self._kept("late", lambda: self.budget.passed(self.deadline))
+        dense = self.folder.step("dense", self.dense)
+        late = self.folder.kept("late", lambda: self.budget.passed(self.deadline))
         inputs.notes.extend([LATE] if late else [])
-        ground = Ground(inputs, dense, self._step("files", lambda: self._dense_files(inputs, dense)))
-        points = self._step("candidates", lambda: self._candidates(ground))
+        ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense)))
+        points = self.folder.step("candidates", lambda: self._candidates(ground))
         sizes = rungs(len(points))
-        self._step("teacher", lambda: self._ask_teacher(points, ground))
+        self.folder.step("teacher", lambda: self._ask_teacher(points, ground))
         with self._together() as together:
             for rung in range(len(sizes)):
-                points = self._step(f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground, together))
-        rows = self._step("compare", lambda: self._compare(points, ground))
+                points = self.folder.step(
+                    f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground, together)
+                )
+        rows = self.folder.step("compare", lambda: self._compare(points, ground))
         chosen = order([row for row in rows if row.is_file], self.settings.max_drop)[0]
-        tested = self._step("test", lambda: self._test(chosen, points, ground))
+        tested = self.folder.step("test", lambda: self._test(chosen, points, ground))
         return self._leave(points, rows, chosen, tested, ground)
 
     def _check_helpers(self) -> None:
@@ -93,7 +95,7 @@ class Autopilot(Trainer):
             rows = [Row(t, scores[t.backend], 100 * (scores["torch"] - scores[t.backend])) for _, t in ran]
             return [dataclasses.asdict(row) for row in rows]
 
-        return [Row.from_json(values) for values in self._kept("files", measured)]
+        return [Row.from_json(values) for values in self.folder.kept("files", measured)]
 
     def _candidates(self, ground: Ground) -> list[Point]:
         """The combinations that are worth training, trimmed from the dense model."""
@@ -102,10 +104,10 @@ class Autopilot(Trainer):
             if not self.budget.left((FINDING + 1) * self._ending(0)):
                 return []
             stage = stage_of("candidates", self.settings.training, ObjectiveSettings())
-            context = self._context(stage, ground.inputs, [ground.dense])
+            context = self.stages.context(stage, [ground.dense])
             cost = Divergence(context, ROWS)
             found = sensitivity(context, ROWS, cost)
-            self._write_json("sensitivity.json", dataclasses.asdict(found))
+            self.folder.write_json("sensitivity.json", dataclasses.asdict(found))
             # Times are predicted at one length, and scaled to what the dense model takes at those that are measured.
             peer = self._peer(ground)
             length = (self.recipe.measure.length or default_lengths(context.selection))[0]
@@ -126,11 +128,11 @@ class Autopilot(Trainer):
                 name = one.candidate.name
                 point = Point(name, one.candidate.removed(len(found.attention)), scale * one.ms, f"0-{name}")
                 trimmed = trim(context.model, gates_of(one.candidate, found)).cpu()
-                self._save_model(trimmed, ground.inputs, self._model(point))
+                self.stages.save(trimmed, self._model(point))
                 points.append(dataclasses.asdict(point))
             return points
 
-        return [Point(**values) for values in self._kept("candidates", chosen)]
+        return [Point(**values) for values in self.folder.kept("candidates", chosen)]
 
     def _ask_teacher(self, points: list[Point], ground: Ground) -> None:
         """Write down its answers before anybody trains, for those that train side by side would all write them."""
@@ -138,12 +140,12 @@ class Autopilot(Trainer):
         def asked() -> bool:
             for point in points:
                 stage = stage_of(point.name, self.settings.training, self._objective(ground))
-                before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
-                self._context(stage, ground.inputs, before).make_objective()
+                before = [ground.dense, StageResult(point.name, self.folder.work / point.folder, {})]
+                self.stages.context(stage, before).make_objective()
             self.accelerator.free_memory()
             return True
 
-        self._kept("teacher", asked)
+        self.folder.kept("teacher", asked)
 
     @contextlib.contextmanager
     def _together(self) -> Iterator[Together]:
@@ -152,10 +154,10 @@ class Autopilot(Trainer):
         if storage is None:
             yield one_by_one
             return
-        name = self._read_json("study.json", None) or f"{self.out.name}-{uuid.uuid4().hex[:8]}"
-        trials = Trials(storage_url(storage, self.work), name)
-        self._write_json("study.json", name)  # from here on workers find it
-        with contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.out) as watch:
+        name = self.folder.read_json("study.json", None) or f"{self.folder.out.name}-{uuid.uuid4().hex[:8]}"
+        trials = Trials(storage_url(storage, self.folder.work), name)
+        self.folder.write_json("study.json", name)  # from here on workers find it
+        with contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.folder.out) as watch:
             yield partial(trials.run, watch=watch)
             trials.end()
 
@@ -174,10 +176,10 @@ class Autopilot(Trainer):
                 found[point.name] = dataclasses.replace(point, rungs=rung + 1)
             return [dataclasses.asdict(point) for point in found.values()]
 
-        after = [Point(**values) for values in self._kept(f"rung-{rung + 1}", trained)]
+        after = [Point(**values) for values in self.folder.kept(f"rung-{rung + 1}", trained)]
         for point in after:  # of what there is by now only the last weights are needed from here on
             for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
-                shutil.rmtree(self.work / folder / "model", ignore_errors=True)
+                shutil.rmtree(self.folder.work / folder / "model", ignore_errors=True)
         return after
 
     def _ending(self, points: int) -> float:
@@ -185,7 +187,7 @@ class Autopilot(Trainer):
 
         That is half of what a file takes, the other half is scoring and timing it.
         """
-        files = next(step["seconds"] for step in self.steps if step["name"] == "files")
+        files = next(step["seconds"] for step in self.folder.steps if step["name"] == "files")
         return float(files) * (1 + points / (2 * len(installed())))
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Row]:
@@ -217,7 +219,7 @@ class Autopilot(Trainer):
                 trimmed = [variant for variant in trimmed if variant.name != name]
             return [dataclasses.asdict(row) for row in rows([*variants, *trimmed])]
 
-        return [Row.from_json(values) for values in self._kept("compare", measured)]
+        return [Row.from_json(values) for values in self.folder.kept("compare", measured)]
 
     def _test(self, chosen: Row, points: list[Point], ground: Ground) -> dict[str, Any]:
         """The chosen file against the dense model in PyTorch on the validation rows, seen here for the first time."""
@@ -232,7 +234,7 @@ class Autopilot(Trainer):
             test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
             return dataclasses.asdict(test) | {"file": str(file.path)}
 
-        known: dict[str, Any] = self._kept("test", tested)
+        known: dict[str, Any] = self.folder.kept("test", tested)
         return known
 
     def _leave(
@@ -240,10 +242,10 @@ class Autopilot(Trainer):
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
         file = Path(tested.pop("file"))
-        place = self.folder / FILE_BACKENDS[chosen.timing.backend].folder
+        place = self.folder.path / FILE_BACKENDS[chosen.timing.backend].folder
         source = self._folder_of(chosen, points, ground)
-        copies = {self.folder / "model": source}
-        copies |= {self.folder / "points" / point.name / "model": self._model(point) for point in points}
+        copies = {self.folder.path / "model": source}
+        copies |= {self.folder.path / "points" / point.name / "model": self._model(point) for point in points}
         for target, folder in copies.items():  # copies: where this is cut, the run can still be resumed
             with atomic_folder(target) as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
@@ -253,15 +255,11 @@ class Autopilot(Trainer):
             save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
         report = assemble(
             self.recipe, ground.inputs, points, rows, chosen, tested,
-            file=f"{place.name}/{file.name}", steps=self.steps,
+            file=f"{place.name}/{file.name}", steps=self.folder.steps,
         )  # fmt: skip
-        write(report, rows, self.folder)
-        trainings = [*ground.dense.folder.glob("metrics.jsonl"), *sorted(self.work.glob("*/metrics.jsonl"))]
-        with atomic_file(self.folder / "metrics.jsonl") as target:
-            target.write_text("".join(lines.read_text("utf-8") for lines in trainings), "utf-8")
-        with explain_write_errors(self.out):
-            self.folder.rename(self.out)
-            shutil.rmtree(self.out / "work")
+        write(report, rows, self.folder.path)
+        trainings = [*ground.dense.folder.glob("metrics.jsonl"), *sorted(self.folder.work.glob("*/metrics.jsonl"))]
+        self.folder.finish(trainings)
         return report
 
     def _workload(self, inputs: Inputs) -> Workload:
@@ -272,14 +270,14 @@ class Autopilot(Trainer):
         return fixed(inputs.checkpoint.config, batch, length[0])
 
     def _variants(self, models: dict[str, Path], backends: list[str], inputs: Inputs) -> list[Any]:
-        return variants_of(models, backends, self.work / "exports", self.threads, inputs.train)
+        return variants_of(models, backends, self.folder.work / "exports", self.threads, inputs.train)
 
     def _peer(self, ground: Ground) -> Row:
         """The best file of the dense model, which what is trimmed has to beat."""
         return order([row for row in ground.rows if row.is_file], self.settings.max_drop)[0]
 
     def _model(self, point: Point) -> Path:
-        return self.work / point.folder / "model"
+        return self.folder.work / point.folder / "model"
 
     def _folder_of(self, row: Row, points: list[Point], ground: Ground) -> Path:
         """The model that a row was measured of."""

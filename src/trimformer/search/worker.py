@@ -42,18 +42,15 @@ class Worker(Trainer):
                 f"The run in {folder} trains in one process: only a search with --max-drop and --storage takes help."
             )
         self.storage = recipe.autopilot.storage
-        super().__init__(recipe, resume=True)
-
-    def _check_folder(self, resume: bool) -> None:
-        """The recipe is the one that is there."""
+        super().__init__(recipe, resume=True, helps=True)
 
     def help(self) -> int:
-        inputs, trained = self._load(), 0
+        inputs, trained = self.load(), 0
         trials = self._trials()
         if trials is None:
             return trained
-        rows = [Row.from_json(values) for values in self._read_json("files.json", [])]
-        train = partial(self.train, ground=Ground(inputs, self._dense(inputs), rows))
+        rows = [Row.from_json(values) for values in self.folder.read_json("files.json", [])]
+        train = partial(self.train, ground=Ground(inputs, self.dense(), rows))
         try:
             while not trials.ended:
                 if trials.work(train):
@@ -61,16 +58,16 @@ class Worker(Trainer):
                 else:
                     time.sleep(POLL)
         except TrimformerError:
-            if self.folder.is_dir():  # else the search is complete, and its file has gone
+            if self.folder.path.is_dir():  # else the search is complete, and its file has gone
                 raise
         return trained
 
     def _trials(self) -> Trials | None:
         """The search's, as soon as it has candidates; None where it ends without."""
         console.print("Waiting for work")
-        while self.folder.is_dir():
-            name = self._read_json("study.json", None)
+        while self.folder.path.is_dir():
+            name = self.folder.read_json("study.json", None)
             if name is not None:
-                return Trials(storage_url(self.storage, self.work), name)
+                return Trials(storage_url(self.storage, self.folder.work), name)
             time.sleep(POLL)
         return None
