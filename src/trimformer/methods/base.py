@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead
-from ..encoder.shape.config import StandIn, TrimformerConfig, lesser
+from ..encoder.shape.config import StandIn, TrimformerConfig
 from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..registry import Registry
@@ -29,6 +29,7 @@ from ..training.objective import Objective
 from ..training.projection import Projected
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import TeacherCache, parts_of
+from .expected import out_of_range, removable
 from .history import History
 from .result import Result
 
@@ -174,12 +175,11 @@ class Method:
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         """Raise TrimformerError where this encoder cannot do what the settings ask for; called before any work, too."""
         layers = config.num_hidden_layers
-        for name, least, what in (("keep_layers", 0, "layers with attention"), ("keep", 1, "layers")):
-            keep = getattr(settings, name, None)
-            if keep is not None and not least <= keep <= layers:
-                raise TrimformerError(
-                    f"{name}={keep} is out of range: this encoder has {layers} {what}, so keep {least} to {layers}."
-                )
+        keep_layers, keep = getattr(settings, "keep_layers", None), getattr(settings, "keep", None)
+        if keep_layers is not None and not 0 <= keep_layers <= layers:
+            raise out_of_range("keep_layers", keep_layers, 0, len(removable(config, settings.replace_by)))
+        if keep is not None and not 1 <= keep <= layers:
+            raise out_of_range("keep", keep, 1, layers)
 
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
@@ -197,8 +197,7 @@ class Method:
     @property
     def removable(self) -> list[int]:
         """The layers that have more than what would stand in for their attention: those that ``keep_layers`` counts."""
-        shapes, stand_in = self.context.model.config.shapes, self.settings.replace_by
-        return [i for i, shape in enumerate(shapes) if lesser(shape.attention, stand_in) != shape.attention]
+        return removable(self.context.model.config, self.settings.replace_by)
 
     @property
     def model(self) -> TrimformerWithHead:
@@ -265,9 +264,3 @@ def register(method: M) -> M:
     """Class decorator: make a method known under its name."""
     METHODS.add(method.name, *method.former_names)(method)
     return method
-
-
-def keep_gates(layers: int, keep: list[int] | set[int], replace_by: StandIn) -> Gates:
-    """Hard attention gates that keep the given layers."""
-    kept = torch.tensor([1.0 if index in keep else 0.0 for index in range(layers)])
-    return Gates(attention=kept, removed=replace_by)

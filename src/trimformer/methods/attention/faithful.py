@@ -17,12 +17,15 @@ from pydantic import Field
 from torch import Tensor
 
 from ...encoder.model.heads import task_loss
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...errors import TrimformerError
 from ...tasks.batches import bucketed_batches
 from ...tasks.encode import Encoded
 from ...training.evaluate import evaluating
 from ...training.settings import ObjectiveSettings
-from ..base import Context, Method, MethodSettings, Standard, keep_gates, register, worded
+from ..base import Context, Method, MethodSettings, Standard, register, worded
+from ..expected import keep_gates, shape_keeping
 from .generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 Batch = dict[str, Tensor]
@@ -92,6 +95,18 @@ class Faithful(Method):
         self.objective = context.make_objective()
         self.cache: list[tuple[Batch, Tensor]] = []
         self.baseline = 0.0
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        if settings.generator_start == "first-layer" and config.shapes[0].attention != "full":
+            raise TrimformerError(
+                "The first layer has no queries and keys that G could start from: set generator_start to random."
+            )
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
 
     def _make_generator(self) -> Generator:
         config = self.context.model.config

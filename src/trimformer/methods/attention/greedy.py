@@ -13,10 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...tasks.batches import drawn_rows
 from ...training.evaluate import mean_loss
-from ..base import DISTILLED, Context, KeepSettings, Standard, StudentMethod, keep_gates, register
+from ..base import DISTILLED, Context, KeepSettings, Standard, StudentMethod, register
+from ..expected import keep_gates, shape_keeping
 
 
 class GreedySettings(KeepSettings):
@@ -42,6 +44,10 @@ class Greedy(StudentMethod):
         self.kept = self.removable
         self.at_start = len(self.kept)
         self.removals: list[tuple[int, int, float]] = []  # step, layer, loss without it
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         return {"loss": self.learn(batch, share, self.gates(self.kept))}

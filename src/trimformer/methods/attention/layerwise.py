@@ -23,7 +23,8 @@ from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...tasks.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
-from ..base import Context, Method, keep_gates, register, worded
+from ..base import Context, Method, register, worded
+from ..expected import keep_gates, shape_keeping
 from ..structure.cost import CostSettings, LayerCost, check_cost
 
 
@@ -117,6 +118,10 @@ class Layerwise(Method):
         super().check(settings, config)
         check_cost(settings, config)
 
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
+
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("A"):
             gates = self._gates(self.policy.sample(1)[0])
@@ -197,7 +202,9 @@ class Layerwise(Method):
             with self.clock("finalists"):
                 best = max(finalists, key=self._final_reward)
         if self.settings.control == "reversed":
-            best = tuple(self.layers - 1 - index for index in best)
+            best = tuple(
+                there for index, there in zip(self.removable[::-1], self.removable, strict=True) if index in best
+            )
         return self._keep(best)
 
     def _keep(self, kept: tuple[int, ...]) -> Gates:

@@ -22,6 +22,7 @@ from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
 from ..base import Context, Method, MethodSettings, register, worded
+from ..expected import shape_keeping
 
 Parts = dict[str, list[Tensor]]
 """For each gate point one tensor for each layer: (1,) for attention, (heads,), (units,)."""
@@ -71,6 +72,11 @@ class Importance(Method):
                 "This encoder cannot lose heads, for all layers share one table with a bias for each head: leave heads "
                 "at 1."
             )
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        left = shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
+        return left.with_shapes([dataclasses.replace(s, ffn=round(settings.ffn * s.ffn)) for s in left.shapes])
 
     def decide(self) -> Gates:
         settings, shapes = self.settings, self.model.config.shapes
