@@ -10,6 +10,7 @@ import pytest
 
 from tests.command import trimformer
 from tests.search.conftest import Cut, recipe, result, weights
+from trimformer import load
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.halving import rungs
 from trimformer.search.run import Autopilot, run
@@ -151,3 +152,11 @@ def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
     assert any("cut after half of the time budget" in note for note in report.notes)
     assert not report.points
     assert "Trained models" not in Path("short/frontier.html").read_text("utf-8")
+
+
+def test_an_encoder_that_was_trimmed_before(home: Path) -> None:
+    assert trimformer("trim", "bert", "--attention", "0=none,2=mean", "--out", "smaller").code == 0
+    report = run(recipe("further").model_copy(update={"model": "smaller"}))
+    shapes = [load(Path("further", point.folder)).config.shapes for point in report.points]
+    assert shapes
+    assert all(found[0].attention != "full" != found[-1].attention for found in shapes if len(found) == 3)
