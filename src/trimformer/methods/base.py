@@ -26,6 +26,7 @@ from ..training.clock import Clock
 from ..training.matching import Matching, match_layers
 from ..training.network import Network
 from ..training.objective import Objective
+from ..training.paired import Paired
 from ..training.projection import Projected
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import TeacherCache, parts_of
@@ -92,6 +93,7 @@ class Context:
     model: the weights to start from. teacher: the dense fine-tuned model, where the objective distils.
     train: what weights are trained on. selection: held out from train, what structure is chosen on.
     steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk. tokenizer: of the model.
+    teacher_train: the rows of train as the teacher's tokenizer encodes them, where it is another one.
     """
 
     model: TrimformerWithHead
@@ -106,6 +108,12 @@ class Context:
     steps: int
     folder: Path | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
+    teacher_train: Encoded | None = None
+
+    @property
+    def rows(self) -> Encoded | Paired:
+        """What the objective is minimised on: train, for the teacher in its own tokens."""
+        return self.train if self.teacher_train is None else Paired(self.train, self.teacher_train)
 
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
@@ -145,7 +153,8 @@ class Context:
         assert self.folder is not None, "a cache needs a folder"
         parts, precision = parts_of(self.objective, matching, teacher.config), self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
-            return TeacherCache(teacher, forward, self.train, parts, self.folder, precision=precision)
+            data = self.train if self.teacher_train is None else self.teacher_train
+            return TeacherCache(teacher, forward, data, parts, self.folder, precision=precision)
 
 
 class Method:

@@ -42,16 +42,21 @@ from .inputs import Inputs
 NAMES = ("dense", "trimmed")
 
 
-def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: Path, trimmed: Path) -> dict[str, Any]:
+def measure(
+    settings: MeasureSettings, task: Task, dense: tuple[Path, Encoded], trimmed: tuple[Path, Encoded]
+) -> dict[str, Any]:
     """Score, cost and latency of both models, and the paired test between them, as plain JSON values.
 
-    Scores are those of the saved weights in fp32. Latency is measured interleaved in one run.
+    dense, trimmed: the folder of a model, and the validation rows as its tokenizer encodes them. Scores are those of
+    the saved weights in fp32. Latency is measured interleaved in one run, without a length at those of the dense
+    model's rows.
     """
-    lengths = settings.length or default_lengths(validation)
-    folders = dict(zip(NAMES, (dense, trimmed), strict=True))
-    models = {name: load_with_head(folder) for name, folder in folders.items()}
+    lengths = settings.length or default_lengths(dense[1])
+    given = dict(zip(NAMES, (dense, trimmed), strict=True))
+    models = {name: load_with_head(folder) for name, (folder, _) in given.items()}
     variants, outcomes = [], {}
     for name, model in models.items():
+        validation = given[name][1]
         logits = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
         found = outcomes[name] = outcome(task, validation, logits)
         variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))

@@ -52,8 +52,13 @@ def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[Sta
     """Measure, export, report; then give the folder its name."""
     dense, trimmed = results[0].model_folder, results[-1].model_folder
 
+    own = inputs.read_with(results[-1].origin.tokenizer())
+    notes = inputs.notes + [note for result in results for note in result.info["notes"]]
+    if own is not inputs:
+        notes += [f"By the trimmed model's tokenizer: {note}" for note in own.cut()]
+
     def measured() -> dict[str, Any]:
-        return measure(recipe.measure, inputs.task, inputs.validation, dense, trimmed)
+        return measure(recipe.measure, inputs.task, (dense, inputs.validation), (trimmed, own.validation))
 
     report = assemble(
         recipe,
@@ -62,7 +67,7 @@ def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[Sta
         exported=folder.step("export", lambda: export_model(recipe.export, trimmed, folder.path / "onnx")),
         stages={result.name: result.info for result in results},
         steps=folder.steps,
-        notes=inputs.notes + [note for result in results for note in result.info["notes"]],
+        notes=notes,
         trimmed=trimmed,
         folder=folder.path,
     )

@@ -82,7 +82,7 @@ class Stages:
             with progress_bar(self.accelerator.is_main_process) as progress:
                 steps = train(
                     method,
-                    context.train,
+                    context.rows,
                     stage.training,
                     self.accelerator,
                     folder,
@@ -111,10 +111,10 @@ class Stages:
     def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
         """What the method of a stage is given. before: as of :meth:`run`."""
         start = self._start(stage, before)
-        model, own = start.model(), self.inputs.read_with(start.tokenizer())
+        model, own, teaches = start.model(), self.inputs.read_with(start.tokenizer()), stage.objective.needs_teacher
         return Context(
             model=model,
-            teacher=before[0].origin.model() if stage.objective.needs_teacher else None,
+            teacher=before[0].origin.model() if teaches else None,
             task=own.task,
             train=own.train,
             selection=own.selection,
@@ -125,6 +125,7 @@ class Stages:
             steps=total_steps(len(own.train), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
+            teacher_train=self.inputs.train if teaches and start.own_tokenizer else None,
         )
 
     def _start(self, stage: StageSettings, before: Sequence[StageResult]) -> Start:

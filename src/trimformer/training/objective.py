@@ -12,13 +12,14 @@ from ..encoder.model.heads import Kind, task_loss
 from ..encoder.shape.gates import Gates
 from .distill import attention_loss, hidden_loss, logit_loss, relation_loss
 from .matching import Matching, Pair
+from .paired import student_inputs, teacher_inputs
 from .settings import ObjectiveSettings
 
 
 class Objective:
     """Loss of a model on a batch of a kind of task.
 
-    teacher: called without gradient on the same batch. matching: which of its layers teach which of the model's. Both
+    teacher: called without gradient on the same rows. matching: which of its layers teach which of the model's. Both
     are needed where ``settings.needs_teacher``.
     """
 
@@ -36,15 +37,14 @@ class Objective:
         self.matching = matching or Matching()
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
         asked = {"output_hidden_states": self.settings.reads_states, "output_trace": self.settings.reads_trace}
-        out = model(**inputs, gates=gates, **asked)
+        out = model(**student_inputs(batch), gates=gates, **asked)
         mask = batch["attention_mask"]
         loss = self.settings.task * task_loss(self.kind, out.logits, batch["labels"], mask)
         if self.teacher is None:
             return loss
         with torch.no_grad():
-            target = self.teacher(**inputs, **asked)
+            target = self.teacher(**teacher_inputs(batch), **asked)
         return loss + self.distance(out, target, mask)
 
     def distance(self, out: Any, target: Any, mask: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from ...errors import TrimformerError
 from ...tasks.batches import bucketed_batches
 from ...tasks.encode import Encoded
 from ...training.evaluate import evaluating
+from ...training.paired import student_inputs
 from ...training.settings import ObjectiveSettings
 from ..base import Context, Method, MethodSettings, Standard, register, worded
 from ..expected import keep_gates, shape_keeping
@@ -182,7 +183,7 @@ class Faithful(Method):
         values = []
         with torch.no_grad(), evaluating(defender, attacker):
             for batch, masks in episodes:
-                inputs = {name: value for name, value in batch.items() if name != "labels"}
+                inputs = student_inputs(batch)
                 gates = Gates(positions=masks) if self.settings.reward_masked else None
                 kind, mask = self.context.task.kind, batch["attention_mask"]
                 loss_d = task_loss(kind, defender(**inputs).logits, batch["labels"], mask)
