@@ -16,6 +16,7 @@ from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.methods import METHODS
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings
+from trimformer.starts import STARTS
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.objective import ObjectiveSettings
 from trimformer.training.settings import TrainingSettings
@@ -37,6 +38,7 @@ TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Measure", MeasureSettings),
     ("recipes.md", "Export", ExportSettings),
     *((METHOD_PAGES[name], f"Settings of {name}", method.Settings) for name, method in METHODS.items()),
+    *(("starts.md", f"Settings of {name}", start.Settings) for name, start in STARTS.items()),
 ]
 
 
