@@ -209,7 +209,11 @@ def task_info(inputs: Inputs) -> TaskInfo:
 
 
 def method_label(recipe: Recipe) -> str:
-    """The methods that decide, in their order; the first stage's where none does."""
-    methods = [stage.method for stage in recipe.stages]
-    deciding = [method for method in methods if METHODS[method.name].decides]
-    return " + ".join(method.label for method in deciding or methods[:1])
+    """What makes the model smaller, in the order of the stages; the first method where nothing does."""
+    words = [
+        label
+        for stage in recipe.stages
+        for label in (stage.start.label, stage.method.label if METHODS[stage.method.name].decides else "")
+        if label
+    ]
+    return " + ".join(words or [recipe.stages[0].method.label])
