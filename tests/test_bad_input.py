@@ -131,7 +131,10 @@ def test_no_data(bert: Path, home: Path) -> None:
         (["--method", "depth", "--keep", 3], "keep=3 is out of range: this encoder has 2 layers, so keep 1 to 2."),
         (["--method", "depth"], "--keep is missing: the method depth needs it."),
         (["--method", "importance"], "importance has nothing to remove: set heads or ffn below 1, or keep_layers."),
-        (["--method", "none", "--keep-layers", 1], "--keep-layers has no meaning for the method none: leave it out."),
+        (
+            ["--method", "finetune", "--keep-layers", 1],
+            "--keep-layers has no meaning for the method finetune: leave it out.",
+        ),
         (["--control", "revers"], "--control: input should be 'learned', 'untrained' or 'reversed' (got 'revers')."),
         (["--keep-layers", -1], "--keep-layers: input should be greater than or equal to 0 (got -1)."),
         (["--keep-layers", 3], "is out of range: this encoder has 2 layers with attention, so keep 0 to 2."),
@@ -290,7 +293,7 @@ def test_a_full_disk_and_resuming_after_it(bert: Path, home: Path, monkeypatch: 
     assert not Path("out").exists()
     assert not list(Path("out.partial").rglob(".*.tmp"))
     if place == "report":  # all training is done and kept
-        monkeypatch.setattr("trimformer.pipeline.run.train", None)
+        monkeypatch.setattr("trimformer.pipeline.stages.train", None)
     resumed = trimformer("run", recipe, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert Report.model_validate_json(resumed.out).removed_layers() == [1]

@@ -16,6 +16,7 @@ from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.methods import METHODS
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings
+from trimformer.starts import STARTS
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 from trimformer.training.terms.base import in_order
@@ -37,6 +38,7 @@ TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Measure", MeasureSettings),
     ("recipes.md", "Export", ExportSettings),
     *((METHOD_PAGES[name], f"Settings of {name}", method.Settings) for name, method in METHODS.items()),
+    *(("starts.md", f"Settings of {name}", start.Settings) for name, start in STARTS.items()),
 ]
 
 
@@ -99,7 +101,7 @@ def test_ready_recipes_are_valid(path):
 def test_the_faithful_recipe_has_the_published_settings():
     recipe = load_recipe(ROOT / "recipes/attendout-faithful.yaml")
     search = recipe.stages[0]
-    assert (search.method.name, search.start) == ("attendout-faithful", "pretrained")
+    assert (search.method.name, search.start.name) == ("attendout-faithful", "pretrained")
     assert (recipe.task.max_length, search.method.pruning_step) == (256, 10)
     assert search.method.generator_learning_rate == 5e-5
 

@@ -15,7 +15,7 @@ OPTIONS = {
     "hard-concrete": {"target": 0.5, "replace_by": "none"},
     "layerdrop": {"keep": 2, "skip": 0.5},
 }
-KINDS = {"none": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
+KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
 
 class Cut(Exception):

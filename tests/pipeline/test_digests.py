@@ -15,7 +15,7 @@ from trimformer import TrimformerForSequenceClassification
 from trimformer.encoder.checkpoints.load import Checkpoint, with_labels
 from trimformer.encoder.shape.config import TrimformerConfig
 from trimformer.errors import TrimformerError
-from trimformer.pipeline.digests import Start, changed, digests, read_start
+from trimformer.pipeline.digests import StartedWith, changed, digests, read_start
 from trimformer.pipeline.inputs import Inputs
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import standard_recipe
@@ -41,7 +41,8 @@ def inputs(**changes: Any) -> Inputs:
     weights = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
     task = Task("toy", "classification", ("no", "yes"), ("accuracy",), "test")
     checkpoint = Checkpoint(config(), weights, None, "here")
-    same = Inputs(checkpoint, False, words_tokenizer(), task, rows(), rows(), rows(), [])
+    settings = TaskSettings(name="sst2")
+    same = Inputs(checkpoint, False, words_tokenizer(), task, settings, 16, rows(), rows(), rows(), [])
     return dataclasses.replace(same, **changes)
 
 
@@ -51,8 +52,8 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def differs(after: Inputs, **settings: Any) -> list[str]:
-    before = Start(recipe=recipe(), inputs=digests(inputs(), None))
-    return changed(before, Start(recipe=recipe(**settings), inputs=digests(after, None)))
+    before = StartedWith(recipe=recipe(), inputs=digests(inputs(), None))
+    return changed(before, StartedWith(recipe=recipe(**settings), inputs=digests(after, None)))
 
 
 def checkpoint(**changes: Any) -> Inputs:
@@ -131,8 +132,8 @@ def test_what_the_run_starts_from(other: Inputs, name: str) -> None:
 
 
 def test_the_baseline() -> None:
-    def start(model: Any) -> Start:
-        return Start(recipe=recipe(), inputs=digests(inputs(), model))
+    def start(model: Any) -> StartedWith:
+        return StartedWith(recipe=recipe(), inputs=digests(inputs(), model))
 
     torch.manual_seed(0)
     model = TrimformerForSequenceClassification(config())
@@ -152,7 +153,7 @@ def test_the_recipe_names_the_key_and_its_first_value() -> None:
 
 
 def test_a_start_survives_saving(tmp_path: Any) -> None:
-    start = Start(recipe=recipe(baseline="é"), inputs=digests(inputs(), None))
+    start = StartedWith(recipe=recipe(baseline="é"), inputs=digests(inputs(), None))
     (tmp_path / "work").mkdir()
     start.save(tmp_path / "work")
     assert changed(start, read_start(tmp_path / "work")) == []

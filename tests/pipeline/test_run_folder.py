@@ -17,7 +17,7 @@ from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder.checkpoints.load import load
 from trimformer.lock import hold
-from trimformer.pipeline.run import Run
+from trimformer.pipeline.run_folder import RunFolder
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import ExportSettings, MeasureSettings
 from trimformer.recipe.standard import standard_recipe
@@ -38,9 +38,9 @@ def cut(*_: Any) -> None:
 
 
 def cut_at(name: str, *options: str) -> None:
-    """Run the recipe, or resume it, up to where this method of the run is called."""
+    """Run the recipe, or resume it, up to where this function of the run is called."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, name, cut)
+        patch.setattr(f"trimformer.pipeline.run.{name}", cut)
         with pytest.raises(Cut):
             trimformer("run", RECIPE, *options)
 
@@ -68,7 +68,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )  # fmt: skip
         quick = {"export": ExportSettings(onnx=False), "measure": MeasureSettings(backends=["torch"], batch=[1])}
         recipe.model_copy(update=quick).save(RECIPE)
-        cut_at("_dense")
+        cut_at("make_dense")
     return home
 
 
@@ -149,8 +149,8 @@ def test_another_baseline_is_named(home: Path) -> None:
     shutil.rmtree("out.partial")
     load("bert", labels=["neg", "pos"]).save_pretrained("base")
     edit("recipe.yaml", ("baseline: null", "baseline: base"))
-    cut_at("_dense")
-    cut_at("_dense", "--resume")
+    cut_at("make_dense")
+    cut_at("make_dense", "--resume")
     load("bert", labels=["neg", "pos"]).save_pretrained("base")  # with another random head
     assert "since its start: the baseline; restore that" in refused()
 
@@ -174,12 +174,12 @@ def test_a_run_that_was_killed_before_its_first_step_goes_on(home: Path) -> None
 
 
 def test_a_changed_input_is_found_late_in_a_run_too(home: Path) -> None:
-    cut_at("_measure", "--resume")
+    cut_at("measure", "--resume")
     rename_labels()
     assert "the labels" in refused()
     edit("train.csv", (",good", ",pos"), (",bad", ",neg"))
     edit("dev.csv", (",good", ",pos"), (",bad", ",neg"))
-    cut_at("_measure", "--resume")
+    cut_at("measure", "--resume")
 
 
 @pytest.mark.parametrize("options", [[], ["--resume"]])
@@ -200,7 +200,7 @@ def test_a_run_holds_its_folder_from_its_start_to_its_end(home: Path, monkeypatc
         raise Cut
 
     for options in ([], ["--resume"]):
-        monkeypatch.setattr(Run, "_dense", try_again)
+        monkeypatch.setattr("trimformer.pipeline.run.make_dense", try_again)
         with pytest.raises(Cut):
             trimformer("run", RECIPE, *options)
         assert not Path("out.partial.lock").exists()
@@ -211,14 +211,14 @@ def test_a_run_holds_its_folder_from_its_start_to_its_end(home: Path, monkeypatc
 def test_the_later_of_two_that_start_at_once_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have read their data when the first makes the folder."""
     shutil.rmtree("out.partial")
-    begin = Run._begin
+    begin = RunFolder.begin
 
-    def overtaken(self: Run, *inputs: Any) -> None:
-        monkeypatch.setattr(Run, "_begin", begin)
-        cut_at("_dense")
+    def overtaken(self: RunFolder, *inputs: Any) -> None:
+        monkeypatch.setattr(RunFolder, "begin", begin)
+        cut_at("make_dense")
         begin(self, *inputs)
 
-    monkeypatch.setattr(Run, "_begin", overtaken)
+    monkeypatch.setattr(RunFolder, "begin", overtaken)
     assert sentence(trimformer("run", RECIPE)) == (
         "Another run has started in out.partial: choose another output folder."
     )
@@ -226,7 +226,7 @@ def test_the_later_of_two_that_start_at_once_is_refused(home: Path, monkeypatch:
 
 def test_the_lock_of_a_killed_process_is_no_obstacle(home: Path) -> None:
     Path("out.partial.lock").write_text("1\n")
-    cut_at("_dense", "--resume")
+    cut_at("make_dense", "--resume")
     Path("out.partial.lock").write_text("1\n")
     assert "An unfinished run is in out.partial: go on with" in sentence(trimformer("run", RECIPE))
 
@@ -248,5 +248,5 @@ def test_a_moved_run_goes_on(home: Path) -> None:
     Path("other").mkdir()
     Path("out.partial").rename("other/out.partial")
     edit("recipe.yaml", ("out: out", "out: other/out"))
-    cut_at("_dense", "--resume")
+    cut_at("make_dense", "--resume")
     assert load_recipe("other/out.partial/recipe.yaml").out == "other/out"

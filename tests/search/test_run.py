@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from tests.command import trimformer
+from tests.search.conftest import Cut, recipe, result, weights
+from trimformer import load
 from trimformer.errors import TrimformerError
 from trimformer.lock import hold
+from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.executors.job import TrainingJob
 from trimformer.search.run import Autopilot, run
 from trimformer.search.schedule.halving import rungs
@@ -47,16 +50,16 @@ def test_cut_and_resumed_equals_uninterrupted(
 ) -> None:
     out = f"{name}-{done}"
     with monkeypatch.context() as patch:
-        write = Autopilot._write_json
+        write = RunFolder.write_json
 
-        def cutting(self: Autopilot, file: str, content: Any) -> None:
+        def cutting(self: RunFolder, file: str, content: Any) -> None:
             if file == f"{name}.json":
                 if done:
                     write(self, file, content)
                 raise Cut
             write(self, file, content)
 
-        patch.setattr(Autopilot, "_write_json", cutting)
+        patch.setattr(RunFolder, "write_json", cutting)
         with pytest.raises(Cut):
             run(recipe(out))
     assert not Path(out).exists()
@@ -168,3 +171,11 @@ def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
     assert any("cut after half of the time budget" in note for note in report.notes)
     assert not report.points
     assert "Trained models" not in Path("short/frontier.html").read_text("utf-8")
+
+
+def test_an_encoder_that_was_trimmed_before(home: Path) -> None:
+    assert trimformer("trim", "bert", "--attention", "0=none,2=mean", "--out", "smaller").code == 0
+    report = run(recipe("further").model_copy(update={"model": "smaller"}))
+    shapes = [load(Path("further", point.folder)).config.shapes for point in report.points]
+    assert shapes
+    assert all(found[0].attention != "full" != found[-1].attention for found in shapes if len(found) == 3)

@@ -41,7 +41,7 @@ Method = Annotated[
     str | None,
     typer.Option(
         help="attendout (the default), attendout-faithful, hard-concrete, greedy, importance, last-k, random-k, depth, "
-        "layerdrop or none (plain fine-tuning)."
+        "layerdrop or finetune (plain fine-tuning)."
     ),
 ]
 Keep = Annotated[int | None, typer.Option("--keep-layers", help="Attention layers that stay.")]
@@ -126,13 +126,10 @@ def validated(model: Any, values: dict[str, Any], owner: str = "this command") -
 def method_settings(values: dict[str, Any]) -> dict[str, Any]:
     """The method's own settings from options, checked."""
     from ..methods import METHODS
-    from ..recipe.reading import unknown_method
 
     name = values["name"]
-    if name not in METHODS:
-        raise TrimformerError(unknown_method(name))
     given = {key: value for key, value in values.items() if value is not None}
-    validated(METHODS[name].Settings, given, f"the method {name}")
+    validated(METHODS.find(name).Settings, given, f"the method {name}")
     return given
 
 

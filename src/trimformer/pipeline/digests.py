@@ -27,7 +27,7 @@ ELSEWHERE = ("id2label", "label2id", "transformers_version", "_name_or_path")
 """Of a configuration what computes nothing: the labels have a digest of their own."""
 
 
-class Start(BaseModel, extra="forbid"):
+class StartedWith(BaseModel, extra="forbid"):
     """recipe: as resolved, kept apart from ``recipe.yaml``, which anybody may edit. inputs: of :func:`digests`."""
 
     recipe: Recipe
@@ -37,10 +37,10 @@ class Start(BaseModel, extra="forbid"):
         (work / FILE).write_text(json.dumps(self.model_dump(mode="json")), encoding="utf-8")
 
 
-def read_start(work: Path) -> Start:
+def read_start(work: Path) -> StartedWith:
     """What the run in this folder was started with; raises TrimformerError where the file is missing or damaged."""
     try:
-        return Start.model_validate_json((work / FILE).read_bytes())
+        return StartedWith.model_validate_json((work / FILE).read_bytes())
     except (OSError, ValidationError) as error:
         raise TrimformerError(
             f"{work.parent} holds no run that can be resumed: choose another output folder, or delete this one."
@@ -64,7 +64,7 @@ def digests(inputs: Inputs, baseline: TrimformerWithHead | None) -> dict[str, st
     return found
 
 
-def changed(before: Start, after: Start) -> list[str]:
+def changed(before: StartedWith, after: StartedWith) -> list[str]:
     """What differs, in words; where the results go may be written in another way."""
     keys = differences(before.recipe, after.recipe.model_copy(update={"out": before.recipe.out}))
     settings = [f"{key} in the recipe (at first {json.dumps(keys[key], ensure_ascii=False)})" for key in keys]

@@ -6,23 +6,36 @@ from collections.abc import Iterator
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ..duration import Seconds
 from ..files import save_text
 from ..measure.bench.variants import BACKENDS
 from ..methods import METHODS, MethodSettings
+from ..starts import STARTS, StartSettings
 from ..tasks.settings import TaskSettings
 from ..training.settings import ObjectiveSettings, Precision, TrainingSettings
 
+
+def _named(value: Any) -> Any:
+    """A start without settings of its own may be given by its name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 if TYPE_CHECKING:
     AnyMethod = MethodSettings
+    AnyStart = StartSettings
 else:
     AnyMethod = Annotated[reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")]
+    AnyStart = Annotated[
+        reduce(or_, (start.Settings for start in STARTS.values())),
+        Field(discriminator="name"),
+        BeforeValidator(_named),
+    ]
 
 
 class _Strict(BaseModel):
@@ -34,9 +47,11 @@ class StageSettings(_Strict):
 
     name: str = Field(pattern=r"^[\w-]+$", description="names the stage in folders, logs and reports")
     method: AnyMethod = Field(description="its name and its own settings")
-    start: Literal["previous", "dense", "pretrained"] = Field(
+    start: AnyStart = Field(
         "previous",
-        description="weights: the stage before, the dense fine-tuned model, or the checkpoint itself",
+        validate_default=True,
+        description="weights: the stage before, the dense fine-tuned model, the checkpoint itself, or a start by name "
+        "with its own settings",
     )
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)

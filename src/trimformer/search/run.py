@@ -17,15 +17,14 @@ from ..deploy.backends import FILE_BACKENDS, parts
 from ..deploy.export import save_tokenizer
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.gating.trim import trim
-from ..errors import explain_write_errors
-from ..files import atomic_file, atomic_folder
+from ..files import atomic_folder
 from ..measure.bench.variants import Variant
 from ..measure.bench.workload import Workload, fixed, own_lengths
 from ..measure.significance import paired_bootstrap
 from ..methods import Context
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
-from ..pipeline.run import StageResult
+from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
 from ..training.settings import ObjectiveSettings
 from .executors.job import Executor, TrainingJob
@@ -67,7 +66,7 @@ def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
     autopilot = Autopilot(recipe, resume)
-    with autopilot.claimed():
+    with autopilot.folder.claimed():
         return autopilot.search()
 
 
@@ -77,21 +76,22 @@ class Autopilot(Trainer):
     def search(self) -> AutopilotReport:
         self._check_helpers()
         installed()  # or there is nothing to search for
-        inputs = self._step("load", self._load)
+        inputs = self.folder.step("load", self.load)
         self.deadline = self.budget.deadline(self.budget.left() / 2)
-        dense = self._step("dense", lambda: self._dense(inputs))
-        late = self._kept("late", lambda: self.budget.passed(self.deadline))
+        dense = self.folder.step("dense", self.dense)
+        late = self.folder.kept("late", lambda: self.budget.passed(self.deadline))
         inputs.notes.extend([LATE] if late else [])
-        ground = Ground(inputs, dense, self._step("files", lambda: self._dense_files(inputs, dense)))
-        points = self._step("candidates", lambda: self._candidates(ground))
+        ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense)))
+        points = self.folder.step("candidates", lambda: self._candidates(ground))
         sizes = rungs(len(points))
-        self._step("teacher", lambda: self._ask_teacher(points, ground))
+        self.folder.step("teacher", lambda: self._ask_teacher(points, ground))
         with self._executor() as execute:
             for rung in range(len(sizes)):
-                points = self._step(f"rung {rung + 1}", partial(self._rung, rung, sizes, points, ground, execute))
-        measured = self._step("compare", lambda: self._compare(points, ground))
+                work = partial(self._rung, rung, sizes, points, ground, execute)
+                points = self.folder.step(f"rung {rung + 1}", work)
+        measured = self.folder.step("compare", lambda: self._compare(points, ground))
         chosen = order([one for one in measured if one.is_file], self.settings.max_drop)[0]
-        tested = self._step("test", lambda: self._test(chosen, points, ground))
+        tested = self.folder.step("test", lambda: self._test(chosen, points, ground))
         return self._leave(points, measured, chosen, tested, ground)
 
     def _check_helpers(self) -> None:
@@ -109,7 +109,7 @@ class Autopilot(Trainer):
             scores = scores_of(variants, inputs.task, inputs.selection)
             return [dataclasses.asdict(one) for one in self._measured(variants, scores, inputs)]
 
-        return [Measurement.from_json(values) for values in self._kept("files", measured)]
+        return [Measurement.from_json(values) for values in self.folder.kept("files", measured)]
 
     def _candidates(self, ground: Ground) -> list[Point]:
         """The combinations that are worth training, trimmed from the dense model; none where time is too short."""
@@ -118,15 +118,15 @@ class Autopilot(Trainer):
             if not self.budget.left((FINDING + 1) * self._ending(0)):
                 return []
             stage = stage_of("candidates", self.settings.training, ObjectiveSettings())
-            context = self._context(stage, ground.inputs, [ground.dense])
+            context = self.stages.context(stage, [ground.dense])
             cost = Divergence(context, ROWS)
             found = sensitivity(context, ROWS, cost)
-            self._write_json("sensitivity.json", dataclasses.asdict(found))
+            self.folder.write_json("sensitivity.json", dataclasses.asdict(found))
             predicted = self._predicted(context, found, cost, ground)
             chosen = promising(predicted, self._fast_enough(ground), MOST)
-            return [dataclasses.asdict(self._trimmed(one, context, found, ground.inputs)) for one in chosen]
+            return [dataclasses.asdict(self._trimmed(one, context, found)) for one in chosen]
 
-        return [Point(**values) for values in self._kept("candidates", trimmed)]
+        return [Point(**values) for values in self.folder.kept("candidates", trimmed)]
 
     def _predicted(
         self, context: Context, found: Sensitivity, cost: RemovalCost, ground: Ground
@@ -152,12 +152,12 @@ class Autopilot(Trainer):
         speedup = self.settings.min_speedup
         return math.inf if speedup is None else ground.measured[0].ms / speedup
 
-    def _trimmed(self, one: Predicted, context: Context, found: Sensitivity, inputs: Inputs) -> Point:
+    def _trimmed(self, one: Predicted, context: Context, found: Sensitivity) -> Point:
         """The dense model without what the combination removes, saved."""
         name = one.combination.name
         point = Point(name, one.combination.removed(len(found.attention)), one.ms, f"0-{name}")
         model = trim(context.model, gates_of(one.combination, found)).cpu()
-        self._save_model(model, inputs, self._model(point))
+        self.stages.save(model, self._model(point))
         return point
 
     def _ask_teacher(self, points: list[Point], ground: Ground) -> None:
@@ -166,12 +166,12 @@ class Autopilot(Trainer):
         def asked() -> bool:
             for point in points:
                 stage = stage_of(point.name, self.settings.training, self._objective(ground))
-                before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
-                self._context(stage, ground.inputs, before).make_objective()
+                before = [ground.dense, StageResult(point.name, self.folder.work / point.folder, {})]
+                self.stages.context(stage, before).make_objective()
             self.accelerator.free_memory()
             return True
 
-        self._kept("teacher", asked)
+        self.folder.kept("teacher", asked)
 
     @contextlib.contextmanager
     def _executor(self) -> Iterator[Executor]:
@@ -180,12 +180,13 @@ class Autopilot(Trainer):
         if storage is None:
             yield one_by_one
             return
-        shared = self._read_json(SHARED, {"search": f"{self.out.name}-{uuid.uuid4().hex[:8]}"})
-        jobs = open_jobs(storage, self.work, shared["search"])
-        self._write_json(SHARED, shared | {"open": True})  # from here on workers find it
-        with contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.out, work) as watch:
+        shared = self.folder.read_json(SHARED, {"search": f"{self.folder.out.name}-{uuid.uuid4().hex[:8]}"})
+        jobs = open_jobs(storage, self.folder.work, shared["search"])
+        self.folder.write_json(SHARED, shared | {"open": True})  # from here on workers find it
+        helpers = contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.folder.out, work)
+        with helpers as watch:
             yield partial(with_workers, jobs, watch=watch)
-            self._write_json(SHARED, shared | {"open": False})
+            self.folder.write_json(SHARED, shared | {"open": False})
 
     def _rung(self, rung: int, sizes: list[int], points: list[Point], ground: Ground, execute: Executor) -> list[Point]:
         """Train the best of those that were trained in all rungs so far; all come back, the others as they were."""
@@ -201,10 +202,10 @@ class Autopilot(Trainer):
                 found[point.name] = dataclasses.replace(point, rungs=rung + 1)
             return [dataclasses.asdict(point) for point in found.values()]
 
-        after = [Point(**values) for values in self._kept(f"rung-{rung + 1}", trained)]
+        after = [Point(**values) for values in self.folder.kept(f"rung-{rung + 1}", trained)]
         for point in after:  # of what there is by now only the last weights are needed from here on
             for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
-                shutil.rmtree(self.work / folder / "model", ignore_errors=True)
+                shutil.rmtree(self.folder.work / folder / "model", ignore_errors=True)
         return after
 
     def _ending(self, points: int) -> float:
@@ -212,7 +213,7 @@ class Autopilot(Trainer):
 
         That is half of what a file takes, the other half is scoring and timing it.
         """
-        files = next(step["seconds"] for step in self.steps if step["name"] == "files")
+        files = next(step["seconds"] for step in self.folder.steps if step["name"] == "files")
         return float(files) * (1 + points / (2 * len(installed())))
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Measurement]:
@@ -234,7 +235,7 @@ class Autopilot(Trainer):
                 trimmed = [*files, *(variant for variant in trimmed if variant.name != name)]
             return [dataclasses.asdict(one) for one in self._measured([*dense, *trimmed], scores, inputs)]
 
-        return [Measurement.from_json(values) for values in self._kept("compare", measured)]
+        return [Measurement.from_json(values) for values in self.folder.kept("compare", measured)]
 
     def _test(self, chosen: Measurement, points: list[Point], ground: Ground) -> dict[str, Any]:
         """The chosen file against the dense model in PyTorch on the validation rows, seen here for the first time."""
@@ -249,7 +250,7 @@ class Autopilot(Trainer):
             test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
             return dataclasses.asdict(test) | {"file": str(file.path)}
 
-        known: dict[str, Any] = self._kept("test", tested)
+        known: dict[str, Any] = self.folder.kept("test", tested)
         return known
 
     def _leave(
@@ -262,10 +263,10 @@ class Autopilot(Trainer):
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
         file = Path(tested.pop("file"))
-        place = self.folder / FILE_BACKENDS[chosen.timing.backend].folder
+        place = self.folder.path / FILE_BACKENDS[chosen.timing.backend].folder
         source = self._folder_of(chosen, points, ground)
-        copies = {self.folder / "model": source}
-        copies |= {self.folder / "points" / point.name / "model": self._model(point) for point in points}
+        copies = {self.folder.path / "model": source}
+        copies |= {self.folder.path / "points" / point.name / "model": self._model(point) for point in points}
         for target, folder in copies.items():  # copies: where this is cut, the run can still be resumed
             with atomic_folder(target) as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
@@ -275,15 +276,11 @@ class Autopilot(Trainer):
             save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
         report = assemble(
             self.recipe, ground.inputs, points, measured, chosen, tested,
-            file=f"{place.name}/{file.name}", steps=self.steps,
+            file=f"{place.name}/{file.name}", steps=self.folder.steps,
         )  # fmt: skip
-        write(report, measured, self.folder)
-        trainings = [*ground.dense.folder.glob("metrics.jsonl"), *sorted(self.work.glob("*/metrics.jsonl"))]
-        with atomic_file(self.folder / "metrics.jsonl") as target:
-            target.write_text("".join(lines.read_text("utf-8") for lines in trainings), "utf-8")
-        with explain_write_errors(self.out):
-            self.folder.rename(self.out)
-            shutil.rmtree(self.out / "work")
+        write(report, measured, self.folder.path)
+        trainings = [*ground.dense.folder.glob("metrics.jsonl"), *sorted(self.folder.work.glob("*/metrics.jsonl"))]
+        self.folder.finish(trainings)
         return report
 
     def _workload(self, inputs: Inputs) -> Workload:
@@ -294,7 +291,7 @@ class Autopilot(Trainer):
         return fixed(inputs.checkpoint.config, batch, length[0])
 
     def _variants(self, models: dict[str, Path], backends: list[str], inputs: Inputs) -> list[Variant]:
-        return variants_of(models, backends, self.work / "exports", self.threads, inputs.train)
+        return variants_of(models, backends, self.folder.work / "exports", self.threads, inputs.train)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
         return measurements_of(variants, scores, self._workload(inputs), self.threads)
@@ -304,7 +301,7 @@ class Autopilot(Trainer):
         return order([one for one in ground.measured if one.is_file], self.settings.max_drop)[0]
 
     def _model(self, point: Point) -> Path:
-        return self.work / point.folder / "model"
+        return self.folder.work / point.folder / "model"
 
     def _folder_of(self, measurement: Measurement, points: list[Point], ground: Ground) -> Path:
         """The model that was measured."""

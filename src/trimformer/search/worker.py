@@ -47,28 +47,28 @@ class Worker(Trainer):
     def help(self) -> int:
         trained = 0
         try:
-            inputs = self._load()
+            inputs = self.load()
             search = self._wait_for_search()
             if search is None:
                 return trained
-            measured = [Measurement.from_json(values) for values in self._read_json("files.json", [])]
-            train = partial(self.train, ground=Ground(inputs, self._dense(inputs), measured))
-            jobs = open_jobs(self.storage, self.work, search)
-            while self._read_json(SHARED, {}).get("open"):
+            measured = [Measurement.from_json(values) for values in self.folder.read_json("files.json", [])]
+            train = partial(self.train, ground=Ground(inputs, self.dense(), measured))
+            jobs = open_jobs(self.storage, self.folder.work, search)
+            while self.folder.read_json(SHARED, {}).get("open"):
                 if train_next(jobs, train):
                     trained += 1
                 else:
                     time.sleep(POLL)
         except TrimformerError:
-            if self.folder.is_dir():  # else the search is complete, and its file has gone
+            if self.folder.path.is_dir():  # else the search is complete, and its file has gone
                 raise
         return trained
 
     def _wait_for_search(self) -> str | None:
         """The name of its jobs, as soon as it has candidates; None where it ends without."""
         console.print("Waiting for work")
-        while self.folder.is_dir():
-            shared = self._read_json(SHARED, None)
+        while self.folder.path.is_dir():
+            shared = self.folder.read_json(SHARED, None)
             if shared is not None:
                 return str(shared["search"])
             time.sleep(POLL)

@@ -12,6 +12,7 @@ from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
 from .matching import Layers
+from .paired import student_inputs, teacher_inputs
 from .reading import Reading
 from .settings import ObjectiveSettings
 from .terms.base import Term
@@ -32,7 +33,7 @@ def readings_of(terms: Iterable[Term]) -> tuple[Reading, ...]:
 class Objective:
     """Loss of a model on a batch of a kind of task.
 
-    teacher: called without gradient on the same batch; needed where a term needs it.
+    teacher: called without gradient on the same rows; needed where a term needs it.
     """
 
     def __init__(self, terms: Sequence[Term], kind: Kind, teacher: Callable[..., Any] | None = None) -> None:
@@ -48,13 +49,12 @@ class Objective:
         }
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
-        out = model(**inputs, gates=gates, **self.asked)
+        out = model(**student_inputs(batch), gates=gates, **self.asked)
         loss = self._sum(self.own, batch, out, None)
         if self.teacher is None:
             return loss
         with torch.no_grad():
-            target = self.teacher(**inputs, **self.asked)
+            target = self.teacher(**teacher_inputs(batch), **self.asked)
         return loss + self._sum(self.distances, batch, out, target)
 
     def _sum(self, terms: Iterable[Term], batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:

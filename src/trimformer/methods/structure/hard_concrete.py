@@ -27,7 +27,8 @@ from ...encoder.shape.gates import Gates, PerLayer
 from ...encoder.shape.kinds import StandIn
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
-from ..base import Context, StudentMethod, register
+from ...training.settings import ObjectiveSettings
+from ..base import Context, Standard, StudentMethod, register, worded
 from .cost import CostSettings, LayerCost, check_cost
 
 TEMPERATURE = 2 / 3
@@ -69,6 +70,10 @@ class HardConcreteSettings(CostSettings):
         None, gt=0, description="of gates and multipliers, constant; none: 40 / steps of the stage, at least 0.01"
     )
     ramp: float = Field(0.5, gt=0, le=1, description="share of the steps in which the target falls to its value")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, replace_by=self.replace_by)
 
 
 def sizes_of(part: Part, config: TrimformerConfig) -> list[int]:
@@ -162,6 +167,8 @@ class HardConcretePruning(StudentMethod):
 
     name = "hard-concrete"
     Settings = HardConcreteSettings
+    # Hidden states would have to keep the width that the gates take.
+    standard = Standard(objective=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
@@ -212,7 +219,7 @@ class HardConcretePruning(StudentMethod):
         self.step = step
         if "attention" in self.settings.parts:
             keep = self.gates.probabilities()["attention"][0].tolist()
-            self.history.keep_probability.append((step, keep))
+            self.history.add("keep_probability", step, keep)
         return {}
 
     def target(self) -> float:

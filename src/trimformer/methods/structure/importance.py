@@ -8,6 +8,7 @@ summed over the weights w out of the unit, by which DynaBERT (Hou et al., 2020) 
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import torch
@@ -23,7 +24,8 @@ from ...encoder.shape.kinds import StandIn
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, register
+from ..base import Context, Method, MethodSettings, register, worded
+from ..expected import shape_keeping
 
 Parts = dict[str, list[Tensor]]
 """For each gate point one tensor for each layer: (1,) for attention, (heads,), (units,)."""
@@ -39,6 +41,10 @@ class ImportanceSettings(MethodSettings):
     replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
     rows: int = Field(1000, ge=1, description="rows of the training split that importance is estimated on")
     rounds: int = Field(1, ge=1, description="parts of the removal, each after a new estimate with the others gone")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep_layers, replace_by=self.replace_by)
 
 
 @register
@@ -62,6 +68,11 @@ class Importance(Method):
         for point in ("heads", "ffn"):
             if getattr(settings, point) < 1:
                 limits(config).require(point, f"leave {point} at 1 and set keep_layers")
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        left = shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
+        return left.with_shapes([dataclasses.replace(s, ffn=round(settings.ffn * s.ffn)) for s in left.shapes])
 
     def decide(self) -> Gates:
         settings, shapes = self.settings, self.model.config.shapes
