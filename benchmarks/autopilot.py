@@ -23,10 +23,10 @@ import glue
 from peer_exports import stock_exports
 from result_files import add
 
-from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load_with_head
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.hardware import hardware
+from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.latency import time_variants
 from trimformer.measure.bench.variants import make_variants
 from trimformer.measure.bench.workload import own_lengths

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from result_files import add, read
 
-from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
 from trimformer.hardware import hardware
+from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.latency import time_variants
 from trimformer.measure.bench.variants import make_variants
 from trimformer.measure.bench.workload import own_lengths

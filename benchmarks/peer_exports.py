@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from trimformer.deploy.onnx import OPSET, OnnxSession, random_inputs
 from trimformer.deploy.openvino import OpenVinoSession, read, save, without_telemetry
 from trimformer.deploy.quantize import Samples, samples
-from trimformer.deploy.session import INPUTS, Session
 from trimformer.encoder.checkpoints.families import to_huggingface
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
+from trimformer.inference.runtimes.session import INPUTS, Session
 from trimformer.measure.bench.variants import Variant, reason
 from trimformer.tasks.encode import Encoded
 

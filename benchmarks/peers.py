@@ -25,10 +25,10 @@ from peer_scores import DENSE, models_of, read_splits, recipe_of, scored, scores
 from peer_torchao import torchao_variants
 from result_files import add
 
-from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load, load_with_head
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.hardware import hardware
+from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
 from trimformer.measure.bench.variants import Variant, available_backends, make_variants
 from trimformer.measure.cost import cost

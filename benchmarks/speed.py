@@ -21,9 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trimformer.deploy.session import torch_threads
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
+from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.bench import Bench
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
 from trimformer.measure.bench.peak import best, matrix_peaks

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.tinymodel import write_csv
-from trimformer.deploy.backends import open_backend
+from tests.wordmodels import tiny_body, tiny_classifier, tiny_tokenizer
 from trimformer.deploy.export import export
 from trimformer.deploy.openvino import read
 from trimformer.deploy.quantize import _unquantized, samples
 from trimformer.deploy.scoring import Scorer
 from trimformer.errors import TrimformerError
+from trimformer.inference.runtimes.backends import open_backend
 from trimformer.tasks.settings import TaskSettings
-
-from .conftest import tiny_body, tiny_classifier, tiny_tokenizer
 
 
 def names(folder: Path) -> list[str]:

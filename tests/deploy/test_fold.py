@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.wordmodels import tiny_body, tiny_classifier
 from trimformer.deploy.fold import FoldedEncoder, FoldedMean, Shared
 from trimformer.deploy.onnx import random_inputs
-
-from .conftest import tiny_body, tiny_classifier
 
 KINDS = [
     ("full", "full"),

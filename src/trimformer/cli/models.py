@@ -83,7 +83,7 @@ def predict(
 
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
     """
-    from ..predict.command import predict_file
+    from ..inference.predict.command import predict_file
 
     try:
         predict_file(

@@ -17,11 +17,11 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder import TrimformerForQuestionAnswering, TrimformerModel, TrimformerWithHead
 from ..errors import TrimformerError
 from ..files import explain_write_errors
+from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts, write
+from ..inference.runtimes.session import Session
 from ..tasks.settings import TaskSettings
-from .backends import FILE_BACKENDS, open_backend, parts, write
 from .onnx import random_inputs
 from .scoring import Scorer
-from .session import Session
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)

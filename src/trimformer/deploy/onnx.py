@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ..errors import TrimformerError
+from ..inference.runtimes.session import INPUTS, arrays, damaged, require, require_file
 from .fold import FoldedEncoder
-from .session import INPUTS, arrays, damaged, require, require_file
 
 # From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
 OPSET = 20

@@ -12,13 +12,13 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
 from ..errors import TrimformerError
+from ..inference.runtimes.session import Session
 from ..tasks.data import Examples
 from ..tasks.encode import Encoded, encode
 from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, load_validation
 from ..training.evaluate import predict_logits
-from .session import Session
 
 
 class Scorer:

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..encoder import TrimformerModel, TrimformerWithHead
 from ..errors import TrimformerError
+from ..inference.runtimes.session import INPUTS, arrays, require_file, torch_threads
 from .fold import FoldedEncoder
 from .onnx import random_inputs
-from .session import INPUTS, arrays, require_file, torch_threads
 
 OUTPUT = "output"  # the file in the archive that names what comes out
 _written: set[str] = set()  # SHA-256 of the archives that this process wrote

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..deploy.backends import FILE_BACKENDS
-from ..deploy.session import torch_threads
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
+from ..inference.runtimes.backends import FILE_BACKENDS
+from ..inference.runtimes.session import torch_threads
 from ..measure.bench.latency import Timing, time_variants
 from ..measure.bench.score import as_model
 from ..measure.bench.variants import Variant, available_backends, make_variants

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ...console import Ticker
-from ...deploy.session import torch_threads
-from ...deploy.windows import tokenise
 from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind
 from ...errors import TrimformerError
 from ...hardware import hardware
-from ...predict.rows import format_of, split
+from ...inference.batches import tokenise
+from ...inference.predict.rows import format_of, split
+from ...inference.runtimes.session import torch_threads
 from ...tasks.encode import Encoded, encode
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_task

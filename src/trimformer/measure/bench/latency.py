@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from ...console import Ticker
-from ...deploy.session import torch_threads
 from ...encoder import TrimformerConfig
 from ...errors import TrimformerError
+from ...inference.runtimes.session import torch_threads
 from ...tasks.encode import Encoded
 from ..cost import cost
 from .variants import Model, Variant, make_variants, reason

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from ...deploy.backends import FILE_BACKENDS, open_backend, parts
 from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for
 from ...errors import TrimformerError
 from ...files import explain_write_errors
 from ...hardware import cpu_flags, usable_cores
+from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ...tasks.settings import TaskSettings
 from .latency import time_variants
 from .variants import Variant, available_backends

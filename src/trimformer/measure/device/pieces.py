@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from ...console import Ticker
-from ...deploy.session import torch_threads
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.checkpoints.load import load
 from ...encoder.shape.config import ATTENTION_KINDS, KERNELS, MIXING
 from ...errors import TrimformerError
+from ...inference.runtimes.session import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
 from .table import (

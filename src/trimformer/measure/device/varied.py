@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from ...deploy.session import torch_threads
 from ...encoder import LayerShape, TrimformerConfig
 from ...encoder.shape.config import DEFAULT_KERNEL, AttentionKind
 from ...errors import TrimformerError
+from ...inference.runtimes.session import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import make_variants
 from .table import LatencyTable, Model, as_kind
