@@ -16,7 +16,7 @@ from .encoder import (
     TrimformerForTokenClassification,
     TrimformerModel,
 )
-from .encoder.gating import trim
+from .encoder.gating.trim import trim
 from .errors import TrimformerError
 
 if TYPE_CHECKING:
