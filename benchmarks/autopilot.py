@@ -26,7 +26,6 @@ from result_files import add
 from trimformer.encoder.checkpoints.load import load_with_head
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.hardware import hardware
-from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.latency import time_variants
 from trimformer.measure.bench.variants import make_variants
 from trimformer.measure.bench.workload import own_lengths
@@ -36,6 +35,7 @@ from trimformer.recipe.standard import autopilot_recipe
 from trimformer.search.report import AutopilotReport
 from trimformer.search.run import run
 from trimformer.tasks.settings import TaskSettings
+from trimformer.threads import torch_threads
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results" / "autopilot.json"

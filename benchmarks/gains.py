@@ -21,18 +21,19 @@ from unittest import mock
 from torch import Tensor, nn
 
 from trimformer.deploy import fold
+from trimformer.deploy.writers import write
 from trimformer.encoder.checkpoints.load import load, load_tokenizer
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.encoder.parts.attention import MeanAttention
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
-from trimformer.inference.runtimes.backends import open_backend, write
-from trimformer.inference.runtimes.session import torch_threads
+from trimformer.inference.runtimes.backends import open_backend
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
 from trimformer.measure.bench.variants import Variant
 from trimformer.tasks.encode import encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_validation
+from trimformer.threads import torch_threads
 
 RESULTS = Path(__file__).parent / "results" / "gains.json"
 SHAPE = "shape:bert-base"

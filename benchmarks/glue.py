@@ -20,7 +20,6 @@ from result_files import add, read
 
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
 from trimformer.hardware import hardware
-from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.latency import time_variants
 from trimformer.measure.bench.variants import make_variants
 from trimformer.measure.bench.workload import own_lengths
@@ -32,6 +31,7 @@ from trimformer.report.schema import Report
 from trimformer.tasks.encode import Encoded, encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
+from trimformer.threads import torch_threads
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results"

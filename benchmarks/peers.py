@@ -28,11 +28,11 @@ from result_files import add
 from trimformer.encoder.checkpoints.load import load, load_with_head
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.hardware import hardware
-from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
 from trimformer.measure.bench.variants import Variant, available_backends, make_variants
 from trimformer.measure.cost import cost
 from trimformer.pipeline.results import default_lengths
+from trimformer.threads import torch_threads
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 WORK = Path("runs") / "peers"

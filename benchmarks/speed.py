@@ -23,12 +23,12 @@ from typing import Any
 
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
-from trimformer.inference.runtimes.session import torch_threads
 from trimformer.measure.bench.bench import Bench
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
 from trimformer.measure.bench.peak import best, matrix_peaks
 from trimformer.measure.bench.process import footprint
 from trimformer.measure.bench.variants import STOCK, Variant, available_backends, make_variants
+from trimformer.threads import torch_threads
 
 MODELS = {
     "dense": "shape:bert-base",

@@ -19,7 +19,6 @@ from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.errors import TrimformerError
 from trimformer.inference import predictor as module
 from trimformer.inference.predictor import WINDOW, Predictor
-from trimformer.inference.runtimes.session import torch_threads
 
 
 def texts(count: int) -> list[str]:
@@ -64,21 +63,6 @@ def test_many_threads_get_the_answers_of_one(saved: Path, backend: str, monkeypa
     monkeypatch.setattr(module, "tokenise", alone)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(predictor.predict, parts)) == expected
-
-
-def test_the_number_of_torch_threads_belongs_to_one_python_thread_at_a_time() -> None:
-    inside = threading.Event()
-
-    def other() -> None:
-        with torch_threads(1):
-            inside.set()
-
-    waiting = threading.Thread(target=other)
-    with torch_threads(2):
-        waiting.start()
-        assert not inside.wait(0.1)
-    waiting.join(10)
-    assert inside.is_set()
 
 
 def test_auto_takes_onnx_and_int8_only_when_asked(saved: Path) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ..encoder import TrimformerConfig
+from ..inference.runtimes.openvino import require_openvino, without_telemetry
 from ..inference.runtimes.session import arrays
 from ..tasks.encode import Encoded
 from .onnx import random_inputs
-from .openvino import read, require_openvino, save, without_telemetry
+from .openvino import read, save
 
 Samples = list[dict[str, np.ndarray]]
 TEXTS = 300

@@ -16,10 +16,11 @@ from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_k
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.encode import Encoded
+from ..threads import torch_threads
 from .answers import AnyAnswer, answers
 from .batches import Row, batches, inputs, tokenise
 from .runtimes.backends import FILE_BACKENDS, open_backend, parts
-from .runtimes.session import Session, torch_threads
+from .runtimes.session import Session
 
 BACKENDS = ("auto", "torch", *FILE_BACKENDS)
 WINDOW = 4096

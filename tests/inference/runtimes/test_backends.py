@@ -1,4 +1,4 @@
-"""Back-ends of exported files: written once, opened under their name, all with the answers of PyTorch."""
+"""Back-ends of exported files: opened under their name, all with the answers of PyTorch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+import trimformer
 from tests.wordmodels import tiny_body, tiny_classifier
 from trimformer.deploy.onnx import random_inputs
+from trimformer.deploy.writers import write
 from trimformer.errors import TrimformerError
-from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend, write
+from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend
 
 ALLOWED = {"fp32": 1e-4, "bf16": 0.1, "int8": 1.0, "int4": 3.0}
 
@@ -68,13 +70,6 @@ def test_bare_body_gives_hidden_states(tmp_path: Path) -> None:
     assert session.run(random_inputs(body.config, 2, 5)).shape == (2, 5, 32)
 
 
-def test_a_file_that_is_there_is_kept(folder: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    for backend in FILE_BACKENDS:
-        write(tiny_classifier("mean"), backend, folder)
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-
-
 def test_unknown_missing_and_damaged(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TrimformerError, match="Unknown file back-end 'tflite': use one of onnx, "):
         open_backend(folder / "model.onnx", "tflite")
@@ -88,12 +83,42 @@ def test_unknown_missing_and_damaged(folder: Path, tmp_path: Path, monkeypatch: 
         open_backend(folder / "model.xml", "openvino")
 
 
+def test_archives_of_others_are_not_opened(folder: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "model.pt2"
+    archive.write_bytes((folder / "model.pt2").read_bytes())
+    assert open_backend(archive, "torch-export").output == "logits"
+    archive.write_bytes(archive.read_bytes() + b"\0")
+    with pytest.raises(TrimformerError, match="can run code that is in it"):
+        open_backend(archive, "torch-export")
+
+
+WITHOUT_TORCH = """
+import sys, types
+from pathlib import Path
+import numpy as np
+package = types.ModuleType("trimformer")  # without what importing the package itself loads
+package.__path__ = [sys.argv[1]]
+sys.modules |= {"trimformer": package, "torch": None, "transformers": None}
+from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend
+row = {name: np.ones((1, 4), np.int64) for name in ("input_ids", "attention_mask")}
+for name in ("onnx", "openvino"):
+    print(open_backend(Path(sys.argv[2]) / FILE_BACKENDS[name].file, name).run(row).shape)
+"""
+
+
+def test_files_are_opened_without_pytorch(folder: Path) -> None:
+    package = str(Path(trimformer.__file__).parent)
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, package, str(folder)], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.splitlines()[-2:] == ["(1, 3)", "(1, 3)"]
+
+
 INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
 from trimformer.inference.runtimes.backends import open_backend
-from trimformer.deploy.openvino import read
 from trimformer.deploy.quantize import openvino_int8
 folder = Path(sys.argv[1])
 row = {name: np.ones((1, 4), np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}

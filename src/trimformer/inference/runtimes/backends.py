@@ -1,18 +1,22 @@
-"""The back-ends that run an exported file: what each is called, where its file lies, how it is written and opened."""
+"""The back-ends that run an exported file: what each is called, where its file lies, and how it is opened."""
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from ...deploy import onnx, openvino, quantize, torch_export
-from ...encoder import TrimformerModel, TrimformerWithHead
 from ...errors import TrimformerError
-from ...files import explain_write_errors
-from ...tasks.encode import Encoded
+from .onnx import OnnxSession
+from .openvino import OpenVinoSession
 from .session import Session
+
+
+def _torch_export(path: Path, threads: int | None = None) -> Session:
+    from .torch_export import TorchExportSession  # the only runtime that needs PyTorch
+
+    return TorchExportSession(path, threads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,7 @@ class FileBackend:
     """One way to run an exported file.
 
     folder, file: where a run leaves the file. runtime: the package that runs it. precision: of weights and arithmetic.
-    extra: of trimformer that is needed, if one is. calibrated: sample texts set the ranges of its activations.
+    extra: of trimformer that is needed, if one is. session: opens a path with ``threads``.
     """
 
     folder: str
@@ -28,17 +32,26 @@ class FileBackend:
     runtime: str
     precision: str
     extra: str | None
-    calibrated: bool = False
+    session: Callable[..., Session]
+
+
+def _onnx(file: str, precision: str) -> FileBackend:
+    return FileBackend("onnx", file, "onnxruntime", precision, "onnx", OnnxSession)
+
+
+def _openvino(file: str, precision: str) -> FileBackend:
+    session = partial(OpenVinoSession, precision=precision)
+    return FileBackend("openvino", file, "openvino", precision, "openvino", session)
 
 
 FILE_BACKENDS: dict[str, FileBackend] = {
-    "onnx": FileBackend("onnx", "model.onnx", "onnxruntime", "fp32", "onnx"),
-    "onnx-int8": FileBackend("onnx", "model.int8.onnx", "onnxruntime", "int8", "onnx"),
-    "openvino": FileBackend("openvino", "model.xml", "openvino", "fp32", "openvino"),
-    "openvino-bf16": FileBackend("openvino", "model.xml", "openvino", "bf16", "openvino"),
-    "openvino-int8": FileBackend("openvino", "model.int8.xml", "openvino", "int8", "openvino", True),
-    "openvino-int4": FileBackend("openvino", "model.int4.xml", "openvino", "int4", "openvino"),
-    "torch-export": FileBackend("torch", "model.pt2", "torch", "fp32", None),
+    "onnx": _onnx("model.onnx", "fp32"),
+    "onnx-int8": _onnx("model.int8.onnx", "int8"),
+    "openvino": _openvino("model.xml", "fp32"),
+    "openvino-bf16": _openvino("model.xml", "bf16"),
+    "openvino-int8": _openvino("model.int8.xml", "int8"),
+    "openvino-int4": _openvino("model.int4.xml", "int4"),
+    "torch-export": FileBackend("torch", "model.pt2", "torch", "fp32", None, _torch_export),
 }
 
 
@@ -54,51 +67,10 @@ def parts(path: Path) -> list[Path]:
     return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
 
 
-def write(
-    model: TrimformerModel | TrimformerWithHead, backend: str, folder: Path, calibration: Encoded | None = None
-) -> Path:
-    """Export a model for a back-end into ``folder``, unless the file is there already; returns the file.
-
-    The fp32 ONNX file that others are made from is written there too. calibration: texts that set the ranges of static
-    int8 activations; None = random tokens.
-    Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
-    """
-    wanted = file_backend(backend)
-    target = folder / wanted.file
-    if target.is_file():
-        return target
-    with explain_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        if wanted.runtime == "openvino":
-            openvino.require_openvino()
-        source = None if backend in ("onnx", "torch-export") else write(model, "onnx", folder)
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            file = Path(scratch) / target.name
-            if source is None:
-                plain = copy.deepcopy(model).cpu().float().eval()
-                (onnx.write_fp32 if backend == "onnx" else torch_export.write_archive)(plain, file)
-            elif backend == "onnx-int8":
-                quantize.onnx_int8(source, file)
-            elif backend == "openvino-int8":
-                quantize.openvino_int8(source, file, quantize.samples(model.config, calibration))
-            elif backend == "openvino-int4":
-                quantize.openvino_int4(source, file)
-            else:
-                openvino.save(openvino.read(source), file)
-            for part in reversed(parts(file)):  # the weights first
-                part.replace(folder / part.name)
-    return target
-
-
 def open_backend(path: Path, backend: str, threads: int | None = None) -> Session:
     """Open an exported file, on the CPU; ``threads`` inside one operator, None = one for each core.
 
     Raises TrimformerError for an unknown back-end, a missing extra, a file that is missing or not readable, and a .pt2
     archive that this process did not write.
     """
-    wanted = file_backend(backend)
-    if wanted.runtime == "onnxruntime":
-        return onnx.OnnxSession(path, threads)
-    if wanted.runtime == "torch":
-        return torch_export.TorchExportSession(path, threads)
-    return openvino.OpenVinoSession(path, wanted.precision, threads)
+    return file_backend(backend).session(path, threads=threads)

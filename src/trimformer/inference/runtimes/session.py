@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import ArrayLike
 
 from ...errors import TrimformerError
 
@@ -24,7 +21,7 @@ class Session(Protocol):
     @property
     def output(self) -> str: ...
 
-    def run(self, inputs: dict[str, Tensor]) -> np.ndarray:
+    def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
         """The output, as stored. inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0).
 
         May be called from several threads at the same time.
@@ -32,10 +29,11 @@ class Session(Protocol):
         ...
 
 
-def arrays(inputs: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """The inputs of an exported encoder, all three, as arrays that share the tensors' memory."""
-    given = {"token_type_ids": torch.zeros_like(inputs["input_ids"])} | inputs
-    return {name: given[name].numpy() for name in INPUTS}
+def arrays(inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    """The inputs of an exported encoder, all three, as arrays; that of a tensor shares its memory."""
+    given = {name: np.asarray(values) for name, values in inputs.items()}
+    given.setdefault("token_type_ids", np.zeros_like(given["input_ids"]))
+    return {name: given[name] for name in INPUTS}
 
 
 def require(extra: str, packages: Sequence[str]) -> None:
@@ -56,21 +54,3 @@ def damaged(path: Path, form: str, error: Exception) -> TrimformerError:
     return TrimformerError(
         f"{path} is not a readable {form} ({type(error).__name__}), it is damaged or cut short: export it again."
     )
-
-
-_TORCH = threading.RLock()
-
-
-@contextlib.contextmanager
-def torch_threads(threads: int | None) -> Iterator[None]:
-    """Run PyTorch with this many threads inside the block, and with as many as before after it.
-
-    The number belongs to the whole process: one Python thread at a time is inside such a block, the others wait.
-    """
-    with _TORCH:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads or before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

@@ -15,10 +15,10 @@ from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.batches import tokenise
 from ...inference.predict.rows import format_of, split
-from ...inference.runtimes.session import torch_threads
 from ...tasks.encode import Encoded, encode
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_task
+from ...threads import torch_threads
 from .latency import Timing, make_workloads, speedups, time_variants
 from .peak import Peak, best, matrix_peaks
 from .process import Footprint, footprint

@@ -14,8 +14,8 @@ import numpy as np
 from ...console import Ticker
 from ...encoder import TrimformerConfig
 from ...errors import TrimformerError
-from ...inference.runtimes.session import torch_threads
 from ...tasks.encode import Encoded
+from ...threads import torch_threads
 from ..cost import cost
 from .variants import Model, Variant, make_variants, reason
 from .workload import Lengths, Workload, fixed, own_lengths

@@ -15,13 +15,14 @@ import torch
 import transformers
 from torch import Tensor
 
+from ...deploy.writers import write
 from ...encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.checkpoints.families import to_huggingface
 from ...encoder.checkpoints.load import load, read_config
 from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
-from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, write
+from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
 from ...tasks.encode import Encoded
 from ...training.evaluate import fastest_device
 

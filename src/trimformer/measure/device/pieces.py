@@ -20,7 +20,7 @@ from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, Trimformer
 from ...encoder.checkpoints.load import load
 from ...encoder.shape.config import ATTENTION_KINDS, KERNELS, MIXING
 from ...errors import TrimformerError
-from ...inference.runtimes.session import torch_threads
+from ...threads import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
 from .table import (

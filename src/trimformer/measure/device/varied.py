@@ -15,7 +15,7 @@ import torch
 from ...encoder import LayerShape, TrimformerConfig
 from ...encoder.shape.config import DEFAULT_KERNEL, AttentionKind
 from ...errors import TrimformerError
-from ...inference.runtimes.session import torch_threads
+from ...threads import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import make_variants
 from .table import LatencyTable, Model, as_kind
