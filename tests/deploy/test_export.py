@@ -14,6 +14,7 @@ from trimformer.deploy.openvino import read
 from trimformer.deploy.quantize import _unquantized, samples
 from trimformer.deploy.scoring import Scorer
 from trimformer.errors import TrimformerError
+from trimformer.inference.runtimes.backends import open_backend
 from trimformer.tasks.settings import TaskSettings
 
 
