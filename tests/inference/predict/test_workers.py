@@ -10,7 +10,7 @@ import pytest
 
 from tests.tinymodel import write_stock_bert
 from trimformer.errors import TrimformerError
-from trimformer.inference.predict.labeller import Job
+from trimformer.inference.predict.labeller import LabelJob
 from trimformer.inference.predict.rows import Format, Piece, Row
 from trimformer.inference.predict.workers import label_in_processes
 
@@ -32,7 +32,7 @@ class Deadly(Format):
     ],
 )
 def test_what_goes_wrong_in_a_worker_is_one_sentence(bad: Piece, message: str, tmp_path: Path) -> None:
-    job = Job(str(write_stock_bert(tmp_path, ["pos", "neg"])), Deadly("a.txt", "", ()), "torch", None, False, 1)
+    job = LabelJob(str(write_stock_bert(tmp_path, ["pos", "neg"])), Deadly("a.txt", "", ()), "torch", None, False, 1)
     labelled = label_in_processes(job, [Piece(b"good\n", 1, 0), *[bad] * 9], 1)
     with pytest.raises(TrimformerError) as raised:
         list(labelled)

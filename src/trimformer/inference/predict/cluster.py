@@ -11,7 +11,7 @@ from typing import Any
 from ...cluster import connect, require_ray
 from ...console import console
 from ...errors import TrimformerError
-from .labeller import Done, Job, Labeller
+from .labeller import Done, LabelJob, Labeller
 from .rows import Piece, Place
 
 BLOCKS = 4096
@@ -19,7 +19,7 @@ BLOCKS = 4096
 
 
 def label_on_cluster(
-    job: Job, source: Path, pieces: Iterable[Piece], address: str, workers: int | None
+    job: LabelJob, source: Path, pieces: Iterable[Piece], address: str, workers: int | None
 ) -> Generator[tuple[Place, Done], None, None]:
     """Pieces in order, labelled by ``workers`` actors of one core each (None = all cores of the cluster).
 
@@ -71,7 +71,7 @@ def label_on_cluster(
 class NodeLabeller:
     """What an actor runs. A mistake goes back as a sentence: an exception would make Ray try again."""
 
-    def __init__(self, job: Job, source: str, header: bytes) -> None:
+    def __init__(self, job: LabelJob, source: str, header: bytes) -> None:
         self.job, self.source, self.header = job, source, header
         self.labeller: Labeller | None = None
 

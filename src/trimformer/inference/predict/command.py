@@ -11,7 +11,7 @@ from ...encoder.checkpoints.load import read_kind
 from ...errors import TrimformerError
 from ...hardware import usable_cores
 from .cluster import label_on_cluster
-from .labeller import Job
+from .labeller import LabelJob
 from .meter import Meter
 from .output import PartialFile, Progress, fingerprint, new_file, standard_output
 from .rows import format_of, split
@@ -53,7 +53,7 @@ def predict_file(
         raise TrimformerError("The nodes of a cluster read the file themselves: name a file, or leave --ray out.")
     size = None if piped else source.stat().st_size
     form = format_of("standard input" if piped else file, read_kind(model), text, text_pair)
-    job = Job(model, form, backend, batch_size, as_json)
+    job = LabelJob(model, form, backend, batch_size, as_json)
     with ExitStack() as stack:
         stream: BinaryIO = sys.stdin.buffer if piped else stack.enter_context(source.open("rb"))
         begun = Progress()

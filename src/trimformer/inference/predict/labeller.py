@@ -13,7 +13,7 @@ from .rows import Format, Piece
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class LabelJob:
     """Everything that a worker has to know.
 
     threads: of each worker, None = as the backend likes.
@@ -38,7 +38,7 @@ class Done:
 class Labeller:
     """An open model that labels pieces."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: LabelJob) -> None:
         if job.threads is not None:
             os.environ["RAYON_NUM_THREADS"] = str(job.threads)  # the tokenizer's; read when it is first used
         self.job = job

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import TrimformerError
 from ...files import atomic_file, explain_write_errors
 from ..predictor import model_files
-from .labeller import Done, Job
+from .labeller import Done, LabelJob
 from .rows import Place
 
 
@@ -116,7 +116,7 @@ class PartialFile:
             temporary.write_text(json.dumps(content), encoding="utf-8")
 
 
-def fingerprint(job: Job, source: Path) -> dict[str, Any]:
+def fingerprint(job: LabelJob, source: Path) -> dict[str, Any]:
     """What must be the same for the rest of the output to fit its beginning."""
     digest = hashlib.sha256()
     for file in model_files(job.model, job.backend):

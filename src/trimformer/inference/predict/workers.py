@@ -16,14 +16,14 @@ from multiprocessing.connection import Connection
 
 from ...errors import TrimformerError
 from ...hardware import usable_cores
-from .labeller import Done, Job, Labeller
+from .labeller import Done, LabelJob, Labeller
 from .rows import Piece, Place
 
 AHEAD = 3
 """Pieces given out for each worker: one in work, one waiting, one to be written."""
 
 
-def label_here(job: Job, pieces: Iterable[Piece], workers: int) -> Generator[tuple[Place, Done], None, None]:
+def label_here(job: LabelJob, pieces: Iterable[Piece], workers: int) -> Generator[tuple[Place, Done], None, None]:
     """Pieces in order, labelled on this machine: by this process with all cores, or by several that share them."""
     if workers > 1:
         threads = max(1, usable_cores() // workers)
@@ -34,7 +34,9 @@ def label_here(job: Job, pieces: Iterable[Piece], workers: int) -> Generator[tup
         yield piece.place, labeller(piece)
 
 
-def label_in_processes(job: Job, pieces: Iterable[Piece], workers: int) -> Generator[tuple[Place, Done], None, None]:
+def label_in_processes(
+    job: LabelJob, pieces: Iterable[Piece], workers: int
+) -> Generator[tuple[Place, Done], None, None]:
     """Pieces in order, labelled by worker processes that each open the model.
 
     Raises TrimformerError for what a worker cannot read, and where one has died. However this generator ends, and also
@@ -64,11 +66,11 @@ def label_in_processes(job: Job, pieces: Iterable[Piece], workers: int) -> Gener
         pool.shutdown(cancel_futures=True)
 
 
-_job: Job
+_job: LabelJob
 _labeller: Labeller | None = None
 
 
-def _start(alive: Connection, job: Job) -> None:
+def _start(alive: Connection, job: LabelJob) -> None:
     global _job
     _job = job
     threading.Thread(target=_end_with_parent, args=(alive,), daemon=True).start()

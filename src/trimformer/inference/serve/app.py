@@ -23,7 +23,7 @@ from ...errors import TrimformerError
 from ..answers import Answer, Labels, Prediction, Tags
 from ..predict.labeller import line
 from ..predictor import Predictor
-from .batcher import Batcher, Closed, Done, Full
+from .batcher import Answered, Batcher, Closed, Full
 from .metrics import Metrics
 from .question import Limits, Question, Refused, rows_of
 
@@ -65,7 +65,7 @@ class Settings:
             )
 
 
-class Model:
+class ServedModel:
     """A model behind its queue. path: where it is asked. name: as the user gave it.
 
     workers: predictors of it, each of which answers a batch at a time.
@@ -114,7 +114,7 @@ class Model:
         self.metrics.requests.labels(self.path, code).inc()
         return response
 
-    async def _ask(self, request: Request) -> Done:
+    async def _ask(self, request: Request) -> Answered:
         limits, timeout = self.settings.limits, self.settings.timeout
         try:
             async with asyncio.timeout(timeout):
@@ -125,7 +125,7 @@ class Model:
             raise Refused(GONE, "The client is gone.") from error
         rows = rows_of(body, self.predictor.kind, limits)
         if not rows:
-            return Done([], 0.0, 0.0)
+            return Answered([], 0.0, 0.0)
         if len(rows) > self.settings.queue:
             raise Refused(422, f"{len(rows)} texts never fit into the queue: send at most {self.settings.queue}.")
         try:
@@ -171,9 +171,9 @@ def create_app(
             f"{name} was made for {kind}, {against[0]} for {against[1][0].kind}: compare models of one kind."
         )
     metrics, turns = Metrics(), threading.Semaphore(len(workers))
-    models = [Model("predict", name, workers, settings, metrics, turns)]
+    models = [ServedModel("predict", name, workers, settings, metrics, turns)]
     if against is not None:
-        models.append(Model("against", *against, settings, metrics, turns))
+        models.append(ServedModel("against", *against, settings, metrics, turns))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -228,7 +228,7 @@ def _error(refused: Refused) -> Response:
     return JSONResponse({"error": refused.sentence}, refused.code, refused.headers)
 
 
-def _documentation(model: Model) -> dict[str, Any]:
+def _documentation(model: ServedModel) -> dict[str, Any]:
     """What the OpenAPI page says of a path whose body and answer are read and written here, for speed."""
     sentence = {JSON: {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
     answer = TypeAdapter(ANSWERS.get(model.predictor.kind, Prediction)).json_schema()

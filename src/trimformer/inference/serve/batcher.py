@@ -20,7 +20,7 @@ from ..batches import Row
 CHARACTERS_PER_TOKEN = 4
 """About what word pieces of English have. Only the size of a batch depends on it."""
 
-Worker = Callable[[list[Row]], Iterable[AnyAnswer]]
+Answerer = Callable[[list[Row]], Iterable[AnyAnswer]]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Closed(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Done:
+class Answered:
     """The answers of one request, in order. waited, ran: seconds in the queue, and in batches of the model."""
 
     answers: list[AnyAnswer]
@@ -47,7 +47,7 @@ class _Job:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
-        self.future: Future[Done] = Future()
+        self.future: Future[Answered] = Future()
         self.arrived = time.perf_counter()
         self.waited = self.ran = 0.0
         self.taken = 0
@@ -75,7 +75,7 @@ class Batcher:
 
     def __init__(
         self,
-        workers: Sequence[Worker],
+        workers: Sequence[Answerer],
         turns: threading.Semaphore,
         *,
         max_batch: int,
@@ -98,7 +98,7 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, rows: Sequence[Row]) -> Future[Done]:
+    def submit(self, rows: Sequence[Row]) -> Future[Answered]:
         """Queue one or more rows. Cancelling the future takes those out that have not been answered yet.
 
         The future raises TrimformerError for rows that cannot be answered. Raises Full and Closed.
@@ -134,7 +134,7 @@ class Batcher:
         self.waiting -= len(rows)
         self._tokens -= sum(map(tokens, rows))
 
-    def _work(self, answer: Worker) -> None:
+    def _work(self, answer: Answerer) -> None:
         while batch := self._next():
             self._run(batch, answer)
 
@@ -174,7 +174,7 @@ class Batcher:
         waited = time.perf_counter() - self._jobs[0].arrived
         return self._closed or self._tokens >= self.max_batch or waited >= self.max_wait
 
-    def _run(self, batch: Sequence[_Part], answer: Worker) -> None:
+    def _run(self, batch: Sequence[_Part], answer: Answerer) -> None:
         try:
             with self.turns:
                 batch = [part for part in batch if not part.job.future.cancelled()]  # while it was not our turn
@@ -212,7 +212,7 @@ class Batcher:
                 return
         in_order = [job.answers[place] for place in range(len(job.rows))]
         with suppress(InvalidStateError):  # cancelled meanwhile
-            job.future.set_result(Done(in_order, job.waited, job.ran))
+            job.future.set_result(Answered(in_order, job.waited, job.ran))
 
 
 def tokens(row: Row) -> int:
