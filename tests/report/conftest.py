@@ -10,21 +10,21 @@ import pytest
 from trimformer.report.schema import (
     Comparison,
     ExportInfo,
-    History,
+    HistoryInfo,
     KeepPoint,
     Latency,
     LayerInfo,
+    ModelInfo,
     Report,
     RewardPoint,
     Step,
     TaskInfo,
-    Variant,
 )
 
 KEPT = {0, 2, 3}
 
 
-def _variant(name: str, layers: int = 6) -> Variant:
+def _variant(name: str, layers: int = 6) -> ModelInfo:
     trimmed = name == "trimmed"
     shapes = ["full" if index in KEPT or not trimmed else "mean" for index in range(layers)]
     times = [
@@ -42,7 +42,7 @@ def _variant(name: str, layers: int = 6) -> Variant:
         for backend, base in (("sdpa", 9.1), ("torch", 8.7), ("onnx", 6.2), ("onnx-int8", 3.4))
         if not (trimmed and backend == "sdpa")
     ]
-    return Variant(
+    return ModelInfo(
         name=name,  # type: ignore[arg-type]
         score=0.868 if trimmed else 0.874,
         metric="accuracy",
@@ -112,7 +112,7 @@ def example() -> Report:
             Step(name="measure", seconds=48.0),
         ],
         training_cost={"attendout: plain": 0.21, "attendout: A": 0.19, "attendout: G": 0.034},
-        history=History(
+        history=HistoryInfo(
             keep_probability=[
                 KeepPoint(step=step, values=[keep(index, step) for index in range(6)]) for step in range(0, 300, 5)
             ],

@@ -16,7 +16,7 @@ import pytest
 from trimformer.errors import TrimformerError
 from trimformer.report import charts, templating
 from trimformer.report.report import html, plotly_base64, write_report
-from trimformer.report.schema import History, KeepPoint, Report, RewardPoint
+from trimformer.report.schema import HistoryInfo, KeepPoint, Report, RewardPoint
 
 EVIL = "<script>alert('x')</script>"
 
@@ -124,7 +124,7 @@ def test_every_colour_is_in_both_themes(report: Report) -> None:
 
 
 def test_long_histories_are_thinned_but_keep_their_ends(report: Report) -> None:
-    report.history = History(
+    report.history = HistoryInfo(
         keep_probability=[KeepPoint(step=step, values=[0.5] * 6) for step in range(5000)],
         reward=[RewardPoint(step=step, value=0.1) for step in range(5000)],
     )

@@ -23,15 +23,15 @@ from ..report.report import write_report
 from ..report.schema import (
     Comparison,
     ExportInfo,
-    History,
+    HistoryInfo,
     KeepPoint,
     Latency,
     LayerInfo,
+    ModelInfo,
     Report,
     RewardPoint,
     Step,
     TaskInfo,
-    Variant,
 )
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
@@ -99,7 +99,7 @@ def default_lengths(data: Encoded) -> list[int]:
     return sorted({mean, max(mean, longest)})
 
 
-def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int) -> Variant:
+def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int) -> ModelInfo:
     """A variant of the report without latency."""
     counted = cost(model, length)
     layers = [
@@ -113,7 +113,7 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
         )
         for index, (shape, layer) in enumerate(zip(model.config.shapes, counted.layers, strict=True))
     ]
-    return Variant(
+    return ModelInfo(
         name=name,
         score=scores[metric],
         metric=metric,
@@ -166,18 +166,18 @@ def assemble(
         task=task_info(inputs),
         method=method_label(recipe),
         hardware=hardware(),
-        variants=[Variant.model_validate(variant) for variant in measured["variants"]],
+        variants=[ModelInfo.model_validate(variant) for variant in measured["variants"]],
         comparison=Comparison.model_validate(measured["comparison"]),
         steps=[Step.model_validate(step) for step in steps],
         training_cost={
             f"{name}: {part}": seconds for name, info in stages.items() for part, seconds in info["clock"].items()
         },
-        history=History(
+        history=HistoryInfo(
             keep_probability=[KeepPoint(step=s, values=v) for s, v in history["keep_probability"]],
             reward=[RewardPoint(step=s, value=v) for s, v in history["reward"]],
         )
         if history
-        else History(),
+        else HistoryInfo(),
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,
