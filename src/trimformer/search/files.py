@@ -27,7 +27,7 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class TimedModel:
     """A model under a back-end, timed beside the others of its run.
 
     score, drop: on the selection split, the drop in points below the dense model in PyTorch.
@@ -48,7 +48,7 @@ class Row:
         return self.timing.backend in FILE_BACKENDS
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Row:
+    def from_json(cls, values: dict[str, Any]) -> TimedModel:
         return cls(**values | {"timing": Timing(**values["timing"])})
 
 

@@ -22,7 +22,7 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import Table, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
-from .files import DENSE, Row
+from .files import DENSE, TimedModel
 from .halving import Point, inside
 
 KNOWN = (
@@ -160,8 +160,8 @@ def assemble(
     recipe: Recipe,
     inputs: Inputs,
     points: Sequence[Point],
-    rows: Sequence[Row],
-    chosen: Row,
+    rows: Sequence[TimedModel],
+    chosen: TimedModel,
     tested: dict[str, Any],
     *,
     file: str,
@@ -199,7 +199,7 @@ def assemble(
     return report.model_copy(update={"conclusion": conclude(report)})
 
 
-def _point(point: Point, row: Row, reference: Row, max_drop: float, best: bool) -> PointInfo:
+def _point(point: Point, row: TimedModel, reference: TimedModel, max_drop: float, best: bool) -> PointInfo:
     assert point.score is not None
     assert point.drop is not None
     return PointInfo(
@@ -216,7 +216,7 @@ def _point(point: Point, row: Row, reference: Row, max_drop: float, best: bool) 
     )
 
 
-def _file(row: Row, reference: Row, max_drop: float) -> FileInfo:
+def _file(row: TimedModel, reference: TimedModel, max_drop: float) -> FileInfo:
     return FileInfo(
         name=row.timing.name,
         backend=row.timing.backend,
@@ -259,7 +259,7 @@ def figures(one: PointInfo | FileInfo) -> list[str]:
     return [f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"]
 
 
-def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
+def write(report: AutopilotReport, rows: Sequence[TimedModel], folder: Path) -> None:
     """``autopilot.json``, the model's card, and ``frontier.html``: speed against score, as ``bench`` draws it."""
     with atomic_file(folder / "autopilot.json") as file:
         file.write_text(report.model_dump_json(indent=2), encoding="utf-8")

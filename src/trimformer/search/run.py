@@ -27,7 +27,7 @@ from ..pipeline.run import StageResult
 from ..recipe.settings import Recipe
 from ..training.settings import ObjectiveSettings
 from .candidates import MOST, Tables, gates_of, predict, promising, widths
-from .files import DENSE, REFERENCES, Row, installed, outcome_of, timed, variants_of
+from .files import DENSE, REFERENCES, TimedModel, installed, outcome_of, timed, variants_of
 from .halving import Point, done_before, inside, order, promoted, rungs
 from .nodes import workers_on_nodes
 from .report import AutopilotReport, assemble, write
@@ -82,7 +82,7 @@ class Autopilot(Trainer):
         if self.settings.ray is not None:
             connect(self.settings.ray).shutdown()
 
-    def _dense_files(self, inputs: Inputs, dense: StageResult) -> list[Row]:
+    def _dense_files(self, inputs: Inputs, dense: StageResult) -> list[TimedModel]:
         """The dense model under everything that runs here: what speed-ups are over, and what trimming has to beat."""
 
         def measured() -> Any:
@@ -90,10 +90,10 @@ class Autopilot(Trainer):
             metric = inputs.task.metrics[0]
             scores = {v.backend: outcome_of(v, inputs.task, inputs.selection).scores[metric] for v in variants}
             ran = timed(variants, self._workload(inputs), self.threads)
-            rows = [Row(t, scores[t.backend], 100 * (scores["torch"] - scores[t.backend])) for _, t in ran]
+            rows = [TimedModel(t, scores[t.backend], 100 * (scores["torch"] - scores[t.backend])) for _, t in ran]
             return [dataclasses.asdict(row) for row in rows]
 
-        return [Row.from_json(values) for values in self._kept("files", measured)]
+        return [TimedModel.from_json(values) for values in self._kept("files", measured)]
 
     def _candidates(self, ground: Ground) -> list[Point]:
         """The combinations that are worth training, trimmed from the dense model."""
@@ -188,7 +188,7 @@ class Autopilot(Trainer):
         files = next(step["seconds"] for step in self.steps if step["name"] == "files")
         return float(files) * (1 + points / (2 * len(installed())))
 
-    def _compare(self, points: list[Point], ground: Ground) -> list[Row]:
+    def _compare(self, points: list[Point], ground: Ground) -> list[TimedModel]:
         """All points in fp32, the fastest inside the budget under everything else, too; beside the dense model."""
 
         def measured() -> Any:
@@ -200,10 +200,10 @@ class Autopilot(Trainer):
             known: dict[tuple[str, str], float] = {(DENSE, row.timing.backend): row.score for row in ground.rows}
             known |= {(point.name, exact): point.score for point in points if point.score is not None}
 
-            def rows(variants: list[Any]) -> list[Row]:
+            def rows(variants: list[Any]) -> list[TimedModel]:
                 ran = timed(variants, self._workload(inputs), self.threads)
                 pairs = [(timing, known[variant.name, variant.backend]) for variant, timing in ran]
-                return [Row(timing, score, 100 * (ground.exact.score - score)) for timing, score in pairs]
+                return [TimedModel(timing, score, 100 * (ground.exact.score - score)) for timing, score in pairs]
 
             fits = [row for row in rows(trimmed) if inside(row, self.settings.max_drop)]
             if fits:
@@ -217,9 +217,9 @@ class Autopilot(Trainer):
                 trimmed = [variant for variant in trimmed if variant.name != name]
             return [dataclasses.asdict(row) for row in rows([*variants, *trimmed])]
 
-        return [Row.from_json(values) for values in self._kept("compare", measured)]
+        return [TimedModel.from_json(values) for values in self._kept("compare", measured)]
 
-    def _test(self, chosen: Row, points: list[Point], ground: Ground) -> dict[str, Any]:
+    def _test(self, chosen: TimedModel, points: list[Point], ground: Ground) -> dict[str, Any]:
         """The chosen file against the dense model in PyTorch on the validation rows, seen here for the first time."""
 
         def tested() -> Any:
@@ -236,7 +236,7 @@ class Autopilot(Trainer):
         return known
 
     def _leave(
-        self, points: list[Point], rows: list[Row], chosen: Row, tested: dict[str, Any], ground: Ground
+        self, points: list[Point], rows: list[TimedModel], chosen: TimedModel, tested: dict[str, Any], ground: Ground
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
         file = Path(tested.pop("file"))
@@ -274,14 +274,14 @@ class Autopilot(Trainer):
     def _variants(self, models: dict[str, Path], backends: list[str], inputs: Inputs) -> list[Any]:
         return variants_of(models, backends, self.work / "exports", self.threads, inputs.train)
 
-    def _peer(self, ground: Ground) -> Row:
+    def _peer(self, ground: Ground) -> TimedModel:
         """The best file of the dense model, which what is trimmed has to beat."""
         return order([row for row in ground.rows if row.is_file], self.settings.max_drop)[0]
 
     def _model(self, point: Point) -> Path:
         return self.work / point.folder / "model"
 
-    def _folder_of(self, row: Row, points: list[Point], ground: Ground) -> Path:
+    def _folder_of(self, row: TimedModel, points: list[Point], ground: Ground) -> Path:
         """The model that a row was measured of."""
         found = next((point for point in points if point.name == row.timing.name), None)
         return ground.dense.model_folder if found is None else self._model(found)

@@ -22,7 +22,7 @@ ROWS = 512
 
 BATCH = 64
 
-Cost = Callable[[Gates], float]
+RemovalCost = Callable[[Gates], float]
 """What a removal costs on some rows."""
 
 
@@ -75,7 +75,7 @@ class Sensitivity:
     first_stays: bool = False
 
 
-def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
+def sensitivity(context: Context, rows: int, cost: RemovalCost) -> Sensitivity:
     """Of all parts of the context's model; importance is that on so many rows of the selection split."""
     device, shapes = context.accelerator.device, context.model.config.shapes
     attention: list[float] = []

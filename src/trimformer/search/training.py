@@ -26,7 +26,7 @@ from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import LARGEST, parts_of, size_of
 from .budget import TimeBudget, epochs_within, share
 from .candidates import LAYERS
-from .files import Row
+from .files import TimedModel
 from .halving import Point, epochs_of
 
 REPAIR = 2
@@ -45,10 +45,10 @@ class Ground:
 
     inputs: Inputs
     dense: StageResult
-    rows: list[Row]
+    rows: list[TimedModel]
 
     @property
-    def exact(self) -> Row:
+    def exact(self) -> TimedModel:
         """The dense model in PyTorch, whose selection score drops are counted from."""
         return next(row for row in self.rows if row.timing.backend == "torch")
 

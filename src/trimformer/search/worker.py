@@ -10,7 +10,7 @@ from ..console import console
 from ..errors import TrimformerError
 from ..pipeline.run_folder import partial_folder
 from ..recipe.reading import load_recipe
-from .files import Row
+from .files import TimedModel
 from .storage import storage_url
 from .training import Ground, Trainer
 from .trials import POLL, Trials
@@ -52,7 +52,7 @@ class Worker(Trainer):
         trials = self._trials()
         if trials is None:
             return trained
-        rows = [Row.from_json(values) for values in self._read_json("files.json", [])]
+        rows = [TimedModel.from_json(values) for values in self._read_json("files.json", [])]
         train = partial(self.train, ground=Ground(inputs, self._dense(inputs), rows))
         try:
             while not trials.ended:
