@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder import TrimformerForQuestionAnswering, TrimformerModel, TrimformerWithHead
+from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError
 from ..files import explain_write_errors
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ..inference.runtimes.session import Session
 from ..tasks.settings import TaskSettings
-from .onnx import random_inputs
+from .onnx import Model, random_inputs
 from .scoring import Scorer
 from .writers import CALIBRATED, write
 
@@ -29,8 +29,6 @@ CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
 DEFAULT_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 
 FORMATS = tuple(DEFAULT_PRECISIONS)
-
-Model = TrimformerModel | TrimformerWithHead
 
 
 @dataclasses.dataclass(frozen=True)

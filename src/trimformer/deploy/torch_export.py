@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from ..encoder import TrimformerModel, TrimformerWithHead
+from ..encoder import TrimformerWithHead
 from ..inference.runtimes.session import INPUTS
 from ..inference.runtimes.torch_export import OUTPUT, trust
 from .fold import FoldedEncoder
-from .onnx import random_inputs
+from .onnx import Model, random_inputs
 
 
-def write_archive(model: TrimformerModel | TrimformerWithHead, path: Path) -> None:
+def write_archive(model: Model, path: Path) -> None:
     """Write the .pt2 archive of an fp32 model in evaluation mode: dynamic batch and length, the inputs of ONNX."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))

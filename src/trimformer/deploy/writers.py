@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ..encoder import TrimformerModel, TrimformerWithHead
 from ..files import explain_write_errors
 from ..inference.runtimes.backends import file_backend, parts
 from ..inference.runtimes.openvino import require_openvino
@@ -30,9 +29,7 @@ CALIBRATED: dict[str, Callable[[Path, Path, quantize.Samples], None]] = {"openvi
 """These read it too, and samples that set the ranges of the activations."""
 
 
-def write(
-    model: TrimformerModel | TrimformerWithHead, backend: str, folder: Path, calibration: Encoded | None = None
-) -> Path:
+def write(model: onnx.Model, backend: str, folder: Path, calibration: Encoded | None = None) -> Path:
     """Export a model for a back-end into ``folder``, unless the file is there already; returns the file.
 
     The fp32 ONNX file that others are made from is written there too. calibration: texts that set the ranges of static
