@@ -19,7 +19,7 @@ from ..encoder.shape.config import StandIn, TrimformerConfig
 from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..report.bench_picture import frontier
-from .sensitivity import Cost, Sensitivity
+from .sensitivity import RemovalCost, Sensitivity
 
 MOST = 8
 """Candidates that are trained."""
@@ -175,7 +175,7 @@ def _best(scores: Sequence[float], share: float, device: torch.device | None) ->
 def predict(
     context: Context,
     found: Sensitivity,
-    cost: Cost,
+    cost: RemovalCost,
     latencies: Tables,
     enough: Callable[[], bool] = lambda: False,
 ) -> list[Predicted]:
