@@ -23,7 +23,6 @@ import glue
 from peer_exports import stock_exports
 from result_files import add
 
-from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load_with_head
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.hardware import hardware
@@ -36,6 +35,7 @@ from trimformer.recipe.standard import autopilot_recipe
 from trimformer.search.report import AutopilotReport
 from trimformer.search.run import run
 from trimformer.tasks.settings import TaskSettings
+from trimformer.threads import torch_threads
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results" / "autopilot.json"

@@ -20,8 +20,7 @@ from unittest import mock
 
 from torch import Tensor, nn
 
-from trimformer.deploy.backends import open_backend, write
-from trimformer.deploy.session import torch_threads
+from trimformer.deploy.writers import write
 from trimformer.encoder.checkpoints.load import load, load_tokenizer
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.encoder.parts.attention import mean
@@ -29,11 +28,13 @@ from trimformer.encoder.parts.attention.mean import MeanAttention
 from trimformer.encoder.parts.exported import ExportedTokens
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
+from trimformer.inference.runtimes.backends import open_backend
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
 from trimformer.measure.bench.variants import Variant
 from trimformer.tasks.encode import encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_validation
+from trimformer.threads import torch_threads
 
 RESULTS = Path(__file__).parent / "results" / "gains.json"
 SHAPE = "shape:bert-base"

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from result_files import add, read
 
-from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
 from trimformer.hardware import hardware
 from trimformer.measure.bench.latency import time_variants
@@ -33,6 +32,7 @@ from trimformer.tasks.encode import encode
 from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
+from trimformer.threads import torch_threads
 from trimformer.training.settings import TrainingSettings
 
 RESULTS = Path(__file__).parent / "results"

@@ -16,12 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimformer.deploy.onnx import OPSET, OnnxSession, random_inputs
-from trimformer.deploy.openvino import OpenVinoSession, read, save, without_telemetry
+from trimformer.deploy.onnx import OPSET, random_inputs
+from trimformer.deploy.openvino import read, save
 from trimformer.deploy.quantize import Samples, samples
-from trimformer.deploy.session import INPUTS, Session
 from trimformer.encoder.checkpoints.families import to_huggingface
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
+from trimformer.inference.runtimes.onnx import OnnxSession
+from trimformer.inference.runtimes.openvino import OpenVinoSession, without_telemetry
+from trimformer.inference.runtimes.session import INPUTS, Session
 from trimformer.measure.bench.variants import Variant, reason
 from trimformer.tasks.encoding.encoded import Encoded
 

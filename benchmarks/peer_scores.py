@@ -16,11 +16,12 @@ from peer_models import PRUNERS, prune
 from peer_torchao import quantized
 
 from trimformer.console import progress_bar
-from trimformer.deploy.backends import open_backend, write
+from trimformer.deploy.writers import write
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head, read_config
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification, TrimformerWithHead
 from trimformer.files import atomic_folder
 from trimformer.hardware import has_native_bf16
+from trimformer.inference.runtimes.backends import open_backend
 from trimformer.measure.cost import cost
 from trimformer.measure.significance import paired_bootstrap
 from trimformer.methods import METHODS, Context

@@ -25,7 +25,6 @@ from peer_scores import DENSE, models_of, read_splits, recipe_of, scored, scores
 from peer_torchao import torchao_variants
 from result_files import add
 
-from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load, load_with_head
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.hardware import hardware
@@ -33,6 +32,7 @@ from trimformer.measure.bench.latency import Timing, make_workloads, time_varian
 from trimformer.measure.bench.variants import Variant, available_backends, make_variants
 from trimformer.measure.cost import cost
 from trimformer.pipeline.results import default_lengths
+from trimformer.threads import torch_threads
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 WORK = Path("runs") / "peers"

@@ -30,11 +30,11 @@ import psutil
 import torch
 
 import trimformer
-from trimformer.deploy.predictor import Predictor
 from trimformer.encoder.checkpoints.load import load_tokenizer, with_labels
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification, TrimformerWithHead
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
+from trimformer.inference.predictor import Predictor
 from trimformer.tasks.sources.sentiment import generate
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trimformer.deploy.session import torch_threads
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
 from trimformer.measure.bench.bench import Bench
@@ -29,6 +28,7 @@ from trimformer.measure.bench.latency import Timing, make_workloads, time_varian
 from trimformer.measure.bench.peak import best, matrix_peaks
 from trimformer.measure.bench.process import footprint
 from trimformer.measure.bench.variants import STOCK, Variant, available_backends, make_variants
+from trimformer.threads import torch_threads
 
 MODELS = {
     "dense": "shape:bert-base",

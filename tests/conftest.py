@@ -22,6 +22,21 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder: ``model`` (weights, tokenizer), ``onnx`` (both files, tokenizer, config) and ``openvino``."""
+    from tests.wordmodels import tiny_classifier, tiny_tokenizer
+    from trimformer.deploy.export import export
+
+    folder = tmp_path_factory.mktemp("run")
+    model = tiny_classifier(num_labels=3)
+    model.save_pretrained(folder / "model")
+    tiny_tokenizer().save_pretrained(folder / "model")
+    export(model, folder / "onnx", tokenizer=tiny_tokenizer())
+    export(model, folder / "openvino", "openvino", ["fp32"])
+    return folder
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a Ray cluster that is started here, of two nodes with one core each."""

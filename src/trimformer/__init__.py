@@ -22,10 +22,10 @@ from .errors import TrimformerError
 if TYPE_CHECKING:
     from .api import compress, compress_within, evaluate
     from .deploy.export import export
-    from .deploy.predictor import Predictor
     from .encoder.checkpoints.families import to_huggingface
     from .encoder.checkpoints.load import load
     from .explanation.explain import explain
+    from .inference.predictor import Predictor
     from .measure.bench.latency import benchmark
     from .measure.cost import cost
     from .measure.device.pieces import latency_tables
@@ -43,7 +43,7 @@ _LAZY = {
     "evaluate": "api",
     "explain": "explanation.explain",
     "export": "deploy.export",
-    "Predictor": "deploy.predictor",
+    "Predictor": "inference.predictor",
     "to_huggingface": "encoder.checkpoints.families",
     "load": "encoder.checkpoints.load",
     "cost": "measure.cost",

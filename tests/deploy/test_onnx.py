@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import trimformer.deploy.export as deploy
+from tests.wordmodels import tiny_body, tiny_classifier
 from trimformer.deploy.export import export
-from trimformer.deploy.onnx import OPSET, OnnxSession, random_inputs
+from trimformer.deploy.onnx import OPSET, random_inputs
 from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.errors import TrimformerError
-
-from .conftest import tiny_body, tiny_classifier
+from trimformer.inference.runtimes.onnx import OnnxSession
 
 
 def outputs(path: Path, model: Any, batch: int, length: int) -> tuple[np.ndarray, np.ndarray]:

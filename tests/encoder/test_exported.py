@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.deploy.conftest import tiny_body, tiny_classifier
+from tests.wordmodels import tiny_body, tiny_classifier
 from trimformer.deploy.onnx import random_inputs
 from trimformer.encoder.model.exported import ExportedEncoder
 from trimformer.encoder.parts.attention.mean import ExportedMean

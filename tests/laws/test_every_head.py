@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny, trained
 from trimformer import TrimformerForQuestionAnswering, TrimformerForTokenClassification, cost, export, trim
-from trimformer.deploy.onnx import OnnxSession
+from trimformer.inference.runtimes.onnx import OnnxSession
 
 SCRIPT = """
 import sys, torch, trimformer, transformers

@@ -5,7 +5,8 @@ import torch
 
 from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
 from trimformer import Gates, export, trim
-from trimformer.deploy.backends import open_backend, write
+from trimformer.deploy.writers import write
+from trimformer.inference.runtimes.backends import open_backend
 
 # XLM-RoBERTa and CamemBERT are RoBERTa's encoder under other names.
 DISTINCT = [family for family in FAMILY_NAMES if family not in ("xlm-roberta", "camembert")]

@@ -10,13 +10,13 @@ from tests.models import tiny
 from trimformer.deploy.export import ExportedFile
 from trimformer.errors import TrimformerError
 from trimformer.measure.bench import target as module
-from trimformer.measure.bench.target import Candidate, choose, export_for
+from trimformer.measure.bench.target import MeasuredFile, choose, export_for
 
 
-def candidate(backend: str, precision: str, value: float, error: float, drop: float | None = None) -> Candidate:
+def candidate(backend: str, precision: str, value: float, error: float, drop: float | None = None) -> MeasuredFile:
     score = None if drop is None else 0.9 - drop / 100
     file = ExportedFile(Path("model"), backend, precision, 1, error, None, 1.0, score, drop)
-    return Candidate(file, [value], value)
+    return MeasuredFile(file, [value], value)
 
 
 def test_the_best_unless_it_loses_too_much() -> None:

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from tests.models import padded_batch, tiny
-from trimformer.deploy.backends import FILE_BACKENDS, write
+from trimformer.deploy.writers import write
 from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.encoder.gating.trim import trim
 from trimformer.encoder.model.heads import head_class
 from trimformer.errors import TrimformerError
+from trimformer.inference.runtimes.backends import FILE_BACKENDS
 from trimformer.measure.bench import variants as module
 from trimformer.measure.bench.process import disk_bytes, footprint
 from trimformer.measure.bench.variants import (

@@ -15,16 +15,16 @@ from trimformer.report.schema import (
     ExportInfo,
     Latency,
     LayerInfo,
+    ModelInfo,
     Report,
     Step,
     TaskInfo,
-    Variant,
 )
 
 KEPT = {0, 2, 3}
 
 
-def _variant(name: str, layers: int = 6) -> Variant:
+def _variant(name: str, layers: int = 6) -> ModelInfo:
     trimmed = name == "trimmed"
     shapes = ["full" if index in KEPT or not trimmed else "mean" for index in range(layers)]
     times = [
@@ -42,7 +42,7 @@ def _variant(name: str, layers: int = 6) -> Variant:
         for backend, base in (("sdpa", 9.1), ("torch", 8.7), ("onnx", 6.2), ("onnx-int8", 3.4))
         if not (trimmed and backend == "sdpa")
     ]
-    return Variant(
+    return ModelInfo(
         name=name,  # type: ignore[arg-type]
         score=0.868 if trimmed else 0.874,
         metric="accuracy",

@@ -16,7 +16,7 @@ from trimformer.measure.bench.peak import Peak
 from trimformer.measure.bench.process import Footprint
 from trimformer.measure.bench.score import Score
 from trimformer.report.bench_picture import Told, check_picture, frontier, write_picture
-from trimformer.report.bench_tables import Table, tables
+from trimformer.report.bench_tables import TextTable, tables
 
 
 def timing(name: str, backend: str, speed: float | None, **others: Any) -> Timing:
@@ -74,7 +74,7 @@ def test_the_picture_shows_speed_against_score(tmp_path: Path) -> None:
 
 
 def test_the_picture_of_a_search_shows_its_budget(tmp_path: Path) -> None:
-    table = Table("Models", ["model"], [["small"]])
+    table = TextTable("Models", ["model"], [["small"]])
     told = Told("trimformer compress", ["<Small> is fast.", "It holds."], 97.0, [table])
     write_picture(made_up(), tmp_path / "frontier.html", told)
     page = (tmp_path / "frontier.html").read_text(encoding="utf-8")

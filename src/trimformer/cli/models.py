@@ -86,8 +86,8 @@ def predict(
 
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
     """
-    from ..predict.command import predict_file
-    from ..predict.output import partial_file
+    from ..inference.predict.command import predict_file
+    from ..inference.predict.output import partial_file
 
     try:
         predict_file(

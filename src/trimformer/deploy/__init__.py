@@ -1,0 +1,1 @@
+"""What writes a model as a file for other runtimes."""

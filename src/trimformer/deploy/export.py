@@ -14,21 +14,20 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder import TrimformerForQuestionAnswering, TrimformerModel, TrimformerWithHead
+from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
+from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
+from ..inference.runtimes.session import Session
 from ..tasks.settings import TaskSettings
-from .backends import FILE_BACKENDS, open_backend, parts, write
-from .onnx import random_inputs
+from .onnx import Model, random_inputs
 from .scoring import Scorer
-from .session import Session
+from .writers import CALIBRATED, write
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
 DEFAULT_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 
 FORMATS = tuple(DEFAULT_PRECISIONS)
-
-Model = TrimformerModel | TrimformerWithHead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +113,7 @@ def export_all(
     """The same for back-ends by name."""
     folder = Path(folder)
     plain = copy.deepcopy(model).cpu().float().eval()
-    calibrated = any(FILE_BACKENDS[name].calibrated for name in backends)
+    calibrated = not CALIBRATED.keys().isdisjoint(backends)
     texts = scorer.training_texts() if scorer is not None and calibrated else None
     calibration = "random tokens" if texts is None else "training texts"
     with explain_write_errors(folder):
@@ -125,7 +124,7 @@ def export_all(
                 path = write(plain, backend, Path(scratch), texts)
                 session = open_backend(path, backend)
                 file = _checked(plain, session, path, backend)
-                if FILE_BACKENDS[backend].calibrated:
+                if backend in CALIBRATED:
                     file = dataclasses.replace(file, calibration=calibration)
                 if scorer is not None:
                     score = scorer.score(session)

@@ -1,4 +1,4 @@
-"""OpenVINO: the ONNX graph in OpenVINO's own form (IR, an .xml with its .bin), and how it is run.
+"""OpenVINO: the ONNX graph in OpenVINO's own form (IR, an .xml with its .bin).
 
 The graph is read from the ONNX file and not traced a second time: the operators come out the same, in less time, and
 what is tested of the one holds for the other.
@@ -6,56 +6,10 @@ what is tested of the one holds for the other.
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
-from .session import arrays, damaged, require, require_file
-
-# Of the arithmetic; what is quantized in the file is so under any. Where the CPU has no bf16, OpenVINO takes fp32.
-PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16", "int4": "bf16"}
-REPORTER = "openvino_telemetry"
-
-
-class OpenVinoSession:
-    """An OpenVINO model on the CPU.
-
-    precision: ``fp32``, ``bf16``, ``int8`` or ``int4``. threads: inside one operator, None = one for each core.
-    Raises TrimformerError for a file that is missing or not readable.
-    """
-
-    def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
-        require_openvino()
-        require_file(path)
-        options = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            # Every process would pin its threads to the same first cores.
-            "ENABLE_CPU_PINNING": False,
-        }
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
-        try:
-            compiled = core().compile_model(str(path), "CPU", options)
-        except Exception as error:
-            raise damaged(path, "OpenVINO model", error) from error
-        self.output: str = compiled.output(0).any_name
-        self._request = compiled.create_infer_request()
-        self._lock = threading.Lock()  # a request holds one call; with one stream a second would wait anyhow
-
-    def run(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        """The output, as stored. inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0)."""
-        with self._lock:
-            output: np.ndarray = self._request.infer(arrays(inputs), share_inputs=True)[0]
-        return output
+from ..inference.runtimes.openvino import core, runtime
 
 
 def read(source: Path) -> Any:
@@ -68,41 +22,6 @@ def save(model: Any, target: Path) -> None:
     runtime().save_model(model, str(target), compress_to_fp16=False)
 
 
-def require_openvino() -> None:
-    """Raise TrimformerError where a package of the ``openvino`` extra is missing."""
-    require("openvino", ["openvino", "nncf"])
-
-
-@contextlib.contextmanager
-def without_telemetry() -> Iterator[None]:
-    """Import OpenVINO's packages in this block: they report their use to their makers where the reporter is found."""
-    before = sys.modules.get(REPORTER)
-    sys.modules[REPORTER] = None  # type: ignore[assignment]  # so that importing it fails
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules[REPORTER]
-        else:
-            sys.modules[REPORTER] = before
-
-
-def runtime() -> Any:
-    """The package, imported so that it reports nothing to its makers. Raises TrimformerError where it is missing."""
-    require_openvino()
-    with without_telemetry():
-        import openvino
-    return openvino
-
-
-@functools.cache
-def core() -> Any:
-    """The Core of this process, never given back.
-
-    With each Core the plugin for CPUs gives its thread another stack for signals, and with the end of the Core the one
-    before. Where Cores do not end in the reverse order of their beginnings, that one may be gone, and the next signal,
-    such as Ctrl-C, ends the process with a segmentation fault (seen with OpenVINO 2026.4).
-    """
-    found = runtime().Core()
-    found.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin, before any other Core may
-    return found
+def convert(source: Path, target: Path) -> None:
+    """An ONNX file as an OpenVINO file of the same precision."""
+    save(read(source), target)

@@ -18,10 +18,11 @@ import numpy as np
 
 from ..encoder import TrimformerConfig
 from ..hardware import int8_saturates
+from ..inference.runtimes.openvino import require_openvino, without_telemetry
+from ..inference.runtimes.session import arrays
 from ..tasks.encoding.encoded import Encoded
 from .onnx import random_inputs
-from .openvino import read, require_openvino, save, without_telemetry
-from .session import arrays
+from .openvino import read, save
 
 Samples = list[dict[str, np.ndarray]]
 TEXTS = 300

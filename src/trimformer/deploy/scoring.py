@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
 from ..errors import TrimformerError
+from ..inference.runtimes.session import Session
 from ..tasks.data import Examples
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
@@ -19,7 +20,6 @@ from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, load_validation
 from ..training.evaluate import predict_logits
-from .session import Session
 
 
 class Scorer:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from ..deploy.backends import FILE_BACKENDS
 from ..encoder import TrimformerConfig
 from ..encoder.shape.kinds import ATTENTION, left_of
 from ..hardware import has_native_bf16
+from ..inference.runtimes.backends import FILE_BACKENDS
 from ..measure.bench.target import TIE
 from ..recipe.settings import Recipe
 from ..recipe.standard import autopilot_recipe

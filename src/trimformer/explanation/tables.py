@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from ..encoder.shape.kinds import ATTENTION
 from ..report import numbers
-from ..report.bench_tables import Table
+from ..report.bench_tables import TextTable
 from .findings import MOST, Explanation, FileFinding, carriers
 
 
-def tables(found: Explanation) -> list[Table]:
+def tables(found: Explanation) -> list[TextTable]:
     """The layers, then the precisions, the fastest first."""
     return [_layers(found), _precisions(found)]
 
 
-def _layers(found: Explanation) -> Table:
+def _layers(found: Explanation) -> TextTable:
     rows = [
         [
             str(index), layer.attention, _change(layer.loss - found.loss), _change(layer.loss_without - found.loss),
@@ -33,10 +33,10 @@ def _layers(found: Explanation) -> Table:
         f"Milliseconds: of a pass under {numbers.backend(found.table_backend)}, batch {found.batch}, {found.length} "
         f"tokens, from the table of the device; embeddings and head take {found.rest_ms:.2f} more."
     ]
-    return Table("Layers", header, rows, notes)
+    return TextTable("Layers", header, rows, notes)
 
 
-def _precisions(found: Explanation) -> Table:
+def _precisions(found: Explanation) -> TextTable:
     rows = [
         [file.backend, f"{file.ms:.2f}", f"{file.speedup:.2f}×", f"{100 * file.score:.2f}", *_difference(found, file)]
         for file in sorted(found.files, key=lambda file: file.ms)
@@ -45,7 +45,7 @@ def _precisions(found: Explanation) -> Table:
         f"Times: median of a pass, taking turns, {found.threads} threads; the speed is against the fastest in fp32. "
         f"Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
     ]
-    return Table("Precisions", ["backend", "ms", "speed", found.metric, "difference", "95 % interval"], rows, notes)
+    return TextTable("Precisions", ["backend", "ms", "speed", found.metric, "difference", "95 % interval"], rows, notes)
 
 
 def _difference(found: Explanation, file: FileFinding) -> tuple[str, str]:

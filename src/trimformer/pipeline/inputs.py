@@ -8,9 +8,9 @@ import re
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from ..deploy.onnx import require_onnx
 from ..encoder.checkpoints.load import Checkpoint, head_labels, load_tokenizer, read_checkpoint, with_labels
 from ..errors import TrimformerError
+from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
 from ..report.templating import require_packages
 from ..starts import Origin, Origins

@@ -29,10 +29,10 @@ from ..report.schema import (
     ExportInfo,
     Latency,
     LayerInfo,
+    ModelInfo,
     Report,
     Step,
     TaskInfo,
-    Variant,
 )
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
@@ -105,7 +105,7 @@ def default_lengths(data: Encoded) -> list[int]:
     return sorted({mean, max(mean, longest)})
 
 
-def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int) -> Variant:
+def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int) -> ModelInfo:
     """A variant of the report without latency."""
     counted = cost(model, length)
     layers = [
@@ -119,7 +119,7 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
         )
         for index, (shape, layer) in enumerate(zip(model.config.shapes, counted.layers, strict=True))
     ]
-    return Variant(
+    return ModelInfo(
         name=name,
         score=scores[metric],
         metric=metric,
@@ -171,7 +171,7 @@ def assemble(
         task=task_info(inputs),
         method=method_label(recipe),
         hardware=hardware(),
-        variants=[Variant.model_validate(variant) for variant in measured["variants"]],
+        variants=[ModelInfo.model_validate(variant) for variant in measured["variants"]],
         comparison=Comparison.model_validate(measured["comparison"]),
         steps=[Step.model_validate(step) for step in steps],
         training_cost={

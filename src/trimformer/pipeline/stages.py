@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from ..console import progress_bar
 from ..encoder.checkpoints.load import read_config
 from ..encoder.model.heads import TrimformerWithHead
-from ..files import atomic_file, atomic_folder, explain_write_errors
+from ..errors import explain_write_errors
+from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start

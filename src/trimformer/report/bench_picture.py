@@ -13,7 +13,7 @@ from ..files import save_text
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
 from . import numbers
-from .bench_tables import Table, tables, workload_title
+from .bench_tables import TextTable, tables, workload_title
 from .charts import Chart, Figure
 from .report import plotly_base64
 from .templating import environment
@@ -36,7 +36,7 @@ class Told:
     program: str
     sentences: Sequence[str]
     floor: float
-    tables: Sequence[Table]
+    tables: Sequence[TextTable]
 
 
 def check_picture(path: Path) -> None:

@@ -14,7 +14,7 @@ BEST = "*"
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class TextTable:
     """notes: what could not be measured, and why."""
 
     title: str
@@ -23,7 +23,7 @@ class Table:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def tables(bench: Bench) -> list[Table]:
+def tables(bench: Bench) -> list[TextTable]:
     """Speed on each workload, what a fresh process needs, scores, and the machine's limit."""
     found = [*_speed(bench), *_footprints(bench.footprints), *_scores(bench)]
     if bench.peaks:
@@ -32,7 +32,7 @@ def tables(bench: Bench) -> list[Table]:
             for peak in bench.peaks
         ]
         header = ["precision", "library", "rows×inputs×outputs", "GFLOP/s"]
-        found.append(Table(f"Fastest matrix products, {bench.threads} threads", header, rows))
+        found.append(TextTable(f"Fastest matrix products, {bench.threads} threads", header, rows))
     return found
 
 
@@ -44,7 +44,7 @@ def workload_title(timing: Timing) -> str:
     return f"batch {timing.batch}, the data's lengths (mean {timing.length}){how}"
 
 
-def _speed(bench: Bench) -> list[Table]:
+def _speed(bench: Bench) -> list[TextTable]:
     """A table for each workload, the fastest first, those that did not run as notes."""
     entries: dict[str, list[tuple[Timing, float | None, float | None]]] = {}
     for entry in zip(bench.timings, speedups(bench.timings), bench.shares(), strict=True):
@@ -62,7 +62,7 @@ def _speed(bench: Bench) -> list[Table]:
         ]  # fmt: skip
         skipped = [f"{t.name}, {t.backend}: {t.skipped}" for t, factor, _ in here if factor is None]
         found.append(
-            Table(f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} fastest", header, rows, _once(skipped))
+            TextTable(f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} fastest", header, rows, _once(skipped))
         )
     return found
 
@@ -77,7 +77,7 @@ def _once(notes: list[str]) -> list[str]:
     return [f"{name}, {'/'.join(backends)}: {why}" for (name, why), backends in joined.items()]
 
 
-def _footprints(footprints: Sequence[Footprint]) -> list[Table]:
+def _footprints(footprints: Sequence[Footprint]) -> list[TextTable]:
     ran = [found for found in footprints if found.start_s is not None]
     if not ran:
         return []
@@ -92,17 +92,17 @@ def _footprints(footprints: Sequence[Footprint]) -> list[Table]:
     header = ["model", "backend", "disk", "start s", "import", "load", "first", "memory"]
     largest = f"batch {ran[0].batch} of {ran[0].length} tokens"
     title = f"In a fresh process: seconds to the first answer, most memory up to {largest}"
-    return [Table(title, header, rows)]
+    return [TextTable(title, header, rows)]
 
 
-def _scores(bench: Bench) -> list[Table]:
+def _scores(bench: Bench) -> list[TextTable]:
     ran = [score for score in bench.scores if score.score is not None]
     if not ran:
         return []
     rows = [[s.name, s.backend, f"{100 * (s.score or 0):.2f}"] for s in sorted(ran, key=lambda s: -(s.score or 0))]
     notes = [f"{s.name}, {s.backend}: {s.skipped}" for s in bench.scores if s.score is None]
     title = f"Score on {ran[0].n_examples:,} {bench.split} rows"
-    return [Table(title, ["model", "backend", ran[0].metric], rows, _once(notes))]
+    return [TextTable(title, ["model", "backend", ran[0].metric], rows, _once(notes))]
 
 
 def _ms(time: float | None) -> str:

@@ -64,7 +64,7 @@ class LayerInfo(_Strict):
     flops: float = Field(description="floating-point operations for one sequence of flops_length tokens")
 
 
-class Variant(_Strict):
+class ModelInfo(_Strict):
     """The model before (dense) or after (trimmed)."""
 
     name: Literal["dense", "trimmed"] = Field(description="dense or trimmed")
@@ -139,7 +139,7 @@ class Report(_Strict):
     task: TaskInfo = Field(description="the data and the metric")
     method: str = Field(description="what was done, for people, such as: attendout layerwise, keep 3")
     hardware: dict[str, str] = Field(default_factory=dict, description="machine and software, by name")
-    variants: list[Variant] = Field(description="the model before (dense) and after (trimmed)")
+    variants: list[ModelInfo] = Field(description="the model before (dense) and after (trimmed)")
     comparison: Comparison | None = Field(default=None, description="test of the difference; null: none")
     steps: list[Step] = Field(default_factory=list, description="the steps of the run, in order")
     training_cost: dict[str, float] = Field(
@@ -150,7 +150,7 @@ class Report(_Strict):
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")
     notes: list[str] = Field(default_factory=list, description="sentences on what was decided")
 
-    def variant(self, name: str) -> Variant | None:
+    def variant(self, name: str) -> ModelInfo | None:
         """The variant of that name, or None."""
         return next((variant for variant in self.variants if variant.name == name), None)
 
@@ -175,7 +175,7 @@ class Report(_Strict):
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the dense-vs-trimmed table, formatted; ``change`` is of trimmed against dense."""
 
     label: str
@@ -184,17 +184,17 @@ class Row:
     change: str
 
 
-def table(report: Report) -> list[Row]:
+def table(report: Report) -> list[TableRow]:
     """Dense vs trimmed: scores, weights, size, FLOPs, then the time of every setting with the speed-up."""
     dense, trimmed = report.variant("dense"), report.variant("trimmed")
-    rows: list[Row] = []
+    rows: list[TableRow] = []
 
     def add(label: str, values: tuple[Any, Any], show: Any, change: Any) -> None:
         a, b = values
         if a is None and b is None:
             return
         cells = [numbers.NONE if value is None else show(value) for value in (a, b)]
-        rows.append(Row(label, cells[0], cells[1], change(a, b) if None not in (a, b) else numbers.NONE))
+        rows.append(TableRow(label, cells[0], cells[1], change(a, b) if None not in (a, b) else numbers.NONE))
 
     def both(field: str) -> tuple[Any, Any]:
         return getattr(dense, field, None), getattr(trimmed, field, None)

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..deploy.backends import FILE_BACKENDS
-from ..deploy.session import torch_threads
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
+from ..inference.runtimes.backends import FILE_BACKENDS
 from ..measure.bench.latency import Timing, time_variants
 from ..measure.bench.score import as_model
 from ..measure.bench.variants import Variant, available_backends, make_variants
@@ -18,6 +17,7 @@ from ..measure.bench.workload import Workload
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import Outcome, outcome
+from ..threads import torch_threads
 from ..training.evaluate import predict_logits
 
 DENSE = "dense"

@@ -19,7 +19,7 @@ from ..pipeline.results import task_info
 from ..recipe.settings import Recipe
 from ..report import numbers
 from ..report.bench_picture import Told, frontier, write_picture
-from ..report.bench_tables import Table, workload_title
+from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
 from .measurement import DENSE, Measurement
@@ -242,7 +242,7 @@ def card(report: AutopilotReport, repo_name: str) -> str:
     )
 
 
-def point_tables(report: AutopilotReport) -> list[Table]:
+def point_tables(report: AutopilotReport) -> list[TextTable]:
     """All trained models, the fastest first; no table where there are none."""
     if not report.points:
         return []
@@ -251,7 +251,7 @@ def point_tables(report: AutopilotReport) -> list[Table]:
         for one in sorted(report.points, key=lambda one: one.ms)
     ]
     title = f"Trained models in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
-    return [Table(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
+    return [TextTable(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
 
 
 def figures(one: PointInfo | FileInfo) -> list[str]:

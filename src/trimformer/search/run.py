@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..cluster import connect
-from ..deploy.backends import FILE_BACKENDS, parts
 from ..deploy.export import save_tokenizer
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.gating.trim import trim
 from ..files import atomic_folder
+from ..inference.runtimes.backends import FILE_BACKENDS, parts
 from ..measure.bench.variants import Variant
 from ..measure.bench.workload import Workload, fixed, own_lengths
 from ..measure.significance import paired_bootstrap

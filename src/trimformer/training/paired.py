@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 
 TEACHER = "teacher_"
 """Before the names of what only the teacher reads in a batch."""

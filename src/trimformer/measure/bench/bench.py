@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from ...console import Ticker
-from ...deploy.session import torch_threads
-from ...deploy.windows import tokenise
 from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind
 from ...errors import TrimformerError
 from ...hardware import hardware
-from ...predict.rows import format_of, split
+from ...inference.batches import tokenise
+from ...inference.predict.rows import format_of, split
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_task
+from ...threads import torch_threads
 from .latency import Timing, make_workloads, speedups, time_variants
 from .peak import Peak, best, matrix_peaks
 from .process import Footprint, footprint

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ...console import Ticker
-from ...deploy.session import torch_threads
 from ...encoder import TrimformerConfig
 from ...errors import TrimformerError
 from ...tasks.encoding.encoded import Encoded
+from ...threads import torch_threads
 from ..cost import cost
 from .variants import Model, Variant, make_variants, reason
 from .workload import Lengths, Workload, fixed, own_lengths

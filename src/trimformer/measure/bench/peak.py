@@ -14,9 +14,9 @@ import torch
 from torch.nn import functional
 
 from ...console import Ticker
-from ...deploy.openvino import core, runtime
-from ...deploy.session import torch_threads
 from ...hardware import has_native_bf16
+from ...inference.runtimes.openvino import core, runtime
+from ...threads import torch_threads
 from ...training.evaluate import fastest_device
 
 SIZES = (

@@ -20,7 +20,7 @@ from ...tasks.outcome import outcome
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_validation
 from ...training.evaluate import predict_logits
-from .variants import Run, Variant, backends_of, reason
+from .variants import ForwardPass, Variant, backends_of, reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +91,6 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
             yield dataclasses.replace(found, skipped=reason(error))
 
 
-def as_model(run: Run) -> Any:
+def as_model(run: ForwardPass) -> Any:
     """A function of a batch, as the scoring of models expects it."""
     return lambda gates, **batch: SimpleNamespace(logits=torch.from_numpy(run(batch)))

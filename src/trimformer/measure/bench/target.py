@@ -10,10 +10,10 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from ...deploy.backends import FILE_BACKENDS, open_backend, parts
 from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags, usable_cores
+from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ...tasks.settings import TaskSettings
 from .latency import time_variants
 from .variants import Variant, available_backends
@@ -28,7 +28,7 @@ INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate:
+class MeasuredFile:
     """milliseconds: median for each of the target's shapes, none for ``size``. value: what is to be small."""
 
     file: ExportedFile
@@ -43,7 +43,7 @@ class Choice:
     chosen: ExportedFile
     why: str
     notes: list[str]
-    candidates: list[Candidate]
+    candidates: list[MeasuredFile]
 
 
 def export_for(
@@ -83,21 +83,21 @@ def export_for(
     return Choice(written, _why(target, chosen, candidates), _notes(target, candidates, max_drop), candidates)
 
 
-def choose(candidates: Sequence[Candidate], max_drop: float) -> Candidate:
+def choose(candidates: Sequence[MeasuredFile], max_drop: float) -> MeasuredFile:
     """The best that loses little enough; of those about as good the most exact."""
     allowed = [one for one in candidates if not _loses(one, max_drop)]
     best = min(one.value for one in allowed)
     return min((one for one in allowed if one.value <= TIE * best), key=lambda one: one.file.max_abs_error)
 
 
-def _loses(candidate: Candidate, max_drop: float) -> bool:
+def _loses(candidate: MeasuredFile, max_drop: float) -> bool:
     drop = candidate.file.score_drop
     return drop is not None and drop > max_drop
 
 
-def _measured(target: str, model: Model, files: Sequence[ExportedFile]) -> list[Candidate]:
+def _measured(target: str, model: Model, files: Sequence[ExportedFile]) -> list[MeasuredFile]:
     if target == "size":
-        return [Candidate(file, [], file.bytes) for file in files]
+        return [MeasuredFile(file, [], file.bytes) for file in files]
     threads = usable_cores()
     variants = [Variant("", file.backend, open_backend(file.path, file.backend, threads).run) for file in files]
     longest = model.config.max_tokens
@@ -106,11 +106,11 @@ def _measured(target: str, model: Model, files: Sequence[ExportedFile]) -> list[
     found = []
     for index, file in enumerate(files):
         times = [timing.median_ms or math.inf for timing in timings[index :: len(files)]]
-        found.append(Candidate(file, times, math.prod(times) ** (1 / len(times))))
+        found.append(MeasuredFile(file, times, math.prod(times) ** (1 / len(times))))
     return found
 
 
-def _why(target: str, chosen: Candidate, candidates: Sequence[Candidate]) -> str:
+def _why(target: str, chosen: MeasuredFile, candidates: Sequence[MeasuredFile]) -> str:
     exact = [one for one in candidates if one.file.precision == "fp32"]
     best = min(exact, key=lambda one: one.value)
     what = {"latency": "fastest for one text", "throughput": "fastest for batches", "size": "smallest"}[target]
@@ -120,7 +120,7 @@ def _why(target: str, chosen: Candidate, candidates: Sequence[Candidate]) -> str
     return f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
 
 
-def _notes(target: str, candidates: Sequence[Candidate], max_drop: float) -> list[str]:
+def _notes(target: str, candidates: Sequence[MeasuredFile], max_drop: float) -> list[str]:
     notes = [
         f"{one.file.backend} is left out: it loses {one.file.score_drop:.2f} points, more than {max_drop:g}."
         for one in candidates

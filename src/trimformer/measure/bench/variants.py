@@ -15,13 +15,14 @@ import torch
 import transformers
 from torch import Tensor
 
-from ...deploy.backends import FILE_BACKENDS, open_backend, write
+from ...deploy.writers import write
 from ...encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.checkpoints.families import to_huggingface
 from ...encoder.checkpoints.load import load, read_config
 from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
+from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
 from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import fastest_device
 
@@ -40,7 +41,7 @@ GPU_ONLY = ("torch-fp16", "torch-graphs", "onnx-cuda")
 BACKENDS = (*STOCK, *TORCH, "onnx-cuda", *FILE_BACKENDS)
 
 Model = TrimformerModel | TrimformerWithHead
-Run = Callable[[dict[str, Tensor]], np.ndarray]
+ForwardPass = Callable[[dict[str, Tensor]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Variant:
 
     name: str
     backend: str
-    run: Run | None
+    run: ForwardPass | None
     skipped: str = ""
     path: Path | None = None
     config: TrimformerConfig | None = None
@@ -220,7 +221,7 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
 
 
-def open_variant(path: Path, backend: str, threads: int, modules: dict[Any, Any]) -> Run:
+def open_variant(path: Path, backend: str, threads: int, modules: dict[Any, Any]) -> ForwardPass:
     """The function to time. modules: PyTorch modules that are loaded already, for back-ends that share them.
 
     PyTorch runs on the GPU where there is one. Outputs come back to the host, which waits for the GPU to be done.
@@ -230,7 +231,7 @@ def open_variant(path: Path, backend: str, threads: int, modules: dict[Any, Any]
     if backend == "onnx-cuda":
         return _onnx_cuda(path)
     if backend in FILE_BACKENDS:
-        run: Run = open_backend(path, backend, threads).run
+        run: ForwardPass = open_backend(path, backend, threads).run
         return run
     form: Any = STOCK[backend] if backend in STOCK else TORCH[backend]
     if (path, form) not in modules:
@@ -264,7 +265,7 @@ def _values(output: Any) -> Tensor:
     return values
 
 
-def _onnx_cuda(path: Path) -> Run:
+def _onnx_cuda(path: Path) -> ForwardPass:
     import onnxruntime
 
     if "CUDAExecutionProvider" not in _providers():  # it would quietly run on the CPU

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from ...deploy.onnx import random_inputs
-from ...deploy.windows import inputs
 from ...encoder import TrimformerConfig
+from ...inference.batches import inputs
 from ...tasks.encoding.encoded import Encoded
 
 SAMPLE = 256

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from ...console import Ticker
-from ...deploy.session import torch_threads
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.checkpoints.load import load
 from ...encoder.parts.attention.base import NONE
@@ -24,6 +23,7 @@ from ...encoder.parts.measured import knots
 from ...encoder.shape.kinds import ATTENTION
 from ...errors import TrimformerError
 from ...files import require_regular
+from ...threads import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
 from .table import (

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from ...deploy.session import torch_threads
 from ...encoder import LayerShape, TrimformerConfig
 from ...encoder.shape.kinds import ATTENTION, stand_ins
 from ...errors import TrimformerError
+from ...threads import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import make_variants
 from .table import LatencyTable, Model

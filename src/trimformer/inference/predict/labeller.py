@@ -1,0 +1,63 @@
+"""What a worker does, wherever it runs: a piece of the source in, its finished lines out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+from ...tasks.kinds.answers import AnyAnswer
+from ..predictor import Predictor
+from .rows import Format, Piece
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelJob:
+    """Everything that a worker has to know.
+
+    threads: of each worker, None = as the backend likes.
+    """
+
+    model: str
+    format: Format
+    backend: Any
+    batch_size: int | None
+    as_json: bool
+    threads: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """A finished piece: its lines of output, and how many they are."""
+
+    lines: bytes
+    rows: int
+
+
+class Labeller:
+    """An open model that labels pieces."""
+
+    def __init__(self, job: LabelJob) -> None:
+        if job.threads is not None:
+            os.environ["RAYON_NUM_THREADS"] = str(job.threads)  # the tokenizer's; read when it is first used
+        self.job = job
+        self.predictor = Predictor(job.model, job.backend, job.threads)
+
+    def __call__(self, piece: Piece) -> Done:
+        """Raises TrimformerError naming the line of a row that cannot be read."""
+        rows = list(self.job.format.read(piece))
+        lines = [line(answer, self.job.as_json) for answer in self.predictor.stream(rows, self.job.batch_size)]
+        return Done("".join(f"{text}\n" for text in lines).encode(), len(lines))
+
+
+def line(answer: AnyAnswer, as_json: bool) -> str:
+    """One line of output; numbers in JSON have the 6 decimals that fp32 can answer for."""
+    return json.dumps(_rounded(vars(answer)), ensure_ascii=False) if as_json else str(answer)
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else _rounded(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,159 @@
+"""Predict from a model folder, in PyTorch or from an exported file, for a list of texts or an endless stream."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..encoder import TrimformerWithHead
+from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
+from ..encoder.model.heads import Kind
+from ..errors import TrimformerError
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
+from ..tasks.kinds.answers import AnyAnswer
+from ..threads import torch_threads
+from .batches import Row, batches, inputs, tokenise
+from .runtimes.backends import FILE_BACKENDS, open_backend, parts
+from .runtimes.session import Session
+
+BACKENDS = ("auto", "torch", *FILE_BACKENDS)
+WINDOW = 4096
+"""Rows that are read ahead and sorted by length together: no padding to speak of is left, and memory stays small."""
+WINDOW_OF_TOKENS = 512
+"""The same where the model answers for every token."""
+
+
+class Predictor:
+    """A model with a task head loaded from a folder, ready to predict; several threads may use it at the same time.
+
+    folder: model folder (or hub id) with config.json, tokenizer and weights; exported files are looked for in it, in
+        its subfolder ``onnx``, ``openvino`` or ``torch`` and, if it is called ``model``, in that folder beside it, as a
+        run leaves them. Weights are read by the ``torch`` backend only.
+    backend: ``torch`` or a name of ``FILE_BACKENDS``; ``auto`` takes ``model.onnx`` where there is one, else
+        OpenVINO's ``model.xml``, else ``torch``. Other precisions change the numbers a little and are taken only when
+        asked for.
+    threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
+        texts are cut); None = as long as the tokenizer says (a run saves the length that it was scored at).
+
+    Raises TrimformerError for a folder without the files needed, a damaged file, or a model without a task
+    head.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        backend: str = "auto",
+        threads: int | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        path = resolve(folder)
+        self.backend, file = _choose(path, backend)
+        self.config = read_config(path)
+        self.kind: Kind = read_kind(path)
+        self.tokenizer = load_tokenizer(path)
+        self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
+        self.threads = threads
+        self.max_length = min(max_length or self.tokenizer.model_max_length, self.config.max_tokens)
+        self.session: Session | None = None
+        self.model: Any = None
+        if file is None:
+            self.model = load(path)
+            headless = not isinstance(self.model, TrimformerWithHead)
+        else:
+            self.session = open_backend(file, self.backend, threads)
+            headless = self.session.output != "logits"
+        if headless:
+            raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+
+    def predict(
+        self, texts: Sequence[str | list[str]], pairs: Sequence[str] | None = None, batch_size: int | None = None
+    ) -> list[AnyAnswer]:
+        """Predict for texts, or for (text, pair) couples; in the order given.
+
+        texts: of a model that tags words, the words of each sentence (or the sentence, divided at white space); of a
+        model that answers questions, the questions, and their contexts in ``pairs``.
+        """
+        if pairs is not None and len(pairs) != len(texts):
+            raise TrimformerError(f"Got {len(texts)} texts and {len(pairs)} pairs: give one pair for each text.")
+        rows: Iterable[Any] = texts if pairs is None else zip(texts, pairs, strict=True)
+        return list(self.stream(rows, batch_size))
+
+    def stream(self, rows: Iterable[Row], batch_size: int | None = None) -> Iterator[AnyAnswer]:
+        """Predict one row after another, in order, reading ahead at most 4096 (512 where words are tagged or
+        questions answered), whatever the number of rows.
+
+        rows: texts, (text, pair) couples, or lists of words; all of one form. batch_size: rows in a forward pass;
+        None = as many as have 512 tokens together, which is about the fastest on CPUs. Batches hold texts of about the
+        same length. Raises TrimformerError for rows that the tokenizer cannot read and logits that are not finite.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise TrimformerError(f"The batch size must be at least 1, got {batch_size}.")
+        iterator = iter(rows)
+        while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
+            with self._tokenizing:
+                data = tokenise(self.kind, window, self.tokenizer, self.max_length)
+            yield from KINDS[self.kind].answers(data, self._logits(data, batch_size), self.config.label_names)
+
+    @property
+    def _per_token(self) -> bool:
+        return KINDS[self.kind].per_token
+
+    def _logits(self, data: Encoded, batch_size: int | None) -> np.ndarray:
+        """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""
+        found: dict[int, np.ndarray] = {}
+        for rows in batches(data.lengths, batch_size):
+            found |= dict(zip(rows.tolist(), self._run(inputs(data, rows)), strict=True))
+        in_order = [found[row] for row in range(len(data))]
+        if self._per_token:
+            logits = np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
+        else:
+            logits = np.stack(in_order)
+        if not np.isfinite(logits).all():
+            raise TrimformerError(
+                "The model answers with numbers that are not finite (NaN or infinite), which mean nothing: its weights "
+                "are damaged, or its training went wrong."
+            )
+        return logits
+
+    def _run(self, batch: dict[str, torch.Tensor]) -> np.ndarray:
+        if self.session is not None:
+            return self.session.run(batch)
+        with torch_threads(self.threads), torch.inference_mode():
+            logits: np.ndarray = self.model(**batch).logits.numpy()
+        return logits
+
+
+def model_files(folder: str | Path, backend: str) -> list[Path]:
+    """The files on which the answers of a :class:`Predictor` depend."""
+    path = resolve(folder)
+    _, file = _choose(path, backend)
+    weights = parts(file) if file is not None else sorted(path.glob("*.safetensors"))
+    return [f for f in (*sorted(path.glob("*.json")), *sorted(path.glob("*.txt")), *weights) if f.is_file()]
+
+
+def _choose(path: Path, backend: str) -> tuple[str, Path | None]:
+    """The backend that is meant, and its file (None for torch)."""
+    if backend not in BACKENDS:
+        raise TrimformerError(f"Unknown backend {backend!r}: use one of {', '.join(BACKENDS)}.")
+    if backend == "auto":
+        backend = next((name for name in ("onnx", "openvino") if _find(path, name)), "torch")
+    if backend == "torch":
+        return backend, None
+    return backend, _find(path, backend) or path / FILE_BACKENDS[backend].file
+
+
+def _find(folder: Path, backend: str) -> Path | None:
+    """The file in the model folder, in the runtime's folder below it, or beside it in the folder of a run."""
+    wanted = FILE_BACKENDS[backend]
+    places = [folder, folder / wanted.folder]
+    folder = folder.resolve()
+    if folder.name == "model":  # beside a folder of another name lies the export of who knows which model
+        places.append(folder.parent / wanted.folder)
+    return next((place / wanted.file for place in places if (place / wanted.file).is_file()), None)

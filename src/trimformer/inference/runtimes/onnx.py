@@ -1,0 +1,47 @@
+"""ONNX files under ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .session import arrays, damaged, require, require_file
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def require_onnx() -> None:
+    """Raise TrimformerError where a package of the ``onnx`` extra is missing."""
+    require("onnx", PACKAGES)
+
+
+class OnnxSession:
+    """An ONNX file under ONNX Runtime on the CPU; ``threads`` inside one operator, None = one for each core.
+
+    Raises TrimformerError for a file that is missing or not a readable ONNX model.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        require_onnx()
+        import onnxruntime
+
+        require_file(path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        # Threads that go on spinning after a run would take the cores from whatever runs next in this process.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.log_severity_level = 4  # what goes wrong is raised below; it need not be printed as well
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise damaged(path, "ONNX model", error) from error
+        self.output: str = self._session.get_outputs()[0].name
+
+    def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
+        """The output, as stored. inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0)."""
+        output: np.ndarray = self._session.run(None, arrays(inputs))[0]
+        return output

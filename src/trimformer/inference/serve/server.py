@@ -1,0 +1,108 @@
+"""Runs the service until it is told to stop."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from ...console import console
+from ...errors import TrimformerError
+from ...hardware import usable_cores
+from ..predictor import Predictor
+from ..runtimes.session import require
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+PACKAGES = ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn")
+CONNECTIONS = 1000
+
+
+def serve(
+    model: str,
+    host: str,
+    port: int,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+    workers: int = 1,
+    against: str | None = None,
+    **settings: float,
+) -> None:
+    """Serve a model; returns after Ctrl-C or SIGTERM, when what was accepted is answered.
+
+    port: 0 = any free one. workers: batches at a time, each on an equal part of the threads. against: a second model
+    to compare with. settings: of :class:`.app.Settings`.
+    Raises TrimformerError for a missing package, a model that cannot be served and an address that cannot be used.
+    """
+    require("serve", PACKAGES)
+
+    def opened(name: str) -> list[Predictor]:
+        each = None if threads is None and workers == 1 else max(1, (threads or usable_cores()) // workers)
+        first = Predictor(name, backend, each)
+        if first.backend == "torch" and workers > 1:
+            raise TrimformerError(
+                "PyTorch's threads belong to one batch at a time: serve an exported file (--backend), or one worker."
+            )
+        return [first, *(Predictor(name, backend, each) for _ in range(workers - 1))]
+
+    from .app import Settings, create_app
+
+    chosen = Settings(**settings)  # type: ignore[arg-type]
+    with bind(host, port) as listener:
+        other = (against, opened(against)) if against is not None else None
+        app = create_app(model, opened(model), chosen, other)
+        server = make_server(app, chosen.timeout)
+        # What is there now stays: searching the libraries' many objects for garbage would stop all answers for 0.3 s.
+        gc.collect()
+        gc.freeze()
+        listener.listen(server.config.backlog)
+        console.print(f"Serving {model} at {address(listener)} (stop with Ctrl-C)", markup=False, soft_wrap=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn passes it on when all is answered
+        server.run(sockets=[listener])
+
+
+def make_server(app: FastAPI, timeout: float) -> uvicorn.Server:
+    """timeout: of a request. After the signal to stop, a request has as long for body and answer as ever."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=int(2 * timeout) + 1,
+        )
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket. It does not listen yet: clients shall not wait for a model that is still loading."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except BaseException:
+            listener.close()
+            raise
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: no name that can be looked up
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TrimformerError(
+            f"The service cannot listen at {host}, port {port} ({reason.lower()}): choose another --host or --port."
+        ) from error
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,148 @@
+"""Rows are read as a stream, in order, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+
+import pytest
+
+from trimformer.encoder.model.heads import Kind
+from trimformer.errors import TrimformerError
+from trimformer.inference.batches import Row
+from trimformer.inference.predict import rows as module
+from trimformer.inference.predict.rows import Piece, format_of, split
+
+
+def read(name: str, content: str, *columns: str, kind: Kind = "classification") -> list[Row]:
+    form = format_of(name, kind, *columns)
+    return [row for piece in split(io.BytesIO(content.encode()), form.ending) for row in form.read(piece)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "rows"),
+    [
+        ("a.txt", "one\n\n two \n", (), ["one", "", " two "]),
+        ("a.txt", "one\r\ntwo", (), ["one", "two"]),
+        ("a.txt", "", (), []),
+        ("a.txt", "\ufeffone\u2028and\ftwo\n", (), ["one\u2028and\ftwo"]),
+        ("a.csv", "\ufeff\n\ntext\n\none\n", (), ["one"]),
+        ("a.tsv", "text\n", (), []),
+        ("a.csv", "text,y\none,1\n", (), ["one"]),
+        ("A.CSV", 'y,q\r\n1,"a, ""b""\nc"\r\n\r\n2,d\r\n', ("q",), ['a, "b"\nc', "d"]),
+        ("a.tsv", 'q\ta\n"one\ttwo\n', ("q", "a"), [('"one', "two")]),
+        ("a.jsonl", '{"text": "one"}\n\n{"text": 2}\n', (), ["one", "2"]),
+        ("a.jsonl", '{"q": "one", "a": "two"}', ("q", "a"), [("one", "two")]),
+        ("standard input", "one,two\n", (), ["one,two"]),
+    ],
+)
+def test_rows(name: str, content: str, columns: tuple[str, ...], rows: list[Row]) -> None:
+    assert read(name, content, *columns) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "message"),
+    [
+        (
+            "a.csv",
+            "review,y\none,1\n",
+            ("reveiw",),
+            "a.csv, line 2: no column 'reveiw'; name one of its own (review, y)",
+        ),
+        (
+            "a.jsonl",
+            '{"text": "x"}\n\n{"txt": "x"}\n',
+            (),
+            "a.jsonl, line 3: no column 'text'; name one of its own (txt)",
+        ),
+        ("a.jsonl", '{"text": "x"}\n{"text"\n', (), "a.jsonl, line 2: not valid JSON"),
+        ("a.jsonl", "[1]\n", (), "a.jsonl, line 1: not a JSON object"),
+        ("a.jsonl", '{"text": "\\ud800"}\n', (), "a.jsonl, line 1: half of a surrogate pair"),
+        ("a.jsonl", '{"text": null}\n', (), "a.jsonl, line 1: column 'text' is empty"),
+        ("a.csv", 'text,y\n"a\nb",1\nc\n', (), "a.csv, line 4: 1 columns where 2 are expected"),
+        ("a.csv", "text,y\na, b,1\n", (), "a.csv, line 2: 3 columns where 2 are expected"),
+        ("a.csv", 'text\na\n"open\n', (), "a.csv, line 3: not valid CSV"),
+        ("a.csv", 'text\nplain "quote\n"a\nb"\n"open\n', (), "a.csv, line 5: not valid CSV"),
+        ("a.tsv", "text\ty\na\n", (), "a.tsv, line 2: 1 columns where 2 are expected"),
+        ("a.parquet", "", (), "a.parquet cannot be read as a stream"),
+        ("standard input", "one\n", ("review",), "leave --text and --text-pair out"),
+    ],
+)
+def test_mistakes_are_named(name: str, content: str, columns: tuple[str, ...], message: str) -> None:
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        read(name, content, *columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "rows"),
+    [
+        ("a.txt", "a  fine film\n\n", (), ["a  fine film", ""]),
+        ("a.jsonl", '{"tokens": ["a b", "c"]}\n{"tokens": []}\n', (), [["a b", "c"], []]),
+        ("a.tsv", "s\na  fine film\n", ("s",), [["a", "fine", "film"]]),
+    ],
+)
+def test_rows_of_words(name: str, content: str, columns: tuple[str, ...], rows: list[Row]) -> None:
+    assert read(name, content, *columns, kind="tokens") == rows
+
+
+def test_cells_may_be_long() -> None:
+    assert read("a.csv", f"text\n{'x' * 200_000}\n") == ["x" * 200_000]
+
+
+def test_rows_of_questions() -> None:
+    content = '{"question": "who?", "context": "a b", "q": "why?"}\n'
+    assert read("a.jsonl", content, kind="spans") == [("who?", "a b")]
+    assert read("a.jsonl", content, "q", kind="spans") == [("why?", "a b")]
+
+
+def test_mistakes_in_words_and_questions() -> None:
+    with pytest.raises(TrimformerError, match=r"a\.jsonl, line 2: column 'tokens' holds no list of words"):
+        read("a.jsonl", '{"tokens": ["a"]}\n{"tokens": ["a", 1]}\n', kind="tokens")
+    with pytest.raises(TrimformerError, match=r"a\.txt has no columns for question and context"):
+        read("a.txt", "a\n", kind="spans")
+    with pytest.raises(TrimformerError, match="--text-pair has no meaning"):
+        read("a.jsonl", "", "tokens", "b", kind="tokens")
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        ("", "one\n\nthree\nfour\nfive\nsix"),
+        (".jsonl", '{"text": "a"}\n\n{"text": "b"}\n{"text": "c"}\n'),
+        (".csv", '\nid,text\n1,"a\n\nb"\n2,"c ""d\n\n\n"\n3,e"f\n\n4,"g, h"\n5,i\n'),
+        (".tsv", 'text\ty\n"a\t1\nb"\t2\nc\t3\n'),
+    ],
+)
+def test_pieces_are_whole_rows_wherever_one_goes_on(ending: str, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = format_of("a" + (ending or ".txt"), "classification")
+    (whole,) = split(io.BytesIO(content.encode()), ending)
+    monkeypatch.setattr(module, "PIECE_LINES", 2)
+    pieces = list(split(io.BytesIO(content.encode()), ending))
+    assert len(pieces) > 1
+    assert [row for piece in pieces for row in form.read(piece)] == list(form.read(whole))
+    assert pieces[-1].place.end == len(content)
+    for before, after in itertools.pairwise(pieces):
+        place = before.place
+        assert (place.end, place.next_line) == (after.start, after.line)
+        assert next(split(io.BytesIO(content.encode()), ending, place.end, place.next_line)) == after
+
+
+def test_pieces_of_long_lines_are_small() -> None:
+    pieces = list(split(io.BytesIO(b"x" * 100_000 + b"\n" + b"y" * 200_000 + b"\nz\n"), ""))
+    assert [len(piece.data) for piece in pieces] == [300_002, 2]
+
+
+def test_reading_is_lazy() -> None:
+    source = io.BytesIO(b"x\n" * 10_000)
+    next(split(source, ""))
+    assert source.tell() == 2 * module.PIECE_LINES
+
+
+def test_a_mistake_is_named_by_its_line_in_the_file() -> None:
+    with pytest.raises(TrimformerError, match=r"a\.txt is not UTF-8 at line 12"):
+        list(format_of("a.txt", "classification").read(Piece(b"a\nb\ncaf\xe9\n", 10, 99)))
+    rows = format_of("a.jsonl", "classification").read(Piece(b'{"text": "one"}\nbroken\n', 7, 99))
+    assert next(rows) == "one"
+    with pytest.raises(TrimformerError, match=r"a\.jsonl, line 8: not valid JSON"):
+        next(rows)

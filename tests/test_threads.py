@@ -1,0 +1,22 @@
+"""The number of threads that PyTorch runs with."""
+
+from __future__ import annotations
+
+import threading
+
+from trimformer.threads import torch_threads
+
+
+def test_the_number_of_torch_threads_belongs_to_one_python_thread_at_a_time() -> None:
+    inside = threading.Event()
+
+    def other() -> None:
+        with torch_threads(1):
+            inside.set()
+
+    waiting = threading.Thread(target=other)
+    with torch_threads(2):
+        waiting.start()
+        assert not inside.wait(0.1)
+    waiting.join(10)
+    assert inside.is_set()
