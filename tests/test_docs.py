@@ -11,13 +11,13 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import trimformer
-from trimformer.cli import app
 from trimformer.encoder.convert import FAMILIES
 from trimformer.methods import METHODS
 from trimformer.recipe import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings, load_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.objective import ObjectiveSettings
 from trimformer.training.settings import TrainingSettings
+from trimformer_cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -34,7 +34,7 @@ def serve(
 
     `curl localhost:8000/predict -d '{"texts": ["a fine film"]}'`
     """
-    from ..serve.server import serve as serve_model
+    from trimformer.serve.server import serve as serve_model
 
     try:
         serve_model(

@@ -1,4 +1,4 @@
-"""Verbs on models alone: trim, export, predict, inspect."""
+"""Verbs on models alone: trim, predict, inspect."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ..console import console, print_table
 from .options import Backend, Json, Model, Out, Ray, Text, TextPair
+from .terminal import console, print_table
 
 
 def trim(
@@ -25,13 +25,13 @@ def trim(
 
     Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
     """
-    from ..encoder import TrimformerModel
-    from ..encoder.load import fetch, load, load_tokenizer
-    from ..encoder.sentence import copy_modules
-    from ..encoder.trim import parse_attention
-    from ..encoder.trim import trim as trim_model
-    from ..files import atomic_folder, require_new_folder
-    from ..measure.cost import cost
+    from trimformer.encoder import TrimformerModel
+    from trimformer.encoder.load import fetch, load, load_tokenizer
+    from trimformer.encoder.sentence import copy_modules
+    from trimformer.encoder.trim import parse_attention
+    from trimformer.encoder.trim import trim as trim_model
+    from trimformer.files import atomic_folder, require_new_folder
+    from trimformer.measure.cost import cost
 
     require_new_folder(out)
     dense = load(model)
@@ -83,7 +83,7 @@ def predict(
 
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
     """
-    from ..predict.command import predict_file
+    from trimformer.predict.command import predict_file
 
     try:
         predict_file(
@@ -106,8 +106,8 @@ def inspect(
 
     Example: `trimformer inspect shape:bert-base,attention=2-11=mean --length 256`
     """
-    from ..encoder.load import load
-    from ..measure.cost import cost
+    from trimformer.encoder.load import load
+    from trimformer.measure.cost import cost
 
     net = load(model)
     counted = cost(net, length)

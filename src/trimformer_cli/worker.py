@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import console
+from .terminal import console
 
 
 def worker(
@@ -22,7 +22,7 @@ def worker(
 
     `trimformer worker runs/mine`
     """
-    from ..autopilot.worker import work
+    from trimformer.autopilot.worker import work
 
     try:
         trained = work(out)
