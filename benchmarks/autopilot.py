@@ -23,17 +23,18 @@ import glue
 from peer_exports import stock_exports
 from result_files import add
 
-from trimformer.autopilot.report import AutopilotReport
-from trimformer.autopilot.run import run
 from trimformer.deploy.session import torch_threads
-from trimformer.encoder.heads import TrimformerForSequenceClassification
-from trimformer.encoder.load import load_with_head
-from trimformer.measure.hardware import hardware
-from trimformer.measure.latency import time_variants
-from trimformer.measure.variants import make_variants
-from trimformer.measure.workload import own_lengths
-from trimformer.recipe import Recipe, autopilot_recipe
-from trimformer.run_folder import partial_folder
+from trimformer.encoder.checkpoints.load import load_with_head
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification
+from trimformer.hardware import hardware
+from trimformer.measure.bench.latency import time_variants
+from trimformer.measure.bench.variants import make_variants
+from trimformer.measure.bench.workload import own_lengths
+from trimformer.pipeline.run_folder import partial_folder
+from trimformer.recipe.settings import Recipe
+from trimformer.recipe.standard import autopilot_recipe
+from trimformer.search.report import AutopilotReport
+from trimformer.search.run import run
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 

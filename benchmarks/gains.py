@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from trimformer.deploy import fold
 from trimformer.deploy.backends import open_backend, write
 from trimformer.deploy.session import torch_threads
-from trimformer.encoder.attention import MeanAttention
-from trimformer.encoder.heads import TrimformerForSequenceClassification
-from trimformer.encoder.load import load, load_tokenizer
+from trimformer.encoder.checkpoints.load import load, load_tokenizer
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification
+from trimformer.encoder.parts.attention import MeanAttention
 from trimformer.files import atomic_file
-from trimformer.measure.hardware import hardware
-from trimformer.measure.latency import Timing, make_workloads, time_variants
-from trimformer.measure.variants import Variant
+from trimformer.hardware import hardware
+from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
+from trimformer.measure.bench.variants import Variant
 from trimformer.tasks.encode import encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_validation

@@ -19,15 +19,16 @@ from pathlib import Path
 from result_files import add, read
 
 from trimformer.deploy.session import torch_threads
-from trimformer.encoder.load import load_tokenizer, load_with_head
-from trimformer.measure.hardware import hardware
-from trimformer.measure.latency import time_variants
-from trimformer.measure.variants import make_variants
-from trimformer.measure.workload import own_lengths
-from trimformer.pipeline import run
-from trimformer.recipe import Recipe, standard_recipe
+from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
+from trimformer.hardware import hardware
+from trimformer.measure.bench.latency import time_variants
+from trimformer.measure.bench.variants import make_variants
+from trimformer.measure.bench.workload import own_lengths
+from trimformer.pipeline.run import run
+from trimformer.pipeline.run_folder import partial_folder
+from trimformer.recipe.settings import Recipe
+from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
-from trimformer.run_folder import partial_folder
 from trimformer.tasks.encode import Encoded, encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task

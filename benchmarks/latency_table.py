@@ -22,9 +22,9 @@ from typing import Any
 
 from trimformer import load
 from trimformer.files import atomic_file
-from trimformer.measure.hardware import hardware
-from trimformer.measure.pieces import latency_tables
-from trimformer.measure.varied import check, median_error
+from trimformer.hardware import hardware
+from trimformer.measure.device.pieces import latency_tables
+from trimformer.measure.device.varied import check, median_error
 
 MODELS = ("shape:bert-base", "shape:minilm-l6")
 BACKENDS = ("onnx", "onnx-int8", "openvino-int8", "torch")

@@ -20,9 +20,9 @@ from trimformer.deploy.onnx import OPSET, OnnxSession, random_inputs
 from trimformer.deploy.openvino import OpenVinoSession, read, save, without_telemetry
 from trimformer.deploy.quantize import Samples, samples
 from trimformer.deploy.session import INPUTS, Session
-from trimformer.encoder.convert import to_huggingface
-from trimformer.encoder.heads import TrimformerForSequenceClassification
-from trimformer.measure.variants import Variant, reason
+from trimformer.encoder.checkpoints.families import to_huggingface
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification
+from trimformer.measure.bench.variants import Variant, reason
 from trimformer.tasks.encode import Encoded
 
 

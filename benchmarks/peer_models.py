@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trimformer.encoder.convert import family_of, to_huggingface
-from trimformer.encoder.heads import TrimformerForSequenceClassification
-from trimformer.encoder.load import Checkpoint, build
+from trimformer.encoder.checkpoints.families import family_of, to_huggingface
+from trimformer.encoder.checkpoints.load import Checkpoint, build
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.errors import TrimformerError
 from trimformer.files import atomic_folder
 from trimformer.measure.cost import cost

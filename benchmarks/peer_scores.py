@@ -17,17 +17,17 @@ from peer_torchao import quantized
 
 from trimformer.console import progress_bar
 from trimformer.deploy.backends import open_backend, write
-from trimformer.encoder.heads import TrimformerForSequenceClassification, TrimformerWithHead
-from trimformer.encoder.load import load_tokenizer, load_with_head, read_config
+from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head, read_config
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification, TrimformerWithHead
 from trimformer.files import atomic_folder
+from trimformer.hardware import has_native_bf16
 from trimformer.measure.cost import cost
-from trimformer.measure.hardware import has_native_bf16
 from trimformer.measure.significance import paired_bootstrap
 from trimformer.methods import METHODS, Context
-from trimformer.pipeline import run
-from trimformer.recipe import Recipe
-from trimformer.results import default_lengths
-from trimformer.run_folder import partial_folder
+from trimformer.pipeline.results import default_lengths
+from trimformer.pipeline.run import run
+from trimformer.pipeline.run_folder import partial_folder
+from trimformer.recipe.settings import Recipe
 from trimformer.tasks.data import Task
 from trimformer.tasks.encode import Encoded, encode
 from trimformer.tasks.outcome import Outcome, outcome

@@ -11,9 +11,9 @@ import torch
 from peer_models import PACKAGES
 from torch import Tensor
 
-from trimformer.encoder.convert import to_huggingface
-from trimformer.encoder.heads import TrimformerWithHead
-from trimformer.measure.variants import Variant, reason
+from trimformer.encoder.checkpoints.families import to_huggingface
+from trimformer.encoder.model.heads import TrimformerWithHead
+from trimformer.measure.bench.variants import Variant, reason
 
 # (name, weights only, compiled): torchao's advice is to compile; eager shows what that is worth.
 # It sets inductor options for the whole process, of which those that matter are for GPUs.

@@ -26,13 +26,13 @@ from peer_torchao import torchao_variants
 from result_files import add
 
 from trimformer.deploy.session import torch_threads
-from trimformer.encoder.heads import TrimformerForSequenceClassification
-from trimformer.encoder.load import load, load_with_head
+from trimformer.encoder.checkpoints.load import load, load_with_head
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification
+from trimformer.hardware import hardware
+from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
+from trimformer.measure.bench.variants import Variant, available_backends, make_variants
 from trimformer.measure.cost import cost
-from trimformer.measure.hardware import hardware
-from trimformer.measure.latency import Timing, make_workloads, time_variants
-from trimformer.measure.variants import Variant, available_backends, make_variants
-from trimformer.results import default_lengths
+from trimformer.pipeline.results import default_lengths
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 WORK = Path("runs") / "peers"

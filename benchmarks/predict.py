@@ -24,8 +24,8 @@ import psutil
 from transformers import pipeline
 
 import trimformer
-from trimformer.encoder.load import load_tokenizer, read_config
-from trimformer.measure.hardware import hardware
+from trimformer.encoder.checkpoints.load import load_tokenizer, read_config
+from trimformer.hardware import hardware
 from trimformer.tasks.sentiment import generate
 
 RESULTS = Path(__file__).parent / "results" / "predict.json"

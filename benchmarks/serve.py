@@ -31,10 +31,10 @@ import torch
 
 import trimformer
 from trimformer.deploy.predictor import Predictor
-from trimformer.encoder.heads import TrimformerForSequenceClassification, TrimformerWithHead
-from trimformer.encoder.load import load_tokenizer, with_labels
+from trimformer.encoder.checkpoints.load import load_tokenizer, with_labels
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification, TrimformerWithHead
 from trimformer.files import atomic_file
-from trimformer.measure.hardware import hardware
+from trimformer.hardware import hardware
 from trimformer.tasks.sentiment import generate
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"

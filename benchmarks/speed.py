@@ -23,12 +23,12 @@ from typing import Any
 
 from trimformer.deploy.session import torch_threads
 from trimformer.files import atomic_file
-from trimformer.measure.bench import Bench
-from trimformer.measure.hardware import hardware
-from trimformer.measure.latency import Timing, make_workloads, time_variants
-from trimformer.measure.peak import best, matrix_peaks
-from trimformer.measure.process import footprint
-from trimformer.measure.variants import STOCK, Variant, available_backends, make_variants
+from trimformer.hardware import hardware
+from trimformer.measure.bench.bench import Bench
+from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
+from trimformer.measure.bench.peak import best, matrix_peaks
+from trimformer.measure.bench.process import footprint
+from trimformer.measure.bench.variants import STOCK, Variant, available_backends, make_variants
 
 MODELS = {
     "dense": "shape:bert-base",

@@ -16,12 +16,13 @@ from typing import Any
 
 from result_files import add, read
 
-from trimformer.measure.hardware import usable_cores
-from trimformer.measure.latency import benchmark
-from trimformer.pipeline import run
-from trimformer.recipe import Recipe, standard_recipe
+from trimformer.hardware import usable_cores
+from trimformer.measure.bench.latency import benchmark
+from trimformer.pipeline.run import run
+from trimformer.pipeline.run_folder import partial_folder
+from trimformer.recipe.settings import Recipe
+from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
-from trimformer.run_folder import partial_folder
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 

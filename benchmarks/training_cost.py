@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from trimformer.encoder.load import build, load_tokenizer, read_checkpoint
+from trimformer.encoder.checkpoints.load import build, load_tokenizer, read_checkpoint
 from trimformer.files import atomic_file
-from trimformer.measure.hardware import hardware, has_native_bf16
+from trimformer.hardware import hardware, has_native_bf16
 from trimformer.methods import METHODS, Context
 from trimformer.tasks.batches import bucketed_batches
 from trimformer.tasks.encode import Encoded, encode

@@ -11,8 +11,8 @@ from accelerate import Accelerator
 
 from tests.models import tiny
 from trimformer import trim
-from trimformer.encoder.heads import IGNORED, head_class
-from trimformer.encoder.load import with_labels
+from trimformer.encoder.checkpoints.load import with_labels
+from trimformer.encoder.model.heads import IGNORED, head_class
 from trimformer.methods import METHODS, Context
 from trimformer.tasks.data import Answer, Examples, Task
 from trimformer.tasks.encode import Encoded

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerForSequenceClassification
-from trimformer.encoder.convert import FAMILIES
+from trimformer.encoder.checkpoints.families import FAMILIES
 
 FAMILY_NAMES = tuple(FAMILIES)
 # What a configuration of a family says beside what all its checkpoints say.

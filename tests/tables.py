@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.models import tiny
-from trimformer.measure.hardware import usable_cores
-from trimformer.measure.table import LatencyTable, default_file, frame_of, write_tables
+from trimformer.hardware import usable_cores
+from trimformer.measure.device.table import LatencyTable, default_file, frame_of, write_tables
 
 PIECES = {
     "rest": {0: 1.0},
@@ -37,7 +37,7 @@ def table(first: bool = True, **others: Any) -> LatencyTable:
 def cached(patch: pytest.MonkeyPatch, folder: Path, **others: Any) -> LatencyTable:
     """Such a table of this machine in a cache of its own, so that nothing need be measured, nor is."""
     patch.setenv("TRIMFORMER_CACHE", str(folder))
-    patch.setattr("trimformer.measure.pieces.make_variants", None)
+    patch.setattr("trimformer.measure.device.pieces.make_variants", None)
     known = table(threads=usable_cores(), **others)
     write_tables(default_file(), [known])
     return known

@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder import TrimformerForSequenceClassification
-from trimformer.recipe import ExportSettings, MeasureSettings, standard_recipe
+from trimformer.recipe.settings import ExportSettings, MeasureSettings
+from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
@@ -34,7 +35,7 @@ ROWS = "".join(f"good film {i},pos\nbad film {i},neg\n" for i in range(10))
 def _quick() -> Iterator[None]:
     """Time a few passes only; leave no precision behind for the tests of other modules."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         AcceleratorState._reset_state(reset_partial_state=True)
         yield
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -285,14 +286,14 @@ def test_a_full_disk_and_resuming_after_it(bert: Path, home: Path, monkeypatch: 
         elif place == "state":
             patch.setattr(torch, "save", full)
         else:
-            patch.setattr("trimformer.results.model_card", full)
+            patch.setattr("trimformer.pipeline.results.model_card", full)
         result = trimformer("run", recipe)
     assert result.code == 2
     assert "error: The disk is full while writing out.partial" in result.err.splitlines()[-1]
     assert not Path("out").exists()
     assert not list(Path("out.partial").rglob(".*.tmp"))
     if place == "report":  # all training is done and kept
-        monkeypatch.setattr("trimformer.pipeline.train", None)
+        monkeypatch.setattr("trimformer.pipeline.run.train", None)
     resumed = trimformer("run", recipe, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert Report.model_validate_json(resumed.out).removed_layers() == [1]

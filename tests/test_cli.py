@@ -18,7 +18,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.command import Result, trimformer
 from tests.tinymodel import write_csv, write_scores, write_stock_bert
 from trimformer import load
-from trimformer.recipe import ExportSettings, MeasureSettings, load_recipe, standard_recipe
+from trimformer.recipe.reading import load_recipe
+from trimformer.recipe.settings import ExportSettings, MeasureSettings
+from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
 from trimformer.report.summary import removal_words
 from trimformer.tasks.settings import TaskSettings
@@ -34,8 +36,8 @@ QUICK = ["--method", "last-k", "--keep-layers", 1, "--epochs", 1, "--learning-ra
 def _quick() -> Iterator[None]:
     """Time a few passes only; leave no precision behind for the tests of other modules."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
-        patch.setattr("trimformer.measure.peak.SIZES", ((64, 64, 64),))
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.measure.bench.peak.SIZES", ((64, 64, 64),))
         AcceleratorState._reset_state(reset_partial_state=True)
         yield
         AcceleratorState._reset_state(reset_partial_state=True)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.tinymodel import write_csv, write_stock_bert
-from trimformer.recipe import standard_recipe
+from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 

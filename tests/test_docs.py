@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import trimformer
-from trimformer.encoder.convert import FAMILIES
+from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.methods import METHODS
-from trimformer.recipe import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings, load_recipe
+from trimformer.recipe.reading import load_recipe
+from trimformer.recipe.settings import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.objective import ObjectiveSettings
 from trimformer.training.settings import TrainingSettings

@@ -22,7 +22,7 @@ QUICK = ["--keep-layers", 1, "--epochs", 1, "--learning-rate", 1e-3, "--batch-si
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         AcceleratorState._reset_state(reset_partial_state=True)
         yield
         AcceleratorState._reset_state(reset_partial_state=True)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.tinymodel import write_stock_bert
-from trimformer.encoder.convert import to_huggingface
-from trimformer.encoder.load import load
-from trimformer.encoder.trim import trim
+from trimformer.encoder.checkpoints.families import to_huggingface
+from trimformer.encoder.checkpoints.load import load
+from trimformer.encoder.gating.trim import trim
 from trimformer.measure.cost import cost
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))

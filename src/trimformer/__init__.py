@@ -15,21 +15,23 @@ from .encoder import (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
     TrimformerModel,
-    trim,
 )
+from .encoder.gating.trim import trim
 from .errors import TrimformerError
 
 if TYPE_CHECKING:
     from .api import compress, compress_within, evaluate
     from .deploy.export import export
     from .deploy.predictor import Predictor
-    from .encoder.convert import to_huggingface
-    from .encoder.load import load
+    from .encoder.checkpoints.families import to_huggingface
+    from .encoder.checkpoints.load import load
     from .explanation.explain import explain
+    from .measure.bench.latency import benchmark
     from .measure.cost import cost
-    from .measure.latency import benchmark
-    from .measure.pieces import latency_tables
-    from .recipe import Recipe, load_recipe, standard_recipe
+    from .measure.device.pieces import latency_tables
+    from .recipe.reading import load_recipe
+    from .recipe.settings import Recipe
+    from .recipe.standard import standard_recipe
     from .tasks.settings import TaskSettings
 
 __version__ = version("trimformer")
@@ -42,14 +44,14 @@ _LAZY = {
     "explain": "explanation.explain",
     "export": "deploy.export",
     "Predictor": "deploy.predictor",
-    "to_huggingface": "encoder.convert",
-    "load": "encoder.load",
+    "to_huggingface": "encoder.checkpoints.families",
+    "load": "encoder.checkpoints.load",
     "cost": "measure.cost",
-    "benchmark": "measure.latency",
-    "latency_tables": "measure.pieces",
-    "Recipe": "recipe",
-    "load_recipe": "recipe",
-    "standard_recipe": "recipe",
+    "benchmark": "measure.bench.latency",
+    "latency_tables": "measure.device.pieces",
+    "Recipe": "recipe.settings",
+    "load_recipe": "recipe.reading",
+    "standard_recipe": "recipe.standard",
     "TaskSettings": "tasks.settings",
 }
 

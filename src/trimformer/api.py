@@ -6,15 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from .autopilot.report import AutopilotReport
-from .autopilot.run import run as search
-from .encoder.heads import TrimformerWithHead
-from .encoder.load import load_tokenizer, load_with_head
+from .encoder.checkpoints.load import load_tokenizer, load_with_head
+from .encoder.model.heads import TrimformerWithHead
 from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
-from .pipeline import run
-from .recipe import Recipe, autopilot_recipe, checked_task, standard_recipe
+from .pipeline.run import run
+from .recipe.reading import checked_task
+from .recipe.settings import Recipe
+from .recipe.standard import autopilot_recipe, standard_recipe
 from .report.schema import Report
+from .search.report import AutopilotReport
+from .search.run import run as search
 from .tasks.data import Examples, Task
 from .tasks.encode import Encoded, encode
 from .tasks.outcome import Outcome, outcome

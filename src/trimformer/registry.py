@@ -1,4 +1,4 @@
-"""What can be added by one file: classes under names, found in a package of ours and in packages that others install."""
+"""What can be added by one file: classes by name, found in a package of ours and in packages that others install."""
 
 from __future__ import annotations
 

@@ -72,9 +72,9 @@ def bench(
     if task.task is None and (task.label or task.validation):
         fail("--label and --validation belong to a task: add --task custom, or the task's name.")
     settings = None if task.task is None else task.settings()
-    from trimformer.measure.bench import Texts
-    from trimformer.measure.bench import bench as measure
-    from trimformer.measure.hardware import usable_cores
+    from trimformer.hardware import usable_cores
+    from trimformer.measure.bench.bench import Texts
+    from trimformer.measure.bench.bench import bench as measure
     from trimformer.report.bench_picture import check_picture, write_picture
     from trimformer.report.bench_tables import tables
 
@@ -105,12 +105,12 @@ def bench(
 
 def _table(models: list[str], file: Path | None, json_file: Path | None, how: dict[str, Any]) -> None:
     """Measure what the table lacks for the models, and check its predictions."""
-    from trimformer.encoder.load import load
-    from trimformer.measure.hardware import hardware
-    from trimformer.measure.pieces import latency_tables
-    from trimformer.measure.table import default_file
-    from trimformer.measure.variants import named
-    from trimformer.measure.varied import check, median_error
+    from trimformer.encoder.checkpoints.load import load
+    from trimformer.hardware import hardware
+    from trimformer.measure.bench.variants import named
+    from trimformer.measure.device.pieces import latency_tables
+    from trimformer.measure.device.table import default_file
+    from trimformer.measure.device.varied import check, median_error
     from trimformer.report.numbers import milliseconds
 
     nets = {name: load(str(given)) for name, given in named(models).items()}

@@ -44,7 +44,7 @@ def explain(
     `trimformer explain runs/sst2/dense/model --task sst2 --data glue/ --batch 8 --recipe fast.yaml`
     """
     settings = task.settings()
-    from trimformer.encoder.load import read_config, resolve
+    from trimformer.encoder.checkpoints.load import read_config, resolve
     from trimformer.errors import TrimformerError
     from trimformer.explanation.advice import obstacle
     from trimformer.explanation.explain import explain as explain_model

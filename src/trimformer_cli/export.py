@@ -59,11 +59,11 @@ def export(
         fail("--precision and data have no meaning for huggingface: leave them out.")
     settings = task.settings() if task.named else None
     from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for
-    from trimformer.encoder.convert import to_huggingface
-    from trimformer.encoder.load import load, load_tokenizer
+    from trimformer.encoder.checkpoints.families import to_huggingface
+    from trimformer.encoder.checkpoints.load import load, load_tokenizer
     from trimformer.errors import TrimformerError
     from trimformer.files import atomic_folder, require_new_folder
-    from trimformer.measure.target import export_for
+    from trimformer.measure.bench.target import export_for
 
     if form not in (*FORMATS, "huggingface"):
         raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")

@@ -108,7 +108,7 @@ class BudgetOptions:
 
     def settings(self) -> dict[str, Any]:
         """The arguments ``budget``, ``batch`` and ``length`` of ``autopilot_recipe``, checked."""
-        from trimformer.recipe import AutopilotSettings, MeasureSettings
+        from trimformer.recipe.settings import AutopilotSettings, MeasureSettings
 
         budget = given(self)
         measured = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
@@ -121,9 +121,7 @@ class BudgetOptions:
 class MethodOptions:
     """A method and its own settings: any of them by ``--set``, some by options of their own."""
 
-    method: Annotated[
-        str | None, typer.Option(help="One of docs/methods/, or none (plain fine-tuning). Default: attendout.")
-    ] = None
+    method: Annotated[str | None, typer.Option(help="One of docs/methods/. Default: attendout.")] = None
     keep_layers: KeepLayers = None
     keep: Annotated[int | None, typer.Option(help="Whole layers that stay.")] = None
     target: Annotated[float | None, typer.Option(help="Share of the layers' operations that stays.")] = None
@@ -147,7 +145,7 @@ class MethodOptions:
             fail(f"--set {name}: the {name} of the method is given twice, leave one out.")
         from trimformer.errors import TrimformerError
         from trimformer.methods import METHODS
-        from trimformer.recipe import unknown_method
+        from trimformer.recipe.reading import unknown_method
 
         method = values["name"]
         if method not in METHODS:

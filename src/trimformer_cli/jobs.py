@@ -33,7 +33,7 @@ from .terminal import console, output, print_table
 @contextlib.contextmanager
 def resumable(out: Path) -> Iterator[None]:
     """After Ctrl-C, say how to go on."""
-    from trimformer.run_folder import partial_folder, resume_command
+    from trimformer.pipeline.run_folder import partial_folder, resume_command
 
     try:
         yield
@@ -45,8 +45,8 @@ def resumable(out: Path) -> Iterator[None]:
 
 def _run(recipe: Any, resume: bool, as_json: bool) -> None:
     """The stages of a recipe, or its autopilot."""
-    from trimformer.autopilot.run import run as search
-    from trimformer.pipeline import run
+    from trimformer.pipeline.run import run
+    from trimformer.search.run import run as search
 
     out = Path(recipe.out)
     with resumable(out):
@@ -62,7 +62,7 @@ def _run(recipe: Any, resume: bool, as_json: bool) -> None:
 
 def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
-    from trimformer.autopilot.report import figures, point_tables
+    from trimformer.search.report import figures, point_tables
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -124,7 +124,7 @@ def compress(
     else:
         refuse(method, "has no meaning with --max-drop, which finds out by itself: leave it out.")
     settings = task.settings(train_limit=train_limit)
-    from trimformer.recipe import autopilot_recipe, standard_recipe
+    from trimformer.recipe.standard import autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "seed": seed}
     if budget.max_drop is None:
@@ -157,7 +157,7 @@ def demo(
     """
     settings = TaskOptions(task, data, text=text, label=label).settings(train_limit=train_limit)
     training = TrainingOptions(epochs, learning_rate=1e-4).settings()
-    from trimformer.recipe import standard_recipe
+    from trimformer.recipe.standard import standard_recipe
 
     method = MethodOptions(keep_layers=keep_layers).settings()
     recipe = standard_recipe("demo", settings, str(out), method=method, training=training, seed=seed)
@@ -177,7 +177,7 @@ def run(
 
     `trimformer run runs/sst2.partial/recipe.yaml --resume`
     """
-    from trimformer.recipe import load_recipe
+    from trimformer.recipe.reading import load_recipe
 
     _run(load_recipe(recipe), resume, json_)
 

@@ -26,10 +26,10 @@ def trim(
     Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
     """
     from trimformer.encoder import TrimformerModel
-    from trimformer.encoder.load import fetch, load, load_tokenizer
-    from trimformer.encoder.sentence import copy_modules
-    from trimformer.encoder.trim import parse_attention
-    from trimformer.encoder.trim import trim as trim_model
+    from trimformer.encoder.checkpoints.load import fetch, load, load_tokenizer
+    from trimformer.encoder.checkpoints.sentence import copy_modules
+    from trimformer.encoder.gating.trim import parse_attention
+    from trimformer.encoder.gating.trim import trim as trim_model
     from trimformer.files import atomic_folder, require_new_folder
     from trimformer.measure.cost import cost
 
@@ -106,7 +106,7 @@ def inspect(
 
     Example: `trimformer inspect shape:bert-base,attention=2-11=mean --length 256`
     """
-    from trimformer.encoder.load import load
+    from trimformer.encoder.checkpoints.load import load
     from trimformer.measure.cost import cost
 
     net = load(model)

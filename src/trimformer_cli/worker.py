@@ -22,7 +22,7 @@ def worker(
 
     `trimformer worker runs/mine`
     """
-    from trimformer.autopilot.worker import work
+    from trimformer.search.worker import work
 
     try:
         trained = work(out)

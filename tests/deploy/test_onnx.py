@@ -14,7 +14,7 @@ import torch
 import trimformer.deploy.export as deploy
 from trimformer.deploy.export import export
 from trimformer.deploy.onnx import OPSET, OnnxSession, random_inputs
-from trimformer.encoder.load import with_labels
+from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.errors import TrimformerError
 
 from .conftest import tiny_body, tiny_classifier

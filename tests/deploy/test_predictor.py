@@ -17,7 +17,7 @@ from tests.predict.test_kinds import write_model
 from trimformer.deploy import predictor as module
 from trimformer.deploy.predictor import WINDOW, Predictor
 from trimformer.deploy.session import torch_threads
-from trimformer.encoder.load import with_labels
+from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.errors import TrimformerError
 
 from .conftest import WORDS, tiny_body, tiny_classifier, tiny_tokenizer

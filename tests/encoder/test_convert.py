@@ -8,9 +8,9 @@ from transformers import BertConfig
 
 from tests.models import FAMILY_NAMES, padded_batch
 from trimformer import TrimformerError, TrimformerModel, load, to_huggingface, trim
-from trimformer.encoder.convert import FAMILIES
-from trimformer.encoder.convert.bert import BERT
-from trimformer.encoder.heads import HEADS
+from trimformer.encoder.checkpoints.families import FAMILIES
+from trimformer.encoder.checkpoints.families.bert import BERT
+from trimformer.encoder.model.heads import HEADS
 
 SIZES = {
     "vocab_size": 50,

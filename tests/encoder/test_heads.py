@@ -7,8 +7,8 @@ from transformers import BertConfig, BertForQuestionAnswering, BertForTokenClass
 
 from tests.models import tiny
 from trimformer import TrimformerForQuestionAnswering, TrimformerForSequenceClassification
-from trimformer.encoder.heads import HEADS, IGNORED, head_class, task_loss
-from trimformer.encoder.load import with_labels
+from trimformer.encoder.checkpoints.load import with_labels
+from trimformer.encoder.model.heads import HEADS, IGNORED, head_class, task_loss
 from trimformer.training.objective import logit_loss
 
 CONFIG = BertConfig(

@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from tests.encoder.test_convert import answers, stock
 from tests.models import padded_batch, tiny
 from trimformer import TrimformerError, TrimformerModel, load, trim
-from trimformer.encoder.heads import TrimformerForQuestionAnswering, TrimformerForTokenClassification
-from trimformer.encoder.load import load_tokenizer
+from trimformer.encoder.checkpoints.load import load_tokenizer
+from trimformer.encoder.model.heads import TrimformerForQuestionAnswering, TrimformerForTokenClassification
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.models import padded_batch, tiny
 from trimformer import trim
-from trimformer.encoder.attention import Shared, near
-from trimformer.encoder.positions import Rotary, deberta_buckets, rotate, t5_buckets
+from trimformer.encoder.parts.attention import Shared, near
+from trimformer.encoder.parts.positions import Rotary, deberta_buckets, rotate, t5_buckets
 
 DISTANCES = torch.arange(-600, 601)
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from tests.command import trimformer
 from tests.tinymodel import texts, write_stock_bert
 from trimformer import TrimformerError, load
-from trimformer.encoder.load import load_tokenizer
-from trimformer.encoder.sentence import copy_modules
+from trimformer.encoder.checkpoints.load import load_tokenizer
+from trimformer.encoder.checkpoints.sentence import copy_modules
 
 
 def write_sentence_encoder(folder, pooling):

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from tests.encoder.test_convert import answers, stock
 from tests.models import padded_batch, tiny
 from trimformer import TrimformerError, cost, export, load, to_huggingface, trim
-from trimformer.encoder.convert.albert import ALBERT
-from trimformer.encoder.heads import TrimformerForSequenceClassification
+from trimformer.encoder.checkpoints.families.albert import ALBERT
+from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 
 REMOVED = pytest.mark.parametrize("removed", [(), (0,), (0, 2), (0, 1, 2)])
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.models import padded_batch, tiny, trained
 from trimformer import Gates, LayerShape, TrimformerError, trim
-from trimformer.encoder.trim import parse_attention
+from trimformer.encoder.gating.trim import parse_attention
 
 
 def test_the_model_given_is_left_as_it_was():

@@ -9,8 +9,8 @@ from tests.encoder.test_convert import answers, stock
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny
 from trimformer import TrimformerError, cost, load, to_huggingface, trim
 from trimformer.deploy.fold import FoldedEncoder
-from trimformer.encoder.convert import FAMILIES
-from trimformer.encoder.heads import HEADS
+from trimformer.encoder.checkpoints.families import FAMILIES
+from trimformer.encoder.model.heads import HEADS
 
 BIASES = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}
 LOCAL = {"layer_types": ["sliding_attention"] * 2, "local_attention": 5}

@@ -15,10 +15,10 @@ import trimformer as package
 from tests.command import sentence, trimformer
 from tests.measure.test_table import FIRST, PIECES
 from tests.tinymodel import write_csv, write_scores, write_stock_bert
-from trimformer.encoder.gates import Gates
-from trimformer.encoder.load import load_tokenizer, load_with_head
-from trimformer.measure.table import LatencyTable, frame_of
-from trimformer.recipe import load_recipe
+from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
+from trimformer.encoder.shape.gates import Gates
+from trimformer.measure.device.table import LatencyTable, frame_of
+from trimformer.recipe.reading import load_recipe
 from trimformer.tasks.encode import encode
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
@@ -48,8 +48,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        patch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
-        patch.setattr("trimformer.autopilot.files.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.search.files.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
         patch.setattr("trimformer.explanation.explain.latency_tables", known_tables)
         yield folder
 

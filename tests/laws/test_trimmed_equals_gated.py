@@ -89,7 +89,7 @@ def test_a_soft_attention_gate_interpolates_and_its_ends_are_the_hard_gates():
 
 
 def _inputs(model, batch):
-    from trimformer.encoder.attention import Shared
+    from trimformer.encoder.parts.attention import Shared
 
     x = model.encoder.embeddings(batch["input_ids"], batch["token_type_ids"])
     return x, Shared(x, batch["attention_mask"])

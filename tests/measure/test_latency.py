@@ -14,10 +14,10 @@ from tests.learning import toy_data
 from trimformer.console import Ticker
 from trimformer.encoder import LayerShape, TrimformerConfig, TrimformerForSequenceClassification, TrimformerModel
 from trimformer.errors import TrimformerError
+from trimformer.measure.bench.latency import COMMON, Timing, _alternate, benchmark, speedups, time_variants
+from trimformer.measure.bench.variants import Variant
+from trimformer.measure.bench.workload import Workload, own_lengths
 from trimformer.measure.cost import cost
-from trimformer.measure.latency import COMMON, Timing, _alternate, benchmark, speedups, time_variants
-from trimformer.measure.variants import Variant
-from trimformer.measure.workload import Workload, own_lengths
 
 
 def tiny(*kinds: str, cls: Any = TrimformerForSequenceClassification) -> Any:
@@ -93,7 +93,7 @@ def _spans(offsets: np.ndarray) -> list[tuple[int, int]]:
 
 
 def test_many_texts_are_sampled_over_the_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.workload.SAMPLE", 3)
+    monkeypatch.setattr("trimformer.measure.bench.workload.SAMPLE", 3)
     data = toy_data(21)
     assert own_lengths(data, [1])[0].tokens.tolist() == data.lengths[[0, 10, 20]].tolist()
 
@@ -102,7 +102,7 @@ WORK = Workload(1, "fixed", ({},), np.array([8]))
 
 
 def test_variants_take_turns_and_short_passes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.latency.TURN_SECONDS", 0)
+    monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0)
     calls: list[str] = []
     variants = {
         index: Variant(name, "torch", lambda _, name=name: calls.append(name))  # type: ignore[misc]
@@ -111,7 +111,7 @@ def test_variants_take_turns_and_short_passes_are_repeated(monkeypatch: pytest.M
     times = _alternate(variants, WORK, repeats=4, seconds=0, tick=Ticker("Timing", 4))
     assert calls == ["a", "b"] * 4
     assert [len(passes) for passes in times.values()] == [4, 4]
-    monkeypatch.setattr("trimformer.measure.latency.TURN_SECONDS", 0.001)
+    monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0.001)
     calls.clear()
     times = _alternate(variants, WORK, repeats=1, seconds=0, tick=Ticker("Timing", 4))
     assert "".join(calls).count("ab") == 2  # two turns

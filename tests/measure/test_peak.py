@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trimformer.measure import peak as module
-from trimformer.measure.peak import Peak, best, matrix_peaks
+from trimformer.measure.bench import peak as module
+from trimformer.measure.bench.peak import Peak, best, matrix_peaks
 
 
 def test_every_precision_has_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,17 +14,17 @@ from tests.command import sentence, trimformer
 from tests.models import tiny
 from tests.tinymodel import write_stock_bert
 from trimformer.encoder import LayerShape, TrimformerConfig
-from trimformer.encoder.heads import head_class
-from trimformer.measure import pieces as module
-from trimformer.measure.pieces import latency_tables, plan, solve
-from trimformer.measure.table import LatencyTable, frame_of
-from trimformer.measure.varied import check, varied
+from trimformer.encoder.model.heads import head_class
+from trimformer.measure.device import pieces as module
+from trimformer.measure.device.pieces import latency_tables, plan, solve
+from trimformer.measure.device.table import LatencyTable, frame_of
+from trimformer.measure.device.varied import check, varied
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.latency.MAX_ROUNDS", 2)
-    monkeypatch.setattr("trimformer.measure.latency.TURN_SECONDS", 0)
+    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
+    monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0)
 
 
 def costs(first: bool) -> Callable[[list[LayerShape], bool], float]:

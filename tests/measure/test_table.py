@@ -13,10 +13,10 @@ import torch
 from tests.models import tiny
 from tests.tables import FIRST, PIECES, table
 from trimformer.encoder import LayerShape
-from trimformer.encoder.trim import trim
+from trimformer.encoder.gating.trim import trim
 from trimformer.errors import TrimformerError
-from trimformer.measure import table as module
-from trimformer.measure.table import find, frame_of, read_tables, write_tables
+from trimformer.measure.device import table as module
+from trimformer.measure.device.table import find, frame_of, read_tables, write_tables
 
 
 def layer(kind: Any = "full", heads: int = 2, ffn: int = 24) -> LayerShape:

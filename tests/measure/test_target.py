@@ -9,8 +9,8 @@ import pytest
 from tests.models import tiny
 from trimformer.deploy.export import ExportedFile
 from trimformer.errors import TrimformerError
-from trimformer.measure import target as module
-from trimformer.measure.target import Candidate, choose, export_for
+from trimformer.measure.bench import target as module
+from trimformer.measure.bench.target import Candidate, choose, export_for
 
 
 def candidate(backend: str, precision: str, value: float, error: float, drop: float | None = None) -> Candidate:

@@ -11,13 +11,20 @@ import torch
 
 from tests.models import padded_batch, tiny
 from trimformer.deploy.backends import FILE_BACKENDS, write
-from trimformer.encoder.heads import head_class
-from trimformer.encoder.load import with_labels
-from trimformer.encoder.trim import trim
+from trimformer.encoder.checkpoints.load import with_labels
+from trimformer.encoder.gating.trim import trim
+from trimformer.encoder.model.heads import head_class
 from trimformer.errors import TrimformerError
-from trimformer.measure import variants as module
-from trimformer.measure.process import disk_bytes, footprint
-from trimformer.measure.variants import available_backends, backends_of, make_variants, named, open_variant, precision
+from trimformer.measure.bench import variants as module
+from trimformer.measure.bench.process import disk_bytes, footprint
+from trimformer.measure.bench.variants import (
+    available_backends,
+    backends_of,
+    make_variants,
+    named,
+    open_variant,
+    precision,
+)
 
 
 def with_head(kind: Any, family: str) -> Any:
@@ -131,7 +138,7 @@ def test_footprint_of_a_fresh_process(tmp_path: Path) -> None:
 
 def test_a_process_that_dies_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (variant,) = make_variants([tiny(1)], ["torch"], 1, tmp_path)
-    monkeypatch.setattr("trimformer.measure.process.sys.executable", "false")
+    monkeypatch.setattr("trimformer.measure.bench.process.sys.executable", "false")
     assert footprint(variant, 2, 8, threads=1).skipped == "the process ended with code 1"
 
 

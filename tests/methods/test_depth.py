@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from tests.learning import batches, context, make_method
 from tests.models import FAMILY_NAMES, padded_batch, tiny
 from trimformer import TrimformerConfig, TrimformerError, TrimformerForSequenceClassification, trim
-from trimformer.encoder.heads import task_loss
-from trimformer.methods.depth import alternate, layer_gates, symmetric
-from trimformer.methods.layerdrop import every_other
+from trimformer.encoder.model.heads import task_loss
+from trimformer.methods.structure.depth import alternate, layer_gates, symmetric
+from trimformer.methods.structure.layerdrop import every_other
 
 
 @pytest.mark.parametrize(

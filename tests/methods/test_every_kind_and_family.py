@@ -6,7 +6,7 @@ import torch
 from tests.learning import batches, context, make_method
 from tests.models import FAMILY_NAMES
 from trimformer import trim
-from trimformer.encoder.heads import IGNORED
+from trimformer.encoder.model.heads import IGNORED
 
 KINDS = ["classification", "multilabel", "regression", "tokens", "spans"]
 METHODS = {"attendout": {"finalists": 2}, "attendout-faithful": {"pruning_step": 2}, "greedy": {"ramp": 0.01}}

@@ -7,7 +7,7 @@ import torch
 
 from tests.learning import batches, context, make_method
 from trimformer import TrimformerError
-from trimformer.methods.generator import Generator, empty_rows, kept, log_probability, real_pairs
+from trimformer.methods.attention.generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 
 def test_the_estimator_is_unbiased_and_a_baseline_lowers_its_variance():
@@ -135,7 +135,7 @@ def test_a_constant_reward_equal_to_the_baseline_moves_nothing():
 
 def test_the_reward_is_the_loss_of_d_minus_the_loss_of_a_under_its_masks():
     from trimformer import Gates
-    from trimformer.encoder.heads import task_loss
+    from trimformer.encoder.model.heads import task_loss
 
     method = trained(2)
     rewards = method.rewards(method.cache)

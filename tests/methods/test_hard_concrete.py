@@ -10,7 +10,7 @@ from tests.learning import batches, context, make_method
 from tests.models import padded_batch
 from tests.tables import PIECES, cached
 from trimformer import Gates, TrimformerError, trim
-from trimformer.methods.hard_concrete import LIMIT, keep_probability, sample, settled
+from trimformer.methods.structure.hard_concrete import LIMIT, keep_probability, sample, settled
 from trimformer.training.loop import train
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from tests.learning import context, make_method
 from tests.models import FAMILY_NAMES
 from trimformer import TrimformerError, trim
-from trimformer.encoder.heads import task_loss
+from trimformer.encoder.model.heads import task_loss
 
 KINDS = ["classification", "multilabel", "regression", "tokens", "spans"]
 ALL = {"keep_layers": 2, "heads": 0.5, "ffn": 0.5}

@@ -9,7 +9,7 @@ from tests.learning import batches, context, make_method
 from tests.tables import PIECES, cached
 from trimformer import TrimformerError, trim
 from trimformer.methods import METHODS
-from trimformer.methods.layerwise import Policy, entropy, leave_one_out, log_probability
+from trimformer.methods.attention.layerwise import Policy, entropy, leave_one_out, log_probability
 
 
 def test_the_estimator_with_leave_one_out_equals_the_exact_gradient():
@@ -99,7 +99,7 @@ def test_without_a_target_layers_earn_the_milliseconds_that_they_save(tmp_path, 
     times = torch.tensor([2 * (6 + 7) + 1.5 + 0.3, 1.5 + 0.3 + 2 * 0.3, 2 * 7 + 1.5 + 0.3, 3 * 0.3])
     prizes = 0.4 * (times[0] - times) / (times[0] - times[3])
     torch.testing.assert_close(method.removal_reward(sets, 5), prizes)
-    monkeypatch.setattr("trimformer.methods.layerwise.mean_loss", lambda *_, **__: 1.0)
+    monkeypatch.setattr("trimformer.methods.attention.layerwise.mean_loss", lambda *_, **__: 1.0)
     assert method._final_reward((2,)) == pytest.approx(-1 + prizes[2].item())
 
 
@@ -122,7 +122,7 @@ def test_attention_that_takes_no_time_cannot_be_a_prize(tmp_path, monkeypatch):
 
 def test_scores_are_of_the_held_out_batch_under_each_set():
     from trimformer import Gates
-    from trimformer.encoder.heads import task_loss
+    from trimformer.encoder.model.heads import task_loss
 
     stage = context()
     method = make_method("attendout", stage, keep_layers=1)

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from tests.models import padded_batch, tiny
 from trimformer import Gates
 from trimformer.deploy import fold
-from trimformer.encoder.attention import REMOVED_SCORE, Shared, replace_removed
-from trimformer.encoder.gates import LayerGates
+from trimformer.encoder.parts.attention import REMOVED_SCORE, Shared, replace_removed
+from trimformer.encoder.shape.gates import LayerGates
 
 
 @pytest.fixture

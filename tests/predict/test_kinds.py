@@ -8,8 +8,8 @@ from pathlib import Path
 from tests.command import sentence, trimformer
 from tests.models import tiny
 from tests.tinymodel import words_tokenizer
-from trimformer.encoder.heads import head_class
-from trimformer.encoder.load import with_labels
+from trimformer.encoder.checkpoints.load import with_labels
+from trimformer.encoder.model.heads import head_class
 
 
 def write_model(folder: Path, kind: str, labels: list[str]) -> Path:

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from trimformer.deploy.windows import Row
-from trimformer.encoder.heads import Kind
+from trimformer.encoder.model.heads import Kind
 from trimformer.errors import TrimformerError
 from trimformer.predict import rows as module
 from trimformer.predict.rows import Piece, format_of, split

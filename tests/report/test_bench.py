@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.measure.bench import Bench
-from trimformer.measure.latency import Timing
-from trimformer.measure.peak import Peak
-from trimformer.measure.process import Footprint
-from trimformer.measure.score import Score
+from trimformer.measure.bench.bench import Bench
+from trimformer.measure.bench.latency import Timing
+from trimformer.measure.bench.peak import Peak
+from trimformer.measure.bench.process import Footprint
+from trimformer.measure.bench.score import Score
 from trimformer.report.bench_picture import Told, check_picture, frontier, write_picture
 from trimformer.report.bench_tables import Table, tables
 

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from trimformer.encoder.demo import PACKAGE
-from trimformer.encoder.load import load_tokenizer
+from trimformer.encoder.checkpoints.demo import PACKAGE
+from trimformer.encoder.checkpoints.load import load_tokenizer
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Answer, Examples
 from trimformer.tasks.encode import Encoded

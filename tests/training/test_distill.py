@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from trimformer.encoder.trace import AttentionTrace
+from trimformer.encoder.parts.trace import AttentionTrace
 from trimformer.training.distill import attention_loss, hidden_loss, logit_loss, relation_loss, self_relation
 
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])

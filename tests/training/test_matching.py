@@ -4,7 +4,7 @@ import pytest
 
 from tests.models import tiny
 from trimformer import TrimformerError, trim
-from trimformer.encoder.config import LayerShape
+from trimformer.encoder.shape.config import LayerShape
 from trimformer.training.matching import match_layers
 from trimformer.training.settings import ObjectiveSettings
 

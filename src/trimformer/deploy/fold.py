@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..encoder import TrimformerModel, TrimformerWithHead
-from ..encoder.attention import BiasAttention, ConvAttention, FullAttention, MeanAttention, NoAttention, near
-from ..encoder.modeling import Layer, PreNormLayer
-from ..encoder.positions import Disentangled, Mechanism, RelativeBias
+from ..encoder.model.body import Layer, PreNormLayer
+from ..encoder.parts.attention import BiasAttention, ConvAttention, FullAttention, MeanAttention, NoAttention, near
+from ..encoder.parts.positions import Disentangled, Mechanism, RelativeBias
 
 # Added to the score of a padded key. Finite, so that a row of padding only gives numbers and not NaN.
 PADDED_SCORE = -1e9
@@ -122,7 +122,7 @@ class FoldedTables(nn.Module):
 class FoldedAttention(FoldedNone):
     """A ``full`` layer with the scale of its scores inside the query's map.
 
-    mechanism: how positions enter (see encoder/positions.py), where more is to be done than adding to the scores.
+    mechanism: how positions enter (see encoder/parts/positions.py), where more is to be done than adding to the scores.
     first_only: attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n,
     hidden).
     """

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ..encoder import TrimformerWithHead
-from ..encoder.heads import Kind
-from ..encoder.load import load, load_tokenizer, read_config, read_kind, resolve
+from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
+from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.encode import Encoded
 from .answers import AnyAnswer, answers

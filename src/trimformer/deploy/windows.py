@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder.heads import Kind
+from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks import tagging, windows
 from ..tasks.data import Examples

@@ -8,17 +8,17 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 
-from .config import LayerShape, TrimformerConfig
-from .gates import Gates
-from .heads import (
+from .gating.trim import trim
+from .model.body import TrimformerModel
+from .model.heads import (
     Kind,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
     TrimformerWithHead,
 )
-from .modeling import TrimformerModel
-from .trim import trim
+from .shape.config import LayerShape, TrimformerConfig
+from .shape.gates import Gates
 
 AutoConfig.register("trimformer", TrimformerConfig)
 AutoModel.register(TrimformerConfig, TrimformerModel)

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from ..deploy.backends import FILE_BACKENDS
 from ..encoder import TrimformerConfig
-from ..measure.hardware import has_native_bf16
-from ..measure.target import TIE
-from ..recipe import Recipe, autopilot_recipe
+from ..hardware import has_native_bf16
+from ..measure.bench.target import TIE
+from ..recipe.settings import Recipe
+from ..recipe.standard import autopilot_recipe
 from ..report import numbers
 from ..tasks.settings import TaskSettings
 from .findings import MOST, Explanation, FileFinding, carriers

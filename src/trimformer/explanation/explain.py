@@ -10,26 +10,26 @@ from typing import Any
 
 from accelerate import PartialState
 
-from ..autopilot.files import DENSE, installed, outcome_of, timed
-from ..autopilot.report import KNOWN
-from ..autopilot.sensitivity import ROWS, sensitivity
 from ..console import Ticker
-from ..encoder.config import LayerShape
-from ..encoder.gates import Gates
-from ..encoder.heads import TrimformerWithHead
-from ..encoder.load import load_tokenizer, load_with_head
+from ..encoder.checkpoints.load import load_tokenizer, load_with_head
+from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.shape.config import LayerShape
+from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
-from ..measure.hardware import hardware, usable_cores
-from ..measure.latency import Timing
-from ..measure.pieces import latency_tables
-from ..measure.score import validation
+from ..hardware import hardware, usable_cores
+from ..measure.bench.latency import Timing
+from ..measure.bench.score import validation
+from ..measure.bench.variants import Variant, make_variants, precision
+from ..measure.bench.workload import fixed
+from ..measure.device.pieces import latency_tables
+from ..measure.device.table import LatencyTable
 from ..measure.significance import paired_bootstrap
-from ..measure.table import LatencyTable
-from ..measure.variants import Variant, make_variants, precision
-from ..measure.workload import fixed
 from ..methods import Context
-from ..recipe import checked_task
-from ..results import default_lengths
+from ..pipeline.results import default_lengths
+from ..recipe.reading import checked_task
+from ..search.files import DENSE, installed, outcome_of, timed
+from ..search.report import KNOWN
+from ..search.sensitivity import ROWS, sensitivity
 from ..tasks.batches import drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded, encode

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..encoder.config import AttentionKind
-from ..recipe import Recipe
+from ..encoder.shape.config import AttentionKind
+from ..recipe.settings import Recipe
 
 MOST = 0.9
 """The share of the importance by which tables and sentences say how much of a layer carries it."""

@@ -13,10 +13,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..encoder.config import DEFAULT_KERNEL, MIXING, LayerShape, StandIn, TrimformerConfig, lesser
-from ..encoder.gates import Gates, LayerGates
-from ..encoder.heads import TrimformerForQuestionAnswering, TrimformerForSequenceClassification, TrimformerWithHead
-from ..encoder.modeling import TrimformerModel
+from ..encoder.model.body import TrimformerModel
+from ..encoder.model.heads import (
+    TrimformerForQuestionAnswering,
+    TrimformerForSequenceClassification,
+    TrimformerWithHead,
+)
+from ..encoder.shape.config import DEFAULT_KERNEL, MIXING, LayerShape, StandIn, TrimformerConfig, lesser
+from ..encoder.shape.gates import Gates, LayerGates
 
 Number = float | Tensor
 

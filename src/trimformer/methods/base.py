@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from ..encoder.config import StandIn, TrimformerConfig, lesser
-from ..encoder.gates import Gates
-from ..encoder.heads import TrimformerWithHead
+from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.shape.config import StandIn, TrimformerConfig, lesser
+from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
+from ..registry import Registry
 from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
 from ..tasks.encode import Encoded
@@ -213,13 +214,13 @@ class StudentMethod(Method):
         return {}
 
 
-METHODS: dict[str, type[Method]] = {}
+METHODS: Registry[type[Method]] = Registry("method", "trimformer.methods", "trimformer.methods")
 M = TypeVar("M", bound=type[Method])
 
 
 def register(method: M) -> M:
     """Class decorator: make a method known under its name."""
-    METHODS[method.name] = method
+    METHODS.add(method.name)(method)
     return method
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from ..encoder.gates import Gates
+from ..encoder.shape.gates import Gates
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
 from .base import MethodSettings, StudentMethod, register

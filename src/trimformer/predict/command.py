@@ -7,9 +7,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..encoder.load import read_kind
+from ..encoder.checkpoints.load import read_kind
 from ..errors import TrimformerError
-from ..measure.hardware import usable_cores
+from ..hardware import usable_cores
 from .cluster import label_on_cluster
 from .labeller import Job
 from .meter import Meter

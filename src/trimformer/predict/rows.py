@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from ..deploy.windows import Row
-from ..encoder.heads import Kind
+from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.data import did_you_mean
 from ..tasks.files import cell_text

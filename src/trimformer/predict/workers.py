@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
 from ..errors import TrimformerError
-from ..measure.hardware import usable_cores
+from ..hardware import usable_cores
 from .labeller import Done, Job, Labeller
 from .rows import Piece, Place
 

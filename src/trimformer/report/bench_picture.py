@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import TrimformerError
 from ..files import atomic_file
-from ..measure.bench import Bench
-from ..measure.latency import Timing, speedups
+from ..measure.bench.bench import Bench
+from ..measure.bench.latency import Timing, speedups
 from . import numbers
 from .bench_tables import Table, tables, workload_title
 from .charts import Chart, Figure

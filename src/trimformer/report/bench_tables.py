@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from ..measure.bench import Bench
-from ..measure.latency import Timing, speedups
-from ..measure.process import Footprint
+from ..measure.bench.bench import Bench
+from ..measure.bench.latency import Timing, speedups
+from ..measure.bench.process import Footprint
 from . import numbers
 
 BEST = "*"

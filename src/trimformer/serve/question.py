@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..deploy.windows import Row
-from ..encoder.heads import Kind
+from ..encoder.model.heads import Kind
 
 
 class Refused(Exception):

@@ -12,7 +12,7 @@ from ..console import console
 from ..deploy.predictor import Predictor
 from ..deploy.session import require
 from ..errors import TrimformerError
-from ..measure.hardware import usable_cores
+from ..hardware import usable_cores
 
 if TYPE_CHECKING:
     import uvicorn

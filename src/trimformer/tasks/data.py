@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from trimformer.encoder.heads import Kind
+from trimformer.encoder.model.heads import Kind
 
 __all__ = ["Answer", "Examples", "Kind", "Task", "TaskData", "did_you_mean"]
 

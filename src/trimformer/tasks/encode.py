@@ -21,7 +21,7 @@ import trimformer.tasks.multilabel as multilabel
 import trimformer.tasks.tagging as tagging
 import trimformer.tasks.texts as texts
 import trimformer.tasks.windows as windows
-from trimformer.encoder.heads import IGNORED
+from trimformer.encoder.model.heads import IGNORED
 from trimformer.errors import TrimformerError
 from trimformer.files import cache_folder
 from trimformer.tasks.data import Examples, Kind, Task

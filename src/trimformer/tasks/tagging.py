@@ -13,7 +13,7 @@ import numpy as np
 from seqeval.metrics.sequence_labeling import get_entities
 from transformers import PreTrainedTokenizerBase
 
-from trimformer.encoder.heads import IGNORED
+from trimformer.encoder.model.heads import IGNORED
 from trimformer.tasks.chunks import chunks
 from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.iob import is_span_tag

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..encoder.attention import near
-from ..encoder.heads import Kind
-from ..encoder.trace import AttentionTrace
+from ..encoder.model.heads import Kind
+from ..encoder.parts.attention import near
+from ..encoder.parts.trace import AttentionTrace
 from .settings import Relation
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..console import Ticker
-from ..encoder.gates import Gates
-from ..encoder.heads import task_loss
+from ..encoder.model.heads import task_loss
+from ..encoder.shape.gates import Gates
 from ..tasks.batches import bucketed_batches
 from ..tasks.encode import Encoded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ..encoder.config import TrimformerConfig
+from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from .settings import ObjectiveSettings
 

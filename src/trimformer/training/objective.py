@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..encoder.gates import Gates
-from ..encoder.heads import Kind, task_loss
+from ..encoder.model.heads import Kind, task_loss
+from ..encoder.shape.gates import Gates
 from .distill import attention_loss, hidden_loss, logit_loss, relation_loss
 from .matching import Matching, Pair
 from .settings import ObjectiveSettings

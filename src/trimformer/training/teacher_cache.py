@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..console import Ticker
-from ..encoder.config import TrimformerConfig
-from ..encoder.heads import TrimformerWithHead
-from ..encoder.trace import AttentionTrace
+from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.parts.trace import AttentionTrace
+from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..files import atomic_folder
 from ..tasks.batches import bucketed_batches

@@ -1,0 +1,1 @@
+"""Encoders on disk: the supported families, loading, saving, bare shapes."""

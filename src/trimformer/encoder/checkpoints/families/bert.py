@@ -1,0 +1,28 @@
+"""BERT (Devlin et al., 2019)."""
+
+from transformers import (
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+)
+
+from ...model.heads import (
+    TrimformerForQuestionAnswering,
+    TrimformerForSequenceClassification,
+    TrimformerForTokenClassification,
+)
+from .family import Family
+
+BERT = Family(
+    name="bert",
+    prefix="bert",
+    body_class=BertModel,
+    head_classes={
+        TrimformerForSequenceClassification: BertForSequenceClassification,
+        TrimformerForTokenClassification: BertForTokenClassification,
+        TrimformerForQuestionAnswering: BertForQuestionAnswering,
+    },
+    # The pooler belongs to the body in a stock BERT; here it is the first layer of the classification head.
+    head_names={"bert.pooler.dense": "head.dense", "classifier": "head.output"},
+)

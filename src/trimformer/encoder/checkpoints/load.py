@@ -1,0 +1,282 @@
+"""Read a checkpoint from a folder, a hub id or a bare shape into the one encoder, and check it on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from ...errors import TrimformerError
+from ..model.body import TrimformerModel
+from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class, kind_of
+from ..shape.config import TrimformerConfig
+from .demo import demo_folder
+from .families import family_of
+from .sentence import encoder_folder
+from .shapes import PREFIX, from_shape
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+DEMO = "demo"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint under the names of a model with a head (``encoder.*``, ``head.*``), not yet built.
+
+    head: the model class whose head it holds, None for a bare body.
+    """
+
+    config: TrimformerConfig
+    weights: dict[str, Tensor]
+    head: type[TrimformerWithHead] | None
+    source: str
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of task that the head was made for, None for a bare body."""
+        return None if self.head is None else kind_of(self.config, self.head)
+
+
+def read_kind(path_or_id: str | Path) -> Kind:
+    """The kind of task that a saved model with a head answers, by its config.json alone."""
+    folder = resolve(path_or_id)
+    return kind_of(read_config(folder), _named_head(folder) or HEADS[0])
+
+
+def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
+    """The model class that config.json names, None where it names none that has a head."""
+    architecture = _architecture(folder)
+    return next((cls for cls in HEADS if architecture.endswith(cls.__name__.removeprefix("Trimformer"))), None)
+
+
+def _architecture(folder: Path) -> str:
+    return str((_read_json(folder / "config.json").get("architectures") or [""])[0])
+
+
+def load(
+    path_or_id: str | Path, *, labels: Sequence[str] | None = None, kind: Kind | None = None
+) -> TrimformerModel | TrimformerWithHead:
+    """Load an encoder in evaluation mode, fp32.
+
+    path_or_id: a folder or hub id with a supported Hugging Face checkpoint or a model saved by trimformer; ``demo``
+        (the offline demo encoder); or a bare shape with random weights such as ``shape:bert-base``.
+    labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
+        checkpoint is kept, and a checkpoint without one gives the bare body.
+    kind: what the new head answers: ``classification`` (the default with labels), ``multilabel``, ``regression``,
+        ``tokens`` (a label per word) or ``spans`` (question answering; needs no labels).
+
+    Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
+    """
+    if str(path_or_id).startswith(PREFIX):
+        if labels is not None or kind is not None:
+            raise TrimformerError("A bare shape has a head already: leave labels and kind out.")
+        return from_shape(str(path_or_id))
+    return build(read_checkpoint(path_or_id), labels=labels, kind=kind)
+
+
+def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
+    """Load a model that must have a task head; raises TrimformerError where it has none."""
+    model = load(path_or_id)
+    if not isinstance(model, TrimformerWithHead):
+        raise TrimformerError(f"{path_or_id} has no task head to score: fine-tune it first (trimformer compress).")
+    return model
+
+
+def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside the weights: fast where there is one of its kind, else slow.
+
+    Raises TrimformerError where there is none, where it cannot be read, or where it needs a package that is missing.
+    """
+    folder = resolve(path_or_id)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except ImportError as error:
+        raise TrimformerError(f"The tokenizer in {folder} needs a package that is missing: {_line(error)}") from error
+    except Exception as error:  # the readers of the many formats raise their own kinds
+        raise _no_tokenizer(folder, _line(error)) from error
+    # Without any file transformers makes one that knows no words.
+    files = set(tokenizer.vocab_files_names.values())
+    if files and not any((folder / name).is_file() for name in files):
+        raise _no_tokenizer(folder, f"none of {', '.join(sorted(files))}")
+    return tokenizer
+
+
+def _no_tokenizer(folder: Path, why: str) -> TrimformerError:
+    return TrimformerError(
+        f"There is no readable tokenizer in {folder} ({why}): save it there with tokenizer.save_pretrained."
+    )
+
+
+def build(
+    checkpoint: Checkpoint, *, labels: Sequence[str] | None = None, kind: Kind | None = None
+) -> TrimformerModel | TrimformerWithHead:
+    """Make the model of a checkpoint; every weight must be there and fit. Arguments as of :func:`load`."""
+    config, weights = checkpoint.config, dict(checkpoint.weights)
+    if kind is None and labels is not None:
+        kind = "classification" if labels else "regression"
+    cls: Any
+    if kind is not None:
+        cls = head_class(kind)
+        fewest = {"classification": 2, "multilabel": 1, "tokens": 1}.get(kind, 0)
+        if len(labels or ()) < fewest:
+            raise TrimformerError(f"A head for {kind} needs label names, at least {fewest}: give labels.")
+        if labels and not fewest:
+            raise TrimformerError(f"A head for {kind} has no labels: leave them out.")
+        config = with_labels(config, labels or (), kind)
+        # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
+        same = checkpoint.head in (None, cls) and cls.keeps_lower_head
+        weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+    elif checkpoint.head is not None:
+        cls = checkpoint.head
+    else:
+        cls = TrimformerModel
+        weights = {n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")}
+    if cls is not TrimformerModel and kind_of(config, cls) == "regression" and len(config.label_names) != 1:
+        raise _foreign(checkpoint, f"a head for one number has {len(config.label_names)} outputs")
+    try:
+        model = cls(config)
+    except (KeyError, AssertionError, ValueError) as error:  # an unknown activation, a padding id out of range, …
+        raise TrimformerError(f"No model can be made of the configuration of {checkpoint.source}: {error}.") from error
+    expected = model.state_dict()
+    for name, weight in weights.items():
+        if name not in expected:
+            raise _foreign(checkpoint, f"{name} is not in the shape")
+        if weight.shape != expected[name].shape:
+            raise _foreign(
+                checkpoint, f"{name} has shape {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
+            )
+    missing = [name for name in expected if name not in weights and name not in model.all_tied_weights_keys]
+    if kind is not None:
+        missing = [name for name in missing if not name.startswith("head.")]
+    if missing:
+        raise _foreign(checkpoint, f"{missing[0]} is missing")
+    model.load_state_dict({name: weight.float() for name, weight in weights.items()}, strict=False)
+    return model.eval()
+
+
+def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> TrimformerConfig:
+    """The configuration with a head of this kind for these label names."""
+    names = head_labels(labels, kind)
+    changes = {
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+        "problem_type": PROBLEM_TYPES.get(kind),
+    }
+    return TrimformerConfig.from_dict(config.to_dict() | changes)
+
+
+def head_labels(labels: Sequence[str], kind: Kind) -> list[str]:
+    """Names of the outputs of a head: the labels, or what stands for them in a task without labels."""
+    return {"regression": ["score"], "spans": ["start", "end"]}.get(kind, list(labels))
+
+
+def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
+    """Read configuration and weights of a folder or hub id, renamed to the one encoder's names."""
+    folder = resolve(path_or_id)
+    config = read_config(folder)
+    weights = _read_weights(folder)
+    model_type = _read_json(folder / "config.json")["model_type"]
+    head = _named_head(folder)
+    if model_type == TrimformerConfig.model_type:
+        if not any(name.startswith("encoder.") for name in weights):
+            weights = {f"encoder.{name}": weight for name, weight in weights.items()}
+    else:
+        weights = family_of(model_type).to_ours(weights, config, head)
+    if _architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
+        weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
+    has_head = "head.output.weight" in weights
+    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, source=str(path_or_id))
+
+
+def read_config(folder: Path) -> TrimformerConfig:
+    """The configuration in a folder, of a trimformer model or of a supported family."""
+    if not (folder / "config.json").is_file():
+        raise TrimformerError(f"There is no config.json in {folder}: give the folder of a saved model.")
+    model_type = _read_json(folder / "config.json").get("model_type")
+    try:
+        if model_type == TrimformerConfig.model_type:
+            return TrimformerConfig.from_pretrained(folder)
+        family = family_of(str(model_type))
+        return family.to_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    except (TypeError, ValueError) as error:
+        raise TrimformerError(f"{folder / 'config.json'} is not a valid configuration: {error}.") from error
+
+
+def resolve(path_or_id: str | Path) -> Path:
+    """The local folder with the configuration and weights of a model."""
+    return encoder_folder(fetch(path_or_id))
+
+
+def fetch(path_or_id: str | Path) -> Path:
+    """The local folder of a model, downloaded from the hub when it is an id."""
+    if str(path_or_id) == DEMO:
+        return demo_folder()
+    folder = Path(path_or_id)
+    if folder.is_dir():
+        return folder
+    if folder.exists() or str(path_or_id).count("/") > 1 or str(path_or_id).startswith((".", "/", "~")):
+        raise TrimformerError(f"{path_or_id} is not a model folder: give a folder with config.json and weights.")
+    try:
+        wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
+        return Path(huggingface_hub.snapshot_download(str(path_or_id), allow_patterns=wanted))
+    except Exception as error:  # the hub client raises many kinds: offline, unknown id, gated, bad name
+        raise TrimformerError(
+            f"{path_or_id!r} is neither a folder here nor a model that could be fetched from the hub "
+            f"({type(error).__name__}): check the name and the network."
+        ) from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    if (folder / INDEX).is_file():
+        names = sorted(set(_read_json(folder / INDEX)["weight_map"].values()))
+    elif (folder / WEIGHTS).is_file():
+        names = [WEIGHTS]
+    elif any(folder.glob("pytorch_model*.bin")):
+        raise TrimformerError(
+            f"{folder} has only pickled weights (.bin), which are not read because they can run code: "
+            f"convert them to {WEIGHTS} first."
+        )
+    else:
+        raise TrimformerError(f"There is no {WEIGHTS} in {folder}: the weight file is missing.")
+    weights: dict[str, Tensor] = {}
+    for name in names:
+        if not (folder / name).is_file():
+            raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
+        try:
+            weights |= load_file(folder / name)
+        except (SafetensorError, OSError) as error:
+            raise TrimformerError(
+                f"The weight file {folder / name} cannot be read, it is truncated or not a safetensors file "
+                f"({error}): fetch or save it again."
+            ) from error
+    return weights
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise TrimformerError(f"{path} is not a readable JSON file: {error}.") from error
+    if not isinstance(content, dict):
+        raise TrimformerError(f"{path} does not hold a JSON object.")
+    return content
+
+
+def _foreign(checkpoint: Checkpoint, what: str) -> TrimformerError:
+    return TrimformerError(
+        f"The weights in {checkpoint.source} do not fit the shape in its config.json: {what}; "
+        "use the config.json that was saved with these weights."
+    )

@@ -1,0 +1,1 @@
+"""The body and its heads."""

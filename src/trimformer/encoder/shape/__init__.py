@@ -1,0 +1,1 @@
+"""The shape of an encoder and the gates at its points."""

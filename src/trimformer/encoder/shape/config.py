@@ -1,0 +1,205 @@
+"""The shape of an encoder: what every layer is made of, and the configuration that stores it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Literal, get_args
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from ...errors import TrimformerError
+
+FORMAT_VERSION = 1
+
+AttentionKind = Literal["full", "conv", "mean", "bias", "none"]
+ATTENTION_KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
+"""From the most to the least: a layer can become a later kind; and ``mean`` can become ``conv``."""
+
+StandIn = Literal["conv", "mean", "none"]
+"""What a layer that loses its attention can have in its place."""
+
+MIXING: tuple[AttentionKind, ...] = ("full", "conv", "mean")
+"""The kinds in which a token's answer depends on other tokens."""
+
+KERNELS = (3, 5, 7, 9)
+DEFAULT_KERNEL = 5
+
+
+def lesser(kind: AttentionKind, other: AttentionKind) -> AttentionKind:
+    """The kind of the two that has less in it: what is left of one where the other is to stand in for it."""
+    return max(kind, other, key=ATTENTION_KINDS.index)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerShape:
+    """Sizes of one encoder layer.
+
+    attention: what mixes the tokens: ``full`` self-attention; ``mean``: every token receives the mean of the values of
+        the sequence (AttendOut, Eq. 3), computed once per sequence; ``conv``: that, and a depthwise convolution of the
+        layer's input over the tokens; ``bias``: the bias of the output map, which is what a layer without any head or
+        value gives; ``none``: nothing, the sub-layer is removed without replacement.
+    heads, head_size: the value width is ``heads * head_size``.
+    query_key: with ``full``: dimensions of a head's queries and keys; None: as many as its values, ``head_size``.
+    ffn: units of the feed-forward block; 0: only the bias of its output map is left, where it has one.
+    window: with ``full``: a token attends to those at most ``window // 2`` away; None: to all.
+    rotary: with ``full`` and rotary positions: the base of the angles.
+    kernel: with ``conv``: tokens under the convolution, 3, 5, 7 or 9; else 0.
+    """
+
+    attention: AttentionKind
+    heads: int
+    head_size: int
+    ffn: int
+    window: int | None = None
+    rotary: float | None = None
+    kernel: int = 0
+    query_key: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.attention not in ATTENTION_KINDS:
+            raise TrimformerError(
+                f"Unknown attention kind {self.attention!r}: use one of {', '.join(ATTENTION_KINDS)}."
+            )
+        sizes = (self.heads, self.head_size, self.head_size if self.query_key is None else self.query_key)
+        if min(sizes) < 1 or self.ffn < 0:
+            raise TrimformerError(f"Layer sizes must be at least 1, ffn at least 0, got {self}.")
+        if self.kernel not in (KERNELS if self.attention == "conv" else (0,)):
+            raise TrimformerError(
+                f"A conv layer has a kernel of {', '.join(map(str, KERNELS))}, any other layer one of 0, got {self}."
+            )
+
+    @property
+    def width(self) -> int:
+        """Units of the value projection."""
+        return self.heads * self.head_size
+
+    @property
+    def query_key_size(self) -> int:
+        """Dimensions of a head's queries and keys."""
+        return self.head_size if self.query_key is None else self.query_key
+
+    @property
+    def query_key_width(self) -> int:
+        """Units of the query projection, and of the key projection."""
+        return self.heads * self.query_key_size
+
+
+@strict
+class TrimformerConfig(PreTrainedConfig):
+    """Configuration of the one encoder: sizes shared by all layers, and one :class:`LayerShape` for each layer.
+
+    family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
+    positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
+        ``pad_token_id + 1`` (RoBERTa); ``none``: the embeddings know of no positions.
+    embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
+        None: they are ``hidden_size`` wide and there is no such map.
+    attention_positions: how positions enter attention beyond that, a mechanism in positions.py. Of it: the number of
+        buckets of distances (0: each distance has its own), the distance from which on all count as one, and for
+        ``disentangled`` the products (``c2p``, ``p2c``), whether they use the layer's own query and key weights, and
+        whether the table is normalised.
+    pre_norm: layers as in ModernBERT: norms before attention and before a gated feed-forward block, and a last norm
+        after all layers; else as in BERT.
+    attention_bias, ffn_bias, norm_bias: whether these maps have a bias.
+    sharing: which layers have the same weights: layer i those of layer ``sharing[i]``, the first of its group (ALBERT);
+        None: every layer has its own. Layers of a group differ at most in their attention kind.
+    type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
+    classifier_act: activation of the first layer of a sequence classification head. pooler_dropout: before that layer.
+        classifier_size: width of that layer's output; None: ``hidden_size``. classifier_pooling: what that head reads,
+        the first token or the mean of all. classifier_bias: of its first layer. classifier_norm: as in ModernBERT that
+        layer ends with a norm, and the heads for tokens and spans have it too.
+    """
+
+    model_type: ClassVar[str] = "trimformer"
+
+    format_version: int = FORMAT_VERSION
+    family: str = "bert"
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    embedding_size: int | None = None
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    positions: Literal["absolute", "from_padding", "none"] = "absolute"
+    attention_positions: Literal["none", "relative_bias", "disentangled", "rotary"] = "none"
+    relative_buckets: int = 32
+    relative_span: int = 128
+    relative_terms: list[str] | None = None
+    relative_shares_weights: bool = False
+    relative_norm: bool = False
+    pre_norm: bool = False
+    attention_bias: bool = True
+    ffn_bias: bool = True
+    norm_bias: bool = True
+    pad_token_id: int | None = 0
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    classifier_dropout: float | int | None = None
+    pooler_dropout: float | int = 0.0
+    classifier_act: str = "tanh"
+    classifier_size: int | None = None
+    classifier_pooling: Literal["cls", "mean"] = "cls"
+    classifier_bias: bool = True
+    classifier_norm: bool = False
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    layers: list[dict] | None = None
+    sharing: list[int] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if self.format_version > FORMAT_VERSION:
+            raise TrimformerError(
+                f"This model was saved in format {self.format_version}, newer than the format {FORMAT_VERSION} "
+                "that this trimformer reads: upgrade trimformer."
+            )
+        self.layers = [dataclasses.asdict(LayerShape(**layer)) for layer in self.layers or []]
+        self._check_sharing()
+        super().__post_init__(**kwargs)
+
+    def _check_sharing(self) -> None:
+        if self.sharing is None:
+            return
+        alike = [dataclasses.replace(shape, attention="full", kernel=0) for shape in self.shapes]
+        if len(self.sharing) != len(alike) or any(
+            not 0 <= first <= index or self.sharing[first] != first or alike[first] != alike[index]
+            for index, first in enumerate(self.sharing)
+        ):
+            raise TrimformerError(
+                f"sharing must name for each of the {len(alike)} layers the first layer of its group, whose sizes are "
+                f"the same, got {self.sharing}."
+            )
+        kernels = {
+            (first, shape.kernel) for first, shape in zip(self.sharing, self.shapes, strict=True) if shape.kernel
+        }
+        if len(kernels) > len({first for first, _ in kernels}):
+            raise TrimformerError("Layers that share their weights must have the same kernel where they are conv.")
+
+    @property
+    def shapes(self) -> tuple[LayerShape, ...]:
+        """The shape of each layer, first layer first."""
+        return tuple(LayerShape(**layer) for layer in self.layers or [])
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return len(self.layers or [])
+
+    @property
+    def last_mixing(self) -> int:
+        """The last layer that mixes the tokens, -1 where none does: after it each token goes its own way."""
+        mixing = [index for index, shape in enumerate(self.shapes) if shape.attention in MIXING]
+        return mixing[-1] if mixing else -1
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the head's outputs by id."""
+        return [str(name) for name in (self.id2label or {}).values()]
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens included."""
+        offset = (self.pad_token_id or 0) + 1 if self.positions == "from_padding" else 0
+        return self.max_position_embeddings - offset
+
+    def with_shapes(self, shapes: tuple[LayerShape, ...] | list[LayerShape]) -> TrimformerConfig:
+        """A copy of this configuration with other layers."""
+        return type(self).from_dict(self.to_dict() | {"layers": [dataclasses.asdict(s) for s in shapes]})

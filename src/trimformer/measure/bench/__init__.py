@@ -1,0 +1,1 @@
+"""Wall-clock: models side by side, under every back-end."""

@@ -1,0 +1,165 @@
+"""The whole benchmark: speed, score, memory, start-up and the distance to the machine's limit, in one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...console import Ticker
+from ...deploy.session import torch_threads
+from ...deploy.windows import tokenise
+from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind
+from ...errors import TrimformerError
+from ...hardware import hardware
+from ...predict.rows import format_of, split
+from ...tasks.encode import Encoded, encode
+from ...tasks.settings import TaskSettings
+from ...tasks.task import load_task
+from .latency import Timing, make_workloads, speedups, time_variants
+from .peak import Peak, best, matrix_peaks
+from .process import Footprint, footprint
+from .score import Score, score_variants, tokenizer_folder, validation
+from .variants import Model, available_backends, make_variants, named, precision
+
+TEXTS = 4096
+"""Texts that are read of a file."""
+CALIBRATION = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """A file of texts without labels, whose lengths are to be measured; columns as ``predict`` takes them."""
+
+    file: Path
+    text: str | None = None
+    text_pair: str | None = None
+    max_length: int = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """Everything that was measured in one run. scores: empty without a task; split: of which rows they are."""
+
+    hardware: dict[str, str]
+    threads: int
+    timings: list[Timing]
+    footprints: list[Footprint]
+    peaks: list[Peak]
+    scores: list[Score]
+    split: str = "validation"
+
+    def shares(self) -> list[float | None]:
+        """Of each timing the share of the measured peak of its precision; None where either is not known."""
+        peaks = {peak.precision: peak.flops_per_s for peak in self.peaks}
+        return [
+            timing.flops_per_s / peaks[kind]
+            if timing.flops_per_s is not None and (kind := precision(timing.backend)) in peaks
+            else None
+            for timing in self.timings
+        ]
+
+    def score_of(self, timing: Timing) -> float | None:
+        """The score of the variant that was timed."""
+        found = (s.score for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
+        return next(found, None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; each timing with its speed-up over the first of its workload and its share of the peak."""
+        values = dataclasses.asdict(self)
+        for entry, factor, share in zip(values["timings"], speedups(self.timings), self.shares(), strict=True):
+            entry |= {"speedup": factor, "peak_share": share}
+        return values
+
+
+def bench(
+    models: Sequence[str | Path | Model] | Mapping[str, str | Path | Model],
+    *,
+    batch: Sequence[int] = (1, 8),
+    length: Sequence[int] = (128,),
+    texts: Texts | None = None,
+    task: TaskSettings | None = None,
+    threads: int = 2,
+    backends: Sequence[str] | None = None,
+    fresh: bool = True,
+    repeats: int = 10,
+    seconds: float = 5.0,
+) -> Bench:
+    """Measure variants. Arguments as of :func:`trimformer.measure.bench.latency.benchmark`, and:
+
+    texts, task: give the data's own lengths; a task also the score of every variant on its validation rows.
+    backends: None = all that are installed here. fresh: start every variant in a process of its own as well.
+
+    What needs calibration gets it from the task's training rows, or from the texts; else from random tokens.
+    """
+    given = named(models)
+    sizes = list(itertools.product(batch, length))
+    if not given or not sizes or min(threads, repeats, *itertools.chain(*sizes)) < 1:
+        raise TrimformerError("Give a model, and batch sizes, lengths and threads of at least 1.")
+    data, calibration = _data(given, texts, task)
+    with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
+        variants = make_variants(given, backends or available_backends(), threads, Path(folder), calibration)
+        workloads = make_workloads(variants, sizes, data)
+        before = matrix_peaks(threads)
+        timings = time_variants(variants, workloads, threads=threads, repeats=repeats, seconds=seconds)
+        peaks = best(before, matrix_peaks(threads))  # twice, for a machine's speed changes
+        scores = score_variants(variants, given, task) if task is not None else []
+        footprints = []
+        with Ticker("Starting each alone", len(variants) * fresh) as tick:
+            for variant in variants * fresh:
+                footprints.append(footprint(variant, *max(sizes, key=lambda size: size[0] * size[1]), threads))
+                tick.advance()
+        return Bench(hardware(), threads, timings, footprints, peaks, scores)
+
+
+def _data(
+    models: Mapping[str, Any], texts: Texts | None, task: TaskSettings | None
+) -> tuple[Encoded | None, Encoded | None]:
+    """The rows whose lengths are measured, and those that calibrate, as the first model with a tokenizer reads them."""
+    if texts is None and task is None:
+        return None, None
+    model = next((model for model in models.values() if _has_tokenizer(model)), None)
+    if model is None:
+        raise TrimformerError("None of these has a tokenizer to read the data with: add a model folder or hub id.")
+    if task is not None:
+        return validation(model, task)[1], _training_rows(model, task)
+    assert texts is not None
+    data = _read(model, texts)
+    return data, data
+
+
+def _has_tokenizer(model: Any) -> bool:
+    try:
+        load_tokenizer(tokenizer_folder(model))
+    except TrimformerError:
+        return False
+    return True
+
+
+def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
+    """Some training rows; None where only a validation file was given."""
+    if settings.validation_only:
+        return None
+    data = load_task(settings)
+    folder = tokenizer_folder(model)
+    rows = data.train.take(range(min(CALIBRATION, len(data.train))))
+    longest = min(settings.max_length, read_config(folder).max_tokens)
+    return encode(data.task, rows, load_tokenizer(folder), longest, truncation=settings.truncation)
+
+
+def _read(model: Any, texts: Texts) -> Encoded:
+    if not texts.file.is_file():
+        raise TrimformerError(f"There is no file {texts.file}: give a text file, JSONL, CSV or TSV, or name a --task.")
+    folder = tokenizer_folder(model)
+    kind = read_kind(folder)
+    form = format_of(str(texts.file), kind, texts.text, texts.text_pair)
+    with texts.file.open("rb") as source:
+        rows = list(itertools.islice((row for piece in split(source, form.ending) for row in form.read(piece)), TEXTS))
+    if not rows:
+        raise TrimformerError(f"{texts.file} holds no texts: give a file with at least one.")
+    tokenizer = load_tokenizer(folder)
+    longest = min(texts.max_length, tokenizer.model_max_length, read_config(folder).max_tokens)
+    return tokenise(kind, rows, tokenizer, longest)

@@ -1,0 +1,95 @@
+"""The score of every variant on the validation rows of a task, with its own tokenizer and its own back-end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind, resolve
+from ...encoder.checkpoints.shapes import PREFIX
+from ...errors import TrimformerError
+from ...tasks.data import Task
+from ...tasks.encode import Encoded, encode
+from ...tasks.outcome import outcome
+from ...tasks.settings import TaskSettings
+from ...tasks.task import load_validation
+from ...training.evaluate import predict_logits
+from .variants import Run, Variant, backends_of, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """The task's official metric of a variant; None where it could not be scored, skipped says why."""
+
+    name: str
+    backend: str
+    metric: str
+    score: float | None
+    n_examples: int
+    skipped: str = ""
+
+
+def score_variants(variants: Sequence[Variant], models: Mapping[str, Any], settings: TaskSettings) -> list[Score]:
+    """Score variants by the names of their models.
+
+    Raises TrimformerError where none can be scored.
+    """
+    scores: list[Score] = []
+    for name, model in models.items():
+        scores += _scores([variant for variant in variants if variant.name == name], model, settings)
+    if all(score.score is None for score in scores):
+        raise TrimformerError(f"No variant could be scored: {scores[0].skipped}")
+    return scores
+
+
+def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded]:
+    """The task's validation rows as this model reads them.
+
+    Raises TrimformerError for a model without files, or with another head than the task needs.
+    """
+    folder = tokenizer_folder(model)
+    config, kind = read_config(folder), read_kind(folder)
+    task, examples = load_validation(settings, config.label_names)
+    if task.kind != kind:
+        raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}.")
+    data = encode(
+        task, examples, load_tokenizer(folder), min(settings.max_length, config.max_tokens),
+        truncation=settings.truncation, stride=settings.stride,
+    )  # fmt: skip
+    return task, data
+
+
+def tokenizer_folder(model: Any) -> Path:
+    """Where tokenizer and config.json of a model or of an exported file lie."""
+    if not isinstance(model, str | Path) or str(model).startswith(PREFIX):
+        raise TrimformerError("A bare shape, or a model without a folder, has no tokenizer: give a folder or hub id.")
+    return Path(model).parent if backends_of(Path(model)) else resolve(model)
+
+
+def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> Iterator[Score]:
+    try:
+        task, data = validation(model, settings)
+    except TrimformerError as error:
+        for variant in variants:
+            yield Score(variant.name, variant.backend, "", None, 0, str(error))
+        return
+    for variant in variants:
+        found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped)
+        if variant.run is None:
+            yield found
+            continue
+        try:
+            logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
+            yield dataclasses.replace(found, score=outcome(task, data, logits).scores[task.metrics[0]])
+        except Exception as error:  # every runtime has its own
+            yield dataclasses.replace(found, skipped=reason(error))
+
+
+def as_model(run: Run) -> Any:
+    """A function of a batch, as the scoring of models expects it."""
+    return lambda gates, **batch: SimpleNamespace(logits=torch.from_numpy(run(batch)))

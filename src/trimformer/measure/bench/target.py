@@ -1,0 +1,135 @@
+"""Which exported file is best for a purpose on this machine: measured, not guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from ...deploy.backends import FILE_BACKENDS, open_backend, parts
+from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for
+from ...errors import TrimformerError
+from ...files import explain_write_errors
+from ...hardware import cpu_flags, usable_cores
+from ...tasks.settings import TaskSettings
+from .latency import time_variants
+from .variants import Variant, available_backends
+from .workload import fixed
+
+SHAPES = {"latency": ((1, 32), (1, 128)), "throughput": ((16, 32), (4, 128))}
+"""(batch, length) that are timed; 512 tokens in a batch are what the predictor takes."""
+TARGETS = (*SHAPES, "size")
+TIE = 1.05
+"""Of files that are at most so many times worse than the best, the one nearest to PyTorch is taken."""
+INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """milliseconds: median for each of the target's shapes, none for ``size``. value: what is to be small."""
+
+    file: ExportedFile
+    milliseconds: list[float]
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The file that was written, why, and what it was chosen from."""
+
+    chosen: ExportedFile
+    why: str
+    notes: list[str]
+    candidates: list[Candidate]
+
+
+def export_for(
+    target: str,
+    model: Model,
+    folder: str | Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    task: TaskSettings | None = None,
+    max_drop: float = 0.5,
+) -> Choice:
+    """Write the file that is best for ``latency``, ``throughput`` or ``size``, of all that run here.
+
+    latency: one text of 32 and of 128 tokens; throughput: batches of 512 tokens of the same lengths; the geometric mean
+    counts. task: no file that loses more than ``max_drop`` points on its validation rows is taken; without one the
+    score is not looked at.
+
+    Raises TrimformerError for an unknown target, and as :func:`trimformer.export` does.
+    """
+    if target not in TARGETS:
+        raise TrimformerError(f"There is no target {target!r}: use one of {', '.join(TARGETS)}.")
+    # A .pt2 archive is for other programs: it is not opened in another process.
+    names = [name for name in available_backends() if name in FILE_BACKENDS and name != "torch-export"]
+    if not names:
+        raise TrimformerError('No runtime is installed: pip install "trimformer[onnx,openvino]".')
+    folder = Path(folder)
+    scorer = scorer_for(model, tokenizer, task)
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".target-") as scratch:
+            files = export_all(model, scratch, names, None, scorer)
+            candidates = _measured(target, model, files)
+            chosen = choose(candidates, max_drop)
+            for part in parts(chosen.file.path):
+                part.replace(folder / part.name)
+        save_tokenizer(model, folder, tokenizer)
+    written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
+    return Choice(written, _why(target, chosen, candidates), _notes(target, candidates, max_drop), candidates)
+
+
+def choose(candidates: Sequence[Candidate], max_drop: float) -> Candidate:
+    """The best that loses little enough; of those about as good the most exact."""
+    allowed = [one for one in candidates if not _loses(one, max_drop)]
+    best = min(one.value for one in allowed)
+    return min((one for one in allowed if one.value <= TIE * best), key=lambda one: one.file.max_abs_error)
+
+
+def _loses(candidate: Candidate, max_drop: float) -> bool:
+    drop = candidate.file.score_drop
+    return drop is not None and drop > max_drop
+
+
+def _measured(target: str, model: Model, files: Sequence[ExportedFile]) -> list[Candidate]:
+    if target == "size":
+        return [Candidate(file, [], file.bytes) for file in files]
+    threads = usable_cores()
+    variants = [Variant("", file.backend, open_backend(file.path, file.backend, threads).run) for file in files]
+    longest = model.config.max_tokens
+    workloads = [fixed(model.config, batch, min(n, longest), seed=0) for batch, n in SHAPES[target]]
+    timings = time_variants(variants, workloads, threads=threads, seconds=2.0)
+    found = []
+    for index, file in enumerate(files):
+        times = [timing.median_ms or math.inf for timing in timings[index :: len(files)]]
+        found.append(Candidate(file, times, math.prod(times) ** (1 / len(times))))
+    return found
+
+
+def _why(target: str, chosen: Candidate, candidates: Sequence[Candidate]) -> str:
+    exact = [one for one in candidates if one.file.precision == "fp32"]
+    best = min(exact, key=lambda one: one.value)
+    what = {"latency": "fastest for one text", "throughput": "fastest for batches", "size": "smallest"}[target]
+    against = f", {best.value / chosen.value:.2f} times as good as the best in fp32 ({best.file.backend})"
+    drop = chosen.file.score_drop
+    score = "its score is not known, for no data was given" if drop is None else f"it loses {drop:.2f} points"
+    return f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
+
+
+def _notes(target: str, candidates: Sequence[Candidate], max_drop: float) -> list[str]:
+    notes = [
+        f"{one.file.backend} is left out: it loses {one.file.score_drop:.2f} points, more than {max_drop:g}."
+        for one in candidates
+        if _loses(one, max_drop)
+    ]
+    int8 = [one.value for one in candidates if one.file.precision == "int8"]
+    others = [one.value for one in candidates if one.file.precision in ("fp32", "bf16")]
+    if target != "size" and int8 and min(int8) >= min(others):
+        reason = "" if INT8_FLAGS & cpu_flags() else ", which has no instructions for it (VNNI, AMX)"
+        notes.append(f"int8 does not pay on this CPU{reason}: {min(int8):.2f} ms against {min(others):.2f} ms.")
+    return notes

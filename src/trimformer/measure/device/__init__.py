@@ -1,0 +1,1 @@
+"""Tables of the device, which predict the milliseconds of any shape."""

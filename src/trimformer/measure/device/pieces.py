@@ -1,0 +1,191 @@
+"""How a table of the device is measured: small whole models that differ by one piece, taking turns.
+
+Runtimes fuse and rearrange, so that a piece alone would tell little. The time of a layer is therefore what a model
+takes longer with four copies of it; that of attention, what such a layer takes longer than one without; and that of
+what comes once, at the end of a model, a difference of models of one layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from ...console import Ticker
+from ...deploy.session import torch_threads
+from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
+from ...encoder.checkpoints.load import load
+from ...encoder.shape.config import ATTENTION_KINDS, KERNELS, MIXING
+from ...errors import TrimformerError
+from ..bench.latency import make_workloads, time_variants
+from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
+from .table import (
+    FIRST,
+    LatencyTable,
+    Model,
+    as_kind,
+    default_file,
+    find,
+    frame_of,
+    piece,
+    read_tables,
+    write_tables,
+)
+
+COPIES = 4
+WORDS = 1000
+REPEATS = 20
+SECONDS = 5.0
+
+Key = tuple[str, int]
+"""A piece and its size."""
+BASE, REST = ("base", 0), ("rest", 0)
+"""The model without the four copies, with all tokens computed, and as it is under the head."""
+
+
+def latency_tables(
+    model: str | Path | Model,
+    *,
+    batch: Sequence[int] = (1, 8),
+    length: Sequence[int] = (128,),
+    threads: int = 2,
+    backends: Sequence[str] | None = None,
+    file: str | Path | None = None,
+) -> list[LatencyTable]:
+    """Tables of this machine for each back-end, batch and length; what the file lacks is measured and added to it.
+
+    model: the tables predict it whatever becomes of its layers, as long as none is larger than its largest.
+    backends: None = all that are installed here and run any shape, except compilers. file: None = one in the user's
+    cache folder. It is written after each table, so that a run that is cut loses little.
+
+    Raises TrimformerError for a back-end that is unknown, cannot run here or runs stock models only, for a length that
+    the model cannot take, and as :func:`trimformer.measure.device.table.read_tables` does.
+    """
+    net = load(model) if isinstance(model, str | Path) else model
+    sizes = list(itertools.product(batch, length))
+    if not sizes or min(threads, *itertools.chain(*sizes)) < 1:
+        raise TrimformerError("Give batch sizes, lengths and threads of at least 1.")
+    if max(length) > net.config.max_tokens:
+        raise TrimformerError(f"The model takes at most {net.config.max_tokens} tokens, not {max(length)}.")
+    names = [name for name in available_backends() if name not in (*STOCK, *COMPILED)] if backends is None else backends
+    check_backends(names)
+    if stock := [name for name in names if name in STOCK]:
+        raise TrimformerError(f"{stock[0]} runs dense models only, so that no table can be made of it: leave it out.")
+    path = default_file() if file is None else Path(file)
+    tables = _known(path)
+    missing = {name: [size for size in sizes if find(tables, net, (name, *size, threads)) is None] for name in names}
+    for table in measure(net, {name: left for name, left in missing.items() if left}, threads):
+        tables.append(table)
+        write_tables(path, [*_known(path), table])  # another process may have added some meanwhile
+    chosen = []
+    for name, size in itertools.product(names, sizes):
+        found = find(tables, net, (name, *size, threads))
+        assert found is not None  # it was measured where it was missing
+        chosen.append(found)
+    return chosen
+
+
+def _known(file: Path) -> list[LatencyTable]:
+    return read_tables(file) if file.is_file() else []
+
+
+def measure(model: Model, wanted: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> Iterator[LatencyTable]:
+    """Tables for the sizes (batch, length) that are wanted of each back-end, one after the other."""
+    models = _models(model) if wanted else {}
+    with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
+        for backend, sizes in wanted.items():
+            variants: list[Variant] = []
+            with Ticker(f"Preparing pieces for {backend}", len(models)) as tick:
+                for index, net in enumerate(models.values()):
+                    variants += make_variants({str(index): net}, [backend], threads, Path(folder) / str(index))
+                    tick.advance()
+            for size in sizes:
+                workloads = make_workloads(variants, [size])
+                timings = time_variants(variants, workloads, threads=threads, repeats=REPEATS, seconds=SECONDS)
+                if reason := next((timing.skipped for timing in timings if timing.skipped), ""):
+                    raise TrimformerError(f"No table can be made of {backend}: {reason}")
+                pieces = solve({key: timing.median_ms or 0.0 for key, timing in zip(models, timings, strict=True)})
+                yield LatencyTable(backend, *size, threads, type(model).__name__, frame_of(model.config), pieces)
+
+
+def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerShape]]:
+    """The layers of the models that are timed, by the piece that each of them brings."""
+    most = max(shape.ffn for shape in config.shapes)
+    least = max(1, most // 16)
+    widest = max(config.shapes, key=lambda shape: shape.width)
+    plain = dataclasses.replace(as_kind(widest, "none"), ffn=least)
+    models = {BASE: [plain], REST: [plain]}
+    for units in knots(most, least):
+        models["ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
+    kinds = dict(_attentions(config, plain))
+    models |= {key: [plain] + [shape] * COPIES for key, shape in kinds.items()}
+    if reads_first:
+        for units in (least, most):
+            models[f"{FIRST}ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
+        mixing = {key: shape for key, shape in kinds.items() if not key[0].endswith(" qk")}
+        models |= {(f"{FIRST}{name}", size): [shape] for (name, size), shape in mixing.items()}
+    return models
+
+
+def knots(most: int, least: int = 1) -> list[int]:
+    """The sizes that are measured; in between times are straight lines."""
+    return sorted({least, max(least, most // 4), max(least, most // 2), most})
+
+
+def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[Key, LayerShape]]:
+    """The layers with attention that are measured, by the piece that it is."""
+    for head_size in {shape.head_size for shape in config.shapes}:
+        most = max(shape.heads for shape in config.shapes if shape.head_size == head_size)
+        full = dataclasses.replace(plain, attention="full", heads=most, head_size=head_size)
+        for heads in knots(most):
+            yield (piece(full), heads), dataclasses.replace(full, heads=heads)
+        for query_key in knots(head_size, max(1, head_size // 4)):
+            yield (f"{piece(full)} qk", query_key), dataclasses.replace(full, query_key=query_key)
+    for kernel in (KERNELS[0], KERNELS[-1]):
+        yield ("conv", kernel), as_kind(plain, "conv", kernel)
+    for kind in ATTENTION_KINDS:
+        if kind in MIXING and kind not in ("full", "conv"):
+            yield (kind, 0), as_kind(plain, kind)
+
+
+def solve(times: Mapping[Key, float]) -> dict[str, dict[int, float]]:
+    """Milliseconds of the pieces from those of the models of :func:`plan`."""
+    least = min(units for name, units in times if name == "ffn")
+    block = (times["ffn", least] - times[BASE]) / COPIES
+    last_block = (times[f"{FIRST}ffn", least] - times[REST]) / COPIES if (f"{FIRST}ffn", least) in times else block
+    pieces: dict[str, dict[int, float]] = {}
+    for (name, size), time in times.items():
+        if (name, size) == BASE:
+            continue
+        if (name, size) == REST:
+            time -= last_block
+        elif name == "ffn":
+            time = (time - times[BASE]) / COPIES
+        elif name == f"{FIRST}ffn":
+            time = (time - times[REST]) / COPIES
+        elif name.startswith(FIRST):
+            time -= times[REST]
+        else:
+            time = (time - times[BASE]) / COPIES - block
+        pieces.setdefault(name, {})[size] = max(0.0, time)  # what is less is noise
+    return pieces
+
+
+def _models(model: Model) -> dict[Key, Model]:
+    """The models that are timed, with random weights and a short word table: neither changes the time."""
+    config, head = model.config, type(model)
+    reads_first = issubclass(head, TrimformerWithHead) and head.reads_first(config)
+    padding = config.pad_token_id if (config.pad_token_id or 0) < WORDS else 0
+    small = {"vocab_size": min(config.vocab_size, WORDS), "pad_token_id": padding, "sharing": None}
+    config = TrimformerConfig.from_dict(config.to_dict() | small)
+    models: dict[Key, Model] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for key, shapes in plan(config, reads_first).items():
+            under_head = not reads_first or key == REST or key[0].startswith(FIRST)
+            models[key] = (head if under_head else TrimformerModel)(config.with_shapes(shapes)).eval()
+    return models

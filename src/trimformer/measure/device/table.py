@@ -1,0 +1,291 @@
+"""A table of the device: milliseconds of the pieces of a model, which add up to those of any shape.
+
+A table holds on one machine for one back-end, batch, length and number of threads, and for models that differ in their
+layers only. Each piece is a curve over a size:
+
+- ``rest``: embeddings, head, and what a pass costs whatever the layers;
+- ``ffn`` over units: a feed-forward block with the norms of its layer;
+- ``full/64`` over heads: attention with heads of 64 dimensions; ``full/64 qk`` over the dimensions of query and key,
+  with the most heads;
+- ``conv`` over kernels; every other kind that computes something has one size, 0;
+- the same once more after ``first``, for a head that reads the first token: what the last layer that mixes the tokens
+  adds, and the blocks from there on, all computed for that token alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
+from ...encoder.shape.config import DEFAULT_KERNEL, MIXING, AttentionKind, StandIn, lesser
+from ...errors import TrimformerError
+from ...files import atomic_file, cache_folder
+from ...hardware import hardware
+
+FORMAT_VERSION = 1
+FIRST = "first "
+"""Before the name of a piece that is computed for the first token alone."""
+TIMELESS = (
+    "model_type", "format_version", "family", "vocab_size", "max_position_embeddings", "pad_token_id",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "layer_norm_eps",
+    "initializer_range", "layers", "sharing",
+)  # fmt: skip
+"""Fields of a configuration that do not change the time of a pass, and those of the layers."""
+ELSEWHERE = ("torch threads", "memory", "os", "python", "transformers")
+"""What is known of the hardware and changes without changing the times."""
+
+Model = TrimformerModel | TrimformerWithHead
+Layers = TrimformerConfig | Sequence[LayerShape]
+Number = float | Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class _Soft:
+    """A layer with soft gates. kinds: what it may become, with the probabilities. heads, ffn: expected sizes."""
+
+    kinds: list[tuple[LayerShape, Number]]
+    heads: Number
+    ffn: Number
+
+
+@dataclasses.dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds of one pass by pieces.
+
+    head: the model class. frame: what its configuration says beside the layers, see :func:`frame_of`.
+    pieces: name -> size -> milliseconds, as measured. Where a larger size was measured as the faster, which is noise,
+    both get the same time.
+    """
+
+    backend: str
+    batch: int
+    length: int
+    threads: int
+    head: str
+    frame: dict[str, Any]
+    pieces: dict[str, dict[int, float]]
+
+    def predict(self, layers: Layers) -> float:
+        """Milliseconds of one pass of a model with these layers: exact for measured sizes, linear in between.
+
+        Raises TrimformerError for a configuration that differs in more than its layers, for a size above the measured
+        ones, and for an attention kind or a head size that was not measured.
+        """
+        return float(self.expected(layers))
+
+    def expected(
+        self,
+        layers: Layers,
+        *,
+        attention: Tensor | None = None,
+        heads: Tensor | None = None,
+        ffn: Tensor | None = None,
+        removed: StandIn = "mean",
+    ) -> Tensor:
+        """Expected milliseconds while gates are soft, differentiable in the three tensors, each (layers,).
+
+        attention: probability that a layer keeps its attention; else ``removed`` stands in. heads, ffn: expected
+        sizes, in place of the layers' own. With hard values it is what :meth:`predict` says of the trimmed layers.
+        """
+        shapes = self._shapes(layers)
+        kinds: list[list[tuple[LayerShape, Number]]] = [[(shape, 1.0)] for shape in shapes]
+        if attention is not None:
+            kinds = [_either(shape, removed, keep) for shape, keep in zip(shapes, attention, strict=True)]
+        all_heads: Iterable[Number] = [shape.heads for shape in shapes] if heads is None else heads
+        all_units: Iterable[Number] = [shape.ffn for shape in shapes] if ffn is None else ffn
+        soft = list(map(_Soft, kinds, all_heads, all_units))
+        total = self._time("rest", 0)
+        later: Number = 0.0  # probability that a layer after this one mixes the tokens
+        for layer in reversed(soft):
+            if f"{FIRST}ffn" not in self.pieces:
+                total = total + self._layer(layer)
+                continue
+            total = total + later * self._layer(layer) + (1 - later) * self._layer(layer, FIRST)
+            mixing = sum(share * self._mixes(shape) for shape, share in layer.kinds)
+            later = later + (1 - later) * mixing
+        return total
+
+    def by_layer(self, layers: Layers) -> list[tuple[float, float]]:
+        """Milliseconds of each layer's attention and of its feed-forward block: with ``rest`` they are the prediction.
+
+        Raises TrimformerError as :meth:`predict` does.
+        """
+        shapes = self._shapes(layers)
+        mixing = [index for index, shape in enumerate(shapes) if self._mixes(shape)]
+        all_tokens = max(mixing, default=-1) if f"{FIRST}ffn" in self.pieces else len(shapes)
+        places = ["" if index < all_tokens else FIRST for index in range(len(shapes))]
+        return [
+            (float(self._attention(shape, shape.heads, place)), float(self._time(f"{place}ffn", shape.ffn)))
+            for shape, place in zip(shapes, places, strict=True)
+        ]
+
+    def fits(self, config: TrimformerConfig) -> bool:
+        """Whether it can predict a model of this configuration."""
+        try:
+            self.predict(config)
+        except TrimformerError:
+            return False
+        return True
+
+    def _shapes(self, layers: Layers) -> Sequence[LayerShape]:
+        if not isinstance(layers, TrimformerConfig):
+            return layers
+        given = frame_of(layers)
+        other = next((name for name in self.frame if self.frame[name] != given.get(name)), None)
+        if other is not None:
+            raise TrimformerError(
+                f"The table is of models whose {other} is {self.frame[other]}, not {given.get(other)}: measure one for "
+                "this model (trimformer bench MODEL --table auto)."
+            )
+        return layers.shapes
+
+    def _layer(self, layer: _Soft, place: str = "") -> Tensor:
+        """Milliseconds of a layer, computed for all tokens or, with ``place``, for the first."""
+        total = self._time(f"{place}ffn", layer.ffn)
+        for shape, share in layer.kinds:
+            total = total + share * self._attention(shape, layer.heads, place)
+        return total
+
+    def _attention(self, shape: LayerShape, heads: Number, place: str) -> Number:
+        if shape.attention not in MIXING or (place and not self._mixes(shape)):
+            return 0.0
+        name = f"{place}{piece(shape)}"
+        if shape.attention != "full":
+            return self._time(name, shape.kernel)
+        time = self._time(name, heads)
+        query_key = shape.query_key_size
+        # What narrower queries and keys save is proportional to the heads.
+        if query_key != shape.head_size and not place:
+            saved = self._time(f"{name} qk", shape.head_size) - self._time(f"{name} qk", query_key)
+            time = time - heads / max(self.pieces[name]) * saved
+        return time
+
+    def _mixes(self, shape: LayerShape) -> bool:
+        """Whether the kind mixes the tokens; under a head that reads the first one."""
+        return f"{FIRST}{piece(shape)}" in self.pieces
+
+    def _time(self, name: str, size: Number) -> Tensor:
+        """Milliseconds of a piece; below the smallest measured size its line goes on, down to 0."""
+        if name not in self._curves:
+            known = ", ".join(piece for piece in self.pieces if not piece.startswith(FIRST))
+            raise TrimformerError(f"The table has no {name!r}, only {known}: measure one with a model that has it.")
+        sizes, times = self._curves[name]
+        size = torch.as_tensor(size, dtype=torch.float64)
+        if size > sizes[-1] + 1e-6:
+            raise TrimformerError(
+                f"The table knows {name!r} up to a size of {int(sizes[-1])}, not {float(size):g}: measure one with a "
+                "model that is as large."
+            )
+        if len(sizes) == 1:
+            return times[0]
+        upper = int(torch.searchsorted(sizes, size.detach()).clamp(1, len(sizes) - 1))
+        slope = (times[upper] - times[upper - 1]) / (sizes[upper] - sizes[upper - 1])
+        return (times[upper] + slope * (size - sizes[upper])).clamp(min=0)
+
+    @functools.cached_property
+    def _curves(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sizes and times of each piece, the times never falling."""
+        from sklearn.isotonic import isotonic_regression
+
+        curves = {}
+        for name, times in self.pieces.items():
+            sizes = sorted(times)
+            rising = isotonic_regression([times[size] for size in sizes])
+            curves[name] = torch.tensor(sizes, dtype=torch.float64), torch.as_tensor(rising, dtype=torch.float64)
+        return curves
+
+
+def piece(shape: LayerShape) -> str:
+    """The name of the piece that a layer's attention is."""
+    return f"full/{shape.head_size}" if shape.attention == "full" else shape.attention
+
+
+def as_kind(shape: LayerShape, kind: AttentionKind, kernel: int = 0) -> LayerShape:
+    """The shape with another kind of attention."""
+    return dataclasses.replace(shape, attention=kind, kernel=kernel, query_key=None)
+
+
+def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[LayerShape, Number]]:
+    """The layer with its attention, or with what stands in for it."""
+    kind = lesser(shape.attention, removed)
+    if kind == shape.attention:
+        return [(shape, 1.0)]
+    return [(shape, keep), (as_kind(shape, kind, DEFAULT_KERNEL if kind == "conv" else 0), 1 - keep)]
+
+
+def frame_of(config: TrimformerConfig) -> dict[str, Any]:
+    """What a configuration says that changes the time of a pass, its layers left aside."""
+    return {name: getattr(config, name) for name in TrimformerConfig.__annotations__ if name not in TIMELESS}
+
+
+def this_machine() -> dict[str, str]:
+    """The hardware and the versions that times depend on."""
+    found = {name: value for name, value in hardware().items() if name not in ELSEWHERE}
+    return found | {"trimformer": importlib.metadata.version("trimformer")}
+
+
+def default_file() -> Path:
+    """The file in the user's cache folder; machines and versions that differ have files of their own."""
+    known = json.dumps(this_machine(), sort_keys=True)
+    return cache_folder() / f"latency-{hashlib.sha256(known.encode()).hexdigest()[:12]}.json"
+
+
+def write_tables(file: Path, tables: Sequence[LatencyTable]) -> None:
+    content = {
+        "format_version": FORMAT_VERSION,
+        "machine": this_machine(),
+        "tables": [dataclasses.asdict(table) for table in tables],
+    }
+    with atomic_file(file) as target:
+        target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_tables(file: Path) -> list[LatencyTable]:
+    """The tables in a file.
+
+    Raises TrimformerError for a file that is missing, none of ours, of another format, or from another machine.
+    """
+    if not file.is_file():
+        raise TrimformerError(f"There is no table {file}: measure one with trimformer bench MODEL --table {file}.")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        version, machine = content["format_version"], dict(content["machine"])
+        tables = [_from_json(table) for table in content["tables"]] if version == FORMAT_VERSION else []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrimformerError(
+            f"{file} is no table of latencies, or it is cut short: name another file, or delete it and measure again."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise TrimformerError(
+            f"{file} has format {version}, this trimformer reads format {FORMAT_VERSION}: measure into another file."
+        )
+    here = this_machine()
+    other = next((name for name in here | machine if here.get(name) != machine.get(name)), None)
+    if other is not None:
+        raise TrimformerError(
+            f"{file} was measured elsewhere ({other} {machine.get(other, 'unknown')}, here "
+            f"{here.get(other, 'unknown')}): measure into another file."
+        )
+    return tables
+
+
+def find(tables: Sequence[LatencyTable], model: Model, way: tuple[str, int, int, int]) -> LatencyTable | None:
+    """The first that can predict the model. way: back-end, batch, length, threads."""
+    same = (t for t in tables if (t.backend, t.batch, t.length, t.threads) == way and t.head == type(model).__name__)
+    return next((table for table in same if table.fits(model.config)), None)
+
+
+def _from_json(values: dict[str, Any]) -> LatencyTable:
+    """JSON has no numbers as keys."""
+    pieces = {name: {int(size): float(ms) for size, ms in times.items()} for name, times in values["pieces"].items()}
+    return LatencyTable(**values | {"pieces": pieces})

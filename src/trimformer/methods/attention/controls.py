@@ -1,0 +1,48 @@
+"""Controls without a search: what any learned choice of layers has to beat (Sajjad et al., 2020, for the last k)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from ...encoder.shape.gates import Gates
+from ..base import KeepSettings, Method, keep_gates, register
+
+
+class LastKSettings(KeepSettings):
+    """Settings of last-k."""
+
+    name: Literal["last-k"] = "last-k"
+
+
+class RandomKSettings(KeepSettings):
+    """Settings of random-k."""
+
+    name: Literal["random-k"] = "random-k"
+
+
+@register
+class LastK(Method):
+    """Remove the attention of the last layers."""
+
+    name = "last-k"
+    Settings = LastKSettings
+    trains = False
+
+    def decide(self) -> Gates:
+        return keep_gates(self.layers, set(self.removable[: self.settings.keep_layers]), self.settings.replace_by)
+
+
+@register
+class RandomK(Method):
+    """Remove the attention of layers drawn with the run's seed."""
+
+    name = "random-k"
+    Settings = RandomKSettings
+    trains = False
+
+    def decide(self) -> Gates:
+        generator = torch.Generator().manual_seed(self.context.seed)
+        order = [i for i in torch.randperm(self.layers, generator=generator).tolist() if i in self.removable]
+        return keep_gates(self.layers, set(order[: self.settings.keep_layers]), self.settings.replace_by)

@@ -1,0 +1,1 @@
+"""Methods that remove heads, units, dimensions and whole layers."""

@@ -1,0 +1,99 @@
+"""What the layers of an encoder cost while methods choose between them: operations, weights or milliseconds.
+
+Embeddings and head, which no method removes, are not counted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.gates import Gates
+from ...errors import TrimformerError
+from ...hardware import usable_cores
+from ...measure.bench.variants import STOCK, available_backends
+from ...measure.cost import expected_flops, expected_params
+from ...measure.device.pieces import latency_tables
+from ...measure.device.table import LatencyTable
+from ..base import Context, MethodSettings
+
+
+class CostSettings(MethodSettings):
+    """What is to become less, for methods that weigh it against the loss."""
+
+    cost: Literal["flops", "params", "ms"] = Field(
+        "flops", description="operations for a text, weights, or milliseconds of a batch on this machine; of the layers"
+    )
+    length: int | None = Field(None, ge=1, description="tokens of a text; none: the mean of the training texts")
+    batch: int = Field(1, ge=1, description="texts in that batch")
+    backend: str = Field("onnx", description="what runs that batch")
+
+
+def check_cost(settings: CostSettings, config: TrimformerConfig) -> None:
+    """Raise TrimformerError where no table of this machine can be made of what the settings ask for."""
+    if settings.cost != "ms":
+        return
+    known = [name for name in available_backends() if name not in STOCK]
+    if settings.backend not in known:
+        raise TrimformerError(
+            f"There are no milliseconds of backend {settings.backend!r} here: use one of {', '.join(known)}."
+        )
+    if settings.length is not None and settings.length > config.max_tokens:
+        raise TrimformerError(f"length: the model takes at most {config.max_tokens} tokens, not {settings.length}.")
+
+
+class LayerCost:
+    """The expected cost of the layers where gates are kept with these probabilities, independently; on the CPU.
+
+    The table of milliseconds is measured, unless the user's cache has it. It belongs to the state, so that a run which
+    is resumed goes on with the same.
+    """
+
+    def __init__(self, settings: CostSettings, context: Context) -> None:
+        self.settings, self.config = settings, context.model.config
+        self.length = settings.length or round(float(context.train.lengths.mean()))
+        self.table: LatencyTable | None = None
+        if settings.cost == "ms":
+            with context.accelerator.main_process_first():  # the others find it in the cache
+                (self.table,) = latency_tables(
+                    context.model, batch=[settings.batch], length=[self.length], threads=usable_cores(),
+                    backends=[settings.backend],
+                )  # fmt: skip
+        self.dense = self(Gates())
+
+    def __call__(self, gates: Gates) -> Tensor:
+        if self.table is not None:
+            return _milliseconds(self.table, self.config, gates)
+        if self.settings.cost == "params":
+            return expected_params(self.config, gates)
+        return expected_flops(self.config, self.length, gates)
+
+    def __str__(self) -> str:
+        """What is counted, for people."""
+        if self.table is not None:
+            return f"milliseconds ({self.table.backend}, batch {self.table.batch}, {self.length} tokens)"
+        return "weights" if self.settings.cost == "params" else f"operations at {self.length} tokens"
+
+    def share(self, gates: Gates) -> Tensor:
+        """The cost as a share of that of the dense layers."""
+        return self(gates) / self.dense
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"table": None if self.table is None else dataclasses.asdict(self.table)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["table"] is not None:
+            self.table = LatencyTable(**state["table"])
+            self.dense = self(Gates())
+
+
+def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates) -> Tensor:
+    given = {"heads": gates.heads, "ffn": gates.ffn}
+    sizes = {name: torch.stack([own.sum() for own in parts]) for name, parts in given.items() if parts is not None}
+    whole = table.expected(config, attention=gates.attention, removed=gates.removed, **sizes)
+    return (whole - table.predict([])).float()

@@ -1,0 +1,166 @@
+"""First-order importance: heads, feed-forward units and attention layers whose removal would change the loss least go.
+
+The importance of a part is the mean over texts of |∂L/∂ξ|, where L is the loss of the text and ξ the gate of the part.
+Each text counts by its absolute value: the absolute value of a mean gradient would be smaller where texts disagree.
+For heads see Michel, Levy and Neubig, "Are Sixteen Heads Really Better than One?", 2019. For a unit ∂L/∂ξ is w ∂L/∂w,
+summed over the weights w out of the unit, by which DynaBERT (Hou et al., 2020) ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ...console import Ticker
+from ...encoder.model.heads import Kind, TrimformerWithHead, task_loss
+from ...encoder.shape.config import StandIn, TrimformerConfig
+from ...encoder.shape.gates import Gates
+from ...errors import TrimformerError
+from ...training.evaluate import evaluating
+from ..base import Context, Method, MethodSettings, register
+
+Parts = dict[str, list[Tensor]]
+"""For each gate point one tensor for each layer: (1,) for attention, (heads,), (units,)."""
+
+
+class ImportanceSettings(MethodSettings):
+    """Settings of importance."""
+
+    name: Literal["importance"] = "importance"
+    heads: float = Field(1.0, gt=0, le=1, description="share of the heads of all layers that stays")
+    ffn: float = Field(1.0, gt=0, le=1, description="share of the units of each feed-forward block that stays")
+    keep_layers: int | None = Field(None, ge=0, description="attention layers that stay; none: all")
+    replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
+    rows: int = Field(1000, ge=1, description="rows of the training split that importance is estimated on")
+    rounds: int = Field(1, ge=1, description="parts of the removal, each after a new estimate with the others gone")
+
+
+@register
+class Importance(Method):
+    """Remove what is of least importance for the loss."""
+
+    name = "importance"
+    Settings = ImportanceSettings
+    trains = False
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        super().__init__(settings, context)
+        self.rows = min(settings.rows, len(context.train))
+        self.scores: Parts = {}  # of the last round
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        if settings.keep_layers is None and settings.heads == settings.ffn == 1:
+            raise TrimformerError("importance has nothing to remove: set heads or ffn below 1, or keep_layers.")
+        if config.sharing is not None and min(settings.heads, settings.ffn) < 1:
+            raise TrimformerError(
+                "Layers that share their weights have the same heads and units: leave heads and ffn at 1 and set "
+                "keep_layers."
+            )
+        if config.attention_positions == "relative_bias" and settings.heads < 1:
+            raise TrimformerError(
+                "This encoder cannot lose heads, for all layers share one table with a bias for each head: leave heads "
+                "at 1."
+            )
+
+    def decide(self) -> Gates:
+        settings, shapes = self.settings, self.model.config.shapes
+        kept: Parts = {}
+        if settings.keep_layers is not None:
+            kept["attention"] = [torch.ones(1) for _ in shapes]
+        if settings.heads < 1:
+            kept["heads"] = [torch.ones(shape.heads) for shape in shapes]
+        if settings.ffn < 1:
+            kept["ffn"] = [torch.ones(shape.ffn) for shape in shapes]
+        for done in range(1, settings.rounds + 1):
+            scores = self.estimate(kept)
+            kept = {point: self.best(point, scores[point], kept[point], done / settings.rounds) for point in kept}
+            self.scores = scores
+        gates = self.gates(kept)
+        return gates if gates.attention is None else dataclasses.replace(gates, attention=gates.attention.flatten())
+
+    def estimate(self, kept: Parts) -> Parts:
+        """The importance of all parts where only these are left; 0 for those that are gone."""
+        model = self.model.to(self.context.accelerator.device)
+        total = {point: [torch.zeros_like(gate) for gate in given] for point, given in kept.items()}
+        batches = -(-self.rows // self.context.training.batch_size)
+        with evaluating(model), Ticker("Estimating importance", batches) as tick:
+            for batch in self.context.sample(self.context.train, self.rows):
+                tick.advance()
+                for point, given in self.gradients(model, batch, kept).items():
+                    for sums, gradient, gate in zip(total[point], given, kept[point], strict=True):
+                        sums += gradient.abs().sum(0).flatten().cpu() * gate / self.rows
+        return total
+
+    def gradients(self, model: TrimformerWithHead, batch: dict[str, Tensor], kept: Parts) -> Parts:
+        """Of each text's loss by each gate: for each layer (batch, 1, parts)."""
+        device = batch["input_ids"].device
+        rows = len(batch["input_ids"])
+        gates = {
+            point: [gate.to(device).expand(rows, 1, -1).clone().requires_grad_() for gate in given]
+            for point, given in kept.items()
+        }
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        logits = model(**inputs, gates=self.gates(gates)).logits
+        losses = losses_of_texts(self.context.task.kind, logits, batch["labels"], batch["attention_mask"])
+        every = [gate for given in gates.values() for gate in given]
+        found = iter(torch.autograd.grad(losses.sum(), every, materialize_grads=True))
+        return {point: [next(found) for _ in given] for point, given in gates.items()}
+
+    def gates(self, parts: Parts) -> Gates:
+        attention = parts.get("attention")
+        return Gates(
+            attention=None if attention is None else torch.stack(attention),
+            removed=self.settings.replace_by,
+            heads=parts.get("heads"),
+            ffn=parts.get("ffn"),
+        )
+
+    def best(self, point: str, scores: list[Tensor], kept: list[Tensor], progress: float) -> list[Tensor]:
+        """What stays after this share of the removal: units within their layer, heads and layers among all."""
+        if point == "ffn":
+            share = self.settings.ffn
+            return [
+                largest(own, gate, fallen(len(gate), round(share * len(gate)), progress))
+                for own, gate in zip(scores, kept, strict=True)
+            ]
+        sizes = [len(gate) for gate in kept]
+        target = self.settings.keep_layers
+        if point == "heads":
+            target = round(self.settings.heads * sum(sizes))
+            scores = [own / own.norm().clamp(min=torch.finfo(own.dtype).tiny) for own in scores]
+        chosen = largest(torch.cat(scores), torch.cat(kept), fallen(sum(sizes), target, progress))
+        return list(chosen.split(sizes))
+
+    def notes(self) -> list[str]:
+        rounds = self.settings.rounds
+        how = "once" if rounds == 1 else f"{rounds} times, each with what was removed before gone"
+        notes = [f"importance was estimated on {self.rows} rows of the training split, {how}."]
+        if "attention" in self.scores:
+            listed = ", ".join(f"{index} {own.item():.4f}" for index, own in enumerate(self.scores["attention"]))
+            notes.append(f"importance of the attention layers, 0 where one was gone already: {listed}.")
+        return notes
+
+
+def losses_of_texts(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor) -> Tensor:
+    """The task loss of each text of a batch by itself: (batch,)."""
+    rows = (slice(index, index + 1) for index in range(len(logits)))
+    return torch.stack([task_loss(kind, logits[row], labels[row], attention_mask[row]) for row in rows])
+
+
+def fallen(start: int, target: int, progress: float) -> int:
+    """A count on its way from start to target."""
+    return round(start - (start - target) * progress)
+
+
+def largest(scores: Tensor, kept: Tensor, count: int) -> Tensor:
+    """Gates of so many of those that are left, with the largest scores, of equals the first ones."""
+    order = torch.sort(scores.where(kept > 0, -1), descending=True, stable=True).indices
+    chosen = torch.zeros_like(kept)
+    chosen[order[:count]] = 1
+    return chosen

@@ -1,0 +1,221 @@
+"""From two model folders to the numbers of the report: scores, paired test, cost, latency, exports."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..deploy.export import export
+from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
+from ..files import atomic_folder
+from ..hardware import hardware, usable_cores
+from ..measure.bench.latency import benchmark
+from ..measure.cost import cost
+from ..measure.significance import paired_bootstrap
+from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
+from ..report.card import model_card
+from ..report.report import write_report
+from ..report.schema import (
+    Comparison,
+    ExportInfo,
+    History,
+    KeepPoint,
+    Latency,
+    LayerInfo,
+    Report,
+    RewardPoint,
+    Step,
+    TaskInfo,
+    Variant,
+)
+from ..tasks.data import Task
+from ..tasks.encode import Encoded
+from ..tasks.outcome import outcome
+from ..training.evaluate import on_fastest, predict_logits
+from .inputs import Inputs
+
+NAMES = ("dense", "trimmed")
+
+
+def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: Path, trimmed: Path) -> dict[str, Any]:
+    """Score, cost and latency of both models, and the paired test between them, as plain JSON values.
+
+    Scores are those of the saved weights in fp32. Latency is measured interleaved in one run.
+    """
+    lengths = settings.length or default_lengths(validation)
+    folders = dict(zip(NAMES, (dense, trimmed), strict=True))
+    models = {name: load_with_head(folder) for name, folder in folders.items()}
+    variants, outcomes = [], {}
+    for name, model in models.items():
+        logits = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
+        found = outcomes[name] = outcome(task, validation, logits)
+        variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
+    timings = benchmark(
+        models,
+        batch=settings.batch,
+        length=lengths,
+        threads=settings.threads or usable_cores(),
+        backends=settings.backends,
+    )
+    for variant in variants:
+        variant.latency_ms = [
+            Latency(
+                backend=t.backend,
+                batch=t.batch,
+                length=t.length,
+                median=t.median_ms,
+                p95=t.p95_ms,
+                runs=t.runs,
+                threads=t.threads,
+            )
+            for t in timings
+            if t.name == variant.name and t.median_ms is not None and t.p95_ms is not None
+        ]
+    first, second = outcomes["dense"], outcomes["trimmed"]
+    test = paired_bootstrap(first.metric, first.answers, second.answers, first.truth, settings.resamples)
+    comparison = Comparison(
+        metric=task.metrics[0],
+        difference=test.difference,
+        low=test.low,
+        high=test.high,
+        p_value=test.p_value,
+        n_examples=test.n_examples,
+        resamples=test.resamples,
+    )
+    return {
+        "variants": [variant.model_dump(mode="json") for variant in variants],
+        "comparison": comparison.model_dump(mode="json"),
+    }
+
+
+def default_lengths(data: Encoded) -> list[int]:
+    """The data's own mean length, rounded up to a multiple of 8, and its longest text."""
+    mean, longest = int(np.ceil(np.mean(data.lengths) / 8) * 8), int(np.max(data.lengths))
+    return sorted({mean, max(mean, longest)})
+
+
+def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int) -> Variant:
+    """A variant of the report without latency."""
+    counted = cost(model, length)
+    layers = [
+        LayerInfo(
+            index=index,
+            attention=shape.attention,
+            heads=shape.heads if shape.attention == "full" else 0,
+            ffn=shape.ffn,
+            params=layer.params,
+            flops=layer.flops,
+        )
+        for index, (shape, layer) in enumerate(zip(model.config.shapes, counted.layers, strict=True))
+    ]
+    return Variant(
+        name=name,
+        score=scores[metric],
+        metric=metric,
+        scores=scores,
+        n_examples=n_examples,
+        params=counted.params,
+        bytes=counted.bytes,
+        flops_per_example=counted.flops,
+        flops_length=length,
+        layers=layers,
+    )
+
+
+def export_model(settings: ExportSettings, trimmed: Path, folder: Path) -> list[ExportInfo]:
+    """Write the ONNX files beside the model; parity is checked there and the figures come back."""
+    if not settings.onnx:
+        return []
+    precisions = ("fp32", "int8") if settings.int8 else ("fp32",)
+    files = export(load(trimmed), folder, precision=precisions, tokenizer=load_tokenizer(trimmed))
+    return [
+        ExportInfo(
+            file=f"{folder.name}/{file.path.name}",
+            bytes=file.bytes,
+            precision=file.precision,
+            max_abs_error=file.max_abs_error,
+            label_agreement=file.label_agreement,
+        )
+        for file in files
+    ]
+
+
+def assemble(
+    recipe: Recipe,
+    *,
+    inputs: Inputs,
+    measured: dict[str, Any],
+    exported: list[ExportInfo],
+    stages: dict[str, dict[str, Any]],
+    steps: list[dict[str, Any]],
+    notes: list[str],
+    trimmed: Path,
+    folder: Path,
+) -> Report:
+    """Put the report together and write it, the model and its card into the run's folder."""
+    history = next((h for h in (info["history"] for info in stages.values()) if h and any(h.values())), None)
+    report = Report(
+        trimformer_version=version("trimformer"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        model=recipe.model,
+        task=task_info(inputs),
+        method=method_label(recipe),
+        hardware=hardware(),
+        variants=[Variant.model_validate(variant) for variant in measured["variants"]],
+        comparison=Comparison.model_validate(measured["comparison"]),
+        steps=[Step.model_validate(step) for step in steps],
+        training_cost={
+            f"{name}: {part}": seconds for name, info in stages.items() for part, seconds in info["clock"].items()
+        },
+        history=History(
+            keep_probability=[KeepPoint(step=s, values=v) for s, v in history["keep_probability"]],
+            reward=[RewardPoint(step=s, value=v) for s, v in history["reward"]],
+        )
+        if history
+        else History(),
+        export=exported,
+        recipe=recipe.model_dump(mode="json"),
+        notes=notes,
+    )
+    model = folder / "model"
+    with atomic_folder(model) as temporary:  # a copy: where this step is cut, the run can still be resumed
+        shutil.copytree(trimmed, temporary, dirs_exist_ok=True)
+        (temporary / "README.md").write_text(model_card(report, f"{recipe.out}/model"), encoding="utf-8")
+    write_report(report, folder)
+    return report
+
+
+def task_info(inputs: Inputs) -> TaskInfo:
+    """What a report says of the task and its data."""
+    task = inputs.task
+    return TaskInfo(
+        name=task.name,
+        kind=task.kind,
+        labels=list(task.labels),
+        source=task.source,
+        n_train=len(inputs.train.examples),
+        n_selection=len(inputs.selection.examples),
+        n_validation=len(inputs.validation.examples),
+        metric=task.metrics[0],
+    )
+
+
+def method_label(recipe: Recipe) -> str:
+    """The deciding method with the number of layers, with attention or whole, that it was told to keep."""
+    methods = [stage.method for stage in recipe.stages]
+    method = next((method for method in methods if method.name != "none"), methods[0])
+    keep = getattr(method, "keep_layers", getattr(method, "keep", None))
+    replace_by = getattr(method, "replace_by", "mean")
+    control = getattr(method, "control", "learned")
+    parts = [
+        method.name,
+        *([control] if control != "learned" else []),
+        *([f"keep {keep}"] if keep is not None else []),
+        *([f"replace by {replace_by}"] if replace_by != "mean" else []),
+    ]
+    return ", ".join(parts)

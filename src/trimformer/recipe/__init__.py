@@ -1,0 +1,1 @@
+"""Everything a run needs, as strict settings in YAML."""

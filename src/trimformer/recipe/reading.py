@@ -1,0 +1,125 @@
+"""Reads recipes strictly: the first mistake becomes one sentence that names the key, the line and the nearest key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ..errors import TrimformerError
+from ..methods import METHODS, MethodSettings
+from ..tasks.settings import TaskSettings
+from .settings import Recipe
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe file; raises TrimformerError naming the key, the line and the nearest known key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrimformerError(f"The recipe {path} cannot be read: {error}.") from error
+    try:
+        content = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise TrimformerError(f"The recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise TrimformerError(f"The recipe {path} must be a YAML mapping with model, task, out and stages.")
+    return parse(content, str(path), root)
+
+
+def parse(content: dict[str, Any], source: str, root: yaml.Node | None = None) -> Recipe:
+    """Validate a recipe strictly; the first mistake becomes one sentence."""
+    return _validated(Recipe, content, source, root)
+
+
+def checked_task(settings: TaskSettings | dict[str, Any]) -> TaskSettings:
+    """The settings of a task, validated; raises TrimformerError naming the key."""
+    return settings if isinstance(settings, TaskSettings) else _validated(TaskSettings, settings, "the task")
+
+
+def checked_method(settings: dict[str, Any]) -> MethodSettings:
+    """The settings of the method that ``name`` says, validated; raises TrimformerError naming the key."""
+    if "name" not in settings:
+        raise TrimformerError(f"The key 'name' is missing in the method: known are {', '.join(METHODS)}.")
+    name = settings["name"]
+    if name not in METHODS:
+        raise TrimformerError(unknown_method(name))
+    return _validated(METHODS[name].Settings, settings, f"the method {name}")
+
+
+def unknown_method(name: Any) -> str:
+    """What to say about a name that is no method."""
+    near = difflib.get_close_matches(str(name), METHODS, 1, cutoff=0.4)
+    return f"Unknown method {name!r}: " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}.")
+
+
+def _validated(model: type[M], content: Any, source: str, root: yaml.Node | None = None) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise TrimformerError(_explain(error, model, source, root)) from error
+
+
+def _explain(error: ValidationError, model: type[BaseModel], source: str, root: yaml.Node | None) -> str:
+    # A misspelt key counts as missing too; the word that was written helps more.
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    path = [part for part in first["loc"] if part not in METHODS]
+    line = _line(root, path)
+    where = f"{source}, line {line}" if line else source
+    key = ".".join(str(part) for part in path)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(model, list(first["loc"][:-1]))
+        near = difflib.get_close_matches(str(path[-1]), known, 1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
+        return f"Unknown key {key!r} in {where}: {hint}"
+    if first["type"] == "missing":
+        return f"The key {key!r} is missing in {where}."
+    if first["type"] == "union_tag_not_found":
+        return f"The key '{key}.name' is missing in {where}."
+    if first["type"] == "union_tag_invalid":
+        return unknown_method(first["ctx"]["tag"]).replace(":", f" in {where}:", 1)
+    if first["type"] == "value_error":  # of a validator of ours
+        return f"{key} in {where}: {first['ctx']['error']}."
+    return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
+
+
+def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
+    """The keys that are allowed at a place in the recipe."""
+    for part in path:
+        if isinstance(part, int) or part == "method":
+            continue
+        if part in METHODS:
+            model = METHODS[part].Settings
+            continue
+        model = next(iter(_models_in(model.model_fields[part].annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
+
+
+def _line(node: yaml.Node | None, path: list[Any]) -> int | None:
+    """Line of a key in the file, as far as the path can be followed."""
+    line = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,159 @@
+"""Recipes: everything a run needs, as strict settings in YAML."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from ..duration import Seconds
+from ..files import atomic_file
+from ..measure.bench.variants import BACKENDS
+from ..methods import METHODS, MethodSettings
+from ..tasks.settings import TaskSettings
+from ..training.settings import ObjectiveSettings, Precision, TrainingSettings
+
+if TYPE_CHECKING:
+    AnyMethod = MethodSettings
+else:
+    AnyMethod = Annotated[reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StageSettings(_Strict):
+    """One stage: a method under an objective on a schedule, from given weights."""
+
+    name: str = Field(pattern=r"^[\w-]+$", description="names the stage in folders, logs and reports")
+    method: AnyMethod = Field(description="its name and its own settings")
+    start: Literal["previous", "dense", "pretrained"] = Field(
+        "previous",
+        description="weights: the stage before, the dense fine-tuned model, or the checkpoint itself",
+    )
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+
+class MeasureSettings(_Strict):
+    """What is timed at the end."""
+
+    batch: list[PositiveInt] = Field([1, 8], min_length=1)
+    length: list[PositiveInt] | None = Field(
+        None, min_length=1, description="tokens; none: the mean and the longest of the validation texts"
+    )
+    threads: int | None = Field(None, ge=1, description="none: all cores")
+    backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
+    resamples: int = Field(2000, ge=100, description="of the paired bootstrap")
+
+    @field_validator("backends")
+    @classmethod
+    def _known(cls, backends: list[str]) -> list[str]:
+        for backend in backends:
+            if backend not in BACKENDS:
+                raise ValueError(f"unknown backend {backend!r}, use some of {', '.join(BACKENDS)}")
+        return backends
+
+
+class ExportSettings(_Strict):
+    """What is written beside the model."""
+
+    onnx: bool = True
+    int8: bool = True
+
+
+class AutopilotSettings(_Strict):
+    """The search for the fastest model that loses little enough, in place of stages."""
+
+    max_drop: float = Field(ge=0, description="points (hundredths) of the official metric that may be lost")
+    min_speedup: float | None = Field(
+        None, gt=1, description="half of the models tried are to be so many times as fast as the stock dense one"
+    )
+    time_budget: Seconds | None = Field(
+        None, gt=0, description="of the whole run, in seconds or as 2h; none: as long as the epochs take"
+    )
+    ray: str | None = Field(None, description="a Ray cluster whose nodes help: host:port of its head, auto or local")
+    storage: str | None = Field(
+        None,
+        validate_default=True,
+        description="through which other processes help to train: sqlite (default with ray) or the URL of a database",
+    )
+    training: TrainingSettings = Field(
+        default_factory=TrainingSettings,
+        description="of each model that is tried; those that get to the end are trained for twice its epochs in all",
+    )
+
+    @field_validator("storage")
+    @classmethod
+    def _database(cls, storage: str | None, info: ValidationInfo) -> str | None:
+        if storage is None:
+            return "sqlite" if info.data.get("ray") is not None else None
+        if storage != "sqlite" and "://" not in storage:
+            raise ValueError(f"{storage!r} is neither sqlite nor the URL of a database, such as postgresql://host/name")
+        return storage
+
+
+RESERVED = ("load", "dense", "measure", "export")
+"""Names of the pipeline's own steps."""
+
+
+class Recipe(_Strict):
+    """A whole run of ``compress``."""
+
+    version: Literal[1] = 1
+    model: str = Field(description="folder or hub id of an encoder, or 'demo'")
+    task: TaskSettings
+    out: str = Field(description="folder for the results; must not exist or be empty")
+    seed: int = 0
+    precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively")
+    dense: TrainingSettings = Field(
+        default_factory=TrainingSettings,
+        description="fine-tuning of the dense model, where the checkpoint has no head for these labels",
+    )
+    baseline: str | None = Field(
+        None, description="a dense model fine-tuned on this task before: baseline and teacher instead of a new one"
+    )
+    autopilot: AutopilotSettings | None = Field(None, description="a search within a budget instead of stages")
+    stages: list[StageSettings] = Field([], validate_default=True)
+    measure: MeasureSettings = Field(default_factory=MeasureSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+
+    @field_validator("stages")
+    @classmethod
+    def _either(cls, stages: list[StageSettings], info: ValidationInfo) -> list[StageSettings]:
+        if "autopilot" not in info.data:  # it is wrong itself, which is said instead
+            return stages
+        if not stages and info.data["autopilot"] is None:
+            raise PydanticCustomError("missing", "Field required")
+        if stages and info.data["autopilot"] is not None:
+            raise ValueError("an autopilot finds its own models, leave out one of the two")
+        return stages
+
+    @field_validator("stages")
+    @classmethod
+    def _names_differ(cls, stages: list[StageSettings]) -> list[StageSettings]:
+        names = [stage.name for stage in stages]
+        taken = [name for name in names if name in RESERVED or names.count(name) > 1]
+        if taken:
+            raise ValueError(f"the stage name {taken[0]!r} is taken twice or reserved")
+        return stages
+
+    def save(self, path: Path) -> None:
+        """Write the resolved recipe as YAML."""
+        with atomic_file(path) as file:
+            file.write_text(self.to_yaml(), encoding="utf-8")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(a: Recipe, b: Recipe) -> list[str]:
+    """Top-level keys in which two recipes differ."""
+    left, right = a.model_dump(mode="json"), b.model_dump(mode="json")
+    return [key for key in left if left[key] != right[key]]

@@ -1,0 +1,274 @@
+"""What the autopilot found, as JSON, as sentences and as a picture."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from ..files import atomic_file
+from ..hardware import hardware
+from ..measure.bench.bench import Bench
+from ..measure.bench.score import Score
+from ..pipeline.inputs import Inputs
+from ..pipeline.results import task_info
+from ..recipe.settings import Recipe
+from ..report import numbers
+from ..report.bench_picture import Told, frontier, write_picture
+from ..report.bench_tables import Table, workload_title
+from ..report.card import render
+from ..report.schema import Comparison, Step, TaskInfo
+from .files import DENSE, Row
+from .halving import Point, inside
+
+KNOWN = (
+    "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
+    "them than on others, and the drops there look larger than they are."
+)
+
+
+class PointInfo(BaseModel):
+    """A trained candidate. score, drop: on the selection split. ms, speedup: of its fp32 file."""
+
+    name: str
+    removed: str
+    epochs: float
+    score: float
+    drop: float
+    ms: float
+    speedup: float
+    inside: bool
+    frontier: bool
+    folder: str
+
+
+class FileInfo(BaseModel):
+    """A model under a back-end. score, drop: on the selection split. speedup: over the reference."""
+
+    name: str
+    backend: str
+    ms: float
+    speedup: float
+    score: float
+    drop: float
+    inside: bool
+
+
+class AutopilotReport(BaseModel):
+    """The result of a search.
+
+    workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
+    ``model`` and, as ``file``, beside it. comparison: of that file with the dense model in PyTorch, fp32, on the
+    validation rows; inside: whether it loses little enough there. conclusion: the same in sentences.
+    """
+
+    format_version: Literal[1] = 1
+    trimformer_version: str
+    created: str
+    model: str
+    task: TaskInfo
+    max_drop: float
+    min_speedup: float | None
+    workload: str
+    threads: int
+    hardware: dict[str, str]
+    reference: str
+    reference_ms: float
+    points: list[PointInfo]
+    files: list[FileInfo]
+    chosen: FileInfo
+    file: str
+    comparison: Comparison
+    inside: bool
+    conclusion: list[str]
+    steps: list[Step]
+    notes: list[str]
+    recipe: dict[str, Any]
+
+
+def conclude(report: AutopilotReport) -> list[str]:
+    """What was reached, what not and why, and whether it holds on the validation rows."""
+    return [_reached(report), *_missed(report), *_too_slow(report), _validated(report)]
+
+
+def _reached(report: AutopilotReport) -> str:
+    chosen = report.chosen
+    what = "The dense model" if chosen.name == DENSE else chosen.name
+    where = " on the GPU" if "gpu" in report.hardware else ""  # where files do not run
+    return (
+        f"{what} under {numbers.backend(chosen.backend)} is {chosen.speedup:.1f}× as fast as the dense model under "
+        f"{numbers.backend(report.reference)}{where}: {numbers.milliseconds(chosen.ms)} against "
+        f"{numbers.milliseconds(report.reference_ms)} ({report.workload})."
+    )
+
+
+def _missed(report: AutopilotReport) -> list[str]:
+    """Why nothing was removed, and what it would take."""
+    if report.chosen.name != DENSE:
+        return []
+    if not report.points:
+        limited = report.recipe["autopilot"]["time_budget"] is not None
+        why = "in the time there was: give a longer --time-budget" if limited else "that would be worth training"
+        return [f"The dense model was only exported, for no candidate was found {why}."]
+    if any(point.inside for point in report.points):
+        return ["What could be removed inside the budget brought no more speed than that."]
+    nearest = min(report.points, key=lambda point: point.drop)
+    return [
+        f"No model from which something was removed stayed inside the budget of {report.max_drop:g} points on the "
+        f"selection rows, so that the dense model was only exported.",
+        f"Nearest came {nearest.name} ({nearest.folder}), which loses {nearest.drop:.2f} points and is "
+        f"{nearest.speedup:.1f}× as fast: it takes --max-drop {_above(nearest.drop)}, or more --epochs and time.",
+    ]
+
+
+def _too_slow(report: AutopilotReport) -> list[str]:
+    wanted = report.min_speedup
+    if wanted is None or report.chosen.speedup >= wanted:
+        return []
+    found: list[PointInfo | FileInfo] = [*report.points, *report.files]
+    enough = [one for one in found if one.speedup >= wanted]
+    said = f"That is less than the {wanted:g}× asked for"
+    if not enough:
+        return [f"{said}, which nothing reached."]
+    nearest = min(enough, key=lambda one: one.drop)
+    return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes --max-drop {_above(nearest.drop)}."]
+
+
+def _validated(report: AutopilotReport) -> str:
+    test = report.comparison
+    low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
+    said = (
+        f"On the {test.n_examples:,} validation rows its {test.metric} differs from that of the dense model by "
+        f"{numbers.points(test.difference, test.metric)} (95 % interval {low} to {high}): "
+    )
+    if not report.inside:
+        return f"{said}outside the budget of {report.max_drop:g} points."
+    doubt = "" if -100 * test.low <= report.max_drop else ", though so few rows cannot prove it"
+    return f"{said}inside the budget of {report.max_drop:g} points{doubt}."
+
+
+def _above(drop: float) -> str:
+    """The smallest budget with two decimals in which a drop lies."""
+    return f"{-(-100 * drop // 1) / 100:g}"
+
+
+def assemble(
+    recipe: Recipe,
+    inputs: Inputs,
+    points: Sequence[Point],
+    rows: Sequence[Row],
+    chosen: Row,
+    tested: dict[str, Any],
+    *,
+    file: str,
+    steps: Sequence[dict[str, Any]],
+) -> AutopilotReport:
+    """Put the report together. rows: those of the comparison, the reference first. tested: the paired test."""
+    assert recipe.autopilot is not None
+    settings, reference = recipe.autopilot, rows[0]
+    files = [_file(row, reference, settings.max_drop) for row in rows if row.is_file]
+    exact = {row.timing.name: row for row in reversed(rows)}  # fp32 comes first of each
+    best = set(frontier([(1 / exact[point.name].ms, point.score or 0.0) for point in points]))
+    report = AutopilotReport(
+        trimformer_version=version("trimformer"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        model=recipe.model,
+        task=task_info(inputs),
+        max_drop=settings.max_drop,
+        min_speedup=settings.min_speedup,
+        workload=workload_title(reference.timing),
+        threads=reference.timing.threads,
+        hardware=hardware(),
+        reference=reference.timing.backend,
+        reference_ms=reference.ms,
+        points=[_point(p, exact[p.name], reference, settings.max_drop, i in best) for i, p in enumerate(points)],
+        files=files,
+        chosen=_file(chosen, reference, settings.max_drop),
+        file=file,
+        comparison=Comparison(metric=inputs.task.metrics[0], **tested),
+        inside=-100 * tested["difference"] <= settings.max_drop,
+        conclusion=[],
+        steps=[Step.model_validate(step) for step in steps],
+        notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],
+        recipe=recipe.model_dump(mode="json"),
+    )
+    return report.model_copy(update={"conclusion": conclude(report)})
+
+
+def _point(point: Point, row: Row, reference: Row, max_drop: float, best: bool) -> PointInfo:
+    assert point.score is not None
+    assert point.drop is not None
+    return PointInfo(
+        name=point.name,
+        removed=point.removed,
+        epochs=point.epochs,
+        score=point.score,
+        drop=point.drop,
+        ms=row.ms,
+        speedup=reference.ms / row.ms,
+        inside=inside(point, max_drop),
+        frontier=best,
+        folder=f"points/{point.name}/model",
+    )
+
+
+def _file(row: Row, reference: Row, max_drop: float) -> FileInfo:
+    return FileInfo(
+        name=row.timing.name,
+        backend=row.timing.backend,
+        ms=row.ms,
+        speedup=reference.ms / row.ms,
+        score=row.score,
+        drop=row.drop,
+        inside=inside(row, max_drop),
+    )
+
+
+def card(report: AutopilotReport, repo_name: str) -> str:
+    """The README.md of the chosen model's folder."""
+    point = next((point for point in report.points if point.name == report.chosen.name), None)
+    return render(
+        "search_card.md",
+        report,
+        repo_name,
+        "autopilot",
+        removed=(point.removed if point else "nothing").capitalize(),
+        files=[file for file in report.files if file.name == report.chosen.name],
+        exported=True,
+    )
+
+
+def point_tables(report: AutopilotReport) -> list[Table]:
+    """All trained models, the fastest first; no table where there are none."""
+    if not report.points:
+        return []
+    rows = [
+        [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one)]
+        for one in sorted(report.points, key=lambda one: one.ms)
+    ]
+    title = f"Trained models in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
+    return [Table(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
+
+
+def figures(one: PointInfo | FileInfo) -> list[str]:
+    """Score, drop, milliseconds and speed as people read them."""
+    return [f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"]
+
+
+def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
+    """``autopilot.json``, the model's card, and ``frontier.html``: speed against score, as ``bench`` draws it."""
+    with atomic_file(folder / "autopilot.json") as file:
+        file.write_text(report.model_dump_json(indent=2), encoding="utf-8")
+    with atomic_file(folder / "model" / "README.md") as file:
+        file.write_text(card(report, f"{report.recipe['out']}/model"), encoding="utf-8")
+    metric, count = report.task.metric, report.task.n_selection
+    scores = [Score(row.timing.name, row.timing.backend, metric, row.score, count) for row in rows]
+    bench = Bench(report.hardware, report.threads, [row.timing for row in rows], [], [], scores, split="selection")
+    exact = next(row.score + row.drop / 100 for row in rows)
+    floor = 100 * exact - report.max_drop
+    told = Told("trimformer compress", report.conclusion, floor, point_tables(report))
+    write_picture(bench, folder / "frontier.html", told)

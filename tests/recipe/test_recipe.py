@@ -1,0 +1,179 @@
+"""Recipes: strict, and every mistake is named with its line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trimformer.api import compress, evaluate
+from trimformer.errors import TrimformerError
+from trimformer.methods import METHODS
+from trimformer.recipe.reading import load_recipe, parse
+from trimformer.recipe.settings import Recipe, differences
+from trimformer.recipe.standard import standard_recipe
+from trimformer.tasks.settings import TaskSettings
+
+MINIMAL = """\
+model: m
+task:
+  name: sst2
+out: o
+dense:
+  epochs: 1
+stages:
+  - name: search
+    method:
+      name: attendout
+      keep_layers: 3
+    training:
+      learning_rate: 5e-5
+measure:
+  batch: [1]
+"""
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def standard(**method: Any) -> Recipe:
+    return standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": "attendout"} | method)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_makes_a_recipe_that_survives_saving(tmp_path: Path, name: str) -> None:
+    needed = {"keep_layers": 2, "keep": 2, "target": 0.5}
+    recipe = standard(name=name, **{key: needed[key] for key in METHODS[name].Settings.model_fields if key in needed})
+    recipe.save(tmp_path / "r.yaml")
+    loaded = load_recipe(tmp_path / "r.yaml")
+    assert loaded == recipe
+    assert differences(loaded, recipe) == []
+    assert [stage.method.name for stage in loaded.stages] == ([name] if name == "none" else [name, "none"])
+
+
+def test_the_standard_stages_distil() -> None:
+    def objectives(name: str, key: str) -> list[tuple[float, float]]:
+        recipe = standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": name, key: 2})
+        return [(stage.objective.logits, stage.objective.hidden) for stage in recipe.stages]
+
+    assert objectives("last-k", "keep_layers") == [(0, 0), (1, 1)]
+    assert objectives("greedy", "keep_layers") == [(1, 1), (1, 1)]
+    assert objectives("attendout-faithful", "keep_layers") == [(0, 0), (0, 0)]
+    assert objectives("depth", "keep") == objectives("layerdrop", "keep") == [(0, 0), (1, 1)]
+
+
+def test_defaults_fill_what_a_recipe_leaves_out(saved: Path) -> None:
+    recipe = load_recipe(saved)
+    assert recipe.dense.epochs == 1
+    assert recipe.stages[0].training.learning_rate == 5e-5  # YAML reads 5e-5, without a dot, as a string
+    assert (recipe.export.int8, recipe.precision, recipe.task.max_length) == (True, "auto", 128)
+
+
+def test_differences_name_the_keys() -> None:
+    recipe = standard()
+    changed = recipe.model_copy(update={"seed": 1, "out": "p"})
+    assert differences(recipe, changed) == ["out", "seed"]
+    assert differences(recipe, standard(keep_layers=2)) == ["stages"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("out: o", "oot: o", "Unknown key 'oot' in {}, line 4: did you mean 'out'?"),
+        ("name: sst2", "nome: sst2", "Unknown key 'task.nome' in {}, line 3: did you mean 'name'?"),
+        ("epochs: 1", "epoch: 1", "Unknown key 'dense.epoch' in {}, line 6: did you mean 'epochs'?"),
+        ("- name:", "- naem:", "Unknown key 'stages.0.naem' in {}, line 8: did you mean 'name'?"),
+        ("keep_layers", "keep_layer", "Unknown key 'stages.0.method.keep_layer' in {}, line 11: did you mean"),
+        ("learning_rate", "rate", "Unknown key 'stages.0.training.rate' in {}, line 13: did you mean"),
+        ("batch:", "xyz:", "Unknown key 'measure.xyz' in {}, line 15: known here: batch, length, threads"),
+        ("model: m\n", "", "The key 'model' is missing in {}."),
+        ("  - name: search\n    method", "  - method", "The key 'stages.0.name' is missing in {}, line 8."),
+        ("name: attendout", "# none", "The key 'stages.0.method.name' is missing in {}, line 9."),
+        ("name: attendout", "name: atendout", "Unknown method 'atendout' in {}, line 9: did you mean 'attendout'?"),
+        ("epochs: 1", "epochs: many", "dense.epochs in {}, line 6: input should be a valid number"),
+        ("epochs: 1", "epochs: 0", "dense.epochs in {}, line 6: input should be greater than 0 (got 0)."),
+        ("keep_layers: 3", "keep_layers: -1", "stages.0.method.keep_layers in {}, line 11: input should be greater"),
+        ("[1]", "[]", "measure.batch in {}, line 15: list should have at least 1 item"),
+        ("[1]", "[0]", "measure.batch.0 in {}, line 15: input should be greater than 0 (got 0)."),
+        ("batch: [1]", "backends: [onx]", "measure.backends in {}, line 15: unknown backend 'onx', use some of eager"),
+        ("name: search", "name: a/b", "stages.0.name in {}, line 8: string should match pattern"),
+        (MINIMAL, "- a\n- b\n", "The recipe {} must be a YAML mapping with model, task, out and stages."),
+        (MINIMAL, "", "The recipe {} must be a YAML mapping"),
+        ("[1]", "[1", "The recipe {} is not valid YAML:"),
+    ],
+)
+def test_mistakes_are_named(saved: Path, old: str, new: str, message: str) -> None:
+    assert old in MINIMAL
+    saved.write_text(MINIMAL.replace(old, new, 1))
+    with pytest.raises(TrimformerError, match=re.escape(message.format(saved))) as caught:
+        load_recipe(saved)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith((".", "?"))
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"model: caf\xe9")
+    for name in ("no.yaml", "latin.yaml", "."):
+        with pytest.raises(TrimformerError, match="cannot be read"):
+            load_recipe(tmp_path / name)
+
+
+def test_two_stages_need_two_names(saved: Path) -> None:
+    """Results are kept by the name of the stage."""
+    content = yaml.safe_load(MINIMAL)
+    content["stages"] *= 2
+    saved.write_text(yaml.safe_dump(content))
+    with pytest.raises(TrimformerError, match=r"line 8: the stage name 'search' is taken twice or reserved\.$"):
+        load_recipe(saved)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ({"name": "atendout"}, "Unknown method 'atendout': did you mean 'attendout'?"),
+        ({}, "The key 'name' is missing in the method: known are"),
+        ({"name": "last-k"}, "The key 'keep_layers' is missing in the method last-k."),
+        ({"name": "last-k", "keep": 1}, "Unknown key 'keep' in the method last-k: did you mean 'keep_layers'?"),
+        ({"name": "attendout", "keep": 1}, "Unknown key 'keep' in the method attendout: did you mean"),
+        ({"name": "attendout", "keep_layers": -1}, "keep_layers in the method attendout: input should be greater"),
+    ],
+)
+def test_mistakes_in_python_are_named_too(method: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        compress("m", {"name": "sst2"}, method, "o")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"nam": "sst2"}, "Unknown key 'nam' in the task: did you mean 'name'?"),
+        ({"max_length": 2}, "max_length in the task: input should be greater than or equal to 8 (got 2)."),
+    ],
+)
+def test_mistakes_in_the_task_are_named_too(task: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        compress("m", task, {"name": "none"}, "o")
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        evaluate("m", task)
+
+
+def test_stages_or_an_autopilot(tmp_path: Path) -> None:
+    content = yaml.safe_load(MINIMAL)
+    both = content | {"autopilot": {"max_drop": 0.5, "time_budget": "1h30m"}}
+    with pytest.raises(TrimformerError, match="stages in x: an autopilot finds its own models, leave out one of the"):
+        parse(both, "x")
+    neither = {key: value for key, value in content.items() if key != "stages"}
+    with pytest.raises(TrimformerError, match="The key 'stages' is missing in x"):
+        parse(neither, "x")
+    recipe = parse(neither | {"autopilot": both["autopilot"]}, "x")
+    assert recipe.autopilot is not None
+    assert (recipe.autopilot.time_budget, recipe.stages) == (5400, [])
+    recipe.save(tmp_path / "recipe.yaml")
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe

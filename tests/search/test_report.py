@@ -1,0 +1,91 @@
+"""What is said of a search: what was reached, what was missed and what it takes, and whether it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trimformer.report.schema import Comparison
+from trimformer.search.report import AutopilotReport, FileInfo, PointInfo, conclude
+
+
+def point(name: str, drop: float, speedup: float, max_drop: float = 0.5) -> PointInfo:
+    return PointInfo(
+        name=name, removed="", epochs=1, score=0.9 - drop / 100, drop=drop, ms=12 / speedup, speedup=speedup,
+        inside=drop <= max_drop, frontier=True, folder=f"points/{name}/model",
+    )  # fmt: skip
+
+
+def file(name: str, drop: float, speedup: float) -> FileInfo:
+    return FileInfo(
+        name=name, backend="onnx-int8", ms=12 / speedup, speedup=speedup, score=0.9, drop=drop, inside=drop <= 0.5
+    )
+
+
+def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **others: Any) -> str:
+    test = Comparison(
+        metric="accuracy", difference=others.pop("difference", 0.001), low=low, high=0.01, p_value=0.5,
+        n_examples=1200, resamples=2000,
+    )  # fmt: skip
+    report = AutopilotReport.model_construct(
+        chosen=chosen, points=points, files=[chosen], reference="eager", reference_ms=12.0,
+        workload="batch 1, 8 tokens", max_drop=0.5,
+        recipe={"autopilot": {"time_budget": others.pop("time_budget", None)}}, comparison=test,
+        **{"min_speedup": None, "inside": True, "hardware": {}} | others,
+    )  # fmt: skip
+    return " ".join(conclude(report))
+
+
+def test_what_was_reached() -> None:
+    assert said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)]) == (
+        "a3 under ONNX Runtime int8 is 4.0× as fast as the dense model under Transformers eager: 3.00 ms against "
+        "12.0 ms (batch 1, 8 tokens). On the 1,200 validation rows its accuracy differs from that of the dense model "
+        "by +0.1 points (95 % interval −0.1 to +1.0): inside the budget of 0.5 points."
+    )
+
+
+def test_a_model_on_the_gpu_is_no_equal_of_a_file_on_the_cpu() -> None:
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], hardware={"gpu": "H100"})
+    assert "as fast as the dense model under Transformers eager on the GPU: 3.00 ms against" in text
+
+
+def test_few_rows_prove_nothing() -> None:
+    chosen, points = file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)]
+    assert said(chosen, points, low=-0.02).endswith(
+        "inside the budget of 0.5 points, though so few rows cannot prove it."
+    )
+    assert said(chosen, points, difference=-0.01, inside=False).endswith(": outside the budget of 0.5 points.")
+
+
+def test_nothing_inside_names_the_nearest_and_what_it_takes() -> None:
+    text = said(file("dense", 0.0, 2.0), [point("far", 3.0, 9.0), point("near", 0.701, 3.4)])
+    assert text.startswith("The dense model under ONNX Runtime int8 is 2.0× as fast")
+    assert "stayed inside the budget of 0.5 points on the selection rows, so that the dense model was only exp" in text
+    assert "Nearest came near (points/near/model), which loses 0.70 points and is 3.4× as fast: it takes" in text
+    assert "--max-drop 0.71, or more --epochs and time." in text
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([], "The dense model was only exported, for no candidate was found that would be worth training."),
+        ([point("slow", 0.1, 1.1)], "What could be removed inside the budget brought no more speed than that."),
+    ],
+)
+def test_other_reasons_to_keep_the_dense_model(points: list[PointInfo], expected: str) -> None:
+    assert expected in said(file("dense", 0.0, 2.0), points)
+
+
+def test_no_time_for_any_candidate() -> None:
+    text = said(file("dense", 0.0, 2.0), [], time_budget=60.0)
+    assert "no candidate was found in the time there was: give a longer --time-budget." in text
+
+
+def test_not_as_fast_as_was_asked_for() -> None:
+    chosen, points = file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0), point("a1", 2.5, 7.0), point("a0", 9.0, 8.0)]
+    assert "less than the 6× asked for: a1 reaches 7.0×, and takes --max-drop 2.5." in said(
+        chosen, points, min_speedup=6
+    )
+    assert "asked for, which nothing reached." in said(chosen, points, min_speedup=60)
+    assert "asked for" not in said(chosen, points, min_speedup=4)

@@ -1,0 +1,152 @@
+"""The whole search: always the same, also after a cut; blind to the validation rows; honest where nothing fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import trimformer
+from tests.search.conftest import Cut, recipe, result, weights
+from trimformer.search.halving import rungs
+from trimformer.search.run import Autopilot, run
+from trimformer.search.training import Job
+
+pytestmark = pytest.mark.usefixtures("counted")
+
+
+def test_what_a_search_leaves(home: Path, whole: Any) -> None:
+    names = {path.name for path in Path("whole").iterdir()}
+    assert names == {
+        "autopilot.json", "dense", "frontier.html", "metrics.jsonl", "model", "onnx", "points", "recipe.yaml",
+    }  # fmt: skip
+    assert not Path("whole.partial").exists()
+    assert {point.name for point in whole.points} == {path.name for path in Path("whole/points").iterdir()}
+    assert 2 <= len(whole.points) <= 8
+    assert whole.reference == "eager"
+    assert whole.conclusion
+    fastest = min((one for one in whole.files if one.inside), key=lambda one: one.ms)
+    assert whole.chosen == fastest
+    card = Path("whole/model/README.md").read_text("utf-8")
+    chosen = next(point for point in whole.points if point.name == whole.chosen.name)
+    assert f"## What was removed\n\n{chosen.removed.capitalize()}." in card
+    assert 'from_pretrained("whole/model")' in card
+    assert card.count("\n| onnx") == 2
+    assert (
+        weights(Path("whole"))["model/model.safetensors"]
+        == weights(Path("whole/points"))[f"{whole.chosen.name}/model/model.safetensors"]
+    )
+
+
+@pytest.mark.parametrize(("name", "done"), [("candidates", False), ("rung-1", True), ("compare", False)])
+def test_cut_and_resumed_equals_uninterrupted(
+    home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, name: str, done: bool
+) -> None:
+    out = f"{name}-{done}"
+    with monkeypatch.context() as patch:
+        write = Autopilot._write_json
+
+        def cutting(self: Autopilot, file: str, content: Any) -> None:
+            if file == f"{name}.json":
+                if done:
+                    write(self, file, content)
+                raise Cut
+            write(self, file, content)
+
+        patch.setattr(Autopilot, "_write_json", cutting)
+        with pytest.raises(Cut):
+            run(recipe(out))
+    assert not Path(out).exists()
+    again = run(recipe(out), resume=True)
+    assert result(again) == result(whole)
+    assert weights(Path(out)) == weights(Path("whole"))
+    assert Path(out, "metrics.jsonl").read_bytes() == Path("whole/metrics.jsonl").read_bytes()
+
+
+def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:
+    """With their labels exchanged only the test at the end is another."""
+    text = Path("dev.csv").read_text()
+    Path("dev.csv").write_text(text.replace("pos", "?").replace("neg", "pos").replace("?", "neg"))
+    other = run(recipe("other"))
+    Path("dev.csv").write_text(text)
+    report = {"comparison", "inside"}
+    assert other.comparison != whole.comparison
+    assert {k: v for k, v in result(other).items() if k not in report} == {
+        k: v for k, v in result(whole).items() if k not in report
+    }
+    assert weights(Path("other")) == weights(Path("whole"))
+
+
+def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[int, str]] = []
+
+    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+        """The slower, the better; all inside the budget."""
+        point = job.point
+        trained.append((job.rung, point.name))
+        return dataclasses.replace(point, score=0.5, drop=1 / point.ms, epochs=point.epochs + 1)
+
+    monkeypatch.setattr(Autopilot, "train", fake)
+    report = run(recipe("halved", max_drop=1e9))
+    fastest = [point.name for point in sorted(report.points, key=lambda one: one.ms)]
+    assert trained == [(rung, name) for rung, size in enumerate(rungs(len(fastest))) for name in fastest[:size]]
+
+
+def test_who_was_left_behind_does_not_come_back(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though those that went on turn out to lose more."""
+    trained: dict[int, set[str]] = {}
+
+    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+        trained.setdefault(job.rung, set()).add(job.point.name)
+        return dataclasses.replace(job.point, score=0.5, drop=10.0 * job.rung)
+
+    monkeypatch.setattr(Autopilot, "train", fake)
+    run(recipe("left", max_drop=1))
+    assert len(trained) == 3
+    assert trained[2] < trained[1] < trained[0]
+
+
+def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the time is over, candidates that are there are trained and scored once."""
+    trained = []
+    train = Autopilot.train
+
+    def late(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+        self.budget.end = 0.0
+        trained.append(job.rung)
+        return train(self, job, 0.0, ground)
+
+    monkeypatch.setattr(Autopilot, "train", late)
+    report = run(recipe("late", time_budget="1h"))
+    assert trained == [0] * len(report.points)
+    assert all(point.epochs > 0 for point in report.points)
+
+
+def fails(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    """A training after which the model still loses ten points."""
+    return dataclasses.replace(job.point, score=ground.exact.score - 0.1, drop=10.0, epochs=1)
+
+
+def test_nothing_inside_the_budget(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Autopilot, "train", fails)
+    data = ["--train", "train.csv", "--validation", "dev.csv", "--text", "review", "--label", "stars"]
+    found = trimformer("compress", "bert", *data, "--max-drop", 0.5, "--min-speedup", 100, "--out", "missed")
+    assert found.code == 0, found.err
+    said = " ".join(found.out.split())
+    assert "No model from which something was removed stayed inside the budget of 0.5 points" in said
+    assert "which loses 10.00 points" in said
+    assert "it takes --max-drop 10, or more --epochs and time." in said
+    assert "That is less than the 100× asked for, which nothing reached." in said
+    assert Path("missed/points").is_dir()
+
+
+def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
+    """The dense model gets one step and is exported; the report says that it was cut, and why nothing was removed."""
+    report = run(recipe("short", time_budget="0.001s"))
+    assert report.chosen.name == "dense"
+    assert any("in the time there was" in sentence for sentence in report.conclusion)
+    assert any("cut after half of the time budget" in note for note in report.notes)
+    assert not report.points
+    assert "Trained models" not in Path("short/frontier.html").read_text("utf-8")
