@@ -111,7 +111,7 @@ class BudgetOptions:
         from trimformer.recipe.settings import AutopilotSettings, MeasureSettings
 
         budget = given(self)
-        measured = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
+        measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
         validated(AutopilotSettings, budget)
         validated(MeasureSettings, {name: [value] for name, value in measured.items()})
         return {"budget": budget, **measured}

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the fields of its groups as options, in the place of each parameter that is a group."""
     signature = inspect.signature(command, eval_str=True)
-    groups = {
+    groups: dict[str, Any] = {
         name: parameter.annotation
         for name, parameter in signature.parameters.items()
         if dataclasses.is_dataclass(parameter.annotation)
