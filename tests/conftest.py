@@ -8,12 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from trimformer_cli import QUIET
-
 # Results are compared bit by bit with what the CPU computes: a GPU is seen by those alone who show it.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-# The command line sets these before transformers is loaded, which tests load first.
-os.environ.update(QUIET)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ for verb in (compress, worker, demo, run, evaluate, explain, trim, bench, export
 _state = {"debug": False}
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Environment variables that transformers reads when a verb loads it: its messages and bars are not ours."""
+"""Environment variables that transformers reads when it is loaded."""
 
 
 def _show_version(asked: bool) -> None:
@@ -56,8 +56,7 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; ``--debug`` shows where it arose."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    _quieten_transformers()
     if "--debug" in sys.argv:  # it belongs to the program: take it wherever it stands
         sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
@@ -74,6 +73,16 @@ def main() -> None:
         if not isinstance(error, TrimformerError):
             raise
         _failed(str(error))
+
+
+def _quieten_transformers() -> None:
+    """Switch its messages and progress bars off, for when a verb loads it, and where it is loaded already."""
+    os.environ.update(QUIET)
+    if "transformers" in sys.modules:  # as under `python -m trimformer`
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def _failed(message: str) -> NoReturn:

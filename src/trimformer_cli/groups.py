@@ -9,7 +9,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from .options import Data, Epochs, KeepLayers, Label, Ray, TaskName, Text, TextPair, flag, validated
 from .terminal import fail
@@ -162,7 +161,9 @@ class MethodOptions:
 
 def _assigned(texts: list[str]) -> dict[str, Any]:
     """Values by name, from ``NAME=VALUE``; a value is written as in a recipe."""
-    values = {}
+    import yaml
+
+    values: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or name in values:
