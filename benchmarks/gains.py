@@ -20,12 +20,13 @@ from unittest import mock
 
 from torch import Tensor, nn
 
-from trimformer.deploy import fold
 from trimformer.deploy.backends import open_backend, write
 from trimformer.deploy.session import torch_threads
 from trimformer.encoder.checkpoints.load import load, load_tokenizer
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
-from trimformer.encoder.parts.attention import MeanAttention
+from trimformer.encoder.parts.attention import mean
+from trimformer.encoder.parts.attention.mean import MeanAttention
+from trimformer.encoder.parts.exported import ExportedTokens
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
 from trimformer.measure.bench.latency import Timing, make_workloads, time_variants
@@ -42,21 +43,21 @@ SIZES = [(4, 256), (1, 128)]
 BACKENDS = ("onnx", "onnx-int8", "openvino-int8")
 
 
-class TwoProducts(fold.FoldedNone):
+class TwoProducts(nn.Module):
     """A ``mean`` layer of level 1: value and output map one after the other."""
 
     def __init__(self, attention: MeanAttention) -> None:
         super().__init__()
         self.attention = attention
 
-    def forward(self, x: Tensor, shared: fold.Shared) -> Tensor:
-        mean = (shared.mean_weights @ x).squeeze(1)
-        return self.attention.output(self.attention.value(mean))[:, None]
+    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
+        read = (shared.mean_weights @ x).squeeze(1)
+        return self.attention.output(self.attention.value(read))[:, None]
 
 
 def replaced(name: str, other: type[nn.Module]) -> AbstractContextManager[Any]:
     """Another class in the export."""
-    return mock.patch.object(fold, name, other)
+    return mock.patch.object(mean, name, other)
 
 
 def every_token() -> AbstractContextManager[Any]:
@@ -74,7 +75,7 @@ class Step:
 
 
 STEPS = (
-    Step("mean layers folded into one product", "mean 2-11", lambda: replaced("FoldedMean", TwoProducts)),
+    Step("mean layers folded into one product", "mean 2-11", lambda: replaced("ExportedMean", TwoProducts)),
     Step("only the first token at the end", "dense", every_token),
     Step("only the first token at the end", "mean 2-11", every_token),
     Step("only the first token at the end", "none 2-11", every_token),

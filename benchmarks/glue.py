@@ -29,7 +29,8 @@ from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
-from trimformer.tasks.encode import Encoded, encode
+from trimformer.tasks.encode import encode
+from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
 from trimformer.training.settings import TrainingSettings

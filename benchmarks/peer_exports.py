@@ -23,7 +23,7 @@ from trimformer.deploy.session import INPUTS, Session
 from trimformer.encoder.checkpoints.families import to_huggingface
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.measure.bench.variants import Variant, reason
-from trimformer.tasks.encode import Encoded
+from trimformer.tasks.encoding.encoded import Encoded
 
 
 class Logits(nn.Module):

@@ -29,7 +29,8 @@ from trimformer.pipeline.run import run
 from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
 from trimformer.tasks.data import Task
-from trimformer.tasks.encode import Encoded, encode
+from trimformer.tasks.encode import encode
+from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.outcome import Outcome, outcome
 from trimformer.tasks.task import load_task, with_label_order
 from trimformer.training.evaluate import predict_logits

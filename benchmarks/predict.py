@@ -26,7 +26,7 @@ from transformers import pipeline
 import trimformer
 from trimformer.encoder.checkpoints.load import load_tokenizer, read_config
 from trimformer.hardware import hardware
-from trimformer.tasks.sentiment import generate
+from trimformer.tasks.sources.sentiment import generate
 
 RESULTS = Path(__file__).parent / "results" / "predict.json"
 SEED = 1
@@ -55,7 +55,7 @@ def run_predict(model: Path, backend: str, file: Path, out: Path) -> tuple[float
     state = out.with_name(f"{out.name}.partial.json")
     size, tenths = file.stat().st_size, [0.0] * 10
     start = time.perf_counter()
-    arguments = ["predict", model, file, "--backend", backend, "--out", out]
+    arguments = ["predict", model, file, "--backend", backend, "--out", out, "--force"]
     command = subprocess.Popen([sys.executable, "-m", "trimformer", *map(str, arguments)], stderr=subprocess.DEVNULL)
     process = psutil.Process(command.pid)
     while command.poll() is None:

@@ -35,7 +35,7 @@ from trimformer.encoder.checkpoints.load import load_tokenizer, with_labels
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification, TrimformerWithHead
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
-from trimformer.tasks.sentiment import generate
+from trimformer.tasks.sources.sentiment import generate
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"
 TEXTS = 4096

@@ -22,12 +22,12 @@ from trimformer.encoder.checkpoints.load import build, load_tokenizer, read_chec
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware, has_native_bf16
 from trimformer.methods import METHODS, Context
-from trimformer.tasks.batches import bucketed_batches
-from trimformer.tasks.encode import Encoded, encode
+from trimformer.tasks.encode import encode
+from trimformer.tasks.encoding.batches import bucketed_batches
+from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
-from trimformer.training.objective import ObjectiveSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 
 RESULT = Path(__file__).parent / "results" / "training_cost.json"
 STEPS = 10

@@ -14,11 +14,11 @@ from trimformer import trim
 from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.encoder.model.heads import IGNORED, head_class
 from trimformer.methods import METHODS, Context
-from trimformer.tasks.data import Answer, Examples, Task
-from trimformer.tasks.encode import Encoded
+from trimformer.tasks.data import Examples, GoldAnswer, Task
+from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.training.loop import total_steps
-from trimformer.training.objective import ObjectiveSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
+from trimformer.training.terms.base import TERMS
 
 LABELS = {"classification": ("a", "b"), "multilabel": ("a", "b"), "tokens": ("a", "b")}
 METRICS = {
@@ -26,6 +26,11 @@ METRICS = {
     "spans": ("f1", "exact_match"),
     "multilabel": ("f1_micro", "f1_macro", "accuracy"),
 }
+
+
+def every_term(**others: Any) -> dict[str, Any]:
+    """Settings of an objective in which every term that there is has a weight."""
+    return dict.fromkeys(TERMS, 1.0) | others
 
 
 def toy_task(kind: Any = "classification") -> Task:
@@ -57,7 +62,7 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
     contexts = ["x" * 12 for _ in texts]
     answers: dict[str, list[Any]] = {
         "tokens": [tuple((text[1:] == 7).astype(int).tolist()) for text in texts],
-        "spans": [(Answer("x", max(0, place - 1)),) for place in places],
+        "spans": [(GoldAnswer("x", max(0, place - 1)),) for place in places],
     }
     examples = Examples(["" for _ in texts], contexts, answers.get(kind, values[kind].tolist()))
     return Encoded(

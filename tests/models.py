@@ -10,6 +10,8 @@ from torch import Tensor
 
 from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerForSequenceClassification
 from trimformer.encoder.checkpoints.families import FAMILIES
+from trimformer.encoder.gating.limits import limits
+from trimformer.encoder.shape.points import POINTS
 
 FAMILY_NAMES = tuple(FAMILIES)
 # What a configuration of a family says beside what all its checkpoints say.
@@ -91,14 +93,10 @@ def hard_gates(kind: str, layers: int, batch: int, n: int, removed: set[int], st
     return Gates(positions=keep.bool()[:, None, None, None, None].expand(layers, batch, 1, n, n))
 
 
-POINTS = ("heads", "values", "query_key", "ffn", "hidden", "layers")
-
-
 def points_of(model: Any) -> list[str]:
-    """The gate points below attention layers that this architecture can lose."""
-    positions = model.config.attention_positions
-    lost = {"relative_bias": {"heads"}, "disentangled": {"query_key", "hidden"}, "rotary": {"query_key"}}
-    return [point for point in POINTS if point not in lost.get(positions, ())]
+    """The gate points of fixed size beside attention that this architecture can lose."""
+    kept = limits(model.config).keeps
+    return [name for name, point in POINTS.items() if point.size is not None and name not in ("attention", *kept)]
 
 
 def random_gates(model: Any, points: Any, seed: int = 0, keep: float = 0.6, **others: Any) -> Gates:
@@ -109,20 +107,14 @@ def random_gates(model: Any, points: Any, seed: int = 0, keep: float = 0.6, **ot
         return (torch.rand(shape, generator=generator) < keep).double()
 
     groups = config.sharing or range(config.num_hidden_layers)
-    sizes: dict[str, Any] = {
-        "heads": lambda shape: (shape.heads,),
-        "values": lambda shape: (shape.heads, shape.head_size),
-        "query_key": lambda shape: (shape.heads, shape.query_key_size),
-        "ffn": lambda shape: (shape.ffn,),
-    }
     found: dict[str, Any] = {}
     for point in points:
-        if point == "hidden":
-            found[point] = draw(config.hidden_size)
+        own = [draw(*size) for size in POINTS[point].sizes(config)]
+        if not POINTS[point].per_layer:
+            (found[point],) = own
         elif point == "layers":
-            found[point] = draw(config.num_hidden_layers)
+            found[point] = torch.stack(own)
             found[point][0] = 1
         else:
-            own = [draw(*sizes[point](shape)) for shape in config.shapes]
             found[point] = [own[group] for group in groups]
     return Gates(**found, **others)

@@ -70,24 +70,24 @@ def refused_compress(model: Path | str, *arguments: Any, data: str = "reviews.cs
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("empty.csv", b"", "empty.csv is empty"),
-        ("header.csv", b"review,stars\n", "header.csv is empty"),
-        ("one.csv", b"review,stars\n" + b"good,pos\n" * 20, "every row has the same label (pos)"),
+        ("empty.csv", b"", "empty.csv has no rows"),
+        ("header.csv", b"review,stars\n", "header.csv has no rows"),
+        ("one.csv", b"review,stars\n" + b"good,pos\n" * 20, "Every row of one.csv has the same label (pos)"),
         ("latin.csv", b"review,stars\ngood,pos\ncaf\xe9,neg\n", "latin.csv is not UTF-8 at line 3"),
-        ("ragged.tsv", b"review\tstars\ngood\tpos\nbad\n", "ragged.tsv, line 3: 1 columns where 2 are expected"),
-        ("broken.jsonl", b'{"review": "x", "stars": "pos"}\n{', "broken.jsonl, line 2: not valid JSON"),
+        ("ragged.tsv", b"review\tstars\ngood\tpos\nbad\n", "line 3 of ragged.tsv has 1 columns where 2 are expected"),
+        ("broken.jsonl", b'{"review": "x", "stars": "pos"}\n{', "Line 2 of broken.jsonl is not valid JSON"),
         (
             "list.jsonl",
             b'{"review": "x", "stars": ["pos"]}\n{"review": "y", "stars": "neg"}\n' * 2,
-            "line 1: the label in",
+            "In line 1 of list.jsonl, the label in",
         ),
         (
             "sets.jsonl",
             b'{"review": "x", "stars": ["pos"]}\n' * 9 + b'{"review": "y", "stars": 1}',
-            "sets.jsonl, line 10:",
+            "In line 10 of sets.jsonl,",
         ),
-        ("none.jsonl", b'{"review": "x", "stars": []}\n' * 20, "none.jsonl: no row has a label"),
-        ("columns.csv", b"reviews,stars\n" + ROWS.encode(), "no column 'review'; name one of its own (reviews, stars)"),
+        ("none.jsonl", b'{"review": "x", "stars": []}\n' * 20, "No row of none.jsonl has a label"),
+        ("columns.csv", b"reviews,stars\n" + ROWS.encode(), "no column 'review': name one of its own (reviews, stars)"),
         ("no.csv", None, "no.csv does not exist"),
         ("rev.pdf", b"%PDF", "rev.pdf has an unknown ending"),
     ],
@@ -101,7 +101,7 @@ def test_data(bert: Path, home: Path, name: str, content: bytes | None, said: st
 def test_a_misspelt_column_gets_the_nearest(bert: Path, home: Path) -> None:
     message = refused("compress", bert, "--data", "reviews.csv", "--text", "reveiw", "--label", "stars", "--out", "out")
     assert message == (
-        "reviews.csv has no column 'reveiw'; name one of its own (review, stars); did you mean 'review'?"
+        "The file reviews.csv has no column 'reveiw': name one of its own (review, stars). Did you mean 'review'?"
     )
 
 
@@ -109,7 +109,7 @@ def test_a_label_that_train_does_not_know(bert: Path, home: Path) -> None:
     Path("train.csv").write_text("review,stars\n" + ROWS)
     Path("validation.csv").write_text("review,stars\ngood,pos\nso so,fair\n")
     message = refused_compress(bert, data=".")
-    assert "validation.csv, line 3: label 'fair' is not among the known labels (neg, pos)" in message
+    assert "In line 3 of validation.csv, the label 'fair' is not among the known labels (neg, pos)" in message
 
 
 def test_no_data(bert: Path, home: Path) -> None:
@@ -131,7 +131,10 @@ def test_no_data(bert: Path, home: Path) -> None:
         (["--method", "depth", "--keep", 3], "keep=3 is out of range: this encoder has 2 layers, so keep 1 to 2."),
         (["--method", "depth"], "--keep is missing: the method depth needs it."),
         (["--method", "importance"], "importance has nothing to remove: set heads or ffn below 1, or keep_layers."),
-        (["--method", "none", "--keep-layers", 1], "--keep-layers has no meaning for the method none: leave it out."),
+        (
+            ["--method", "finetune", "--keep-layers", 1],
+            "--keep-layers has no meaning for the method finetune: leave it out.",
+        ),
         (["--control", "revers"], "--control: input should be 'learned', 'untrained' or 'reversed' (got 'revers')."),
         (["--set", "keep_layers"], "--set keep_layers: write NAME=VALUE"),
         (["--set", "keep_layers=-1"], "--set keep_layers: input should be greater than or equal to 0 (got -1)."),
@@ -142,9 +145,9 @@ def test_no_data(bert: Path, home: Path) -> None:
             ["--kind", "tagging"],
             "--kind: input should be 'auto', 'classification', 'multilabel', 'regression', 'tokens'",
         ),
-        (["--kind", "regression"], "reviews.csv, line 2: label 'pos' is not a finite number"),
+        (["--kind", "regression"], "In line 2 of reviews.csv, the label 'pos' is not a finite number"),
         (["--epochs", 0], "--epochs: input should be greater than 0"),
-        (["--task", "sst3"], "'sst3' is no task"),
+        (["--task", "sst3"], "'sst3', which is not a task"),
     ],
 )
 def test_options(bert: Path, home: Path, arguments: list[Any], said: str) -> None:
@@ -293,7 +296,7 @@ def test_a_full_disk_and_resuming_after_it(bert: Path, home: Path, monkeypatch: 
     assert not Path("out").exists()
     assert not list(Path("out.partial").rglob(".*.tmp"))
     if place == "report":  # all training is done and kept
-        monkeypatch.setattr("trimformer.pipeline.run.train", None)
+        monkeypatch.setattr("trimformer.pipeline.stages.train", None)
     resumed = trimformer("run", recipe, "--resume", "--json")
     assert resumed.code == 0, resumed.err
     assert Report.model_validate_json(resumed.out).removed_layers() == [1]
@@ -318,7 +321,7 @@ def test_ctrl_c_and_resume(bert: Path, home: Path) -> None:
     assert "An unfinished run is in out.partial: go on with" in refused("run", recipe)
     changed = recipe.read_text().replace("seed: 0", "seed: 1")
     Path("changed.yaml").write_text(changed)
-    assert "differs from that of the unfinished run in seed" in refused("run", "changed.yaml", "--resume")
+    assert "since its start: seed in the recipe (at first 0); restore" in refused("run", "changed.yaml", "--resume")
 
     resumed = trimformer("run", "out.partial/recipe.yaml", "--resume", "--json")
     assert resumed.code == 0, resumed.err

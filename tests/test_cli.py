@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.command import Result, trimformer
+from tests.command import Result, sentence, trimformer
 from tests.tinymodel import write_csv, write_scores, write_stock_bert
 from trimformer import load
 from trimformer.recipe.reading import load_recipe
@@ -151,7 +152,8 @@ def test_the_report_says_what_was_removed(home: Path, method: dict[str, Any], la
     dense, trimmed = report.variants
     assert trimmed.params < dense.params
     assert (report.method, removal_words(report)) == (label, words)
-    assert bool(report.history.keep_probability) == (method["name"] == "greedy")
+    drawn = [(curve.stage, curve.name) for curve in report.curves]
+    assert drawn == ([("search", "keep_probability")] if method["name"] == "greedy" else [])
     assert load(home / method["name"] / "model").num_parameters() == trimmed.params
 
 
@@ -189,6 +191,31 @@ def test_bench(home: Path, out: Path) -> None:
     assert "p95 ms" in result.out
     printed = trimformer("bench", *models, *sizes, "--json", "-")
     assert json.loads(printed.out)["hardware"] == written["hardware"]
+
+
+def test_bench_replaces_files_only_by_force(home: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = ["--batch", 1, "--length", 8, "--threads", 1, "--backends", "torch", "--no-fresh"]
+    (home / "old.json").write_text("precious")
+    (home / "old.html").write_text("precious")
+    (home / "texts.csv").write_text("text\ngood film\n")
+    os.mkfifo(home / "pipe")
+    with monkeypatch.context() as patch:
+        patch.setattr("trimformer.measure.bench.bench.bench", None)  # the refusal comes before any work
+        for option, name in (("--json", "old.json"), ("--plot", "old.html")):
+            refused = sentence(trimformer("bench", out / "model", *quick, option, home / name))
+            assert refused == f"{home / name} exists: name another file, or replace it with --force."
+        data = ["--data", home / "texts.csv", "--json", home / "texts.csv", "--force"]
+        assert "is an input" in sentence(trimformer("bench", out / "model", *quick, *data))
+    with monkeypatch.context() as patch:
+        patch.setattr("trimformer.measure.device.pieces.measure", None)
+        table = ["--table", home / "pipe"]
+        assert "is no regular file" in sentence(trimformer("bench", out / "model", *quick, *table))
+        table = ["--table", home / "table.json", "--json", home / "old.json"]
+        assert "exists" in sentence(trimformer("bench", out / "model", *quick, *table))
+    assert ((home / "old.json").read_text(), (home / "old.html").read_text()) == ("precious", "precious")
+    result = trimformer("bench", out / "model", *quick, "--json", home / "old.json", "--force")
+    assert result.code == 0, result.err
+    assert len(json.loads((home / "old.json").read_text())["timings"]) == 1
 
 
 def test_bench_with_scores_and_picture(home: Path, out: Path) -> None:
@@ -261,6 +288,21 @@ def test_trim(home: Path) -> None:
     assert before - after == 2 * (16 * 16 + 16)
     assert [shape.attention for shape in load(home / "trimmed").config.shapes] == ["mean", "full"]
     assert trimformer("predict", home / "trimmed", stdin="good\n").code == 0
+
+
+@pytest.mark.parametrize("command", [["export"], ["trim", "--attention", "0=mean"]], ids=["export", "trim"])
+def test_output_folders_are_new(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr("trimformer.encoder.checkpoints.load.load", None)  # the refusal comes before any work
+    for name in ("full", "full/file", "link", "pipe"):
+        refused = sentence(trimformer(*command, home / "head", "--out", tmp_path / name))
+        assert refused.startswith(f"The output folder {tmp_path / name} ")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "link", "pipe"]
 
 
 def test_predict_from_standard_input(out: Path) -> None:

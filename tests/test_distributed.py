@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.learning import every_term
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
@@ -35,8 +36,7 @@ def test_two_processes_run_a_recipe(tmp_path, method):
     )
     recipe.measure.backends, recipe.measure.batch, recipe.measure.length = ["torch"], [1], [8]
     recipe.export.onnx = False
-    every_term = {"logits": 1, "hidden": 1, "embeddings": 1, "attention": 1, "relations": 1, "cache": True}
-    recipe.stages[1].objective = ObjectiveSettings(**every_term)
+    recipe.stages[1].objective = ObjectiveSettings(**every_term(cache=True))
     recipe.save(tmp_path / "recipe.yaml")
     # Accelerate's --cpu alone starts one process (it leaves several to mpirun); this starts two, over gloo.
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]

@@ -15,9 +15,10 @@ from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.methods import METHODS
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings
+from trimformer.starts import STARTS
 from trimformer.tasks.settings import TaskSettings
-from trimformer.training.objective import ObjectiveSettings
-from trimformer.training.settings import TrainingSettings
+from trimformer.training.settings import ObjectiveSettings, TrainingSettings
+from trimformer.training.terms.base import in_order
 from trimformer_cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +38,7 @@ TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Measure", MeasureSettings),
     ("recipes.md", "Export", ExportSettings),
     *((METHOD_PAGES[name], f"Settings of {name}", method.Settings) for name, method in METHODS.items()),
+    *(("starts.md", f"Settings of {name}", start.Settings) for name, start in STARTS.items()),
 ]
 
 
@@ -72,6 +74,12 @@ def test_every_setting_is_documented_with_its_default(page, heading, settings):
             assert documented[name] == written(field.default), name
 
 
+def test_every_term_of_the_objective_has_a_section():
+    page = (ROOT / "docs/terms.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == [term.name for term in in_order()]
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == [term.name for term in in_order()]
+
+
 def test_the_table_of_families_is_whole():
     section = (ROOT / "docs/tasks.md").read_text(encoding="utf-8").split("## Families and tasks")[1]
     listed = re.findall(r"^\| [^|]+ \| `([\w-]+)` \| ✓ \| ✓ \| ✓ \|", section, flags=re.MULTILINE)
@@ -93,7 +101,7 @@ def test_ready_recipes_are_valid(path):
 def test_the_faithful_recipe_has_the_published_settings():
     recipe = load_recipe(ROOT / "recipes/attendout-faithful.yaml")
     search = recipe.stages[0]
-    assert (search.method.name, search.start) == ("attendout-faithful", "pretrained")
+    assert (search.method.name, search.start.name) == ("attendout-faithful", "pretrained")
     assert (recipe.task.max_length, search.method.pruning_step) == (256, 10)
     assert search.method.generator_learning_rate == 5e-5
 

@@ -18,7 +18,8 @@ from .report.schema import Report
 from .search.report import AutopilotReport
 from .search.run import run as search
 from .tasks.data import Examples, Task
-from .tasks.encode import Encoded, encode
+from .tasks.encode import encode
+from .tasks.encoding.encoded import Encoded
 from .tasks.outcome import Outcome, outcome
 from .tasks.settings import TaskSettings
 from .tasks.task import load_validation

@@ -1,4 +1,15 @@
-"""The one exception for mistakes that the user can mend."""
+"""The one exception for mistakes that the user can mend, and what becomes one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 class TrimformerError(Exception):
@@ -6,3 +17,32 @@ class TrimformerError(Exception):
 
     The command line prints it without a traceback and exits with code 2; Python callers catch it like any exception.
     """
+
+
+@contextlib.contextmanager
+def explain_write_errors(target: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write into one sentence."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader has gone, as in `trimformer predict … | head`: nobody refused anything
+        raise
+    except OSError as error:
+        if error.errno is None:  # not from the system: libraries derive their own errors from OSError
+            raise
+        raise _refused(target, error.errno) from error
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise _refused(target, int(number[1])) from error
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # how torch.save says that not all bytes went to the disk
+            raise
+        raise _refused(target, errno.ENOSPC) from error
+
+
+def _refused(target: Path, number: int) -> TrimformerError:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return TrimformerError(f"The disk is full while writing {target}: free some space and try again.")
+    reason = os.strerror(number).lower()
+    return TrimformerError(f"{target} cannot be written ({reason}): choose a place that you may write to.")

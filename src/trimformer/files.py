@@ -1,45 +1,17 @@
-"""Writing so that nothing half-written ever looks whole: to a temporary name first, then renamed."""
+"""Writing so that nothing half-written ever looks whole, and nothing of the user's is lost."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import re
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from safetensors import SafetensorError
-
-from .errors import TrimformerError
-
-
-@contextlib.contextmanager
-def explain_write_errors(target: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:  # not from the system: libraries derive their own errors from OSError
-            raise
-        raise _refused(target, error.errno) from error
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        if number is None:
-            raise
-        raise _refused(target, int(number[1])) from error
-    except RuntimeError as error:
-        if "inline_container" not in str(error):  # how torch.save says that not all bytes went to the disk
-            raise
-        raise _refused(target, errno.ENOSPC) from error
-
-
-def _refused(target: Path, number: int) -> TrimformerError:
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return TrimformerError(f"The disk is full while writing {target}: free some space and try again.")
-    reason = os.strerror(number).lower()
-    return TrimformerError(f"{target} cannot be written ({reason}): choose a place that you may write to.")
+from .errors import TrimformerError, explain_write_errors
+from .lock import hold
 
 
 def cache_folder() -> Path:
@@ -49,11 +21,18 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``target``; it replaces ``target`` only when the block ends without an error."""
+    """Give a temporary folder beside ``target``; it replaces ``target`` only when the block ends without an error.
+
+    Raises TrimformerError where another process is writing ``target``, and where a folder of the user's has the name of
+    the temporary one.
+    """
     temporary = target.with_name(f".{target.name}.tmp")
-    with explain_write_errors(target):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    with hold(temporary.with_name(f"{temporary.name}.lock")) as left, explain_write_errors(target):
+        if left:  # by a process that was killed: the folder is its own
+            shutil.rmtree(temporary, ignore_errors=True)
+        if os.path.lexists(temporary):
+            raise TrimformerError(f"{temporary} is in the way, for {target} is written there first: rename it.")
+        temporary.mkdir()
         try:
             yield temporary
             shutil.rmtree(target, ignore_errors=True)
@@ -63,24 +42,119 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
-    """Give a temporary file name beside ``target``; it is renamed when the block ends without an error.
+def new_folder(target: Path) -> Iterator[Path]:
+    """As :func:`atomic_folder`, for an output folder that the user names: what is in it by the end stays there."""
+    with atomic_folder(target) as temporary:
+        yield temporary
+        require_new_folder(target)
 
-    Two processes that write the same file do not disturb each other: it is the later one's.
+
+def require_new_folder(folder: Path) -> None:
+    """Raise TrimformerError where the output folder exists and is not empty, is a link, or has no name of its own."""
+    if folder.name in ("", ".."):
+        raise TrimformerError(f"The output folder {folder} has no name of its own: name a new folder.")
+    if folder.is_symlink():
+        raise TrimformerError(f"The output folder {folder} is a link: name the folder that it leads to.")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise TrimformerError(f"The output folder {folder} exists and is not empty: choose another one.")
+
+
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a temporary file beside ``target``; it is renamed when the block ends without an error.
+
+    Of a link the file that it leads to is written. Two processes that write the same file do not disturb each other: it
+    is the later one's. Raises TrimformerError where something else than a file is there.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    file = followed(target)
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     with explain_write_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        require_regular(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
         try:
             yield temporary
-            temporary.replace(target)
+            temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def require_new_folder(folder: Path) -> None:
-    """Raise TrimformerError where the output folder exists and is not empty, or has no name of its own."""
-    if folder.name in ("", ".."):
-        raise TrimformerError(f"The output folder {folder} has no name of its own: name a new folder.")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise TrimformerError(f"The output folder {folder} exists and is not empty: choose another one.")
+def followed(target: Path) -> Path:
+    """The file that a link leads to, whether it is there or not; all else as it is."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
+def require_regular(target: Path) -> None:
+    """Raise TrimformerError where something is there that is no regular file."""
+    if target.exists() and not target.is_file():
+        raise TrimformerError(f"{target} is no regular file: name another one.")
+
+
+@contextlib.contextmanager
+def claim(*targets: Path | None, force: bool, inputs: Sequence[str | Path | None] = ()) -> Iterator[None]:
+    """Keep the files that the user wants written from other processes, and refuse before any work what would be lost.
+
+    What is no regular file (a pipe, a device, standard output) is not replaced but written into, and needs no claim.
+    force: files that are there already may be replaced; inputs never are.
+    Raises TrimformerError for what must not be replaced, for folders, for a file that is named twice, and for one that
+    another process is writing.
+    """
+    files: list[Path] = []
+    with contextlib.ExitStack() as stack:
+        for target in filter(None, targets):
+            if any(_same(target, given) for given in inputs if given is not None):
+                raise TrimformerError(f"{target} is an input, and writing it would destroy that: name another file.")
+            if is_stream(target):
+                continue
+            file = followed(target)
+            if file.resolve() in files:
+                raise TrimformerError(f"{target} is named for two outputs: name a file for each.")
+            files.append(file.resolve())
+            require_regular(file)
+            stack.enter_context(hold(file.with_name(f".{file.name}.lock")))
+            require_new_file(file, force)
+        yield
+
+
+def require_new_file(file: Path, force: bool) -> None:
+    """Raise TrimformerError where the file exists, unless it may be replaced."""
+    if file.exists() and not force:
+        raise TrimformerError(f"{file} exists: name another file, or replace it with --force.")
+
+
+def save_text(target: Path, text: str) -> None:
+    """Write a file that the user names: whole or not at all; into what is no regular file."""
+    if is_stream(target):
+        with explain_write_errors(target), open_stream(target) as stream:
+            stream.write(text.encode())
+        return
+    with atomic_file(target) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def is_stream(target: Path) -> bool:
+    """Whether a path leads to what is written into and never replaced: a pipe, a device, standard output or error."""
+    return _standard(target) is not None or (target.exists() and not target.is_file() and not target.is_dir())
+
+
+def open_stream(target: Path) -> BinaryIO:
+    """Open what :func:`is_stream` finds."""
+    standard = _standard(target)
+    return os.fdopen(os.open(target, os.O_WRONLY) if standard is None else os.dup(standard), "wb")
+
+
+def _standard(target: Path) -> int | None:
+    """The descriptor of standard output or error where a path leads there, as /dev/stdout does.
+
+    It may lead to a file, which opened by its name would be written from its beginning.
+    """
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), target.stat()):
+                return descriptor
+    return None
+
+
+def _same(target: Path, given: str | Path) -> bool:
+    """Whether both are the same regular file."""
+    return os.path.isfile(given) and os.path.isfile(target) and os.path.samefile(given, target)

@@ -47,6 +47,15 @@ def has_native_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
 
 
+def int8_saturates() -> bool:
+    """Whether sums of int8 products overflow in this processor's kernels: x86 with AVX2 and no VNNI.
+
+    There ONNX Runtime adds pairs of products in 16 bits; weights of 7 bits cannot overflow.
+    """
+    flags = cpu_flags()
+    return "avx2" in flags and {"avx512_vnni", "avx_vnni"}.isdisjoint(flags)
+
+
 def cpu_flags() -> frozenset[str]:
     """The processor's flags as Linux names them; empty elsewhere."""
     return frozenset(_cpu_fields().get("flags", "").split())

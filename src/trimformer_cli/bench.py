@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .groups import TaskOptions
-from .options import JsonFile, wrote
+from .options import Force, JsonFile, file_of, wrote
 from .signature import grouped
 from .terminal import fail, output, print_table
 
@@ -51,11 +51,13 @@ def bench(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Instead, measure what the pieces cost and predict any shape; `auto`: keep it in the cache.",
+            help="Instead, measure what the pieces cost and predict any shape; a table that is there is extended. "
+            "`auto`: keep it in the cache.",
         ),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a page with the picture: speed against score.")] = None,
     json_file: JsonFile = None,
+    force: Force = False,
 ) -> None:
     """Measure models side by side under every back-end: one run, taking turns.
 
@@ -72,6 +74,7 @@ def bench(
     if task.task is None and (task.label or task.validation):
         fail("--label and --validation belong to a task: add --task custom, or the task's name.")
     settings = None if task.task is None else task.settings()
+    from trimformer.files import claim
     from trimformer.hardware import usable_cores
     from trimformer.measure.bench.bench import Texts
     from trimformer.measure.bench.bench import bench as measure
@@ -85,27 +88,29 @@ def bench(
         "backends": None if backends is None else backends.split(","),
     }
     if table is not None:
-        _table(models, None if table == "auto" else Path(table), json_file, how)
+        _table(models, None if table == "auto" else Path(table), json_file, force, how)
         return
     if plot is not None:
         check_picture(plot)
     texts = None
     if task.task is None and task.data is not None:
         texts = Texts(Path(task.data), task.text, task.text_pair, task.max_length)
-    result = measure(models, texts=texts, task=settings, fresh=fresh, **how)
-    if plot is not None:
-        write_picture(result, plot)
-    if wrote(json_file, result.as_json()):
-        return
+    with claim(plot, file_of(json_file), force=force, inputs=task.inputs):
+        result = measure(models, texts=texts, task=settings, fresh=fresh, **how)
+        if plot is not None:
+            write_picture(result, plot)
+        if wrote(json_file, result.as_json()):
+            return
     for found in tables(result):
         print_table(found.header, found.rows, found.title)
         for note in found.notes:
             output.print(note, markup=False, soft_wrap=True)
 
 
-def _table(models: list[str], file: Path | None, json_file: Path | None, how: dict[str, Any]) -> None:
+def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:
     """Measure what the table lacks for the models, and check its predictions."""
     from trimformer.encoder.checkpoints.load import load
+    from trimformer.files import claim
     from trimformer.hardware import hardware
     from trimformer.measure.bench.variants import named
     from trimformer.measure.device.pieces import latency_tables
@@ -113,18 +118,19 @@ def _table(models: list[str], file: Path | None, json_file: Path | None, how: di
     from trimformer.measure.device.varied import check, median_error
     from trimformer.report.numbers import milliseconds
 
-    nets = {name: load(str(given)) for name, given in named(models).items()}
-    checks = {name: check(net, latency_tables(net, file=file, **how)) for name, net in nets.items()}
-    errors = {name: median_error(found) for name, found in checks.items()}
-    content = {
-        "hardware": hardware(),
-        "threads": how["threads"],
-        "file": str(file or default_file()),
-        "checks": {name: [dataclasses.asdict(one) for one in found] for name, found in checks.items()},
-        "median_error": errors,
-    }
-    if wrote(json_file, content):
-        return
+    with claim(file_of(json_file), force=force, inputs=(file,)):
+        nets = {name: load(str(given)) for name, given in named(models).items()}
+        checks = {name: check(net, latency_tables(net, file=file, **how)) for name, net in nets.items()}
+        errors = {name: median_error(found) for name, found in checks.items()}
+        content = {
+            "hardware": hardware(),
+            "threads": how["threads"],
+            "file": str(file or default_file()),
+            "checks": {name: [dataclasses.asdict(one) for one in found] for name, found in checks.items()},
+            "median_error": errors,
+        }
+        if wrote(json_file, content):
+            return
     for name, found in checks.items():
         rows = [
             (

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .groups import TrainedTaskOptions
-from .options import JsonFile, Model, wrote
+from .options import Force, JsonFile, Model, file_of, wrote
 from .signature import grouped
 from .terminal import output, print_table
 
@@ -30,6 +30,7 @@ def explain(
         Path | None, typer.Option(help="Write the suggested recipe, which `trimformer run` takes.")
     ] = None,
     json_file: JsonFile = None,
+    force: Force = False,
 ) -> None:
     """Show what matters in a fine-tuned model on your data and what it costs on this machine, without training.
 
@@ -50,6 +51,7 @@ def explain(
     from trimformer.explanation.explain import explain as explain_model
     from trimformer.explanation.page import write_page
     from trimformer.explanation.tables import tables
+    from trimformer.files import claim
     from trimformer.report.bench_picture import check_picture
 
     if plot is not None:
@@ -57,13 +59,14 @@ def explain(
     why = None if recipe is None else obstacle(model, read_config(resolve(model)), settings)
     if why is not None:
         raise TrimformerError(why)
-    found = explain_model(model, settings, batch=batch, length=length)
-    if plot is not None:
-        write_page(found, plot)
-    if recipe is not None and found.recipe is not None:
-        found.recipe.save(recipe)
-    if wrote(json_file, found.as_json()):
-        return
+    with claim(plot, recipe, file_of(json_file), force=force, inputs=task.inputs):
+        found = explain_model(model, settings, batch=batch, length=length)
+        if plot is not None:
+            write_page(found, plot)
+        if recipe is not None and found.recipe is not None:
+            found.recipe.save(recipe)
+        if wrote(json_file, found.as_json()):
+            return
     for table in tables(found):
         print_table(table.header, table.rows, f"{model} on {found.task}: {table.title.lower()}")
         for note in table.notes:

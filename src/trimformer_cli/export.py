@@ -62,7 +62,7 @@ def export(
     from trimformer.encoder.checkpoints.families import to_huggingface
     from trimformer.encoder.checkpoints.load import load, load_tokenizer
     from trimformer.errors import TrimformerError
-    from trimformer.files import atomic_folder, require_new_folder
+    from trimformer.files import new_folder, require_new_folder
     from trimformer.measure.bench.target import export_for
 
     if form not in (*FORMATS, "huggingface"):
@@ -71,7 +71,7 @@ def export(
     require_new_folder(out)
     net = load(model)
     tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
-    with atomic_folder(out) as folder:
+    with new_folder(out) as folder:
         if stock:
             to_huggingface(net).save_pretrained(folder)
             if tokenizer is not None:

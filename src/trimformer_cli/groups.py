@@ -38,9 +38,14 @@ class TaskOptions:
     stride: Annotated[int, typer.Option(help="Question answering: tokens that neighbouring windows share.", min=0)] = 64
 
     @property
+    def inputs(self) -> list[str]:
+        """The data that is named."""
+        return [value for name, value in vars(self).items() if name in ("data", "train", "validation") and value]
+
+    @property
     def named(self) -> bool:
         """Whether a known task or data is named."""
-        return self.task != "custom" or any(given(self).get(key) for key in ("data", "train", "validation"))
+        return self.task != "custom" or bool(self.inputs)
 
     def settings(self, **more: Any) -> TaskSettings:
         """The settings of the task, with some that a command has options of its own for."""
@@ -142,16 +147,12 @@ class MethodOptions:
         assigned = _assigned(values.pop("set", []))
         for name in assigned.keys() & values.keys():
             fail(f"--set {name}: the {name} of the method is given twice, leave one out.")
-        from trimformer.errors import TrimformerError
         from trimformer.methods import METHODS
-        from trimformer.recipe.reading import unknown_method
 
         method = values["name"]
-        if method not in METHODS:
-            raise TrimformerError(unknown_method(method))
         own = {field.name for field in dataclasses.fields(self)} - assigned.keys()
         validated(
-            METHODS[method].Settings,
+            METHODS.find(method).Settings,
             values | assigned,
             f"the method {method}",
             lambda name: flag(name) if name in own else f"--set {name}",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Backend, Json, Model, Out, Ray, Text, TextPair
+from .options import Backend, Force, Json, Model, Out, Ray, Text, TextPair
 from .terminal import console, print_table
 
 
@@ -30,13 +30,13 @@ def trim(
     from trimformer.encoder.checkpoints.sentence import copy_modules
     from trimformer.encoder.gating.trim import parse_attention
     from trimformer.encoder.gating.trim import trim as trim_model
-    from trimformer.files import atomic_folder, require_new_folder
+    from trimformer.files import new_folder, require_new_folder
     from trimformer.measure.cost import cost
 
     require_new_folder(out)
     dense = load(model)
     trimmed = trim_model(dense, attention=parse_attention(attention))
-    with atomic_folder(out) as folder:
+    with new_folder(out) as folder:
         trimmed.save_pretrained(folder)
         if not model.startswith("shape:"):
             load_tokenizer(model).save_pretrained(folder)
@@ -63,7 +63,10 @@ def predict(
     file: Annotated[str, typer.Argument(help="Text file (a text per line), JSONL, CSV or TSV; `-` for stdin.")] = "-",
     text: Text = None,
     text_pair: TextPair = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write here instead of standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to this new file (or pipe, or device), not to standard output.")
+    ] = None,
+    force: Force = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished output file.")] = False,
     backend: Backend = "auto",
     workers: Annotated[
@@ -84,15 +87,16 @@ def predict(
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
     """
     from trimformer.predict.command import predict_file
+    from trimformer.predict.output import partial_file
 
     try:
         predict_file(
             model, file, text, text_pair,
-            out=out, resume=resume, backend=backend, batch_size=batch_size, as_json=json_,
+            out=out, resume=resume, force=force, backend=backend, batch_size=batch_size, as_json=json_,
             workers=workers, ray=ray,
         )  # fmt: skip
     except KeyboardInterrupt as error:
-        if out is not None and out.with_name(f"{out.name}.partial").is_file():
+        if out is not None and partial_file(out).is_file():
             console.print("Stopped. Go on with the same command and --resume.", soft_wrap=True)
         raise typer.Exit(130) from error
 
@@ -121,11 +125,8 @@ def inspect(
         return
     rows = []
     for layer in layers:
-        kind = layer["attention"]
-        if kind == "full" and layer["window"]:
-            kind = f"full, window {layer['window']}"
-        elif kind == "conv":
-            kind = f"conv, kernel {layer['kernel']}"
+        more = [f"{name} {layer[name]}" for name in ("window", "kernel") if layer[name]]
+        kind = ", ".join([layer["attention"], *more])
         sizes = (layer["heads"], layer["head_size"], layer["ffn"])
         rows.append((layer["layer"], kind, *sizes, f"{layer['params']:,}", f"{layer['flops'] / 1e6:,.1f} M"))
     rows.append(

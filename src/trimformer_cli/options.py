@@ -36,6 +36,7 @@ Backend = Annotated[
     str,
     typer.Option(help="auto, torch, or the back-end of an exported file, such as onnx-int8 (docs/deploy.md)."),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace output files that exist; without it they are refused.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 JsonFile = Annotated[
@@ -73,16 +74,21 @@ def validated(
         raise TrimformerError(message) from error
 
 
+def file_of(json_file: Path | None) -> Path | None:
+    """The file that --json names, if any."""
+    return None if json_file is None or str(json_file) == "-" else json_file
+
+
 def wrote(json_file: Path | None, content: dict[str, Any]) -> bool:
     """Write the result where --json wants it; whether it was printed, so that nothing else is to be."""
-    from trimformer.files import atomic_file
+    from trimformer.files import save_text
 
     if json_file is None:
         return False
     text = json.dumps({"command": sys.argv, **content}, indent=2)
-    if str(json_file) == "-":
+    file = file_of(json_file)
+    if file is None:
         print(text)
         return True
-    with atomic_file(json_file) as file:
-        file.write_text(text, encoding="utf-8")
+    save_text(file, text)
     return False

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from trimformer.deploy.answers import Answer, Labels, Tags
 from trimformer.deploy.export import export
 from trimformer.deploy.predictor import Predictor
 from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.encoder.model.heads import TrimformerForQuestionAnswering, TrimformerForTokenClassification
 from trimformer.errors import TrimformerError
+from trimformer.tasks.kinds.answers import Answer, Labels, Tags
 
 from .conftest import WORDS, randomized, tiny_classifier, tiny_config, tiny_tokenizer
 

@@ -24,7 +24,7 @@ from trimformer import (
     load,
     trim,
 )
-from trimformer.deploy.answers import Tags
+from trimformer.tasks.kinds.answers import Tags
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 30}
 

@@ -9,7 +9,7 @@ from tests.models import tiny
 from trimformer import TrimformerForQuestionAnswering, TrimformerForSequenceClassification
 from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.encoder.model.heads import HEADS, IGNORED, head_class, task_loss
-from trimformer.training.objective import logit_loss
+from trimformer.training.distill import logit_loss
 
 CONFIG = BertConfig(
     vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, num_labels=3

@@ -11,8 +11,11 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.models import padded_batch, tiny
 from trimformer import trim
-from trimformer.encoder.parts.attention import Shared, near
-from trimformer.encoder.parts.positions import Rotary, deberta_buckets, rotate, t5_buckets
+from trimformer.encoder.parts.positions.base import Mechanism
+from trimformer.encoder.parts.positions.disentangled import deberta_buckets
+from trimformer.encoder.parts.positions.relative_bias import t5_buckets
+from trimformer.encoder.parts.positions.rotary import Rotary, rotate
+from trimformer.encoder.parts.tokens import Tokens, near
 
 DISTANCES = torch.arange(-600, 601)
 
@@ -52,7 +55,7 @@ def test_a_window_reaches_half_its_size_to_both_sides():
 def test_padding_far_from_all_real_tokens_gives_numbers(window):
     x, mask = torch.randn(1, 9, 4), torch.tensor([[1, 1, 0, 0, 0, 0, 0, 0, 0]])
     query = torch.randn(1, 1, 9, 4)
-    allowed = Shared(x, mask).mask(query, query, None, window)
+    allowed = Tokens(x, mask).mask(query, query, None, window)
     assert allowed.expand(1, 1, 9, 9).any(-1).all()
     assert not allowed.expand(1, 1, 9, 9)[..., :2, 2:].any()
 
@@ -61,16 +64,15 @@ def test_padding_far_from_all_real_tokens_gives_numbers(window):
 def test_what_layers_share_is_made_once_for_a_forward_pass(family, masks, monkeypatch):
     model = tiny(family=family)
     prepared, seen = [], []
-    if model.encoder.positions is not None:
-        prepare = model.encoder.positions.prepare
-        monkeypatch.setattr(model.encoder.positions, "prepare", lambda x: prepared.append(x) or prepare(x))
+    prepare = model.encoder.positions.prepare
+    monkeypatch.setattr(model.encoder.positions, "prepare", lambda x: prepared.append(x) or prepare(x))
     attend = F.scaled_dot_product_attention
     record = lambda *args, **others: seen.append(args[3]) or attend(*args, **others)  # noqa: E731
     monkeypatch.setattr(F, "scaled_dot_product_attention", record)
     model.encoder(**padded_batch(model))
     assert len(seen) == 3
     assert len({id(mask) for mask in seen}) == masks
-    assert len(prepared) == (0 if family == "bert" else 1)
+    assert len(prepared) == 1
     if family == "bert":
         assert seen[0].shape == (4, 1, 1, 9)  # the padding and nothing more
 
@@ -85,4 +87,4 @@ def test_what_positions_weigh_goes_with_the_layers_that_attend(family):
     }
     none = trim(model, attention={0: "mean", 1: "mean", 2: "mean"}).encoder
     assert not [name for name in none.state_dict() if "positions." in name or "relative" in name]
-    assert none.positions is None
+    assert type(none.positions) is Mechanism

@@ -5,7 +5,7 @@ import torch
 
 from tests.models import FAMILY_NAMES, padded_batch, tiny
 from trimformer import Gates, TrimformerForQuestionAnswering, TrimformerForTokenClassification, trim
-from trimformer.encoder.parts.attention import near
+from trimformer.encoder.parts.tokens import near
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.encoder.test_convert import answers, stock
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny
 from trimformer import TrimformerError, cost, load, to_huggingface, trim
-from trimformer.deploy.fold import FoldedEncoder
 from trimformer.encoder.checkpoints.families import FAMILIES
+from trimformer.encoder.model.exported import ExportedEncoder
 from trimformer.encoder.model.heads import HEADS
 
 BIASES = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}
@@ -62,7 +62,7 @@ def test_the_laws_hold(tmp_path, family, changes):
             for kind in ("attention", "positions"):
                 gated = model(**batch, gates=hard_gates(kind, layers, 4, 9, removed)).logits
                 torch.testing.assert_close(gated, expected, atol=1e-10, rtol=0)
-            folded = FoldedEncoder(trimmed)(**batch)
+            folded = ExportedEncoder(trimmed)(**batch)
             torch.testing.assert_close(folded, expected, atol=1e-8, rtol=0)
         with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             trimmed(torch.randint(4, 50, (1, 9)), torch.ones(1, 9, dtype=torch.long))

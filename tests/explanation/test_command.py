@@ -49,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-        patch.setattr("trimformer.search.files.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
+        patch.setattr("trimformer.search.measurement.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
         patch.setattr("trimformer.explanation.explain.latency_tables", known_tables)
         yield folder
 
@@ -57,7 +57,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def found(home: Path) -> dict[str, Any]:
     outputs = ["--json", "out.json", "--plot", "page.html", "--recipe", "fast.yaml"]
-    result = trimformer("explain", "model", *DATA, "--length", 8, *outputs)
+    Path("out.json").symlink_to("linked.json")
+    for name in outputs[1::2]:
+        Path(name).write_text("old")
+    result = trimformer("explain", "model", *DATA, "--length", 8, *outputs, "--force")
     assert result.code == 0, result.err
     assert "attention ms" in result.out
     assert result.out.endswith("Run the recipe: trimformer run fast.yaml\n")
@@ -129,8 +132,8 @@ def test_validation_rows_alone_give_no_recipe() -> None:
         (["bare", *DATA], "bare has no task head to score: fine-tune it first (trimformer compress)."),
         (["model"], "No data is given: name your file or folder with --data"),
         (["model", "--data", "no.csv", *COLUMNS], "no.csv"),
-        (["model", "--data", "other.csv", *COLUMNS], "the labels of the data (no, yes) are not those of the model"),
-        (["model", "--data", "scores.jsonl"], "has numbers as labels, but the model has 2 classes"),
+        (["model", "--data", "other.csv", *COLUMNS], "The labels of the data (no, yes) are not those of the model"),
+        (["model", "--data", "scores.jsonl"], "are numbers, but the model has 2 classes"),
         (["model", *DATA, "--length", 64], "takes at most 40 tokens, not 64."),
         (["model", *DATA, "--plot", "page.png"], "name a file that ends in .html."),
         (
@@ -146,3 +149,16 @@ def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
     before = sorted(Path().rglob("*"))
     assert said in sentence(trimformer("explain", *arguments))
     assert sorted(Path().rglob("*")) == before
+
+
+def test_files_that_exist_are_replaced_only_by_force(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimformer.explanation.explain.explain", None)  # the refusal comes before any work
+    assert Path("out.json").is_symlink()  # the file that it leads to was replaced
+    before = {name: Path(name).read_bytes() for name in ("page.html", "fast.yaml", "out.json", "train.csv")}
+    for option, name in (("--plot", "page.html"), ("--recipe", "fast.yaml"), ("--json", "out.json")):
+        refused = sentence(trimformer("explain", "model", *DATA, option, name))
+        assert refused.endswith(" exists: name another file, or replace it with --force.")
+    assert "is an input" in sentence(trimformer("explain", "model", *DATA, "--json", "train.csv", "--force"))
+    twice = ["--recipe", "new.yaml", "--json", "new.yaml"]
+    assert "two outputs" in sentence(trimformer("explain", "model", *DATA, *twice))
+    assert {name: Path(name).read_bytes() for name in before} == before

@@ -1,7 +1,5 @@
 """Law: the cost computed from the shape is the cost counted on the model."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -73,7 +71,7 @@ def test_expected_costs_at_hard_gates_are_those_of_the_trimmed_model(family):
     for seed in range(3):
         attention = torch.tensor([1.0, 0.0, 1.0])
         gates = random_gates(model, set(points_of(model)) - {"values", "query_key"}, seed, attention=attention)
-        gates = dataclasses.replace(gates, heads=torch.tensor([[1.0, 0], [0, 1], [1, 1]]))  # none without any
+        gates = gates.replace(heads=torch.tensor([[1.0, 0], [0, 1], [1, 1]]))  # none without any
         layers = cost(trim(model, gates).encoder, 12).layers
         assert expected_flops(model.config, 12, gates).item() == sum(layer.flops for layer in layers)
         assert expected_params(model.config, gates).item() == sum(layer.params for layer in layers)

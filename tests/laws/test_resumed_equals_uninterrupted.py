@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.learning import context, make_method
+from tests.learning import context, every_term, make_method
 from trimformer.methods import METHODS
 from trimformer.training.loop import train
 
@@ -15,7 +15,7 @@ OPTIONS = {
     "hard-concrete": {"target": 0.5, "replace_by": "none"},
     "layerdrop": {"keep": 2, "skip": 0.5},
 }
-KINDS = {"none": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
+KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
 
 class Cut(Exception):
@@ -63,6 +63,5 @@ def test_cut_and_resumed_equals_uninterrupted(tmp_path, name, stop_before, train
 @pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("cache", [False, True])
 def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, cache):
-    terms = {"logits": 1.0, "hidden": 1.0, "embeddings": 1.0, "attention": 1.0, "relations": 1.0, "cache": cache}
-    again = check(name, tmp_path, 8, epochs=2, objective=terms, teacher={"hidden_size": 24})
+    again = check(name, tmp_path, 8, epochs=2, objective=every_term(cache=cache), teacher={"hidden_size": 24})
     assert any("projection.weight" in network.bare.state_dict() for network in again.networks.values())

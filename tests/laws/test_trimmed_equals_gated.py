@@ -16,7 +16,8 @@ SETS = [set(chosen) for count in range(4) for chosen in itertools.combinations(r
 @pytest.mark.parametrize("removed", SETS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])
 def test_trimmed_equals_gated(family, kind, removed, dtype, tolerance):
-    model = tiny(family=family).to(dtype)
+    # In fp32 larger weights magnify the rounding, which differs from processor to processor.
+    model = tiny(family=family, initializer_range=0.3 if dtype == torch.float64 else 0.15).to(dtype)
     batch = padded_batch(model)
     gates = hard_gates(kind, 3, 4, 9, removed)
     trimmed = trim(model, gates)
@@ -83,13 +84,13 @@ def test_a_soft_attention_gate_interpolates_and_its_ends_are_the_hard_gates():
     with torch.no_grad():
         model(**batch)
         gate = torch.tensor([0.25], dtype=torch.double, requires_grad=True)
-        nothing = attention(*_inputs(model, batch), Gates(attention=gate, removed="none").layer(0), True)
+        nothing = attention(*_inputs(model, batch), Gates(attention=gate, removed="none").layer(0))
     torch.testing.assert_close(nothing, 0.25 * outputs[1.0])
-    torch.testing.assert_close(outputs[1.0], attention.mix(*_inputs(model, batch), None, True).detach())
+    torch.testing.assert_close(outputs[1.0], attention.mix(*_inputs(model, batch), None).detach())
 
 
 def _inputs(model, batch):
-    from trimformer.encoder.parts.attention import Shared
+    from trimformer.encoder.parts.tokens import Tokens
 
     x = model.encoder.embeddings(batch["input_ids"], batch["token_type_ids"])
-    return x, Shared(x, batch["attention_mask"])
+    return x, Tokens(x, batch["attention_mask"]).ask(first=1)

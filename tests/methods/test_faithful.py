@@ -99,7 +99,7 @@ def test_after_a_pruning_step_the_opponents_are_equal_and_the_cache_is_empty():
     for index, state in moments[0].items():
         assert all(torch.equal(state[key], moments[1][index][key]) for key in state)
     assert method.cache == []
-    assert len(method.history.reward) == 1
+    assert len(method.history.curves["reward"]) == 1
 
 
 def test_opponents_stay_separate_after_they_were_made_equal():
@@ -185,6 +185,6 @@ def test_too_many_layers_to_keep():
 )
 def test_the_named_alternatives_run(settings):
     method = trained(3, **settings)
-    assert len(method.history.reward) == 1
+    assert len(method.history.curves["reward"]) == 1
     assert torch.isfinite(method.generator.query.weight).all()
     assert method.decide().attention.shape == (3,)

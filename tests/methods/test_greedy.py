@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from tests.learning import batches, context, make_method
 from trimformer import Gates
-from trimformer.tasks.batches import drawn_rows
+from trimformer.tasks.encoding.batches import drawn_rows
 from trimformer.training.evaluate import predict_logits
 
 
@@ -112,7 +112,7 @@ def test_what_is_removed_is_trained_no_more():
 
 def test_the_report_can_draw_it():
     method = remove(make_method("greedy", context(epochs=2), keep_layers=1))  # 12 steps
-    points = method.history.keep_probability
+    points = method.history.curves["keep_probability"]
     assert [step for step, _ in points] == list(range(1, 13))
     assert [sum(values) for _, values in points] == [method.target(step) for step in range(1, 13)]
     assert points[-1][1] == method.decide().attention.tolist()

@@ -212,7 +212,6 @@ def test_a_target_out_of_reach_is_refused():
 @pytest.mark.parametrize(
     ("family", "parts", "match"),
     [
-        ("mpnet", ["heads"], "cannot lose heads"),
         ("deberta-v2", ["hidden"], "cannot lose hidden"),
         ("albert", ["units"], "share"),
     ],

@@ -6,8 +6,10 @@ from torch.nn import functional as F
 
 from tests.models import padded_batch, tiny
 from trimformer import Gates
-from trimformer.deploy import fold
-from trimformer.encoder.parts.attention import REMOVED_SCORE, Shared, replace_removed
+from trimformer.encoder.parts.attention.full import REMOVED_SCORE, replace_removed
+from trimformer.encoder.parts.attention.mean import ExportedMean, MeanAttention
+from trimformer.encoder.parts.exported import ExportedTokens
+from trimformer.encoder.parts.tokens import Tokens
 from trimformer.encoder.shape.gates import LayerGates
 
 
@@ -18,7 +20,7 @@ def layer():
     batch = padded_batch(model)
     torch.manual_seed(5)
     x = torch.randn(4, 9, 16, dtype=torch.double)
-    return model.encoder.layers[0].attention, x, Shared(x, batch["attention_mask"]), batch["attention_mask"]
+    return model.encoder.layers[0].attention, x, Tokens(x, batch["attention_mask"]), batch["attention_mask"]
 
 
 def probabilities(scores, positions, mask):
@@ -69,8 +71,8 @@ def test_a_fully_removed_layer_gives_every_token_the_mean_of_the_values(layer):
 def test_the_three_levels_of_a_removed_layer_agree(layer):
     attention, x, mask, real = layer
     level0 = attention.output(mask.mean_weights(x) @ attention.value(x))
-    level1 = attention.stand_in(x, mask, None)
-    level2 = fold.FoldedMean(attention)(x, fold.Shared(real, mask.mean_weights(x), {}, None))
+    level1 = MeanAttention.instead_of(attention, x, mask, None)
+    level2 = ExportedMean(attention)(x, ExportedTokens(real, mask.mean_weights(x), {}, None))
     assert level1.shape == (4, 1, 16)  # one vector per sequence: no work per token
     torch.testing.assert_close(level1, level0, atol=1e-12, rtol=0)
     torch.testing.assert_close(level2.reshape(level1.shape), level1, atol=1e-12, rtol=0)
@@ -81,7 +83,7 @@ def test_a_removed_layer_knows_no_token_order_and_no_queries_and_keys(layer):
     none = LayerGates(positions=torch.zeros(4, 1, 9, 9, dtype=torch.bool))
     out = attention.mix(x, mask, none)
     order = torch.randperm(9)
-    shuffled = attention.mix(x[:, order], Shared(x, real[:, order]), none)
+    shuffled = attention.mix(x[:, order], Tokens(x, real[:, order]), none)
     torch.testing.assert_close(shuffled, out, atol=1e-12, rtol=0)
     out.square().sum().backward()
     for projection in (attention.query, attention.key):

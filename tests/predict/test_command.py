@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.command import sentence, trimformer
+from tests.command import Result, sentence, trimformer
 from tests.tinymodel import write_stock_bert
 from trimformer.deploy.predictor import Predictor
 from trimformer.predict import command, meter, rows
@@ -108,7 +111,7 @@ def test_killed_and_resumed_equals_uninterrupted(model: Path, tmp_path: Path, sm
     assert len(partial.read_text().splitlines()) == 12
     assert not out.exists()
 
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".lock"}
     refused = sentence(trimformer(*arguments))
     assert f"An unfinished output is in {partial}: go on with the same command and --resume" in refused
     other = sentence(trimformer("predict", model, texts, "--batch-size", 3, "--out", out, "--resume"))
@@ -118,7 +121,182 @@ def test_killed_and_resumed_equals_uninterrupted(model: Path, tmp_path: Path, sm
     assert trimformer(*arguments, "--resume").code == 0
     assert out.read_text() == whole
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "out.jsonl"}
-    assert "There is no unfinished output" in sentence(trimformer(*arguments, "--resume"))
+    assert "There is no unfinished output" in sentence(trimformer(*arguments, "--resume", "--force"))
+
+
+@pytest.mark.parametrize("begun", ["lines", "progress"])
+def test_killed_before_its_first_piece_and_resumed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(Labeller, "__init__", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        killed = multiprocessing.get_context("fork").Process(
+            target=trimformer, args=("predict", model, texts, "--out", out)
+        )
+        killed.start()
+        killed.join()
+    assert killed.exitcode == -9
+    partial = tmp_path / "out.txt.partial"
+    assert partial.read_bytes() == b""
+    assert "An unfinished output is in" in sentence(trimformer("predict", model, texts, "--out", out))
+    if begun == "progress":  # killed before the file for the lines was made
+        partial.unlink()
+    resumed = trimformer("predict", model, texts, "--out", out, "--resume")
+    assert (resumed.code, resumed.err) == (0, "")
+    assert out.read_text() == trimformer("predict", model, texts).out
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "out.txt"}
+
+
+def test_stopped_before_its_first_piece_and_resumed(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Labeller, "__init__", stop)
+        stopped = trimformer("predict", model, texts, "--out", out)
+    assert (stopped.code, stopped.err) == (130, "Stopped. Go on with the same command and --resume.\n")
+    assert trimformer("predict", model, texts, "--out", out, "--resume").code == 0
+    assert len(out.read_text().splitlines()) == 30
+
+
+@pytest.mark.parametrize("second", ["file", "stdin"])
+@pytest.mark.parametrize("first", ["file", "stdin"])
+def test_two_cannot_write_one_output(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    """The second one comes while the first one works; only the first one's lines are in the end there."""
+    texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
+    whole = trimformer("predict", model, texts).out
+    label, refused = Labeller.__call__, []
+
+    def predict(source: str, *options: str) -> Result:
+        if source == "file":
+            return trimformer("predict", model, texts, "--out", out, *options)
+        return trimformer("predict", model, "--out", out, *options, stdin=texts.read_bytes())
+
+    def interrupted(self: Labeller, piece: rows.Piece) -> object:
+        if not refused:
+            refused.append(sentence(predict(second, "--force")))
+            refused.extend(sentence(predict(second, "--resume")) for _ in range(second == "file"))
+        return label(self, piece)
+
+    monkeypatch.setattr(Labeller, "__call__", interrupted)
+    assert predict(first).code == 0
+    lock = tmp_path / ".out.txt.lock"
+    assert set(refused) == {
+        f"Another process (id {os.getpid()}) is at work and holds {lock}: wait until it has ended, or stop it."
+    }
+    assert out.read_text() == whole
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "out.txt"}
+
+
+def test_the_input_is_never_the_output(model: Path, tmp_path: Path) -> None:
+    texts = write_texts(tmp_path / "a.txt")
+    (tmp_path / "link.txt").symlink_to(texts)
+    before = texts.read_bytes()
+    for source, out in (("a.txt", "a.txt"), ("a.txt", "link.txt"), ("link.txt", "a.txt")):
+        for options in ([], ["--force"], ["--resume", "--force"]):
+            refused = sentence(trimformer("predict", model, tmp_path / source, "--out", tmp_path / out, *options))
+            assert refused == f"{tmp_path / out} is an input, and writing it would destroy that: name another file."
+    stdin = os.dup(0)
+    with texts.open("rb") as file:
+        os.dup2(file.fileno(), 0)
+        try:
+            refused = sentence(trimformer("predict", model, "--out", texts, "--force", stdin="good\n"))
+        finally:
+            os.dup2(stdin, 0)
+            os.close(stdin)
+    assert "is an input" in refused
+    assert texts.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "link.txt"]
+
+
+def test_what_is_there_is_replaced_only_by_force(model: Path, tmp_path: Path) -> None:
+    texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
+    out.write_text("precious\n")
+    config = (model / "config.json").read_bytes()
+    for taken in (out, model / "config.json"):
+        refused = sentence(trimformer("predict", model, texts, "--out", taken))
+        assert refused == f"{taken} exists: name another file, or replace it with --force."
+        assert "exists" in sentence(trimformer("predict", model, "--out", taken, stdin="good\n"))
+    assert "is no regular file" in sentence(trimformer("predict", model, texts, "--out", tmp_path, "--force"))
+    assert (out.read_text(), (model / "config.json").read_bytes()) == ("precious\n", config)
+    assert trimformer("predict", model, texts, "--out", out, "--force").code == 0
+    assert len(out.read_text().splitlines()) == 30
+    assert trimformer("predict", model, "--out", out, "--force", stdin="good\n").code == 0
+    assert len(out.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+def test_what_comes_there_meanwhile_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
+    label = Labeller.__call__
+
+    def late(self: Labeller, piece: rows.Piece) -> object:
+        out.write_text("precious\n")
+        return label(self, piece)
+
+    monkeypatch.setattr(Labeller, "__call__", late)
+    arguments = [texts, "--out", out] if source == "file" else ["--out", out]
+    refused = sentence(trimformer("predict", model, *arguments, stdin="good\n"))
+    assert refused == f"{out} exists: name another file, or replace it with --force."
+    assert out.read_text() == "precious\n"
+    if source == "file":
+        assert trimformer("predict", model, *arguments, "--resume", "--force").code == 0
+        assert len(out.read_text().splitlines()) == 30
+
+
+def test_files_with_the_names_of_an_unfinished_output_stay(model: Path, tmp_path: Path) -> None:
+    texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
+    partial, state = tmp_path / "out.txt.partial", tmp_path / "out.txt.partial.json"
+
+    def refused(*options: str) -> str:
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        said = sentence(trimformer("predict", model, texts, "--out", out, *options))
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        return said
+
+    partial.write_text("precious\n")
+    assert refused() == f"{partial} is in the way, for {out} is written there first: rename it."
+    assert "There is no unfinished output" in refused("--resume")
+    partial.unlink()
+    for content in ("precious\n", "[1]", '{"settings": {}, "progress": {"rows": "5"}}', "\xff"):
+        state.write_bytes(content.encode("latin-1"))
+        for options in ([], ["--resume"], ["--force"]):
+            assert f"{state} does not say how far an unfinished output is: rename it" in refused(*options)
+
+
+def test_a_pipe_gets_the_lines_and_stays_one(model: Path, tmp_path: Path) -> None:
+    texts, pipe = write_texts(tmp_path / "a.txt"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    whole = trimformer("predict", model, texts).out
+    assert trimformer("predict", model, texts, "--out", pipe).code == 0
+    assert os.read(reader, 9999).decode() == whole
+    assert trimformer("predict", model, "--out", pipe, stdin=texts.read_bytes()).code == 0
+    assert os.read(reader, 9999).decode() == whole
+    os.close(reader)
+    assert "can be resumed" in sentence(trimformer("predict", model, texts, "--out", pipe, "--resume"))
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "pipe"]
+
+
+def test_of_a_link_the_file_is_written_that_it_leads_to(model: Path, tmp_path: Path) -> None:
+    texts, link = write_texts(tmp_path / "a.txt"), tmp_path / "link.txt"
+    (tmp_path / "disk").mkdir()
+    link.symlink_to("disk/out.txt")
+    assert trimformer("predict", model, texts, "--out", link).code == 0
+    assert link.is_symlink()
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["out.txt"]
+    assert len(link.read_text().splitlines()) == 30
+    assert "out.txt exists" in sentence(trimformer("predict", model, texts, "--out", link))
 
 
 def test_resume_needs_the_same_input_and_asks_for_a_file(

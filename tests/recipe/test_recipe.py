@@ -12,6 +12,7 @@ import yaml
 from trimformer.api import compress, evaluate
 from trimformer.errors import TrimformerError
 from trimformer.methods import METHODS
+from trimformer.pipeline.results import method_label
 from trimformer.recipe.reading import load_recipe, parse
 from trimformer.recipe.settings import Recipe, differences
 from trimformer.recipe.standard import standard_recipe
@@ -54,8 +55,8 @@ def test_every_method_makes_a_recipe_that_survives_saving(tmp_path: Path, name: 
     recipe.save(tmp_path / "r.yaml")
     loaded = load_recipe(tmp_path / "r.yaml")
     assert loaded == recipe
-    assert differences(loaded, recipe) == []
-    assert [stage.method.name for stage in loaded.stages] == ([name] if name == "none" else [name, "none"])
+    assert differences(loaded, recipe) == {}
+    assert [stage.method.name for stage in loaded.stages] == ([name] if name == "finetune" else [name, "finetune"])
 
 
 def test_the_standard_stages_distil() -> None:
@@ -69,6 +70,33 @@ def test_the_standard_stages_distil() -> None:
     assert objectives("depth", "keep") == objectives("layerdrop", "keep") == [(0, 0), (1, 1)]
 
 
+def test_a_former_name_is_still_read(saved: Path) -> None:
+    saved.write_text(MINIMAL.replace("name: attendout\n      keep_layers: 3", "name: none"))
+    assert load_recipe(saved).stages[0].method.name == "finetune"
+    assert standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": "none"}) == standard_recipe(
+        "m", TaskSettings(name="sst2"), "o", method={"name": "finetune"}
+    )
+    assert "none" not in list(METHODS)
+    assert METHODS["none"] is METHODS["finetune"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "label"),
+    [
+        ([{"name": "last-k", "keep_layers": 2, "replace_by": "conv"}, {}], "last-k, keep 2, replace by conv"),
+        ([{}, {"name": "attendout", "control": "reversed", "keep_layers": 0}], "attendout, reversed, keep 0"),
+        ([{"name": "depth", "keep": 3}, {}, {"name": "hard-concrete", "target": 0.5}], "depth, keep 3 + hard-concrete"),
+        ([{"name": "importance", "heads": 0.5}], "importance"),
+        ([{}], "finetune"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_label_names_what_decides(methods: list[dict[str, Any]], label: str) -> None:
+    stages = [{"name": f"s{i}", "method": {"name": "finetune"} | method} for i, method in enumerate(methods)]
+    recipe = parse({"model": "m", "task": {"name": "sst2"}, "out": "o", "stages": stages}, "x")
+    assert method_label(recipe) == label
+
+
 def test_defaults_fill_what_a_recipe_leaves_out(saved: Path) -> None:
     recipe = load_recipe(saved)
     assert recipe.dense.epochs == 1
@@ -76,11 +104,16 @@ def test_defaults_fill_what_a_recipe_leaves_out(saved: Path) -> None:
     assert (recipe.export.int8, recipe.precision, recipe.task.max_length) == (True, "auto", 128)
 
 
-def test_differences_name_the_keys() -> None:
+def test_differences_name_the_keys_and_their_first_values() -> None:
     recipe = standard()
     changed = recipe.model_copy(update={"seed": 1, "out": "p"})
-    assert differences(recipe, changed) == ["out", "seed"]
-    assert differences(recipe, standard(keep_layers=2)) == ["stages"]
+    assert differences(recipe, changed) == {"out": "o", "seed": 0}
+    assert differences(recipe, standard(keep_layers=2)) == {"stages.0.method.keep_layers": None}
+    longer = recipe.model_copy(
+        update={"stages": [*recipe.stages, recipe.stages[1].model_copy(update={"name": "last"})]}
+    )
+    assert differences(recipe, longer)["stages.2.name"] is None
+    assert differences(longer, recipe)["stages.2.name"] == "last"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +192,7 @@ def test_mistakes_in_python_are_named_too(method: dict[str, Any], message: str) 
 )
 def test_mistakes_in_the_task_are_named_too(task: dict[str, Any], message: str) -> None:
     with pytest.raises(TrimformerError, match=re.escape(message)):
-        compress("m", task, {"name": "none"}, "o")
+        compress("m", task, {"name": "finetune"}, "o")
     with pytest.raises(TrimformerError, match=re.escape(message)):
         evaluate("m", task)
 

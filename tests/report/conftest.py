@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 
 from trimformer.report.schema import (
     Comparison,
+    Curve,
+    CurvePoint,
     ExportInfo,
-    History,
-    KeepPoint,
     Latency,
     LayerInfo,
     Report,
-    RewardPoint,
     Step,
     TaskInfo,
     Variant,
@@ -67,6 +67,11 @@ def _variant(name: str, layers: int = 6) -> Variant:
     )
 
 
+def curve(name: str, values: dict[int, Any]) -> Curve:
+    points = [CurvePoint(step=step, value=value) for step, value in values.items()]
+    return Curve(stage="attendout", name=name, points=points)
+
+
 @pytest.fixture
 def report() -> Report:
     return example()
@@ -112,12 +117,10 @@ def example() -> Report:
             Step(name="measure", seconds=48.0),
         ],
         training_cost={"attendout: plain": 0.21, "attendout: A": 0.19, "attendout: G": 0.034},
-        history=History(
-            keep_probability=[
-                KeepPoint(step=step, values=[keep(index, step) for index in range(6)]) for step in range(0, 300, 5)
-            ],
-            reward=[RewardPoint(step=step, value=-0.4 + step / 1500 + 0.1 * rng.random()) for step in range(0, 300, 2)],
-        ),
+        curves=[
+            curve("keep_probability", {step: [keep(index, step) for index in range(6)] for step in range(0, 300, 5)}),
+            curve("reward", {step: -0.4 + step / 1500 + 0.1 * rng.random() for step in range(0, 300, 2)}),
+        ],
         export=[
             ExportInfo(file="onnx/model.onnx", bytes=87_500_000, precision="fp32", max_abs_error=3.1e-6),
             ExportInfo(

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.report.conftest import curve
 from trimformer.errors import TrimformerError
 from trimformer.report import charts, templating
 from trimformer.report.report import html, plotly_base64, write_report
-from trimformer.report.schema import History, KeepPoint, Report, RewardPoint
+from trimformer.report.schema import Curve, Report
 
 EVIL = "<script>alert('x')</script>"
 
@@ -41,7 +42,7 @@ def test_page_has_all_sections(report: Report) -> None:
     assert _titles(page) == [
         "Dense and trimmed",
         "Time of one forward pass",
-        "How the layers were chosen",
+        "Curves of the training",
         "Layers of the trimmed model",
         "Exported files",
         "Steps",
@@ -101,10 +102,9 @@ def test_everything_given_is_escaped(report: Report) -> None:
 
 def test_figures_are_what_plotly_knows(report: Report) -> None:
     graph_objects = pytest.importorskip("plotly.graph_objects")
-    found = [charts.keep_probability(report), charts.reward(report), *charts.latency(report)]
+    found = [*charts.curves(report), *charts.latency(report)]
     assert len(found) == 6
     for chart in found:
-        assert chart is not None
         graph_objects.Figure(_plain_colours(chart.figure))
 
 
@@ -124,15 +124,35 @@ def test_every_colour_is_in_both_themes(report: Report) -> None:
 
 
 def test_long_histories_are_thinned_but_keep_their_ends(report: Report) -> None:
-    report.history = History(
-        keep_probability=[KeepPoint(step=step, values=[0.5] * 6) for step in range(5000)],
-        reward=[RewardPoint(step=step, value=0.1) for step in range(5000)],
-    )
-    for chart in (charts.keep_probability(report), charts.reward(report)):
-        assert chart is not None
+    report.curves = [
+        curve("keep_probability", {step: [0.5] * 6 for step in range(5000)}),
+        curve("reward", dict.fromkeys(range(5000), 0.1)),
+    ]
+    for chart in charts.curves(report):
         steps = chart.figure["data"][0]["x"]
         assert len(steps) == charts.MAX_POINTS
         assert (steps[0], steps[-1]) == (0, 4999)
+
+
+def test_every_curve_of_every_stage_is_drawn(report: Report) -> None:
+    report.curves = [
+        curve("keep_probability", {1: [0.0, 1.0], 2: [0.2, 0.9]}),
+        curve("weights_left", {1: [3.0, -1.0], 2: [2.0, -2.0]}),
+        curve("kept_rows", {1: 5.0}),
+        Curve(stage="later", name="reward", points=[]),
+        curve("reward", {1: 0.5}).model_copy(update={"stage": "later"}),
+    ]
+    drawn = charts.curves(report)
+    assert [chart.title for chart in drawn] == [
+        "attendout: keep probability of each layer",
+        "attendout: weights left of each layer",
+        "attendout: kept rows",
+        "later: reward",
+    ]
+    scales = [(chart.figure["data"][0]["zmin"], chart.figure["data"][0]["zmax"]) for chart in drawn[:2]]
+    assert scales == [(0, 1), (-2, 3)]
+    assert drawn[0].alternative == "At step 2: layer 0 0.20, layer 1 0.90."
+    assert drawn[2].alternative == "From 5.000 at step 1 to 5.000 at step 1."
 
 
 def test_moving_mean() -> None:

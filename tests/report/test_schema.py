@@ -32,7 +32,7 @@ def test_refuses_unknown_keys_and_other_versions(report: Report) -> None:
     with pytest.raises(ValidationError, match="scoer"):
         Report.model_validate({**content, "scoer": 1})
     with pytest.raises(ValidationError, match="format_version"):
-        Report.model_validate({**content, "format_version": 2})
+        Report.model_validate({**content, "format_version": 3})
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

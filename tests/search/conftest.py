@@ -78,14 +78,14 @@ def _fresh() -> Iterator[None]:
 def counted() -> Iterator[None]:
     """Nothing is exported and nothing timed."""
     fakes = {
-        "latency_tables": counted_tables,
-        "variants_of": fake_variants,
-        "timed": fake_timed,
-        "installed": lambda: ["onnx", "onnx-int8"],
+        "predictor.latency_tables": counted_tables,
+        "run.variants_of": fake_variants,
+        "measurement.timed": fake_timed,
+        "run.installed": lambda: ["onnx", "onnx-int8"],
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, fake in fakes.items():
-            patch.setattr(f"trimformer.search.run.{name}", fake)
+            patch.setattr(f"trimformer.search.{name}", fake)
         yield
 
 

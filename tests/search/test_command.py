@@ -10,7 +10,7 @@ import pytest
 
 from tests.command import sentence, trimformer
 from tests.search.conftest import counted_tables, fake_timed
-from trimformer.search.files import timed
+from trimformer.search.measurement import timed
 from trimformer.search.report import AutopilotReport
 
 DATA = ["--data", "train.csv", "--text", "review", "--label", "stars"]
@@ -24,9 +24,9 @@ def timed_then_counted(variants: Any, workload: Any, threads: int) -> list[Any]:
 
 def test_from_a_folder_and_a_file_to_a_model_in_use(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-    monkeypatch.setattr("trimformer.search.files.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
-    monkeypatch.setattr("trimformer.search.run.latency_tables", counted_tables)
-    monkeypatch.setattr("trimformer.search.run.timed", timed_then_counted)
+    monkeypatch.setattr("trimformer.search.measurement.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
+    monkeypatch.setattr("trimformer.search.predictor.latency_tables", counted_tables)
+    monkeypatch.setattr("trimformer.search.measurement.timed", timed_then_counted)
     monkeypatch.setattr("trimformer.search.run.MOST", 2)
     quick = ["--epochs", 1, "--learning-rate", 1e-3, "--seed", 3]
     found = trimformer("compress", "bert", *DATA, *quick, "--max-drop", 100, "--length", 8, "--out", "out", "--json")
@@ -76,7 +76,7 @@ def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
 
 
 def test_a_runtime_is_needed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.search.files.available_backends", lambda: ["torch"])
+    monkeypatch.setattr("trimformer.search.measurement.available_backends", lambda: ["torch"])
     assert sentence(trimformer("compress", "bert", *DATA, "--max-drop", 1, "--out", "wrong")) == (
         'No runtime for files is installed: pip install "trimformer[onnx,openvino]".'
     )

@@ -10,9 +10,13 @@ import pytest
 
 from tests.command import trimformer
 from tests.search.conftest import Cut, recipe, result, weights
-from trimformer.search.halving import rungs
+from trimformer import load
+from trimformer.errors import TrimformerError
+from trimformer.lock import hold
+from trimformer.pipeline.run_folder import RunFolder
+from trimformer.search.executors.job import TrainingJob
 from trimformer.search.run import Autopilot, run
-from trimformer.search.training import Job
+from trimformer.search.schedule.halving import rungs
 
 pytestmark = pytest.mark.usefixtures("counted")
 
@@ -46,16 +50,16 @@ def test_cut_and_resumed_equals_uninterrupted(
 ) -> None:
     out = f"{name}-{done}"
     with monkeypatch.context() as patch:
-        write = Autopilot._write_json
+        write = RunFolder.write_json
 
-        def cutting(self: Autopilot, file: str, content: Any) -> None:
+        def cutting(self: RunFolder, file: str, content: Any) -> None:
             if file == f"{name}.json":
                 if done:
                     write(self, file, content)
                 raise Cut
             write(self, file, content)
 
-        patch.setattr(Autopilot, "_write_json", cutting)
+        patch.setattr(RunFolder, "write_json", cutting)
         with pytest.raises(Cut):
             run(recipe(out))
     assert not Path(out).exists()
@@ -63,6 +67,23 @@ def test_cut_and_resumed_equals_uninterrupted(
     assert result(again) == result(whole)
     assert weights(Path(out)) == weights(Path("whole"))
     assert Path(out, "metrics.jsonl").read_bytes() == Path("whole/metrics.jsonl").read_bytes()
+
+
+def test_only_with_what_it_was_started_with_a_search_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Autopilot, "_candidates", lambda *_: (_ for _ in ()).throw(Cut))
+    with pytest.raises(Cut):
+        run(recipe("mixed"))
+    text = Path("dev.csv").read_text()
+    Path("dev.csv").write_text(text.rsplit("\n", 2)[0] + "\n")
+    with pytest.raises(TrimformerError, match="what has changed since its start: the validation rows; restore that"):
+        run(recipe("mixed"), resume=True)
+    Path("dev.csv").write_text(text)
+    with pytest.raises(TrimformerError, match=r"since its start: autopilot\.max_drop in the recipe \(at first 5\.0\)"):
+        run(recipe("mixed", max_drop=6), resume=True)
+    with hold(Path("mixed.partial.lock")), pytest.raises(TrimformerError, match=r"is at work and holds mixed\.partial"):
+        run(recipe("mixed"), resume=True)
+    with pytest.raises(Cut):
+        run(recipe("mixed"), resume=True)
 
 
 def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:
@@ -82,7 +103,7 @@ def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:
 def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[tuple[int, str]] = []
 
-    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    def fake(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
         """The slower, the better; all inside the budget."""
         point = job.point
         trained.append((job.rung, point.name))
@@ -98,7 +119,7 @@ def test_who_was_left_behind_does_not_come_back(home: Path, monkeypatch: pytest.
     """Though those that went on turn out to lose more."""
     trained: dict[int, set[str]] = {}
 
-    def fake(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    def fake(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
         trained.setdefault(job.rung, set()).add(job.point.name)
         return dataclasses.replace(job.point, score=0.5, drop=10.0 * job.rung)
 
@@ -113,7 +134,7 @@ def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.Monkey
     trained = []
     train = Autopilot.train
 
-    def late(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+    def late(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
         self.budget.end = 0.0
         trained.append(job.rung)
         return train(self, job, 0.0, ground)
@@ -124,7 +145,7 @@ def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.Monkey
     assert all(point.epochs > 0 for point in report.points)
 
 
-def fails(self: Autopilot, job: Job, seconds: float, ground: Any) -> Any:
+def fails(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any:
     """A training after which the model still loses ten points."""
     return dataclasses.replace(job.point, score=ground.exact.score - 0.1, drop=10.0, epochs=1)
 
@@ -150,3 +171,11 @@ def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
     assert any("cut after half of the time budget" in note for note in report.notes)
     assert not report.points
     assert "Trained models" not in Path("short/frontier.html").read_text("utf-8")
+
+
+def test_an_encoder_that_was_trimmed_before(home: Path) -> None:
+    assert trimformer("trim", "bert", "--attention", "0=none,2=mean", "--out", "smaller").code == 0
+    report = run(recipe("further").model_copy(update={"model": "smaller"}))
+    shapes = [load(Path("further", point.folder)).config.shapes for point in report.points]
+    assert shapes
+    assert all(found[0].attention != "full" != found[-1].attention for found in shapes if len(found) == 3)

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from trimformer.deploy.answers import Prediction
 from trimformer.serve.app import Settings, create_app
 from trimformer.serve.server import address, bind, make_server
+from trimformer.tasks.kinds.answers import Prediction
 
 
 class Stub:

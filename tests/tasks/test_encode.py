@@ -6,7 +6,8 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks import Examples, Task, encode
+from trimformer.tasks.data import Examples, Task
+from trimformer.tasks.encode import encode
 
 TASK = Task("toy", "classification", ("a", "b"), ("accuracy",), "made in the test")
 PAIR_TASK = Task("toy", "regression", (), ("pearson",), "made in the test")

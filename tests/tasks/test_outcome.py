@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Answer, Examples, Task
-from trimformer.tasks.encode import Encoded
+from trimformer.tasks.data import Examples, GoldAnswer, Task
+from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.outcome import outcome
 
 
@@ -36,7 +36,7 @@ def test_tokens_are_scored_by_sentence() -> None:
 
 def test_spans_are_scored_by_question_over_its_windows() -> None:
     task = Task("qa", "spans", (), ("f1", "exact_match"), "test")
-    examples = Examples(["q", "q"], ["red fox", "big dog"], [(Answer("red fox", 0),), (Answer("dog", 4),)])
+    examples = Examples(["q", "q"], ["red fox", "big dog"], [(GoldAnswer("red fox", 0),), (GoldAnswer("dog", 4),)])
     windows = np.array([[-1, -1], [0, 3], [4, 7]] * 3, dtype=np.int32)
     data = encoded(
         "spans", [[1, 2], [0, 0], [2, 2]], examples, lengths=[3, 3, 3], owners=np.array([0, 1, 1]), chars=windows

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from trimformer.tasks import TaskSettings
+from trimformer.tasks.settings import TaskSettings
 
 
 def test_defaults() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks import Examples
+from trimformer.tasks.data import Examples
 from trimformer.tasks.split import held_rows, split
 
 
@@ -53,7 +53,7 @@ def test_a_large_context_does_not_take_everything() -> None:
 
 
 def test_too_few_rows() -> None:
-    with pytest.raises(TrimformerError, match="only 9 training rows are left to split, and at least 10"):
+    with pytest.raises(TrimformerError, match="Only 9 training rows are left to split, and at least 10"):
         split(examples([0, 1, 0, 1, 0, 1, 0, 1, 0]), 2, keep="shares", seed=0)
 
 

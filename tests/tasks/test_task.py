@@ -1,7 +1,9 @@
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks import Examples, Task, TaskData, TaskSettings, load_task, with_label_order
+from trimformer.tasks.data import Examples, Task, TaskData
+from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.task import load_task, with_label_order
 
 
 def data(*labels: str, metrics: tuple[str, ...] = ("accuracy",)) -> TaskData:
@@ -10,7 +12,7 @@ def data(*labels: str, metrics: tuple[str, ...] = ("accuracy",)) -> TaskData:
 
 
 def test_unknown_task_suggests_the_nearest() -> None:
-    with pytest.raises(TrimformerError, match=r"'SST-2' is no task .*did you mean 'sst2'\?"):
+    with pytest.raises(TrimformerError, match=r"'SST-2', which is not a task: name one of .*\. Did you mean 'sst2'\?"):
         load_task(TaskSettings(name="SST-2"))
 
 

@@ -7,23 +7,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.learning import batches, context, make_method
+from tests.learning import batches, context, every_term, make_method
 from tests.models import FAMILY_NAMES, padded_batch, tiny
 from trimformer import Gates, TrimformerError, trim
-from trimformer.training.matching import Matching, match_layers
-from trimformer.training.objective import Objective
+from trimformer.training.objective import Objective, terms_of
 from trimformer.training.projection import Projected
 from trimformer.training.settings import ObjectiveSettings
+from trimformer.training.terms.base import TERMS
 
 MINILM = {"relations": 1.0, "relation_terms": ["attention", "value"]}
-TERMS = [{"logits": 1.0}, {"hidden": 1.0}, {"embeddings": 1.0}, {"attention": 1.0}, {"relations": 1.0}, MINILM]
-ALL = {"logits": 1.0, "hidden": 1.0, "embeddings": 1.0, "attention": 1.0, "relations": 1.0, "relation_heads": 4}
-each_term = pytest.mark.parametrize("terms", TERMS, ids=str)
+DISTANCES = [name for name, term in TERMS.items() if term.needs_teacher]
+each_distance = pytest.mark.parametrize("terms", [*({name: 1.0} for name in DISTANCES), MINILM], ids=str)
 
 
 def objective(terms, student, teacher):
-    settings = ObjectiveSettings(task=0.0, **terms)
-    return Objective(settings, "classification", teacher, match_layers(settings, student.config, teacher.config))
+    settings = ObjectiveSettings(**{"task": 0.0} | terms)
+    return Objective(terms_of(settings, student.config, teacher.config), "classification", teacher)
 
 
 def labelled(model):
@@ -40,7 +39,7 @@ def other(model):
     return changed
 
 
-@each_term
+@each_distance
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_a_copy_of_the_teacher_has_no_loss_and_another_model_has(family, terms):
     teacher = tiny(family=family)
@@ -52,7 +51,7 @@ def test_a_copy_of_the_teacher_has_no_loss_and_another_model_has(family, terms):
     assert loss(other(teacher), batch) > 1e-4
 
 
-@each_term
+@each_distance
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_more_padding_changes_no_term(family, terms):
     teacher = tiny(family=family)
@@ -92,13 +91,17 @@ def test_the_terms_add_up():
     teacher = tiny()
     student = other(teacher)
     batch = labelled(teacher)
-    weights = {"logits": 0.5, "hidden": 2.0, "embeddings": 3.0, "attention": 0.25, "relations": 4.0}
-    plain = Objective(ObjectiveSettings(), "classification")(student, batch)
-    alone = sum(weight * objective({term: 1.0}, student, teacher)(student, batch) for term, weight in weights.items())
-    settings = ObjectiveSettings(task=0.5, **weights)
-    matching = match_layers(settings, student.config, teacher.config)
-    together = Objective(settings, "classification", teacher, matching)(student, batch)
-    torch.testing.assert_close(together, 0.5 * plain + alone)
+    weights = {name: 0.25 * (index + 1) for index, name in enumerate(TERMS)}
+    alone = [w * objective({name: 1.0}, student, teacher)(student, batch) for name, w in weights.items()]
+    torch.testing.assert_close(objective(weights, student, teacher)(student, batch), torch.stack(alone).sum())
+
+
+def test_without_a_distance_there_is_the_loss_of_the_task_alone():
+    model = tiny()
+    batch = labelled(model)
+    expected = F.cross_entropy(model(**padded_batch(model)).logits, batch["labels"])
+    plain = Objective(terms_of(ObjectiveSettings(), model.config, model.config), "classification")
+    torch.testing.assert_close(plain(model, batch), expected)
 
 
 def test_a_student_with_fewer_layers_learns_from_the_layers_of_the_map():
@@ -157,7 +160,7 @@ def test_the_projection_maps_the_hidden_states():
 
 @pytest.mark.parametrize("cache", [False, True])
 def test_the_teacher_is_frozen(tmp_path, cache):
-    stage = context(objective=ALL | {"cache": cache}, folder=tmp_path)
+    stage = context(objective=every_term(relation_heads=4, cache=cache), folder=tmp_path)
     objective = stage.make_objective()
     before = {name: weight.clone() for name, weight in stage.teacher.state_dict().items()}
     stage.model.head.output.weight.data.add_(0.5)
@@ -169,7 +172,7 @@ def test_the_teacher_is_frozen(tmp_path, cache):
 
 def test_distillation_without_a_teacher_is_refused():
     with pytest.raises(ValueError, match="teacher"):
-        Objective(ObjectiveSettings(hidden=1.0), "classification", matching=Matching())
+        Objective(terms_of(ObjectiveSettings(hidden=1.0), tiny().config, tiny().config), "classification")
     stage = dataclasses.replace(context(objective={"hidden": 1.0}), teacher=None)
     with pytest.raises(TrimformerError, match="no dense model to learn from"):
         stage.make_objective()

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learning import batches, context
+from tests.learning import batches, context, every_term
 from trimformer import TrimformerError
 from trimformer.training import teacher_cache
-from trimformer.training.matching import match_layers
-from trimformer.training.teacher_cache import parts_of
+from trimformer.training.objective import readings_of, terms_of
+from trimformer.training.terms.base import TERMS
 
-ALL = {"logits": 1.0, "hidden": 1.0, "embeddings": 1.0, "attention": 1.0, "relations": 1.0}
+NONE = dict.fromkeys(TERMS, 0.0)
 SHAPES = {"hidden_size": 24, "layers": 6}
 
 
 def stage(folder, cache=True, types=False, **options):
-    made = context(objective=ALL | {"cache": cache} | options.pop("terms", {}), folder=folder, **options)
+    made = context(objective=every_term(cache=cache) | options.pop("terms", {}), folder=folder, **options)
     if types:
         train = made.train
         made = dataclasses.replace(made, train=dataclasses.replace(train, types=(train.ids % 2).astype(np.uint8)))
@@ -46,15 +46,22 @@ def test_cached_answers_are_the_teachers(tmp_path, kind, types):
     torch.testing.assert_close(loss(cached), loss(live), atol=0, rtol=2e-3)  # half precision
 
 
+@pytest.mark.parametrize("name", TERMS)
+def test_each_term_finds_what_it_reads(tmp_path, name):
+    terms = NONE | {name: 1.0}
+    live, cached = (stage(tmp_path, cache, teacher={"layers": 6, "seed": 3}, terms=terms) for cache in (False, True))
+    torch.testing.assert_close(loss(cached), loss(live), atol=0, rtol=2e-3)  # half precision
+
+
 def test_logits_are_kept_exactly(tmp_path):
-    only = {"hidden": 0.0, "embeddings": 0.0, "attention": 0.0, "relations": 0.0}
+    only = NONE | {"task": 1.0, "logits": 1.0}
     live, cached = (stage(tmp_path, cache, teacher={"seed": 3}, terms=only) for cache in (False, True))
     torch.testing.assert_close(loss(cached), loss(live), atol=1e-6, rtol=0)
     assert {file.name for file in tmp_path.rglob("*.npy")} == {"logits.npy"}
 
 
 def test_windows_and_rotary_positions_are_kept(tmp_path):
-    terms = {"task": 0.0, "logits": 0.0, "hidden": 0.0, "embeddings": 0.0, "relations": 0.0}  # attention alone
+    terms = NONE | {"attention": 1.0}
     live, cached = (
         stage(tmp_path, cache, family="modernbert", teacher={"seed": 3}, terms=terms) for cache in (False, True)
     )
@@ -109,7 +116,7 @@ def test_a_cache_that_was_cut_does_not_look_whole(tmp_path):
 
 
 def test_only_what_the_terms_compare_is_kept(tmp_path):
-    terms = {"embeddings": 0.0, "attention": 0.0, "relation_terms": ["value"]}
+    terms = NONE | {"hidden": 1.0, "relations": 1.0, "relation_terms": ["value"]}
     stage(tmp_path, teacher=SHAPES, terms=terms).make_objective()
     kept = {file.stem: np.load(file).dtype for file in tmp_path.rglob("*.npy")}
     assert set(kept) == {"logits", "hidden-2", "hidden-4", "hidden-6", "value-5"}
@@ -139,12 +146,8 @@ def test_scores_with_a_term_for_each_pair_are_refused(tmp_path, terms):
 
 def test_self_relations_of_such_a_teacher_can_be_kept():
     made = context(family="deberta-v2", objective={"relations": 1.0})
-    matching = match_layers(made.objective, made.model.config, made.teacher.config)
-    assert [part.file for part in parts_of(made.objective, matching, made.teacher.config)] == [
-        "key-2",
-        "query-2",
-        "value-2",
-    ]
+    terms = terms_of(made.objective, made.model.config, made.teacher.config)
+    assert [reading.file for reading in readings_of(terms)] == ["key-2", "query-2", "value-2"]
 
 
 def test_numbers_beyond_half_precision_are_refused(tmp_path):

@@ -8,9 +8,8 @@ import tempfile
 from pathlib import Path
 
 from ..encoder import TrimformerModel, TrimformerWithHead
-from ..errors import TrimformerError
-from ..files import explain_write_errors
-from ..tasks.encode import Encoded
+from ..errors import TrimformerError, explain_write_errors
+from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize, torch_export
 from .session import Session
 

@@ -15,8 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerForQuestionAnswering, TrimformerModel, TrimformerWithHead
-from ..errors import TrimformerError
-from ..files import explain_write_errors
+from ..errors import TrimformerError, explain_write_errors
 from ..tasks.settings import TaskSettings
 from .backends import FILE_BACKENDS, open_backend, parts, write
 from .onnx import random_inputs

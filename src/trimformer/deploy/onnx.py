@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
+from ..encoder.model.exported import ExportedEncoder
 from ..errors import TrimformerError
-from .fold import FoldedEncoder
 from .session import INPUTS, arrays, damaged, require, require_file
 
 # From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
@@ -78,7 +78,7 @@ def write_fp32(model: Model, path: Path) -> None:
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
     with _quiet_exporter():
         program = torch.onnx.export(
-            FoldedEncoder(model),
+            ExportedEncoder(model),
             tuple(example[name] for name in INPUTS),
             dynamo=True,
             verbose=False,

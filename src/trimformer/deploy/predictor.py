@@ -15,8 +15,9 @@ from ..encoder import TrimformerWithHead
 from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
-from ..tasks.encode import Encoded
-from .answers import AnyAnswer, answers
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
+from ..tasks.kinds.answers import AnyAnswer
 from .backends import FILE_BACKENDS, open_backend, parts
 from .session import Session, torch_threads
 from .windows import Row, batches, inputs, tokenise
@@ -97,11 +98,11 @@ class Predictor:
         while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
             with self._tokenizing:
                 data = tokenise(self.kind, window, self.tokenizer, self.max_length)
-            yield from answers(data, self._logits(data, batch_size), self.config.label_names)
+            yield from KINDS[self.kind].answers(data, self._logits(data, batch_size), self.config.label_names)
 
     @property
     def _per_token(self) -> bool:
-        return self.kind in ("tokens", "spans")
+        return KINDS[self.kind].per_token
 
     def _logits(self, data: Encoded, batch_size: int | None) -> np.ndarray:
         """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..encoder import TrimformerConfig
-from ..tasks.encode import Encoded
+from ..hardware import int8_saturates
+from ..tasks.encoding.encoded import Encoded
 from .onnx import random_inputs
 from .openvino import read, require_openvino, save, without_telemetry
 from .session import arrays
@@ -43,7 +44,8 @@ def onnx_int8(source: Path, target: Path) -> None:
     """int8 weights, one scale for each output unit; inputs of products in int8, their range found at run time.
 
     Signed weights use the fast kernels of CPUs with VNNI; a scale for each unit costs no time and halves the
-    error or better. The word table is int8 too: it is most of a small encoder's bytes.
+    error or better. The word table is int8 too: it is most of a small encoder's bytes. On a processor whose int8 sums
+    overflow the weights have 7 bits.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -55,6 +57,7 @@ def onnx_int8(source: Path, target: Path) -> None:
             op_types_to_quantize=["MatMul", "Gemm", "Gather"],
             per_channel=True,
             weight_type=QuantType.QInt8,
+            reduce_range=int8_saturates(),
             nodes_to_exclude=_excluded(graph.graph),
             extra_options={"MatMulConstBOnly": True},
         )

@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder import TrimformerWithHead
 from ..errors import TrimformerError
 from ..tasks.data import Examples
-from ..tasks.encode import Encoded, encode
+from ..tasks.encode import encode
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, load_validation

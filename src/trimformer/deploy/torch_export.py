@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..encoder import TrimformerModel, TrimformerWithHead
+from ..encoder.model.exported import ExportedEncoder
 from ..errors import TrimformerError
-from .fold import FoldedEncoder
 from .onnx import random_inputs
 from .session import INPUTS, arrays, require_file, torch_threads
 
@@ -31,7 +31,7 @@ def write_archive(model: TrimformerModel | TrimformerWithHead, path: Path) -> No
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
     with warnings.catch_warnings(action="ignore"):
         program = torch.export.export(
-            FoldedEncoder(model),
+            ExportedEncoder(model),
             tuple(example[name] for name in INPUTS),
             dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
         )

@@ -12,16 +12,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import Kind
-from ..errors import TrimformerError
-from ..tasks import tagging, windows
-from ..tasks.data import Examples
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded, padding_id
+from ..tasks.kinds import KINDS
 
 BATCH_TOKENS = 512
 """Tokens of a batch. On CPUs the activations of more leave the cache, and fewer do not fill the matrix products."""
-
-STRIDE = 64
-"""Tokens that neighbouring windows of a long context share, as in training by default."""
 
 Row = str | tuple[str, str] | list[str]
 """A text, a couple (text and second text, or question and context), or the words of a sentence."""
@@ -33,33 +28,13 @@ def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
     Words that are not divided yet are divided at white space.
     Raises TrimformerError for a tokenizer that cannot do this, and for a question without a context.
     """
-    if tokenizer.pad_token_id is None:
-        raise TrimformerError(f"The tokenizer {tokenizer.name_or_path} has no padding token: use one that has it.")
-    if kind == "tokens":
-        words = [tuple(row.split() if isinstance(row, str) else row) for row in rows]
-        examples = Examples(words, None, [])
-        arrays = tagging.tokenise(examples, tokenizer, max_length)
-    elif kind == "spans":
-        if not all(isinstance(row, tuple) for row in rows):
-            raise TrimformerError("This model answers questions: give a question and a context for each row.")
-        examples = Examples([row[0] for row in rows], [row[1] for row in rows], [])
-        arrays = windows.tokenise(examples, tokenizer, max_length, STRIDE)
+    pad_id, task_kind = padding_id(tokenizer), KINDS[kind]
+    examples = task_kind.examples(rows)
+    if task_kind.per_token:
+        arrays = task_kind.tokenise(examples, tokenizer, max_length)
     else:
-        examples = Examples(list(rows), None, [])
         arrays = _texts(rows, tokenizer, max_length)
-    return Encoded(
-        ids=arrays["ids"],
-        types=arrays.get("types"),
-        offsets=arrays["offsets"],
-        labels=np.empty(0),
-        truncated=0,
-        pad_id=int(tokenizer.pad_token_id),
-        kind=kind,
-        examples=examples,
-        words=arrays.get("words"),
-        owners=arrays.get("owners"),
-        chars=arrays.get("chars"),
-    )
+    return Encoded.from_arrays(arrays, np.empty(0), pad_id, kind, examples)
 
 
 def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:

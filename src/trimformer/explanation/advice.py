@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..deploy.backends import FILE_BACKENDS
 from ..encoder import TrimformerConfig
+from ..encoder.shape.kinds import ATTENTION, left_of
 from ..hardware import has_native_bf16
 from ..measure.bench.target import TIE
 from ..recipe.settings import Recipe
@@ -44,7 +45,7 @@ def _times(found: Explanation) -> str:
 
 def _attention(found: Explanation) -> list[str]:
     """Which attention matters most and least; those that are no more than a mean cannot lose anything."""
-    able = [index for index, layer in enumerate(found.layers) if layer.attention in ("full", "conv")]
+    able = [index for index, layer in enumerate(found.layers) if left_of(layer.attention, "mean") != layer.attention]
     if len(able) < 2:
         return []
     order = sorted(able, key=lambda index: found.layers[index].loss)
@@ -58,7 +59,7 @@ def _attention(found: Explanation) -> list[str]:
 def _parts(found: Explanation) -> list[str]:
     """How few of the units and heads carry most of the importance, and what half of them cost."""
     shares = [100 * carriers(layer.units) / len(layer.units) for layer in found.layers if layer.units]
-    counts = [carriers(layer.heads) for layer in found.layers if layer.attention == "full"]
+    counts = [carriers(layer.heads) for layer in found.layers if ATTENTION[layer.attention].attends]
     said = []
     if shares:
         said.append(f"{_span(min(shares), max(shares))} % of the feed-forward units of a layer")

@@ -27,12 +27,13 @@ from ..measure.significance import paired_bootstrap
 from ..methods import Context
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
-from ..search.files import DENSE, installed, outcome_of, timed
+from ..search.measurement import DENSE, installed, outcome_of, timed
 from ..search.report import KNOWN
 from ..search.sensitivity import ROWS, sensitivity
-from ..tasks.batches import drawn_rows
 from ..tasks.data import Task
-from ..tasks.encode import Encoded, encode
+from ..tasks.encode import encode
+from ..tasks.encoding.batches import drawn_rows
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, with_label_order
 from ..training.evaluate import mean_loss

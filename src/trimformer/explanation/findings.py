@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..encoder.shape.config import AttentionKind
 from ..recipe.settings import Recipe
 
 MOST = 0.9
@@ -24,7 +23,7 @@ class LayerFinding:
     loss by the gate of each. half_heads_ms, half_units_ms: what this layer with half of them would save.
     """
 
-    attention: AttentionKind
+    attention: str
     loss: float
     loss_without: float
     heads: list[float]

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from ..files import atomic_file
+from ..encoder.shape.kinds import ATTENTION
+from ..files import save_text
 from ..report.charts import Chart
 from ..report.report import plotly_base64
 from ..report.templating import environment
@@ -34,8 +35,7 @@ def write_page(found: Explanation, path: Path) -> None:
             library=plotly_base64(),
         )
     )
-    with atomic_file(path) as file:
-        file.write_text(page, encoding="utf-8")
+    save_text(path, page)
 
 
 def _losses(found: Explanation) -> Chart:
@@ -71,10 +71,10 @@ def _times(found: Explanation) -> Chart:
 
 def _heads(found: Explanation) -> Chart | None:
     """Layers by heads; None where no layer has any."""
-    most = max((len(layer.heads) for layer in found.layers if layer.attention == "full"), default=0)
+    most = max((len(layer.heads) for layer in found.layers if ATTENTION[layer.attention].attends), default=0)
     if not most:
         return None
-    values = [layer.heads if layer.attention == "full" else [] for layer in found.layers]
+    values = [layer.heads if ATTENTION[layer.attention].attends else [] for layer in found.layers]
     heatmap = {
         "type": "heatmap",
         "x": [str(head) for head in range(most)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..encoder.shape.kinds import ATTENTION
 from ..report import numbers
 from ..report.bench_tables import Table
 from .findings import MOST, Explanation, FileFinding, carriers
@@ -16,7 +17,7 @@ def _layers(found: Explanation) -> Table:
     rows = [
         [
             str(index), layer.attention, _change(layer.loss - found.loss), _change(layer.loss_without - found.loss),
-            f"{carriers(layer.heads)}/{len(layer.heads)}" if layer.attention == "full" else numbers.NONE,
+            f"{carriers(layer.heads)}/{len(layer.heads)}" if ATTENTION[layer.attention].attends else numbers.NONE,
             f"{100 * carriers(layer.units) / len(layer.units):.0f} %" if layer.units else numbers.NONE,
             f"{layer.attention_ms:.2f}", f"{layer.ffn_ms:.2f}",
         ]

@@ -1,33 +1,39 @@
-"""What a method is: it decides structure. One file per method; each registers itself under its name."""
+"""What a method is: it makes an encoder smaller. One file per method; each registers itself under its name."""
 
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from accelerate import Accelerator
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
+from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead
-from ..encoder.shape.config import StandIn, TrimformerConfig, lesser
+from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
+from ..encoder.shape.kinds import StandIn
 from ..errors import TrimformerError
 from ..registry import Registry
-from ..tasks.batches import bucketed_batches, drawn_rows
 from ..tasks.data import Task
-from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches, drawn_rows
+from ..tasks.encoding.encoded import Encoded
 from ..training.clock import Clock
-from ..training.matching import Matching, match_layers
 from ..training.network import Network
-from ..training.objective import Objective
+from ..training.objective import Objective, readings_of, terms_of
+from ..training.paired import Paired
 from ..training.projection import Projected
+from ..training.reading import Reading
 from ..training.settings import ObjectiveSettings, TrainingSettings
-from ..training.teacher_cache import TeacherCache, parts_of
+from ..training.teacher_cache import TeacherCache
+from .expected import out_of_range, removable
+from .history import History
+from .result import Result
 
 
 class MethodSettings(BaseModel):
@@ -37,12 +43,48 @@ class MethodSettings(BaseModel):
 
     name: Any
 
+    @property
+    def label(self) -> str:
+        """What the method is told to do, in a few words for the head of the report."""
+        return str(self.name)
+
 
 class KeepSettings(MethodSettings):
     """How many layers keep their attention, and what becomes of the others."""
 
     keep_layers: int = Field(ge=0, description="attention layers that stay")
     replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep_layers, replace_by=self.replace_by)
+
+
+def worded(name: str, *, control: str = "learned", keep: int | None = None, replace_by: str = "mean") -> str:
+    """The label of a method that keeps some layers, or all where ``keep`` is None."""
+    parts = [
+        name,
+        *([control] if control != "learned" else []),
+        *([f"keep {keep}"] if keep is not None else []),
+        *([f"replace by {replace_by}"] if replace_by != "mean" else []),
+    ]
+    return ", ".join(parts)
+
+
+DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
+
+
+class Standard(NamedTuple):
+    """What ``compress`` makes of a method where nobody says more.
+
+    stage: the name of its stage. start: what that stage starts from. objective: what it minimises. repair: what the
+    fine-tuning that follows minimises; None: none follows.
+    """
+
+    stage: str = "search"
+    start: str = "dense"
+    objective: ObjectiveSettings = ObjectiveSettings()
+    repair: ObjectiveSettings | None = DISTILLED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +93,8 @@ class Context:
 
     model: the weights to start from. teacher: the dense fine-tuned model, where the objective distils.
     train: what weights are trained on. selection: held out from train, what structure is chosen on.
-    steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk.
+    steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk. tokenizer: of the model.
+    teacher_train: the rows of train as the teacher's tokenizer encodes them, where it is another one.
     """
 
     model: TrimformerWithHead
@@ -65,6 +108,13 @@ class Context:
     seed: int
     steps: int
     folder: Path | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
+    teacher_train: Encoded | None = None
+
+    @property
+    def rows(self) -> Encoded | Paired:
+        """What the objective is minimised on: train, for the teacher in its own tokens."""
+        return self.train if self.teacher_train is None else Paired(self.train, self.teacher_train)
 
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
@@ -90,48 +140,40 @@ class Context:
 
     def make_objective(self) -> Objective:
         """The stage's objective, with the teacher in evaluation mode on the right device."""
-        if not self.objective.needs_teacher:
-            return Objective(self.objective, self.task.kind)
+        settings, student, kind = self.objective, self.model.config, self.task.kind
+        if not settings.needs_teacher:
+            return Objective(terms_of(settings, student, student), kind)  # compares the student with nothing
         if self.teacher is None:
             raise TrimformerError("This stage distils, but there is no dense model to learn from.")
-        matching = match_layers(self.objective, self.model.config, self.teacher.config)
+        terms = terms_of(settings, student, self.teacher.config)
         teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
-        if self.objective.cache:
-            teacher = self._cached(self.teacher, teacher, matching)
-        return Objective(self.objective, self.task.kind, teacher, matching)
+        if settings.cache:
+            teacher = self._cached(self.teacher, teacher, readings_of(terms))
+        return Objective(terms, kind, teacher)
 
-    def _cached(self, teacher: TrimformerWithHead, forward: Any, matching: Matching) -> TeacherCache:
+    def _cached(self, teacher: TrimformerWithHead, forward: Any, readings: tuple[Reading, ...]) -> TeacherCache:
         assert self.folder is not None, "a cache needs a folder"
-        parts, precision = parts_of(self.objective, matching, teacher.config), self.accelerator.mixed_precision
+        precision = self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
-            return TeacherCache(teacher, forward, self.train, parts, self.folder, precision=precision)
+            data = self.train if self.teacher_train is None else self.teacher_train
+            return TeacherCache(teacher, forward, data, readings, self.folder, precision=precision)
 
 
-@dataclasses.dataclass
-class History:
-    """What the report draws: (step, keep probability of each layer) and (step, reward)."""
-
-    keep_probability: list[tuple[int, list[float]]] = dataclasses.field(default_factory=list)
-    reward: list[tuple[int, float]] = dataclasses.field(default_factory=list)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"keep_probability": list(self.keep_probability), "reward": list(self.reward)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.keep_probability = [(step, list(values)) for step, values in state["keep_probability"]]
-        self.reward = [(step, value) for step, value in state["reward"]]
-
-
-class Method(ABC):
-    """A way to decide what of an encoder stays.
+class Method:
+    """A way to a smaller encoder.
 
     A method that learns is also a :class:`trimformer.training.loop.Learner`; one that does not (``trains`` is False)
-    only decides. It never edits the model: it returns hard gates, and the pipeline trims.
+    only decides. It ends with a result. Most methods never edit the model: they ``decide`` by hard gates, and the
+    result is the model without what these switch off. Others override ``result``.
     """
 
     name: ClassVar[str]
+    former_names: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type[MethodSettings]]
     trains: ClassVar[bool] = True
+    decides: ClassVar[bool] = True  # False: only the weights become others
+    changes_tokenizer: ClassVar[bool] = False
+    standard: ClassVar[Standard] = Standard()
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
@@ -144,12 +186,20 @@ class Method(ABC):
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         """Raise TrimformerError where this encoder cannot do what the settings ask for; called before any work, too."""
         layers = config.num_hidden_layers
-        for name, least, what in (("keep_layers", 0, "layers with attention"), ("keep", 1, "layers")):
-            keep = getattr(settings, name, None)
-            if keep is not None and not least <= keep <= layers:
-                raise TrimformerError(
-                    f"{name}={keep} is out of range: this encoder has {layers} {what}, so keep {least} to {layers}."
-                )
+        keep_layers, keep = getattr(settings, "keep_layers", None), getattr(settings, "keep", None)
+        if keep_layers is not None and not 0 <= keep_layers <= layers:
+            raise out_of_range("keep_layers", keep_layers, 0, len(removable(config, settings.replace_by)))
+        if keep is not None and not 1 <= keep <= layers:
+            raise out_of_range("keep", keep, 1, layers)
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        """The shape that a stage leaves of this one, as far as it is known before any training.
+
+        Of a choice that is only learned any one stands for all. Raises TrimformerError where the settings do not fit.
+        """
+        cls.check(settings, config)
+        return config
 
     @property
     def layers(self) -> int:
@@ -158,17 +208,20 @@ class Method(ABC):
     @property
     def removable(self) -> list[int]:
         """The layers that have more than what would stand in for their attention: those that ``keep_layers`` counts."""
-        shapes, stand_in = self.context.model.config.shapes, self.settings.replace_by
-        return [i for i, shape in enumerate(shapes) if lesser(shape.attention, stand_in) != shape.attention]
+        return removable(self.context.model.config, self.settings.replace_by)
 
     @property
     def model(self) -> TrimformerWithHead:
         """The weights as they are after training, for trimming."""
         return self.context.model
 
-    @abstractmethod
+    def result(self) -> Result:
+        """What the stage leaves: the weights as they are, without what ``decide`` switches off."""
+        return Result(trim(self.model, self.decide()).cpu(), notes=self.notes())
+
     def decide(self) -> Gates:
         """Hard gates: what stays (1) and what goes (0)."""
+        raise TypeError(f"{self.name} does not decide by gates")
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         raise TypeError(f"{self.name} does not train")
@@ -220,11 +273,5 @@ M = TypeVar("M", bound=type[Method])
 
 def register(method: M) -> M:
     """Class decorator: make a method known under its name."""
-    METHODS.add(method.name)(method)
+    METHODS.add(method.name, *method.former_names)(method)
     return method
-
-
-def keep_gates(layers: int, keep: list[int] | set[int], replace_by: StandIn) -> Gates:
-    """Hard attention gates that keep the given layers."""
-    kept = torch.tensor([1.0 if index in keep else 0.0 for index in range(layers)])
-    return Gates(attention=kept, removed=replace_by)

@@ -12,29 +12,30 @@ import numpy as np
 
 from ..deploy.export import export
 from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
+from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware, usable_cores
 from ..measure.bench.latency import benchmark
 from ..measure.cost import cost
 from ..measure.significance import paired_bootstrap
+from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
 from ..report.card import model_card
 from ..report.report import write_report
 from ..report.schema import (
     Comparison,
+    Curve,
+    CurvePoint,
     ExportInfo,
-    History,
-    KeepPoint,
     Latency,
     LayerInfo,
     Report,
-    RewardPoint,
     Step,
     TaskInfo,
     Variant,
 )
 from ..tasks.data import Task
-from ..tasks.encode import Encoded
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import on_fastest, predict_logits
 from .inputs import Inputs
@@ -42,16 +43,21 @@ from .inputs import Inputs
 NAMES = ("dense", "trimmed")
 
 
-def measure(settings: MeasureSettings, task: Task, validation: Encoded, dense: Path, trimmed: Path) -> dict[str, Any]:
+def measure(
+    settings: MeasureSettings, task: Task, dense: tuple[Path, Encoded], trimmed: tuple[Path, Encoded]
+) -> dict[str, Any]:
     """Score, cost and latency of both models, and the paired test between them, as plain JSON values.
 
-    Scores are those of the saved weights in fp32. Latency is measured interleaved in one run.
+    dense, trimmed: the folder of a model, and the validation rows as its tokenizer encodes them. Scores are those of
+    the saved weights in fp32. Latency is measured interleaved in one run, without a length at those of the dense
+    model's rows.
     """
-    lengths = settings.length or default_lengths(validation)
-    folders = dict(zip(NAMES, (dense, trimmed), strict=True))
-    models = {name: load_with_head(folder) for name, folder in folders.items()}
+    lengths = settings.length or default_lengths(dense[1])
+    given = dict(zip(NAMES, (dense, trimmed), strict=True))
+    models = {name: load_with_head(folder) for name, (folder, _) in given.items()}
     variants, outcomes = [], {}
     for name, model in models.items():
+        validation = given[name][1]
         logits = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
         found = outcomes[name] = outcome(task, validation, logits)
         variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
@@ -106,7 +112,7 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
         LayerInfo(
             index=index,
             attention=shape.attention,
-            heads=shape.heads if shape.attention == "full" else 0,
+            heads=shape.heads if ATTENTION[shape.attention].attends else 0,
             ffn=shape.ffn,
             params=layer.params,
             flops=layer.flops,
@@ -158,7 +164,6 @@ def assemble(
     folder: Path,
 ) -> Report:
     """Put the report together and write it, the model and its card into the run's folder."""
-    history = next((h for h in (info["history"] for info in stages.values()) if h and any(h.values())), None)
     report = Report(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -172,12 +177,11 @@ def assemble(
         training_cost={
             f"{name}: {part}": seconds for name, info in stages.items() for part, seconds in info["clock"].items()
         },
-        history=History(
-            keep_probability=[KeepPoint(step=s, values=v) for s, v in history["keep_probability"]],
-            reward=[RewardPoint(step=s, value=v) for s, v in history["reward"]],
-        )
-        if history
-        else History(),
+        curves=[
+            Curve(stage=name, name=curve, points=[CurvePoint(step=step, value=value) for step, value in points])
+            for name, info in stages.items()
+            for curve, points in info["history"].items()
+        ],
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,
@@ -206,16 +210,11 @@ def task_info(inputs: Inputs) -> TaskInfo:
 
 
 def method_label(recipe: Recipe) -> str:
-    """The deciding method with the number of layers, with attention or whole, that it was told to keep."""
-    methods = [stage.method for stage in recipe.stages]
-    method = next((method for method in methods if method.name != "none"), methods[0])
-    keep = getattr(method, "keep_layers", getattr(method, "keep", None))
-    replace_by = getattr(method, "replace_by", "mean")
-    control = getattr(method, "control", "learned")
-    parts = [
-        method.name,
-        *([control] if control != "learned" else []),
-        *([f"keep {keep}"] if keep is not None else []),
-        *([f"replace by {replace_by}"] if replace_by != "mean" else []),
+    """What makes the model smaller, in the order of the stages; the first method where nothing does."""
+    words = [
+        label
+        for stage in recipe.stages
+        for label in (stage.start.label, stage.method.label if METHODS[stage.method.name].decides else "")
+        if label
     ]
-    return ", ".join(parts)
+    return " + ".join(words or [recipe.stages[0].method.label])

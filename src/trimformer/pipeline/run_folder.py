@@ -2,69 +2,106 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
 from ..console import console
-from ..errors import TrimformerError
+from ..encoder.model.heads import TrimformerWithHead
+from ..errors import TrimformerError, explain_write_errors
 from ..files import atomic_file, atomic_folder, require_new_folder
-from ..recipe.reading import load_recipe
-from ..recipe.settings import Recipe, differences
+from ..lock import hold
+from ..recipe.settings import Recipe
+from ..tasks.labels import shown
+from .digests import StartedWith, changed, digests, read_start
+from .inputs import Inputs
 
 
 class RunFolder:
     """The folder of a run of a recipe, new or resumed, with the steps that are done and what they found.
 
-    Raises TrimformerError for a folder that belongs to something else, and for a resumed run of another recipe.
+    path: where the run works. out: the name that this folder gets when everything is there. work: what is not kept.
     """
 
     def __init__(self, recipe: Recipe, resume: bool, accelerator: Accelerator) -> None:
         self.recipe, self.resume, self.accelerator = recipe, resume, accelerator
         self.out = Path(recipe.out)
         require_new_folder(self.out)
-        self.folder = partial_folder(self.out)
-        self.work = self.folder / "work"
-        if accelerator.is_main_process:
-            self._check_folder(resume)
-        accelerator.wait_for_everyone()
+        self.path = partial_folder(self.out)
+        self.work = self.path / "work"
+        self._claim = contextlib.ExitStack()
         self.continued = False
-        self.steps: list[dict[str, Any]] = self._read_json("steps.json", [])
+        self.steps: list[dict[str, Any]] = self.read_json("steps.json", [])
 
-    def _check_folder(self, resume: bool) -> None:
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other runs out of the folder until the block ends, from where it is there.
+
+        Raises TrimformerError for a folder that another process works in or that belongs to something else, where there
+        is nothing to resume, and for a resumed run of another recipe.
+        """
+        with self._claim:
+            if self.accelerator.is_main_process:
+                self._check()
+            self.accelerator.wait_for_everyone()
+            yield
+
+    def _check(self) -> None:
         """Refuse to touch another run."""
-        saved = self.folder / "recipe.yaml"
-        if not resume and self.folder.exists():
-            raise TrimformerError(
-                f"An unfinished run is in {self.folder}: go on with `{resume_command(self.out)}`, or delete it."
-            )
-        if not resume:
+        if not self.path.exists():
+            if self.resume:
+                raise TrimformerError(f"There is no unfinished run in {self.path} to resume: run without --resume.")
             return
-        if not saved.is_file():
-            raise TrimformerError(f"There is no unfinished run in {self.folder} to resume: run without --resume.")
-        changed = differences(load_recipe(saved), self.recipe)
-        if changed:
+        self._lock()
+        start = read_start(self.work)
+        if not self.resume:
             raise TrimformerError(
-                f"The recipe differs from that of the unfinished run in {', '.join(changed)}: "
-                f"go on with `{resume_command(self.out)}`."
+                f"An unfinished run is in {self.path}: go on with `{resume_command(self.out)}`, or delete it."
+            )
+        self._require_same(start.model_copy(update={"recipe": self.recipe}))
+        self.recipe.save(self.path / "recipe.yaml")  # somebody may have edited it, to no effect
+
+    def _lock(self) -> None:
+        self._claim.enter_context(hold(self.path.with_name(f"{self.path.name}.lock")))
+
+    def _require_same(self, now: StartedWith) -> None:
+        changes = changed(read_start(self.work), now)
+        if changes:
+            raise TrimformerError(
+                f"The unfinished run in {self.path} cannot go on with what has changed since its start: "
+                f"{shown(changes)}; restore that, or start in a new folder."
             )
 
-    def _make_folder(self) -> None:
-        """Only when everything could be read: a mistake in the data or the settings leaves nothing behind."""
-        if self.accelerator.is_main_process and not self.resume:
-            if self.folder.exists():
-                raise TrimformerError(f"Another run has started in {self.folder}: choose another output folder.")
-            with atomic_folder(self.folder) as folder:
-                (folder / "work").mkdir()
-                self.recipe.save(folder / "recipe.yaml")
+    def begin(self, inputs: Inputs, baseline: TrimformerWithHead | None) -> None:
+        """Make the folder of a new run; refuse to go on with other inputs than a resumed one was started with.
+
+        Only when everything could be read: a mistake in the data or the settings leaves nothing behind.
+        """
+        if self.accelerator.is_main_process:
+            start = StartedWith(recipe=self.recipe, inputs=digests(inputs, baseline))
+            if self.resume:
+                self._require_same(start)
+            else:
+                self._make(start)
         self.accelerator.wait_for_everyone()
 
-    def _step(self, name: str, work: Callable[[], Any]) -> Any:
+    def _make(self, start: StartedWith) -> None:
+        self._lock()
+        if self.path.exists():
+            raise TrimformerError(f"Another run has started in {self.path}: choose another output folder.")
+        with atomic_folder(self.path) as folder:
+            (folder / "work").mkdir()
+            start.save(folder / "work")
+            self.recipe.save(folder / "recipe.yaml")
+
+    def step(self, name: str, work: Callable[[], Any]) -> Any:
         """Do one step and note its time; the work itself knows whether it is done already."""
         start = time.perf_counter()
         result = work()
@@ -77,16 +114,34 @@ class RunFolder:
             note = "since the run was resumed" if cut else ""
             self.steps.append({"name": name, "seconds": seconds, "note": note})
             if self.accelerator.is_main_process:
-                self._write_json("steps.json", self.steps)
+                self.write_json("steps.json", self.steps)
         if self.accelerator.is_main_process:
             console.print(f"[bold]{name}[/bold] {seconds:.1f} s" if entry is None else f"{name} (done before)")
         return result
 
-    def _read_json(self, name: str, default: Any) -> Any:
+    def kept(self, name: str, work: Callable[[], Any]) -> Any:
+        """Plain values that are worked out once, and read when the run is resumed."""
+        known = self.read_json(f"{name}.json", None)
+        if known is None:
+            known = work()
+            self.write_json(f"{name}.json", known)
+        return known
+
+    def finish(self, metrics: Sequence[Path]) -> None:
+        """Join what the trainings logged, give the folder its name and delete what is not kept."""
+        with atomic_file(self.path / "metrics.jsonl") as file:
+            file.write_text("".join(log.read_text("utf-8") for log in metrics if log.is_file()), "utf-8")
+        with explain_write_errors(self.out):
+            self.path.rename(self.out)
+            shutil.rmtree(self.out / "work")
+
+    def read_json(self, name: str, default: Any) -> Any:
+        """What was written down under this name; the default where nothing was."""
         file = self.work / name
         return json.loads(file.read_text("utf-8")) if file.is_file() else default
 
-    def _write_json(self, name: str, content: Any) -> None:
+    def write_json(self, name: str, content: Any) -> None:
+        """Write plain values down, for a run that is resumed."""
         with atomic_file(self.work / name) as file:
             file.write_text(json.dumps(content), encoding="utf-8")
 

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 from ..encoder.checkpoints.load import read_kind
 from ..errors import TrimformerError
+from ..files import claim, is_stream
 from ..hardware import usable_cores
 from .cluster import label_on_cluster
 from .labeller import Job
 from .meter import Meter
-from .output import PartialFile, Progress, fingerprint, new_file, standard_output
+from .output import PartialFile, Progress, fingerprint, into, new_file, standard_output
 from .rows import format_of, split
 from .workers import label_here
 
@@ -29,6 +30,7 @@ def predict_file(
     *,
     out: Path | None = None,
     resume: bool = False,
+    force: bool = False,
     backend: Any = "auto",
     batch_size: int | None = None,
     as_json: bool = False,
@@ -39,7 +41,7 @@ def predict_file(
 
     A line is the answer alone, or with ``as_json`` an object with its scores. workers: processes, None = as many as the
     size of the file deserves. ray: address of a Ray cluster, whose nodes read model and file themselves; workers: its
-    actors. resume: go on with the unfinished ``out``.
+    actors. resume: go on with the unfinished ``out``. force: replace ``out`` where it exists.
 
     Raises TrimformerError for every mistake in model, options, rows or files.
     """
@@ -47,22 +49,27 @@ def predict_file(
     source = Path(file)
     if not piped and not source.is_file():
         raise TrimformerError(f"There is no file {file} to predict.")
-    if resume and (piped or out is None):
-        raise TrimformerError("Only a file whose answers go to --out can be resumed: name both, or leave --resume out.")
+    if resume and (piped or out is None or is_stream(out)):
+        raise TrimformerError(
+            "Only a file whose answers go to a file (--out) can be resumed: name both, or leave --resume out."
+        )
     if ray is not None and piped:
         raise TrimformerError("The nodes of a cluster read the file themselves: name a file, or leave --ray out.")
     size = None if piped else source.stat().st_size
     form = format_of("standard input" if piped else file, read_kind(model), text, text_pair)
     job = Job(model, form, backend, batch_size, as_json)
     with ExitStack() as stack:
+        stack.enter_context(claim(out, force=force, inputs=["/dev/stdin" if piped else source]))
         stream: BinaryIO = sys.stdin.buffer if piped else stack.enter_context(source.open("rb"))
         begun = Progress()
         if out is None:
             add = stack.enter_context(standard_output())
+        elif is_stream(out):
+            add = stack.enter_context(into(out))
         elif piped:
-            add = stack.enter_context(new_file(out))
+            add = stack.enter_context(new_file(out, force))
         else:
-            partial = PartialFile(out, fingerprint(job, source), resume)
+            partial = PartialFile(out, fingerprint(job, source), resume, force)
             begun = partial.progress
             add = stack.enter_context(partial.open())
         pieces = split(stream, form.ending, begun.start, begun.line)

@@ -7,8 +7,8 @@ import json
 import os
 from typing import Any
 
-from ..deploy.answers import AnyAnswer
 from ..deploy.predictor import Predictor
+from ..tasks.kinds.answers import AnyAnswer
 from .rows import Format, Piece
 
 

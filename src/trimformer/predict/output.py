@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..deploy.predictor import model_files
-from ..errors import TrimformerError
-from ..files import atomic_file, explain_write_errors
+from ..errors import TrimformerError, explain_write_errors
+from ..files import atomic_file, followed, open_stream, require_new_file, save_text
 from .labeller import Done, Job
 from .rows import Place
 
@@ -45,57 +46,89 @@ def standard_output() -> Iterator[Add]:
 
 
 @contextmanager
-def new_file(out: Path) -> Iterator[Add]:
+def into(stream: Path) -> Iterator[Add]:
+    """For a pipe or a device, which takes the lines as they come."""
+
+    def add(place: Place, done: Done) -> None:
+        file.write(done.lines)
+        file.flush()
+
+    with explain_write_errors(stream), open_stream(stream) as file:
+        yield add
+
+
+@contextmanager
+def new_file(out: Path, force: bool) -> Iterator[Add]:
     """For a source that cannot be read twice: the file is whole or not there."""
-    with atomic_file(out) as temporary, temporary.open("wb") as file:
-        yield lambda place, done: file.write(done.lines)
+    with atomic_file(out) as temporary:
+        with temporary.open("wb") as file:
+            yield lambda place, done: file.write(done.lines)
+        require_new_file(out, force)
 
 
 class PartialFile:
     """``OUT.partial``, which becomes ``OUT`` when everything is in it, and beside it the progress as JSON.
 
-    settings: what must be the same for the rest to fit the beginning. resume: go on with what is there.
-    Raises TrimformerError where an unfinished output is there and ``resume`` is not set, and where it is set and there
-    is none, or one of another job or input.
+    settings: what must be the same for the rest to fit the beginning. resume: go on with what is there. force: ``OUT``
+    may be replaced. Nobody else works on ``OUT`` meanwhile, which is for the caller to claim.
+
+    Raises TrimformerError where an unfinished output is there and ``resume`` is not set, where it is set and there
+    is none, or one of another job or input, and where files of these names are no unfinished output.
     """
 
-    def __init__(self, out: Path, settings: dict[str, Any], resume: bool) -> None:
-        self.out, self.settings = out, settings
-        self.partial = out.with_name(f"{out.name}.partial")
-        self.state = out.with_name(f"{out.name}.partial.json")
+    def __init__(self, out: Path, settings: dict[str, Any], resume: bool, force: bool) -> None:
+        self.out, self.settings, self.resume, self.force = followed(out), settings, resume, force
+        self.partial = partial_file(out)
+        self.state = self.partial.with_name(f"{self.partial.name}.json")
         self.progress = Progress()
-        unfinished = self.partial.is_file() and self.state.is_file()
-        if unfinished and not resume:
+        begun = self._saved()
+        if resume:
+            self._go_on(begun)
+        elif os.path.lexists(self.partial) and begun:
             raise TrimformerError(
                 f"An unfinished output is in {self.partial}: go on with the same command and --resume, or delete it."
             )
-        if resume and not unfinished:
-            raise TrimformerError(f"There is no unfinished output {self.partial} to resume: run without --resume.")
-        if resume:
-            self.progress = self._saved()
+        elif os.path.lexists(self.partial):
+            raise TrimformerError(f"{self.partial} is in the way, for {out} is written there first: rename it.")
 
-    def _saved(self) -> Progress:
-        saved = json.loads(self.state.read_text("utf-8"))
-        changed = [name for name, value in self.settings.items() if saved["settings"].get(name) != value]
+    def _saved(self) -> tuple[dict[str, Any], Progress] | None:
+        """Settings and progress of what was begun before."""
+        if not self.state.is_file():
+            return None
+        try:
+            saved = json.loads(self.state.read_text("utf-8"))
+            progress = Progress(**saved["progress"])
+            if not all(type(value) is int and value >= 0 for value in dataclasses.astuple(progress)):
+                raise ValueError(progress)
+            return dict(saved["settings"]), progress
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrimformerError(
+                f"{self.state} does not say how far an unfinished output is: rename it, or delete it if it is damaged."
+            ) from error
+
+    def _go_on(self, begun: tuple[dict[str, Any], Progress] | None) -> None:
+        size = self.partial.stat().st_size if self.partial.is_file() else None
+        if begun is None or (size is None and begun[1] != Progress()):
+            raise TrimformerError(f"There is no unfinished output {self.partial} to resume: run without --resume.")
+        settings, self.progress = begun
+        changed = [name for name, value in self.settings.items() if settings.get(name) != value]
         if changed:
             raise TrimformerError(
                 f"The unfinished output {self.partial} was begun with another {' and '.join(changed)}: "
                 "give the same again, or delete it and run without --resume."
             )
-        progress = Progress(**saved["progress"])
-        if self.partial.stat().st_size < progress.written:
+        if (size or 0) < self.progress.written:
             raise TrimformerError(f"{self.partial} is shorter than it was: delete it and run without --resume.")
-        return progress
 
     @contextmanager
     def open(self) -> Iterator[Add]:
-        """Renames the file at the end. An error before the first piece is done leaves nothing behind."""
+        """Renames the file at the end. A mistake before the first piece is done leaves nothing behind."""
         with explain_write_errors(self.out):
-            self.out.parent.mkdir(parents=True, exist_ok=True)
+            if not self.resume:
+                self._save(Progress())
             try:
-                with self.partial.open("r+b" if self.progress.written else "wb") as file:
+                with self.partial.open("ab" if self.resume else "xb") as file:
                     file.truncate(self.progress.written)  # what was written last may not be a whole piece
-                    file.seek(self.progress.written)
 
                     def add(place: Place, done: Done) -> None:
                         file.write(done.lines)
@@ -103,17 +136,24 @@ class PartialFile:
                         self._save(self.progress.after(place, done))
 
                     yield add
+                require_new_file(self.out, self.force)
                 self.partial.replace(self.out)
-                self.state.unlink(missing_ok=True)
-            finally:
-                if not self.state.is_file():
+                self.state.unlink()
+            except Exception:  # after Ctrl-C, too, the run can be resumed
+                if self.progress == Progress():
                     self.partial.unlink(missing_ok=True)
+                    self.state.unlink(missing_ok=True)
+                raise
 
     def _save(self, progress: Progress) -> None:
         self.progress = progress
-        with atomic_file(self.state) as temporary:
-            content = {"settings": self.settings, "progress": dataclasses.asdict(progress)}
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+        save_text(self.state, json.dumps({"settings": self.settings, "progress": dataclasses.asdict(progress)}))
+
+
+def partial_file(out: Path) -> Path:
+    """Where lines are written until all are there: beside the file that a link leads to."""
+    file = followed(out)
+    return file.with_name(f"{file.name}.partial")
 
 
 def fingerprint(job: Job, source: Path) -> dict[str, Any]:

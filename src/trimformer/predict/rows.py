@@ -15,7 +15,8 @@ from ..deploy.windows import Row
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.data import did_you_mean
-from ..tasks.files import cell_text
+from ..tasks.kinds import KINDS
+from ..tasks.tables.files import cell_text
 
 PIECE_LINES = 4096
 PIECE_BYTES = 256 * 1024
@@ -192,16 +193,15 @@ def format_of(name: str, kind: Kind, text: str | None = None, text_pair: str | N
     ending = Path(name).suffix.lower()
     if ending in (".parquet", ".gz"):
         raise TrimformerError(f"{name} cannot be read as a stream: give JSONL, CSV, TSV or plain text.")
-    words = kind == "tokens"
+    words, (first, second) = KINDS[kind].words, KINDS[kind].columns
     if words and text_pair:
         raise TrimformerError("--text-pair has no meaning for a model that tags words: leave it out.")
     if ending not in (*TABLES, ".jsonl"):
         if text or text_pair:
             raise TrimformerError(f"{name} is read as plain lines, without columns: leave --text and --text-pair out.")
-        if kind == "spans":
+        if second is not None:
             raise TrimformerError(f"{name} has no columns for question and context: give JSONL, CSV or TSV.")
         return Format(name, "", ())
-    first, second = {"tokens": ("tokens", None), "spans": ("question", "context")}.get(kind, ("text", None))
     text, text_pair = text or first, text_pair or second
     return Format(name, ending, (text,) if text_pair is None else (text, text_pair), words)
 
@@ -209,8 +209,8 @@ def format_of(name: str, kind: Kind, text: str | None = None, text_pair: str | N
 def _cell(row: dict[str, Any], column: str, where: str) -> Any:
     if column not in row:
         known = list(row)
-        near = did_you_mean(column, known) or "."
-        raise TrimformerError(f"{where}: no column {column!r}; name one of its own ({', '.join(known)}){near}")
+        near = did_you_mean(column, known)
+        raise TrimformerError(f"{where}: no column {column!r}; name one of its own ({', '.join(known)}).{near}")
     return row[column]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -12,10 +13,14 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import TrimformerError
 from ..methods import METHODS, MethodSettings
+from ..registry import Registry
+from ..starts import STARTS
 from ..tasks.settings import TaskSettings
 from .settings import Recipe
 
 M = TypeVar("M", bound=BaseModel)
+REGISTRIES: dict[Any, Registry[Any]] = {"method": METHODS, "start": STARTS}
+"""Where the settings come from that a name under a key chooses."""
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -50,15 +55,7 @@ def checked_method(settings: dict[str, Any]) -> MethodSettings:
     if "name" not in settings:
         raise TrimformerError(f"The key 'name' is missing in the method: known are {', '.join(METHODS)}.")
     name = settings["name"]
-    if name not in METHODS:
-        raise TrimformerError(unknown_method(name))
-    return _validated(METHODS[name].Settings, settings, f"the method {name}")
-
-
-def unknown_method(name: Any) -> str:
-    """What to say about a name that is no method."""
-    near = difflib.get_close_matches(str(name), METHODS, 1, cutoff=0.4)
-    return f"Unknown method {name!r}: " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}.")
+    return _validated(METHODS.find(name).Settings, settings, f"the method {name}")
 
 
 def _validated(model: type[M], content: Any, source: str, root: yaml.Node | None = None) -> M:
@@ -71,7 +68,7 @@ def _validated(model: type[M], content: Any, source: str, root: yaml.Node | None
 def _explain(error: ValidationError, model: type[BaseModel], source: str, root: yaml.Node | None) -> str:
     # A misspelt key counts as missing too; the word that was written helps more.
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    path = [part for part in first["loc"] if part not in METHODS]
+    path = _written(first["loc"])
     line = _line(root, path)
     where = f"{source}, line {line}" if line else source
     key = ".".join(str(part) for part in path)
@@ -85,7 +82,7 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str, root: 
     if first["type"] == "union_tag_not_found":
         return f"The key '{key}.name' is missing in {where}."
     if first["type"] == "union_tag_invalid":
-        return unknown_method(first["ctx"]["tag"]).replace(":", f" in {where}:", 1)
+        return REGISTRIES[path[-1]].unknown(first["ctx"]["tag"]).replace(":", f" in {where}:", 1)
     if first["type"] == "value_error":  # of a validator of ours
         return f"{key} in {where}: {first['ctx']['error']}."
     return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
@@ -93,14 +90,17 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str, root: 
 
 def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:
     """The keys that are allowed at a place in the recipe."""
-    for part in path:
-        if isinstance(part, int) or part == "method":
-            continue
-        if part in METHODS:
-            model = METHODS[part].Settings
-            continue
-        model = next(iter(_models_in(model.model_fields[part].annotation)), model)
+    for before, part in pairwise((None, *path)):
+        if before in REGISTRIES:
+            model = REGISTRIES[before][part].Settings
+        elif not isinstance(part, int) and part not in REGISTRIES:
+            model = next(iter(_models_in(model.model_fields[part].annotation)), model)
     return list(model.model_fields)
+
+
+def _written(path: Sequence[Any]) -> list[Any]:
+    """The keys as they stand in the recipe: without the names by which settings were chosen."""
+    return [part for before, part in pairwise((None, *path)) if before not in REGISTRIES]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

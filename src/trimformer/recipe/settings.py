@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ..duration import Seconds
-from ..files import atomic_file
+from ..files import save_text
 from ..measure.bench.variants import BACKENDS
 from ..methods import METHODS, MethodSettings
+from ..starts import STARTS, StartSettings
 from ..tasks.settings import TaskSettings
 from ..training.settings import ObjectiveSettings, Precision, TrainingSettings
 
+
+def _named(value: Any) -> Any:
+    """A start without settings of its own may be given by its name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 if TYPE_CHECKING:
     AnyMethod = MethodSettings
+    AnyStart = StartSettings
 else:
     AnyMethod = Annotated[reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")]
+    AnyStart = Annotated[
+        reduce(or_, (start.Settings for start in STARTS.values())),
+        Field(discriminator="name"),
+        BeforeValidator(_named),
+    ]
 
 
 class _Strict(BaseModel):
@@ -33,9 +47,11 @@ class StageSettings(_Strict):
 
     name: str = Field(pattern=r"^[\w-]+$", description="names the stage in folders, logs and reports")
     method: AnyMethod = Field(description="its name and its own settings")
-    start: Literal["previous", "dense", "pretrained"] = Field(
+    start: AnyStart = Field(
         "previous",
-        description="weights: the stage before, the dense fine-tuned model, or the checkpoint itself",
+        validate_default=True,
+        description="weights: the stage before, the dense fine-tuned model, the checkpoint itself, or a start by name "
+        "with its own settings",
     )
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -146,14 +162,24 @@ class Recipe(_Strict):
 
     def save(self, path: Path) -> None:
         """Write the resolved recipe as YAML."""
-        with atomic_file(path) as file:
-            file.write_text(self.to_yaml(), encoding="utf-8")
+        save_text(path, self.to_yaml())
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def differences(a: Recipe, b: Recipe) -> list[str]:
-    """Top-level keys in which two recipes differ."""
-    left, right = a.model_dump(mode="json"), b.model_dump(mode="json")
-    return [key for key in left if left[key] != right[key]]
+def differences(a: Recipe, b: Recipe) -> dict[str, Any]:
+    """Keys in which two recipes differ, such as ``task.max_length``, with their values in the first."""
+    left, right = (dict(_settings(recipe.model_dump(mode="json"))) for recipe in (a, b))
+    return {key: left.get(key) for key in {**left, **right} if left.get(key, ...) != right.get(key, ...)}
+
+
+def _settings(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings and of lists of them, by their keys joined with dots."""
+    if isinstance(content, list) and any(isinstance(part, dict) for part in content):
+        content = {str(place): part for place, part in enumerate(content)}
+    if not isinstance(content, dict):
+        yield ".".join(path), content
+        return
+    for key, part in content.items():
+        yield from _settings(part, (*path, key))

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..methods import METHODS
 from ..tasks.settings import TaskSettings
-from ..training.settings import ObjectiveSettings, TrainingSettings
+from ..training.settings import TrainingSettings
 from .reading import checked_method, parse
 from .settings import Recipe
-
-DISTILLED = ObjectiveSettings(logits=1.0, hidden=1.0)
-SEARCH_OBJECTIVES = {
-    "greedy": DISTILLED,
-    "hard-concrete": ObjectiveSettings(logits=1.0),  # states would have to keep the width that its gates take
-}
-"""Of the methods that distil while they search, too."""
 
 
 def standard_recipe(
@@ -28,26 +22,24 @@ def standard_recipe(
 ) -> Recipe:
     """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
 
-    A method starts from the dense fine-tuned model and ends with a fine-tuning that distils from it; ``greedy`` and
-    ``hard-concrete`` distil while they search, too. Faithful AttendOut starts from the pre-trained weights and ends
-    with plain fine-tuning, as published; ``none`` is that plain fine-tuning alone.
+    The method itself says where its stage starts, what it minimises and which fine-tuning follows (``standard``).
     """
-    name = checked_method(method).name
+    standard = METHODS[checked_method(method).name].standard
     training = training or TrainingSettings()
     first = {
-        "name": "finetune" if name == "none" else "search",
+        "name": standard.stage,
         "method": method,
-        "start": "pretrained" if name == "attendout-faithful" else "dense",
-        "objective": SEARCH_OBJECTIVES.get(name, ObjectiveSettings()),
+        "start": standard.start,
+        "objective": standard.objective,
         "training": training,
     }
     repair = {
         "name": "repair",
-        "method": {"name": "none"},
-        "objective": ObjectiveSettings() if name == "attendout-faithful" else DISTILLED,
+        "method": {"name": "finetune"},
+        "objective": standard.repair,
         "training": training,
     }
-    stages = [first] if name == "none" else [first, repair]
+    stages = [first] if standard.repair is None else [first, repair]
     return parse(
         {"model": model, "task": task, "out": out, "seed": seed, "dense": training, "stages": stages},
         "these settings",

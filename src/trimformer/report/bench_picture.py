@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TrimformerError
-from ..files import atomic_file
+from ..files import save_text
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
 from . import numbers
@@ -67,8 +67,7 @@ def write_picture(bench: Bench, path: Path, told: Told | None = None) -> None:
             library=plotly_base64(),
         )
     )
-    with atomic_file(path) as file:
-        file.write_text(page, encoding="utf-8")
+    save_text(path, page)
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from ..encoder.shape.kinds import ATTENTION
 from . import numbers, summary
 from .schema import Report, TaskInfo, table
 from .templating import environment
@@ -18,12 +19,6 @@ USE = {
     "classification": ("text-classification", "AutoModelForSequenceClassification"),
     "tokens": ("token-classification", "AutoModelForTokenClassification"),
     "spans": ("question-answering", "AutoModelForQuestionAnswering"),
-}
-STAND_INS = {
-    "mean": "replaced by a constant mean: every token receives the same mean of the values",
-    "conv": "replaced by the mean of the values and a convolution over neighbouring tokens",
-    "bias": "removed, but for a constant",
-    "none": "removed without replacement",
 }
 HUB_METRICS = {
     "f1_macro": "f1",
@@ -51,9 +46,8 @@ def model_card(report: Report, repo_name: str) -> str:
         details=summary.details(report),
         rows=table(report),
         removed=[
-            ([index for index, kind in fates if kind == stand_in], words)
-            for stand_in, words in STAND_INS.items()
-            if any(kind == stand_in for _, kind in fates)
+            ([index for index, kind in fates if kind == left], ATTENTION[left].about)
+            for left in dict.fromkeys(kind for _, kind in fates)
         ],
         sizes=summary.size_words(report),
         trimmed=trimmed,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from . import numbers
-from .schema import Latency, Report
+from .schema import Curve, Latency, Report
 
 MAX_POINTS = 400
 """More points than a picture has pixels for only make the file bigger; report.json keeps them all."""
@@ -29,49 +29,58 @@ class Chart:
     figure: Figure
 
 
-def keep_probability(report: Report) -> Chart | None:
+def curves(report: Report) -> list[Chart]:
+    """One picture for each curve of each stage."""
+    return [
+        _layers(report, curve, [(point.step, point.value) for point in curve.points if isinstance(point.value, list)])
+        if isinstance(curve.points[0].value, list)
+        else _line(curve, [(point.step, point.value) for point in curve.points if not isinstance(point.value, list)])
+        for curve in report.curves
+        if curve.points
+    ]
+
+
+def _layers(report: Report, curve: Curve, every: Sequence[tuple[int, list[float]]]) -> Chart:
     """A heat map of layer by step: many layers stay readable, where lines would cover each other."""
-    points = _thin(report.history.keep_probability)
-    if not points:
-        return None
-    layers = range(len(points[-1].values))
+    points, words = _thin(every), curve.name.replace("_", " ")
+    layers = range(len(points[-1][1]))
     trimmed, removed = report.variant("trimmed"), set(report.removed_layers())
     decided = trimmed is not None and len(trimmed.layers) == len(layers)
     fate = {index: (" removed" if index in removed else " kept") if decided else "" for index in layers}
+    values = [value for _, given in points for value in given]
+    low, high = min(0.0, *values), max(1.0, *values)
     heatmap = {
         "type": "heatmap",
-        "x": [point.step for point in points],
+        "x": [step for step, _ in points],
         "y": [f"{index}{fate[index]}" for index in layers],
-        "z": [[round(point.values[index], 3) for point in points] for index in layers],
-        "zmin": 0,
-        "zmax": 1,
+        "z": [[round(given[index], 3) for _, given in points] for index in layers],
+        "zmin": low,
+        "zmax": high,
         "colorscale": [[0, "@low"], [0.5, "@middle"], [1, "@high"]],
-        "colorbar": {"thickness": 10, "tickvals": [0, 0.5, 1], "outlinewidth": 0},
-        "hovertemplate": "layer %{y}<br>step %{x}<br>keep probability %{z:.2f}<extra></extra>",
+        "colorbar": {"thickness": 10, "tickvals": [low, (low + high) / 2, high], "outlinewidth": 0},
+        "hovertemplate": f"layer %{{y}}<br>step %{{x}}<br>{words} %{{z:.2f}}<extra></extra>",
         "ygap": 2,
     }
     layout = {
         "xaxis": {"title": {"text": "optimiser step"}, "showgrid": False},
         "yaxis": {"autorange": "reversed", "type": "category", "showgrid": False, "dtick": 1, "ticksuffix": " "},
     }
-    last = ", ".join(f"layer {index} {points[-1].values[index]:.2f}" for index in layers)
-    alternative = f"Probability of keeping the attention of each layer. At step {points[-1].step}: {last}."
-    height = 110 + 26 * len(layers)
-    return Chart("Keep probability of each layer", alternative, height, {"data": [heatmap], "layout": layout})
+    last = ", ".join(f"layer {index} {points[-1][1][index]:.2f}" for index in layers)
+    title = f"{curve.stage}: {words} of each layer"
+    alternative = f"At step {points[-1][0]}: {last}."
+    return Chart(title, alternative, 110 + 26 * len(layers), {"data": [heatmap], "layout": layout})
 
 
-def reward(report: Report) -> Chart | None:
-    """The reward as points and, where there are enough of them, its moving mean as a line."""
-    points = report.history.reward
-    if not points:
-        return None
-    steps, values = [point.step for point in points], [point.value for point in points]
+def _line(curve: Curve, points: Sequence[tuple[int, float]]) -> Chart:
+    """Points and, where there are enough of them, their moving mean as a line."""
+    words = curve.name.replace("_", " ")
+    steps, values = [step for step, _ in points], [value for _, value in points]
     window = len(points) // 20
     shown = _thin(list(zip(steps, values, _moving_mean(values, window), strict=True)))
     single = {
         "type": "scatter",
         "mode": "markers" if window > 1 else "lines+markers",
-        "name": "each step" if window > 1 else "reward",
+        "name": "each step" if window > 1 else words,
         "x": [step for step, _, _ in shown],
         "y": [value for _, value, _ in shown],
         "marker": {"color": "@trimmed", "size": 4, "opacity": 0.35 if window > 1 else 1},
@@ -86,9 +95,9 @@ def reward(report: Report) -> Chart | None:
         "line": {"color": "@trimmed", "width": 2.5},
     }
     layout = {"xaxis": {"title": {"text": "optimiser step"}}, "showlegend": window > 1}
-    alternative = f"Reward from {values[0]:.3f} at step {steps[0]} to {values[-1]:.3f} at step {steps[-1]}."
+    alternative = f"From {values[0]:.3f} at step {steps[0]} to {values[-1]:.3f} at step {steps[-1]}."
     data = [single, mean] if window > 1 else [single]
-    return Chart("Reward of the search", alternative, 280, {"data": data, "layout": layout})
+    return Chart(f"{curve.stage}: {words}", alternative, 280, {"data": data, "layout": layout})
 
 
 def latency(report: Report) -> list[Chart]:

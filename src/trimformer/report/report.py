@@ -30,8 +30,7 @@ def write_report(report: Report, folder: Path) -> None:
 def html(report: Report) -> str:
     """The page. Raises TrimformerError where jinja2 or plotly is missing."""
     template = environment().get_template("report.html")
-    pictures = {"keep": charts.keep_probability(report), "reward": charts.reward(report)}
-    bars = charts.latency(report)
+    curves, bars = charts.curves(report), charts.latency(report)
     return template.render(
         report=report,
         headline=summary.headline(report),
@@ -39,10 +38,9 @@ def html(report: Report) -> str:
         rows=table(report),
         trimmed=report.variant("trimmed"),
         removed=set(report.removed_layers()),
-        keep=pictures["keep"],
-        reward=pictures["reward"],
+        curves=curves,
         bars=bars,
-        library=plotly_base64() if bars or any(pictures.values()) else "",
+        library=plotly_base64() if bars or curves else "",
         settings=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True) if report.recipe else "",
         numbers=numbers,
     )

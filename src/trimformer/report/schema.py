@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..encoder.shape.kinds import ATTENTION
 from . import numbers
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 
 
 class _Strict(BaseModel):
@@ -99,25 +100,21 @@ class Step(_Strict):
     note: str = Field(default="", description="a remark; empty: none")
 
 
-class KeepPoint(_Strict):
-    """The keep probabilities at one time of the training."""
+class CurvePoint(_Strict):
+    """The value of a curve at one time of the training."""
 
     step: int = Field(description="optimiser steps done")
-    values: list[float] = Field(description="probability (0 to 1) of keeping the attention, one per layer")
+    value: float | list[float] = Field(description="a number, or one for each layer; its unit depends on the curve")
 
 
-class RewardPoint(_Strict):
-    """The reward at one time of the training."""
+class Curve(_Strict):
+    """How a value went in the training of one stage."""
 
-    step: int = Field(description="optimiser steps done")
-    value: float = Field(description="reward, without a unit; what it is made of depends on the method")
-
-
-class History(_Strict):
-    """How the decision came about."""
-
-    keep_probability: list[KeepPoint] = Field(default_factory=list, description="over training")
-    reward: list[RewardPoint] = Field(default_factory=list, description="over training")
+    stage: str = Field(description="name of the stage")
+    name: str = Field(
+        description="what is drawn, such as keep_probability (0 to 1, of the attention of each layer) or reward"
+    )
+    points: list[CurvePoint] = Field(description="by rising step")
 
 
 class ExportInfo(_Strict):
@@ -135,7 +132,7 @@ class ExportInfo(_Strict):
 class Report(_Strict):
     """Everything that a run found out."""
 
-    format_version: Literal[1] = Field(default=FORMAT_VERSION, description="version of this format")
+    format_version: Literal[2] = Field(default=FORMAT_VERSION, description="version of this format")
     trimformer_version: str = Field(description="version of trimformer that wrote the report")
     created: str = Field(description="date and time of writing, ISO 8601 with time zone")
     model: str = Field(description="the model that was compressed: folder or hub id")
@@ -148,7 +145,7 @@ class Report(_Strict):
     training_cost: dict[str, float] = Field(
         default_factory=dict, description="seconds per optimiser step, by part of the training"
     )
-    history: History = Field(default_factory=History, description="how the decision came about")
+    curves: list[Curve] = Field(default_factory=list, description="of the trainings, in the order of the stages")
     export: list[ExportInfo] = Field(default_factory=list, description="files written for other runtimes")
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")
     notes: list[str] = Field(default_factory=list, description="sentences on what was decided")
@@ -162,10 +159,10 @@ class Report(_Strict):
         dense, trimmed = self.variant("dense"), self.variant("trimmed")
         if trimmed is None:
             return []
-        removed = [layer.index for layer in trimmed.layers if layer.attention != "full"]
+        removed = [layer.index for layer in trimmed.layers if not ATTENTION[layer.attention].attends]
         if dense is None or not dense.layers:
             return removed
-        full = {layer.index for layer in dense.layers if layer.attention == "full"}
+        full = {layer.index for layer in dense.layers if ATTENTION[layer.attention].attends}
         return [index for index in removed if index in full]
 
     def speedups(self) -> list[tuple[Latency, Latency]]:

@@ -22,8 +22,8 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import Table, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
-from .files import DENSE, Row
-from .halving import Point, inside
+from .measurement import DENSE, Measurement
+from .schedule.halving import Point, inside
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
@@ -160,18 +160,18 @@ def assemble(
     recipe: Recipe,
     inputs: Inputs,
     points: Sequence[Point],
-    rows: Sequence[Row],
-    chosen: Row,
+    measured: Sequence[Measurement],
+    chosen: Measurement,
     tested: dict[str, Any],
     *,
     file: str,
     steps: Sequence[dict[str, Any]],
 ) -> AutopilotReport:
-    """Put the report together. rows: those of the comparison, the reference first. tested: the paired test."""
+    """Put the report together. measured: those of the comparison, the reference first. tested: the paired test."""
     assert recipe.autopilot is not None
-    settings, reference = recipe.autopilot, rows[0]
-    files = [_file(row, reference, settings.max_drop) for row in rows if row.is_file]
-    exact = {row.timing.name: row for row in reversed(rows)}  # fp32 comes first of each
+    settings, reference = recipe.autopilot, measured[0]
+    files = [_file(one, reference, settings.max_drop) for one in measured if one.is_file]
+    exact = {one.timing.name: one for one in reversed(measured)}  # fp32 comes first of each
     best = set(frontier([(1 / exact[point.name].ms, point.score or 0.0) for point in points]))
     report = AutopilotReport(
         trimformer_version=version("trimformer"),
@@ -199,7 +199,7 @@ def assemble(
     return report.model_copy(update={"conclusion": conclude(report)})
 
 
-def _point(point: Point, row: Row, reference: Row, max_drop: float, best: bool) -> PointInfo:
+def _point(point: Point, measurement: Measurement, reference: Measurement, max_drop: float, best: bool) -> PointInfo:
     assert point.score is not None
     assert point.drop is not None
     return PointInfo(
@@ -208,23 +208,23 @@ def _point(point: Point, row: Row, reference: Row, max_drop: float, best: bool) 
         epochs=point.epochs,
         score=point.score,
         drop=point.drop,
-        ms=row.ms,
-        speedup=reference.ms / row.ms,
+        ms=measurement.ms,
+        speedup=reference.ms / measurement.ms,
         inside=inside(point, max_drop),
         frontier=best,
         folder=f"points/{point.name}/model",
     )
 
 
-def _file(row: Row, reference: Row, max_drop: float) -> FileInfo:
+def _file(measurement: Measurement, reference: Measurement, max_drop: float) -> FileInfo:
     return FileInfo(
-        name=row.timing.name,
-        backend=row.timing.backend,
-        ms=row.ms,
-        speedup=reference.ms / row.ms,
-        score=row.score,
-        drop=row.drop,
-        inside=inside(row, max_drop),
+        name=measurement.timing.name,
+        backend=measurement.timing.backend,
+        ms=measurement.ms,
+        speedup=reference.ms / measurement.ms,
+        score=measurement.score,
+        drop=measurement.drop,
+        inside=inside(measurement, max_drop),
     )
 
 
@@ -259,16 +259,16 @@ def figures(one: PointInfo | FileInfo) -> list[str]:
     return [f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"]
 
 
-def write(report: AutopilotReport, rows: Sequence[Row], folder: Path) -> None:
+def write(report: AutopilotReport, measured: Sequence[Measurement], folder: Path) -> None:
     """``autopilot.json``, the model's card, and ``frontier.html``: speed against score, as ``bench`` draws it."""
     with atomic_file(folder / "autopilot.json") as file:
         file.write_text(report.model_dump_json(indent=2), encoding="utf-8")
     with atomic_file(folder / "model" / "README.md") as file:
         file.write_text(card(report, f"{report.recipe['out']}/model"), encoding="utf-8")
     metric, count = report.task.metric, report.task.n_selection
-    scores = [Score(row.timing.name, row.timing.backend, metric, row.score, count) for row in rows]
-    bench = Bench(report.hardware, report.threads, [row.timing for row in rows], [], [], scores, split="selection")
-    exact = next(row.score + row.drop / 100 for row in rows)
+    scores = [Score(one.timing.name, one.timing.backend, metric, one.score, count) for one in measured]
+    bench = Bench(report.hardware, report.threads, [one.timing for one in measured], [], [], scores, split="selection")
+    exact = next(one.score + one.drop / 100 for one in measured)
     floor = 100 * exact - report.max_drop
     told = Told("trimformer compress", report.conclusion, floor, point_tables(report))
     write_picture(bench, folder / "frontier.html", told)

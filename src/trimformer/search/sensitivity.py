@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..console import Ticker
+from ..encoder.gating.limits import limits
 from ..encoder.model.heads import task_loss
 from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..methods.structure.importance import Importance, ImportanceSettings
-from ..tasks.batches import bucketed_batches, drawn_rows
+from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..training.distill import logit_loss
 from ..training.evaluate import evaluating
 
@@ -22,7 +23,7 @@ ROWS = 512
 
 BATCH = 64
 
-Cost = Callable[[Gates], float]
+RemovalCost = Callable[[Gates], float]
 """What a removal costs on some rows."""
 
 
@@ -75,8 +76,8 @@ class Sensitivity:
     first_stays: bool = False
 
 
-def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
-    """Of all parts of the context's model; importance is that on so many rows of the selection split."""
+def sensitivity(context: Context, rows: int, cost: RemovalCost) -> Sensitivity:
+    """Measure all parts of the context's model; importance is that on ``rows`` rows of the selection split."""
     device, shapes = context.accelerator.device, context.model.config.shapes
     attention: list[float] = []
     layers: list[float] = []
@@ -96,7 +97,7 @@ def sensitivity(context: Context, rows: int, cost: Cost) -> Sensitivity:
     )
     heads, units = ([own.tolist() for own in parts[point]] for point in ("heads", "ffn"))
     hidden = hidden_importance(context, min(rows, len(context.selection))).tolist()
-    return Sensitivity(attention, layers, heads, units, hidden, context.model.config.pre_norm)
+    return Sensitivity(attention, layers, heads, units, hidden, limits(context.model.config).first_stays is not None)
 
 
 def hidden_importance(context: Context, rows: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A candidate's training in a rung of the search, and all of a rung one after the other."""
+"""A candidate's training in a rung of the search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..console import console
@@ -14,20 +13,25 @@ from ..encoder.checkpoints.load import load_with_head, read_config
 from ..errors import TrimformerError
 from ..hardware import usable_cores
 from ..methods import METHODS
+from ..methods.base import DISTILLED
+from ..pipeline.accelerator import prepared
+from ..pipeline.dense import make_dense
 from ..pipeline.inputs import Inputs
-from ..pipeline.run import Run, StageResult
+from ..pipeline.run import begin
+from ..pipeline.run_folder import RunFolder
+from ..pipeline.stages import StageResult, Stages
 from ..recipe.settings import Recipe, StageSettings
-from ..recipe.standard import DISTILLED
-from ..tasks.batches import bucketed_batches
+from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
-from ..training.matching import match_layers
+from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings, TrainingSettings
-from ..training.teacher_cache import LARGEST, parts_of, size_of
-from .budget import TimeBudget, epochs_within, share
-from .candidates import LAYERS
-from .files import Row
-from .halving import Point, epochs_of
+from ..training.teacher_cache import LARGEST, size_of
+from .executors.job import TrainingJob
+from .measurement import Measurement
+from .schedule.budget import TimeBudget, epochs_within
+from .schedule.halving import Point, epochs_of
+from .space import LAYERS
 
 REPAIR = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
@@ -38,68 +42,60 @@ FORWARD = 1 / 3
 ASKING = 0.1
 """Share of the time that is left which may go into writing down the teacher's answers."""
 
+SHARED = "jobs.json"
+"""What a search tells its workers: the name that its jobs are stored under, and whether there may be more of them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Ground:
-    """What the search stands on. rows: the dense model under everything that runs here, the reference first."""
+    """What the search stands on. measured: the dense model under everything that runs here, the reference first."""
 
     inputs: Inputs
     dense: StageResult
-    rows: list[Row]
+    measured: list[Measurement]
 
     @property
-    def exact(self) -> Row:
+    def exact(self) -> Measurement:
         """The dense model in PyTorch, whose selection score drops are counted from."""
-        return next(row for row in self.rows if row.timing.backend == "torch")
+        return next(one for one in self.measured if one.timing.backend == "torch")
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A candidate to be trained further, in one of so many rungs; the first one is 0."""
-
-    rung: int
-    rungs: int
-    point: Point
-
-    def __str__(self) -> str:
-        return f"rung {self.rung + 1} of {self.rungs}, {self.point.name}: {self.point.removed}"
-
-
-Train = Callable[[Job, float], Point]
-"""Does a job within so many seconds."""
-Together = Callable[[Sequence[Job], float, Train], Iterable[Point]]
-"""Does all jobs of a rung within so many seconds."""
-
-
-def one_by_one(jobs: Sequence[Job], seconds: float, train: Train) -> Iterator[Point]:
-    """The jobs done by this process, within so many seconds for all."""
-    end = time.monotonic() + seconds
-    for place, job in enumerate(jobs, 1):
-        yield train(job, share(end - time.monotonic(), len(jobs) - place))
-
-
-class Trainer(Run):
+class Trainer:
     """What trains candidates in the folder of a search."""
 
+    stages: Stages
+    deadline: float | None = None  # of trainings, on the clock of time.monotonic
+
     def __init__(self, recipe: Recipe, resume: bool) -> None:
-        super().__init__(recipe, resume)
+        self.recipe, self.accelerator = prepared(recipe)
+        self.folder = RunFolder(self.recipe, resume, self.accelerator)
         if recipe.autopilot is None:
             raise TrimformerError("This recipe has stages and no autopilot: use `trimformer run` or compress.")
         if self.accelerator.num_processes > 1:
             raise TrimformerError("The autopilot measures this machine and so runs in one process: start it alone.")
         self.settings = recipe.autopilot
         self.threads = recipe.measure.threads or usable_cores()
-        self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.steps))
+        self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.folder.steps))
 
-    def train(self, job: Job, seconds: float, ground: Ground) -> Point:
-        """Distil from the dense model for the epochs of this rung, or those that fit into so many seconds."""
+    def load(self) -> Inputs:
+        """Read everything that the search starts from; from then on there are stages."""
+        inputs = begin(self.recipe, self.folder, self.accelerator)
+        self.stages = Stages(inputs, self.accelerator, self.recipe.seed, self.folder.work)
+        return inputs
+
+    def dense(self) -> StageResult:
+        """The dense model, by the deadline."""
+        return make_dense(self.recipe, self.stages, self.folder.path / "dense", self.deadline)
+
+    def train(self, job: TrainingJob, seconds: float, ground: Ground) -> Point:
+        """Distil from the dense model for the epochs of this rung, or those that fit into the seconds."""
         console.print(str(job))
         inputs, settings, point = ground.inputs, self.settings.training, job.point
         epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)
         # The best of many epochs on the rows that also decide on the budget would look better than it is.
         training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
-        before = [ground.dense, StageResult(point.name, self.work / point.folder, {})]
+        before = [ground.dense, StageResult(point.name, self.folder.work / point.folder, {})]
         self.deadline = self.budget.deadline(seconds)
 
         def planned() -> tuple[float, float]:
@@ -111,11 +107,12 @@ class Trainer(Run):
             left = self.deadline - self.budget.clock() - scoring
             return epochs_within(left, step, len(inputs.train), training), scoring
 
-        epochs, scoring = self._kept(f"plan-{job.rung + 1}-{point.name}", planned)
+        epochs, scoring = self.folder.kept(f"plan-{job.rung + 1}-{point.name}", planned)
         if self.deadline is not None:
             self.deadline -= scoring
         stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}), objective)
-        result = self._stage(job.rung + 1, stage, inputs, before)
+        folder = self.folder.work / f"{job.rung + 1}-{point.name}"
+        result = self.stages.run(stage, job.rung + 1, folder, before, self.deadline)
         model: Any = load_with_head(result.model_folder)
         logits = predict_logits(model.to(self.accelerator.device), inputs.selection)
         score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
@@ -129,19 +126,19 @@ class Trainer(Run):
 
         def fits() -> bool:
             dense = read_config(ground.dense.model_folder)
-            parts = parts_of(DISTILLED, match_layers(DISTILLED, dense, dense), dense)
-            room = min(LARGEST, shutil.disk_usage(self.work).free // 2)
+            readings = readings_of(terms_of(DISTILLED, dense, dense))
+            room = min(LARGEST, shutil.disk_usage(self.folder.work).free // 2)
             train, copies = ground.inputs.train, len(LAYERS)  # students of each depth have their own
             speed = ground.exact.timing.sequences_per_s
             assert speed is not None
             in_time = copies * len(train) / speed <= ASKING * self.budget.left()
-            return in_time and copies * size_of(parts, train) <= room
+            return in_time and copies * size_of(readings, train) <= room
 
-        return DISTILLED.model_copy(update={"cache": self._kept("cache", fits)})
+        return DISTILLED.model_copy(update={"cache": self.folder.kept("cache", fits)})
 
     def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
         """Measured on the first batches, with weights that are thrown away."""
-        method = METHODS["none"](stage.method, self._context(stage, inputs, before))
+        method = METHODS["finetune"](stage.method, self.stages.context(stage, before))
         size = stage.training.batch_size
         batches = itertools.cycle(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0))
         started = 0.0
@@ -155,17 +152,9 @@ class Trainer(Run):
         self.accelerator.free_memory()
         return (time.perf_counter() - started) / TRIAL
 
-    def _kept(self, name: str, work: Callable[[], Any]) -> Any:
-        """Plain values that are worked out once, and read when the run is resumed."""
-        known = self._read_json(f"{name}.json", None)
-        if known is None:
-            known = work()
-            self._write_json(f"{name}.json", known)
-        return known
-
 
 def stage_of(name: str, training: TrainingSettings, objective: ObjectiveSettings) -> StageSettings:
     """Plain training as a stage."""
     return StageSettings.model_validate(
-        {"name": name, "method": {"name": "none"}, "objective": objective, "training": training}
+        {"name": name, "method": {"name": "finetune"}, "objective": objective, "training": training}
     )

@@ -10,17 +10,17 @@ from ..console import console
 from ..errors import TrimformerError
 from ..pipeline.run_folder import partial_folder
 from ..recipe.reading import load_recipe
-from .files import Row
-from .storage import storage_url
-from .training import Ground, Trainer
-from .trials import POLL, Trials
+from .executors.storage import open_jobs
+from .executors.workers import POLL, train_next
+from .measurement import Measurement
+from .training import SHARED, Ground, Trainer
 
 
 def work(out: Path) -> int:
     """Train for the search whose results will be in ``out``, and return how many models were.
 
     Raises TrimformerError where no search is under way there that other processes may help, and for what this one
-    cannot read.
+    cannot read or reads otherwise than the search did.
     """
     return Worker(out).help()
 
@@ -44,33 +44,32 @@ class Worker(Trainer):
         self.storage = recipe.autopilot.storage
         super().__init__(recipe, resume=True)
 
-    def _check_folder(self, resume: bool) -> None:
-        """The recipe is the one that is there."""
-
     def help(self) -> int:
-        inputs, trained = self._load(), 0
-        trials = self._trials()
-        if trials is None:
-            return trained
-        rows = [Row.from_json(values) for values in self._read_json("files.json", [])]
-        train = partial(self.train, ground=Ground(inputs, self._dense(inputs), rows))
+        trained = 0
         try:
-            while not trials.ended:
-                if trials.work(train):
+            inputs = self.load()
+            search = self._wait_for_search()
+            if search is None:
+                return trained
+            measured = [Measurement.from_json(values) for values in self.folder.read_json("files.json", [])]
+            train = partial(self.train, ground=Ground(inputs, self.dense(), measured))
+            jobs = open_jobs(self.storage, self.folder.work, search)
+            while self.folder.read_json(SHARED, {}).get("open"):
+                if train_next(jobs, train):
                     trained += 1
                 else:
                     time.sleep(POLL)
         except TrimformerError:
-            if self.folder.is_dir():  # else the search is complete, and its file has gone
+            if self.folder.path.is_dir():  # else the search is complete, and its file has gone
                 raise
         return trained
 
-    def _trials(self) -> Trials | None:
-        """The search's, as soon as it has candidates; None where it ends without."""
+    def _wait_for_search(self) -> str | None:
+        """The name of its jobs, as soon as it has candidates; None where it ends without."""
         console.print("Waiting for work")
-        while self.folder.is_dir():
-            name = self._read_json("study.json", None)
-            if name is not None:
-                return Trials(storage_url(self.storage, self.work), name)
+        while self.folder.path.is_dir():
+            shared = self.folder.read_json(SHARED, None)
+            if shared is not None:
+                return str(shared["search"])
             time.sleep(POLL)
         return None

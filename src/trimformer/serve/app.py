@@ -19,10 +19,10 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..deploy.answers import Answer, Labels, Prediction, Tags
 from ..deploy.predictor import Predictor
 from ..errors import TrimformerError
 from ..predict.labeller import line
+from ..tasks.kinds import KINDS
 from .batcher import Batcher, Closed, Done, Full
 from .metrics import Metrics
 from .question import Limits, Question, Refused, rows_of
@@ -37,7 +37,6 @@ JSON = "application/json"
 DAY = 86_400
 GONE = 499
 """Only in the metrics: the client went away before its answer."""
-ANSWERS: dict[str, type] = {"multilabel": Labels, "tokens": Tags, "spans": Answer}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Model:
             "attention": [shape.attention for shape in predictor.config.shapes],
         }
         for worker in workers:  # the first pass is a slow one
-            list(worker.stream([("a", "a") if worker.kind == "spans" else "a"]))
+            list(worker.stream(["a" if KINDS[worker.kind].columns[1] is None else ("a", "a")]))
         self.batcher = Batcher(
             [worker.stream for worker in workers],
             turns,
@@ -231,7 +230,7 @@ def _error(refused: Refused) -> Response:
 def _documentation(model: Model) -> dict[str, Any]:
     """What the OpenAPI page says of a path whose body and answer are read and written here, for speed."""
     sentence = {JSON: {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
-    answer = TypeAdapter(ANSWERS.get(model.predictor.kind, Prediction)).json_schema()
+    answer = TypeAdapter(KINDS[model.predictor.kind].answer).json_schema()
     answers = {"type": "object", "properties": {"answers": {"type": "array", "items": answer}}}
     codes = {
         400: "The body is no JSON",

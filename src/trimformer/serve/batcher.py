@@ -13,9 +13,9 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
-from ..deploy.answers import AnyAnswer
 from ..deploy.windows import Row
 from ..errors import TrimformerError
+from ..tasks.kinds.answers import AnyAnswer
 
 CHARACTERS_PER_TOKEN = 4
 """About what word pieces of English have. Only the size of a batch depends on it."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..deploy.windows import Row
 from ..encoder.model.heads import Kind
+from ..tasks.kinds import KINDS
 
 
 class Refused(Exception):
@@ -60,9 +61,10 @@ def rows_of(body: bytes, kind: Kind, limits: Limits) -> list[Row]:
     texts, pairs = question.texts, question.pairs
     if len(texts) > limits.texts:
         raise Refused(422, f"{len(texts)} texts are too many for one request: send at most {limits.texts}.")
-    if kind == "tokens" and pairs is not None:
+    words, (_, context) = KINDS[kind].words, KINDS[kind].columns
+    if words and pairs is not None:
         raise Refused(422, "This model tags words and reads no pairs: leave pairs out.")
-    if kind == "spans" and pairs is None:
+    if context is not None and pairs is None:
         raise Refused(422, "This model answers questions: give their contexts as pairs.")
     if pairs is not None and len(pairs) != len(texts):
         raise Refused(422, f"Got {len(texts)} texts and {len(pairs)} pairs: give one pair for each text.")
@@ -71,7 +73,7 @@ def rows_of(body: bytes, kind: Kind, limits: Limits) -> list[Row]:
         pair = pairs[number] if pairs is not None else ""
         if isinstance(text, str):
             rows.append(text if pairs is None else (text, pair))
-        elif kind == "tokens":
+        elif words:
             rows.append(text)
         else:
             raise Refused(422, f"texts[{number}] is a list of words, which only a model that tags words reads.")

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from trimformer.encoder.model.heads import Kind
-
-__all__ = ["Answer", "Examples", "Kind", "Task", "TaskData", "did_you_mean"]
+from ..encoder.model.heads import Kind
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Task:
     positive: int = 1
 
 
-class Answer(NamedTuple):
-    """An answer in its context: `context[start : start + len(text)] == text`."""
+class GoldAnswer(NamedTuple):
+    """A right answer in its context: `context[start : start + len(text)] == text`."""
 
     text: str
     start: int
@@ -46,7 +44,7 @@ class Examples:
     multilabel        the text                second text       tuple of label ids, in order, may be ()
     regression        the text                second text       number
     tokens            tuple of words          None              tuple of label ids, one per word
-    spans             the question            the context       tuple of the right answers (`Answer`), >= 1
+    spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     ================  ======================  ================  ==========================================
     """
 
@@ -74,7 +72,7 @@ class TaskData:
 
 
 def did_you_mean(word: str, options: Sequence[str]) -> str:
-    """'; did you mean ...?' with the nearest option, or '' where none is near."""
+    """' Did you mean ...?' with the nearest option, for the end of a message; '' where none is near."""
     lowered = {option.lower(): option for option in options}
     near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
-    return f"; did you mean '{lowered[near[0]]}'?" if near else ""
+    return f" Did you mean '{lowered[near[0]]}'?" if near else ""

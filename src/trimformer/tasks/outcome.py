@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import trimformer.tasks.metrics as metrics
-import trimformer.tasks.multilabel as multilabel
-import trimformer.tasks.spans as spans
-import trimformer.tasks.tagging as tagging
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Task
-from trimformer.tasks.encode import Encoded
+from ..errors import TrimformerError
+from .data import Task
+from .encoding.encoded import Encoded
+from .kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -38,18 +35,9 @@ def outcome(task: Task, data: Encoded, logits: np.ndarray) -> Outcome:
     """
     if not np.isfinite(logits).all():
         raise TrimformerError(
-            f"the model's outputs on {task.name} are not all finite numbers; "
-            "lower the learning rate or train in full precision"
+            f"The model's outputs on {task.name} are not all finite numbers: "
+            "lower the learning rate or train in full precision."
         )
-    if task.kind == "tokens":
-        counts = tagging.counts(task, data, tagging.tags(data, logits))
-        return Outcome(tagging.scores(task, counts), counts, np.zeros(len(counts)), tagging.metric(task))
-    if task.kind == "spans":
-        counts = spans.counts(data, spans.answers(data, logits))
-        return Outcome(spans.scores(task, counts), counts, np.zeros(len(counts)), spans.metric(task))
-    truth = np.asarray(data.labels)
-    if task.kind == "multilabel":
-        chosen, truth = logits > 0, truth.astype(bool)
-        return Outcome(multilabel.scores(task, chosen, truth), chosen, truth, multilabel.metric(task))
-    predicted = metrics.predictions(task, logits)
-    return Outcome(metrics.score(task, predicted, truth), predicted, truth, metrics.metric_function(task))
+    kind = KINDS[task.kind]
+    answers, truth = kind.compare(task, data, logits)
+    return Outcome(kind.scores(task, answers, truth), answers, truth, kind.metric(task))

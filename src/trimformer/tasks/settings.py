@@ -8,6 +8,9 @@ from pydantic import BaseModel, Field
 
 Truncation = Literal["head", "tail", "both"]
 
+STRIDE = 64
+"""Tokens that neighbouring windows of a long context have in common, unless a task says otherwise."""
+
 
 class TaskSettings(BaseModel, extra="forbid"):
     """Which data, which columns, how much of it.
@@ -49,7 +52,7 @@ class TaskSettings(BaseModel, extra="forbid"):
         "from the head and the rest from the tail (Sun et al., 2019)",
     )
     stride: int = Field(
-        default=64,
+        default=STRIDE,
         ge=0,
         description="spans: tokens that neighbouring windows of a long context have in common, at most half of the "
         "room that the question leaves",

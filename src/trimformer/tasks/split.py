@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples
+from ..errors import TrimformerError
+from .data import Examples
 
 SELECTION_ROWS = 4000
 """More rows than this make a choice slower and hardly surer."""
@@ -28,8 +28,8 @@ def split(
     """
     if len(examples) < FEWEST_ROWS:
         raise TrimformerError(
-            f"only {len(examples)} training rows are left to split, and at least {FEWEST_ROWS} are needed; "
-            "add rows, or raise task.train_limit if it is set"
+            f"Only {len(examples)} training rows are left to split, and at least {FEWEST_ROWS} are needed: "
+            "add rows, or raise task.train_limit if it is set."
         )
     rng = np.random.default_rng(seed)
     if keep == "contexts" and len(set(examples.pairs or [])) > 1:

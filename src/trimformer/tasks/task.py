@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-import trimformer.tasks.conll as conll
-import trimformer.tasks.custom as custom
-import trimformer.tasks.glue as glue
-import trimformer.tasks.imdb as imdb
-import trimformer.tasks.sentiment as sentiment
-import trimformer.tasks.squad as squad
-import trimformer.tasks.tag_labels as tag_labels
-from trimformer.errors import TrimformerError
-from trimformer.tasks.data import Examples, Kind, Task, TaskData, did_you_mean
-from trimformer.tasks.rows import match_labels
-from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.split import held_rows, split
-
-__all__ = ["Examples", "Task", "TaskData", "load_task", "load_validation", "with_label_order"]
+from ..errors import TrimformerError
+from .data import Examples, Task, TaskData, did_you_mean
+from .kinds import KINDS
+from .settings import TaskSettings
+from .sources import conll, custom, glue, imdb, sentiment, squad
+from .split import held_rows, split
 
 
 class Source(NamedTuple):
     """Where a task's rows come from, and which of the settings that not every task has it reads.
 
-    validation: the rows to report on alone; with a model's label names, tokens come with the model's ids. None
-    where they have to be split off from train.
+    validation: the rows to report on alone, which are read for a model with these label names, if any are given;
+    None where they have to be split off from train.
     """
 
     load: Callable[[TaskSettings], tuple[Task, Examples, Examples | None]]
@@ -59,7 +51,6 @@ SOURCES = {
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
-KEEP: dict[Kind, Literal["shares", "contexts"]] = {"classification": "shares", "spans": "contexts"}
 
 
 def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
@@ -71,7 +62,7 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     """
     _check(settings)
     task, train, validation = SOURCES[settings.name].load(settings)
-    keep = KEEP.get(task.kind)
+    keep = KINDS[task.kind].keeps
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
         train, validation = split(train, share, seed=0, keep=keep)
@@ -79,8 +70,8 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     if settings.train_limit is not None and settings.train_limit < len(train):
         train = split(train, settings.train_limit, seed, keep=None if keep == "contexts" else keep)[1]
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
-    if task.kind == "classification" and len(set(train.labels)) < 2:
-        raise TrimformerError("task: all training rows left have the same label; raise train_limit or add rows")
+    if keep == "shares" and len(set(train.labels)) < 2:
+        raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
     return TaskData(task, train, selection, validation)
 
 
@@ -96,19 +87,19 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
-    if labels is None or task.kind == "tokens":
+    if labels is None:
         return task, examples
-    task, ids = _in_order(task, labels, [examples])
+    task, ids = KINDS[task.kind].relabel(task, labels, [examples])
     return task, _remapped(examples, ids)
 
 
 def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
     """The same data with the ids of `labels`, a model's label names by id.
 
-    Names are compared as `match_labels` says. A model may know more labels than the data. Regression is unchanged.
-    Raises TrimformerError if the names differ.
+    Names are compared as `match_labels` says. A model may know more labels than the data. Where labels have no names
+    nothing changes. Raises TrimformerError if the names differ.
     """
-    task, ids = _in_order(data.task, labels, [data.train, data.selection, data.validation])
+    task, ids = KINDS[data.task.kind].relabel(data.task, labels, [data.train, data.selection, data.validation])
     return TaskData(
         task,
         _remapped(data.train, ids),
@@ -121,31 +112,14 @@ def _check(settings: TaskSettings) -> None:
     """Refuse unknown names, and settings that the named task would silently ignore."""
     if settings.name not in NAMES:
         raise TrimformerError(
-            f"task.name: '{settings.name}' is no task (known: {', '.join(NAMES)}){did_you_mean(settings.name, NAMES)}"
+            f"The setting task.name is '{settings.name}', which is not a task: name one of {', '.join(NAMES)}."
+            f"{did_you_mean(settings.name, NAMES)}"
         )
     reads, defaults = SOURCES[settings.name].reads, TaskSettings()
     for field in NOT_EVERYWHERE:
         if field not in reads and getattr(settings, field) != getattr(defaults, field):
             remedy = "" if field == "tags" else " or set name: custom"
-            raise TrimformerError(f"task.{field} has no meaning for {settings.name}; remove it{remedy}")
-
-
-def _in_order(task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray | None]:
-    """The task with a model's label names, and the new id by old id, None where there are no labels."""
-    if task.kind == "tokens":
-        return tag_labels.relabel(task, labels, {i for part in parts for row in part.labels for i in row})
-    if task.kind == "spans":
-        return task, None
-    if task.kind == "regression":
-        if len(labels) > 1:
-            raise TrimformerError(
-                f"{task.name} has numbers as labels, but the model has {len(labels)} classes; "
-                "set kind: classification or choose a model with one output"
-            )
-        return task, None
-    ids = np.asarray(match_labels(task.labels, labels), dtype=np.int64)
-    positive = int(ids[task.positive]) if task.positive < len(ids) else task.positive
-    return replace(task, labels=tuple(labels), positive=positive), ids
+            raise TrimformerError(f"The setting task.{field} has no meaning for {settings.name}: remove it{remedy}.")
 
 
 def _remapped(examples: Examples, ids: np.ndarray | None) -> Examples:

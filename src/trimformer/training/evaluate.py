@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ..console import Ticker
 from ..encoder.model.heads import task_loss
 from ..encoder.shape.gates import Gates
-from ..tasks.batches import bucketed_batches
-from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
 
 
 def predict_logits(

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from ..errors import TrimformerError
 from ..files import atomic_file
-from ..tasks.batches import bucketed_batches
-from ..tasks.encode import Encoded
+from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
 from .clock import Clock
 from .network import Network, NonFiniteLoss
+from .paired import Paired
 from .settings import TrainingSettings
 
 
@@ -66,7 +67,7 @@ def total_steps(n_examples: int, settings: TrainingSettings, processes: int = 1)
 
 def train(
     learner: Learner,
-    data: Encoded,
+    data: Encoded | Paired,
     settings: TrainingSettings,
     accelerator: Accelerator,
     folder: Path,

@@ -3,87 +3,79 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
-from ..encoder.shape.config import TrimformerConfig
+from ..encoder.parts.trace import Trace
+from ..encoder.shape.config import LayerShape, TrimformerConfig
+from ..encoder.shape.kinds import ATTENTION
 from ..errors import TrimformerError
-from .settings import ObjectiveSettings
 
 Pair = tuple[int, int]
+"""A layer of the student and the layer of the teacher that it learns from, both from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Matching:
-    """Pairs (layer of the student, layer of the teacher), from 0, that the terms of an objective compare.
+class Layers:
+    """The layers of a student and of its teacher. layer_map: see ObjectiveSettings."""
 
-    A term that is off has none. hidden: all layers of the student. attention: those with full attention in both and
-    equally many heads. relations: the student's last with full attention in both, and equally many heads where the
-    attention distribution itself is compared. relation_heads: of its queries, keys and values.
-    """
+    student: TrimformerConfig
+    teacher: TrimformerConfig
+    layer_map: list[int] | None = None
 
-    hidden: tuple[Pair, ...] = ()
-    attention: tuple[Pair, ...] = ()
-    relations: tuple[Pair, ...] = ()
-    relation_heads: int = 0
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Each layer of the student with its teacher; raises TrimformerError where the map does not fit them."""
+        check_layer_map(self.layer_map, self.teacher)
+        return tuple(enumerate(self._map()))
 
+    @property
+    def attending(self) -> tuple[Pair, ...]:
+        """The pairs whose layers both have queries, keys and values."""
+        return tuple(pair for pair in self.pairs if all(map(attends, self.shapes(pair))))
 
-def match_layers(settings: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> Matching:
-    """What the terms compare; raises TrimformerError where a term has nothing to compare."""
-    if not (settings.hidden or settings.reads_trace):
-        return Matching()
-    check_layer_map(settings, teacher)
-    pairs = enumerate(_layer_map(settings, student.num_hidden_layers, teacher.num_hidden_layers))
-    shapes = {pair: (student.shapes[pair[0]], teacher.shapes[pair[1]]) for pair in pairs}
-    full = tuple(pair for pair, (s, t) in shapes.items() if s.attention == t.attention == "full")
-    alike = tuple(pair for pair in full if shapes[pair][0].heads == shapes[pair][1].heads)
-    related = (alike if "attention" in settings.relation_terms else full)[-1:]
-    matching = Matching(
-        hidden=tuple(shapes) if settings.hidden else (),
-        attention=alike if settings.attention else (),
-        relations=related if settings.relations else (),
-    )
-    for term in ("hidden", "attention", "relations"):
-        if getattr(settings, term) and not getattr(matching, term):
-            raise TrimformerError(
-                f"The term {term!r} of the objective has nothing to compare: no layer of the student is of a kind with "
-                "the layer of the teacher that it learns from (full attention, and as many heads where scores are "
-                "compared); leave the term out."
-            )
-    if not matching.relations:
-        return matching
-    heads = settings.relation_heads or shapes[related[0]][1].heads
-    for who, shape in zip(("student", "teacher"), shapes[related[0]], strict=True):
-        widths = {"query": shape.query_key_width, "key": shape.query_key_width, "value": shape.width, "attention": 0}
-        for term in settings.relation_terms:
-            if widths[term] % heads:
+    @property
+    def head_by_head(self) -> tuple[Pair, ...]:
+        """The pairs whose layers both have attention scores, of equally many heads."""
+        return tuple(pair for pair in self.attending if len({shape.heads for shape in self.shapes(pair)}) == 1)
+
+    def shapes(self, pair: Pair) -> tuple[LayerShape, LayerShape]:
+        """What the two layers of a pair are made of, the student's first."""
+        return self.student.shapes[pair[0]], self.teacher.shapes[pair[1]]
+
+    def _map(self) -> list[int]:
+        student, teacher = self.student.num_hidden_layers, self.teacher.num_hidden_layers
+        if self.layer_map is not None:
+            if len(self.layer_map) != student:
                 raise TrimformerError(
-                    f"The {who}'s {term} is {widths[term]} wide, which {heads} relation heads do not divide: give "
-                    "relation_heads a number that divides the width of student and teacher."
+                    f"layer_map has {len(self.layer_map)} entries, but the student has {student} layers: name one "
+                    "layer of the teacher for each."
                 )
-    return dataclasses.replace(matching, relation_heads=heads)
+            return self.layer_map
+        if student > teacher:
+            raise TrimformerError(
+                f"The student has {student} layers and the teacher only {teacher}: say in layer_map which teaches "
+                "which."
+            )
+        # TinyBERT, section 4.2: g(m) = m N / M for layers numbered from 1, here rounded down where that is no integer.
+        return [(index + 1) * teacher // student - 1 for index in range(student)]
 
 
-def check_layer_map(settings: ObjectiveSettings, teacher: TrimformerConfig) -> None:
+def attends(shape: LayerShape) -> bool:
+    """Whether a layer has queries, keys and values, so that a pass leaves a trace of it."""
+    return bool(ATTENTION[shape.attention].attends)
+
+
+def traced(pairs: Iterable[Pair], trace: Trace) -> list[Pair]:
+    """The pairs whose student layer attended in the pass that left this trace: a method may have gated it off."""
+    return [pair for pair in pairs if trace[pair[0]] is not None]
+
+
+def check_layer_map(layer_map: Sequence[int] | None, teacher: TrimformerConfig) -> None:
     """Raise TrimformerError where the map names a layer that the teacher has not."""
     layers = teacher.num_hidden_layers
-    wrong = [index for index in settings.layer_map or [] if index >= layers]
+    wrong = [index for index in layer_map or [] if index >= layers]
     if wrong:
         raise TrimformerError(
             f"layer_map names the layer {wrong[0]} of the teacher, whose layers are numbered 0 to {layers - 1}."
         )
-
-
-def _layer_map(settings: ObjectiveSettings, student: int, teacher: int) -> list[int]:
-    """The teacher's layer for each layer of the student."""
-    if settings.layer_map is not None:
-        if len(settings.layer_map) != student:
-            raise TrimformerError(
-                f"layer_map has {len(settings.layer_map)} entries, but the student has {student} layers: name one "
-                "layer of the teacher for each."
-            )
-        return settings.layer_map
-    if student > teacher:
-        raise TrimformerError(
-            f"The student has {student} layers and the teacher only {teacher}: say in layer_map which teaches which."
-        )
-    # TinyBERT, section 4.2: g(m) = m N / M for layers numbered from 1, here rounded down where that is no integer.
-    return [(index + 1) * teacher // student - 1 for index in range(student)]

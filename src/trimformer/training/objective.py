@@ -1,78 +1,64 @@
-"""What is minimised: the task loss plus distillation from a teacher."""
+"""What is minimised: the loss of the task plus distillation from a teacher, a weighted sum of terms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..encoder.model.heads import Kind, task_loss
+from ..encoder.model.heads import Kind
+from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
-from .distill import attention_loss, hidden_loss, logit_loss, relation_loss
-from .matching import Matching, Pair
+from .matching import Layers
+from .paired import student_inputs, teacher_inputs
+from .reading import Reading
 from .settings import ObjectiveSettings
+from .terms.base import Term
+
+
+def terms_of(settings: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> list[Term]:
+    """The terms that are on, matched to two models; raises TrimformerError where one has nothing to compare."""
+    layers = Layers(student, teacher, settings.layer_map)
+    return [term(settings, layers) for term in settings.terms]
+
+
+def readings_of(terms: Iterable[Term]) -> tuple[Reading, ...]:
+    """What the terms read of the teacher beside its logits, each once; raises TrimformerError as the terms do."""
+    found = {reading for term in terms for reading in term.readings()}
+    return tuple(sorted(found, key=lambda reading: (not reading.is_state, reading.index, reading.name)))
 
 
 class Objective:
     """Loss of a model on a batch of a kind of task.
 
-    teacher: called without gradient on the same batch. matching: which of its layers teach which of the model's. Both
-    are needed where ``settings.needs_teacher``.
+    teacher: called without gradient on the same rows; needed where a term needs it.
     """
 
-    def __init__(
-        self,
-        settings: ObjectiveSettings,
-        kind: Kind,
-        teacher: Callable[..., Any] | None = None,
-        matching: Matching | None = None,
-    ) -> None:
-        if settings.needs_teacher and (teacher is None or matching is None):
-            raise ValueError("distillation needs a teacher and a matching of its layers")
-        self.settings, self.kind = settings, kind
-        self.teacher = teacher if settings.needs_teacher else None
-        self.matching = matching or Matching()
+    def __init__(self, terms: Sequence[Term], kind: Kind, teacher: Callable[..., Any] | None = None) -> None:
+        self.kind = kind
+        self.own = [term for term in terms if not term.needs_teacher]
+        self.distances = [term for term in terms if term.needs_teacher]
+        if self.distances and teacher is None:
+            raise ValueError("distillation needs a teacher")
+        self.teacher = teacher if self.distances else None
+        self.asked = {
+            "output_hidden_states": any(term.reads_states for term in terms),
+            "output_trace": any(term.reads_trace for term in terms),
+        }
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
-        asked = {"output_hidden_states": self.settings.reads_states, "output_trace": self.settings.reads_trace}
-        out = model(**inputs, gates=gates, **asked)
-        mask = batch["attention_mask"]
-        loss = self.settings.task * task_loss(self.kind, out.logits, batch["labels"], mask)
+        out = model(**student_inputs(batch), gates=gates, **self.asked)
+        loss = self._sum(self.own, batch, out, None)
         if self.teacher is None:
             return loss
         with torch.no_grad():
-            target = self.teacher(**inputs, **asked)
-        return loss + self.distance(out, target, mask)
+            target = self.teacher(**teacher_inputs(batch), **self.asked)
+        return loss + self._sum(self.distances, batch, out, target)
 
-    def distance(self, out: Any, target: Any, mask: Tensor) -> Tensor:
-        """The weighted sum of the distillation terms, from what the student and the teacher gave for one batch."""
-        settings, matching = self.settings, self.matching
-        total = torch.zeros((), device=mask.device)
-        if settings.logits:
-            distance = logit_loss(self.kind, out.logits, target.logits, mask, settings.temperature)
-            total = total + settings.logits * distance
-        if settings.hidden:
-            student = [out.hidden_states[layer + 1] for layer, _ in matching.hidden]
-            teacher = [target.hidden_states[layer + 1] for _, layer in matching.hidden]
-            total = total + settings.hidden * hidden_loss(student, teacher, mask)
-        if settings.embeddings:
-            distance = hidden_loss(out.hidden_states[:1], [target.hidden_states[0]], mask)
-            total = total + settings.embeddings * distance
-        if settings.attention:
-            pairs = self._attending(out, matching.attention)
-            distance = attention_loss([out.trace[s] for s, _ in pairs], [target.trace[t] for _, t in pairs], mask)
-            total = total + settings.attention * distance
-        for s, t in self._attending(out, matching.relations):
-            distance = relation_loss(
-                out.trace[s], target.trace[t], mask, settings.relation_terms, matching.relation_heads
-            )
-            total = total + settings.relations * distance
+    def _sum(self, terms: Iterable[Term], batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
+        total = torch.zeros((), device=batch["attention_mask"].device)
+        for term in terms:
+            total = total + term.weight * term.loss(self.kind, batch, out, target)
         return total
-
-    @staticmethod
-    def _attending(out: Any, pairs: tuple[Pair, ...]) -> list[Pair]:
-        """The pairs whose student layer is not gated off in this pass."""
-        return [pair for pair in pairs if out.trace[pair[0]] is not None]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, create_model
+
+from ..errors import TrimformerError
+from .terms.base import Term, in_order
 
 
 class TrainingSettings(BaseModel):
@@ -26,47 +31,46 @@ class TrainingSettings(BaseModel):
     checkpoint_seconds: float = Field(120.0, ge=0, description="time between saved states; 0 saves every step")
 
 
-Relation = Literal["attention", "query", "key", "value"]
+def settings_of(terms: Sequence[type[Term]]) -> Any:
+    """A class with the settings of all terms, those of the first one first.
+
+    Raises TrimformerError where two terms have a setting of the same name.
+    """
+    fields = Counter(field for term in terms for field in term.Settings.model_fields)
+    field, times = fields.most_common(1)[0]
+    if times > 1:
+        who = " and ".join(term.name for term in terms if field in term.Settings.model_fields)
+        raise TrimformerError(f"The terms {who} share the setting {field!r}: rename that of the one not built in.")
+    return create_model("TermSettings", __base__=tuple(term.Settings for term in reversed(terms)))
 
 
-class ObjectiveSettings(BaseModel):
-    """Weights of the terms; a weight of 0 switches a term off."""
+_ALL = in_order()
+_TermSettings: Any = settings_of(_ALL)
+
+
+class ObjectiveSettings(_TermSettings):
+    """Weights of the terms, and what else these can be told; a weight of 0 switches a term off."""
 
     model_config = ConfigDict(extra="forbid")
 
-    task: float = Field(1.0, ge=0, description="cross-entropy, or squared error for regression")
-    logits: float = Field(0.0, ge=0, description="distillation of the teacher's logits")
-    temperature: float = Field(2.0, gt=0, description="of both softmaxes in the logit term")
-    hidden: float = Field(0.0, ge=0, description="distillation of the teacher's hidden states, layer by layer")
-    embeddings: float = Field(0.0, ge=0, description="distillation of the output of the embeddings")
-    attention: float = Field(0.0, ge=0, description="distillation of the attention scores, layer by layer")
-    relations: float = Field(0.0, ge=0, description="distillation of the last layer's relations between tokens")
-    relation_terms: list[Relation] = Field(
-        ["query", "key", "value"],
-        min_length=1,
-        description="query, key, value: MiniLM v2; attention, value: MiniLM; their divergences are summed",
-    )
-    relation_heads: int | None = Field(
-        None, ge=1, description="of queries, keys and values, split anew; none: as many as the teacher's layer has"
-    )
     layer_map: list[NonNegativeInt] | None = Field(
         None, description="the teacher's layer, from 0, for each of the student's; none: evenly spread"
     )
     cache: bool = Field(False, description="run the teacher once over the data and keep on disk what the terms need")
 
     @property
+    def terms(self) -> list[type[Term]]:
+        """Those that are on, in the order in which they are summed."""
+        return [term for term in _ALL if term.is_on(self)]
+
+    @property
     def needs_teacher(self) -> bool:
-        return self.reads_states or self.reads_trace or self.logits > 0
+        return any(term.needs_teacher for term in self.terms)
 
     @property
     def reads_states(self) -> bool:
         """Whether a term compares hidden states."""
-        return self.hidden > 0 or self.embeddings > 0
-
-    @property
-    def reads_trace(self) -> bool:
-        """Whether a term compares queries, keys or values."""
-        return self.attention > 0 or self.relations > 0
+        return any(term.reads_states for term in self.terms)
 
 
 Precision = Literal["auto", "bf16", "fp32"]

@@ -17,35 +17,15 @@ from torch import Tensor
 from ..console import Ticker
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.trace import AttentionTrace
-from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..files import atomic_folder
-from ..tasks.batches import bucketed_batches
-from ..tasks.encode import Encoded
-from .matching import Matching
-from .settings import ObjectiveSettings
+from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
+from .reading import Reading
 
 LARGEST = 16 * 2**30
 """Bytes of one cache: a larger one no longer fits into memory beside the training, and the disk is slow."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """What is kept of each token: ``hidden``, the state of an index, or ``query``, ``key``, ``value`` of a layer."""
-
-    name: str
-    index: int
-    shape: tuple[int, ...]
-
-    @property
-    def file(self) -> str:
-        return f"{self.name}-{self.index}"
-
-    def of(self, out: Any) -> Tensor:
-        """This part of a model's output, (batch, n, *shape)."""
-        if self.name == "hidden":
-            return out.hidden_states[self.index]
-        return getattr(out.trace[self.index], self.name).transpose(1, 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,35 +37,14 @@ class Answers:
     trace: dict[int, AttentionTrace]
 
 
-def parts_of(settings: ObjectiveSettings, matching: Matching, teacher: TrimformerConfig) -> tuple[Part, ...]:
-    """What the terms need of a teacher; raises TrimformerError where that cannot be kept by token."""
-    compares_scores = bool(matching.attention) or (matching.relations and "attention" in settings.relation_terms)
-    if compares_scores and teacher.attention_positions in ("relative_bias", "disentangled"):
-        raise TrimformerError(
-            f"The cache cannot hold the attention scores of a {teacher.family} teacher, to which each pair of tokens "
-            "adds a term: switch `cache` off."
-        )
-    states = {layer + 1 for _, layer in matching.hidden} | ({0} if settings.embeddings else set())
-    wanted = {(layer, name) for _, layer in matching.attention for name in ("query", "key")}
-    for _, layer in matching.relations:
-        for relation in settings.relation_terms:
-            wanted |= {(layer, name) for name in (("query", "key") if relation == "attention" else (relation,))}
-    hidden = [Part("hidden", index, (teacher.hidden_size,)) for index in sorted(states)]
-    traced = []
-    for at, name in sorted(wanted):
-        shape = teacher.shapes[at]
-        traced.append(Part(name, at, (shape.heads, shape.head_size if name == "value" else shape.query_key_size)))
-    return (*hidden, *traced)
-
-
-def size_of(parts: Sequence[Part], data: Encoded) -> int:
+def size_of(readings: Sequence[Reading], data: Encoded) -> int:
     """Bytes of a cache without the logits."""
-    return 2 * len(data.ids) * sum(math.prod(part.shape) for part in parts)
+    return 2 * len(data.ids) * sum(math.prod(reading.shape) for reading in readings)
 
 
-def check_size(parts: Sequence[Part], data: Encoded) -> int:
+def check_size(readings: Sequence[Reading], data: Encoded) -> int:
     """Bytes of a cache without the logits; raises TrimformerError where it would be too large."""
-    size = size_of(parts, data)
+    size = size_of(readings, data)
     if size > LARGEST:
         raise TrimformerError(
             f"The teacher's cache would need {size / 2**30:.0f} GB for {len(data.ids):,} tokens, more than "
@@ -98,8 +57,8 @@ class TeacherCache:
     """Called like the model whose answers it keeps, with rows of the split that it was made for.
 
     Logits are kept in fp32; hidden states, queries, keys and values in half precision, a row for each real token. The
-    folder is named by a hash of the teacher's weights and configuration, its precision, the rows and the parts, and has
-    that name only when it is whole: neither another teacher's answers nor half of them are ever read.
+    folder is named by a hash of the teacher's weights and configuration, its precision, the rows and the readings, and
+    has that name only when it is whole: neither another teacher's answers nor half of them are ever read.
     """
 
     def __init__(
@@ -107,19 +66,19 @@ class TeacherCache:
         model: TrimformerWithHead,
         forward: Callable[..., Any],
         data: Encoded,
-        parts: tuple[Part, ...],
+        readings: tuple[Reading, ...],
         parent: Path,
         *,
         precision: str,
     ) -> None:
         """model: whose answers are kept. forward: how it is called, on its device and in its precision."""
-        self.data, self.parts = data, parts
+        self.data, self.readings = data, readings
         self.layers: Any = model.encoder.layers
-        folder = parent / f"teacher-{_key(model, data, parts, precision)}"
+        folder = parent / f"teacher-{_key(model, data, readings, precision)}"
         if not folder.is_dir():
             self._fill(folder, forward, model.device)
         self.logits = np.load(folder / "logits.npy", mmap_mode="r")
-        self.arrays = {part: np.load(folder / f"{part.file}.npy", mmap_mode="r") for part in parts}
+        self.arrays = {reading: np.load(folder / f"{reading.file}.npy", mmap_mode="r") for reading in readings}
         self.rows = {_row_key(*_row(data, row)): row for row in range(len(data))}
 
     def __call__(
@@ -137,12 +96,12 @@ class TeacherCache:
 
         states: dict[int, Tensor] = {}
         traced: dict[int, dict[str, Any]] = {}
-        for part, array in self.arrays.items():
-            if part.name == "hidden":
-                states[part.index] = padded(array)
+        for reading, array in self.arrays.items():
+            if reading.is_state:
+                states[reading.index] = padded(array)
             else:
-                traced.setdefault(part.index, {})[part.name] = padded(array).transpose(1, 2)
-        by_token = self.data.kind in ("tokens", "spans")
+                traced.setdefault(reading.index, {})[reading.name] = padded(array).transpose(1, 2)
+        by_token = KINDS[self.data.kind].per_token
         logits = padded(self.logits) if by_token else torch.from_numpy(self.logits[rows]).to(real.device)
         return Answers(logits, states, {index: self._trace(index, values) for index, values in traced.items()})
 
@@ -168,29 +127,29 @@ class TeacherCache:
 
     def _fill(self, folder: Path, forward: Callable[..., Any], device: torch.device) -> None:
         """Run the teacher over all rows, in batches of like length."""
-        data, by_token = self.data, self.data.kind in ("tokens", "spans")
+        data, by_token = self.data, KINDS[self.data.kind].per_token
         asked = {
-            "output_hidden_states": any(part.name == "hidden" for part in self.parts),
-            "output_trace": any(part.name != "hidden" for part in self.parts),
+            "output_hidden_states": any(reading.is_state for reading in self.readings),
+            "output_trace": any(not reading.is_state for reading in self.readings),
         }
         batches = bucketed_batches(data.lengths, 64, seed=0, epoch=0, shuffle=False)
         logits: dict[int, np.ndarray] = {}
         with atomic_folder(folder) as temporary, torch.no_grad(), Ticker("teacher", len(batches)) as tick:
-            if check_size(self.parts, data) > shutil.disk_usage(temporary).free:
+            if check_size(self.readings, data) > shutil.disk_usage(temporary).free:
                 raise TrimformerError(f"The disk has no room for the teacher's cache {folder}: free some space.")
             arrays = {
-                part: np.lib.format.open_memmap(
-                    temporary / f"{part.file}.npy", "w+", np.float16, (len(data.ids), *part.shape)
+                reading: np.lib.format.open_memmap(
+                    temporary / f"{reading.file}.npy", "w+", np.float16, (len(data.ids), *reading.shape)
                 )
-                for part in self.parts
+                for reading in self.readings
             }
             for rows in batches:
                 tick.advance()
                 batch = {name: value.to(device) for name, value in data.batch(rows).items() if name != "labels"}
                 out = forward(**batch, **asked)
                 real, tokens = batch["attention_mask"].bool(), _tokens(data, rows)
-                for part, array in arrays.items():
-                    array[tokens] = _half(part.of(out)[real])
+                for reading, array in arrays.items():
+                    array[tokens] = _half(reading.of(out)[real])
                 for row, mask, values in zip(rows, real, out.logits.float(), strict=True):
                     logits[row] = (values[mask] if by_token else values[None]).cpu().numpy()
             for array in arrays.values():
@@ -220,8 +179,8 @@ def _row_key(ids: np.ndarray, types: np.ndarray | None) -> bytes:
     return hashlib.blake2b(text, digest_size=16).digest()
 
 
-def _key(model: TrimformerWithHead, data: Encoded, parts: tuple[Part, ...], precision: str) -> str:
-    digest = hashlib.sha256(f"{model.config.to_json_string()}{precision}{parts}{data.kind}".encode())
+def _key(model: TrimformerWithHead, data: Encoded, readings: tuple[Reading, ...], precision: str) -> str:
+    digest = hashlib.sha256(f"{model.config.to_json_string()}{precision}{readings}{data.kind}".encode())
     for name, weight in model.state_dict().items():
         digest.update(f"{name}{weight.dtype}{tuple(weight.shape)}".encode())
         digest.update(weight.detach().cpu().flatten().view(torch.uint8).numpy())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from ...errors import TrimformerError
 from ..model.body import TrimformerPreTrainedModel
-from ..shape.config import ATTENTION_KINDS, DEFAULT_KERNEL, LayerShape, lesser
+from ..parts.baked import require_baked
+from ..shape.config import LayerShape, TrimformerConfig
 from ..shape.gates import Gates
-from .keep import Kept, kept_by, sliced
+from ..shape.kinds import ATTENTION, left_of
+from .keep import LAYER_NAME, Kept, axes_of, kept_by, sliced
 
 Model = TypeVar("Model", bound=TrimformerPreTrainedModel)
 
@@ -44,37 +45,48 @@ def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, st
         if not 0 <= index < len(shapes):
             raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(shapes) - 1}.")
         shapes[index] = _changed(shapes[index], kind, index)
-    _check_convolutions_are_new(model, shapes)
+    _check_new_weights(model, shapes)
+    require_baked(model, "trimmed")
     return _rebuilt(model, kept_by(gates or Gates(), model.config.with_shapes(shapes)))
 
 
 def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
-    """The shape with another attention kind, which must find its weights among those of the layer."""
-    kind, digits = _split_kernel(wanted)
-    kernel = 0 if kind != "conv" else int(digits or shape.kernel or DEFAULT_KERNEL)
-    changed = dataclasses.replace(shape, attention=kind, kernel=kernel)
-    before = shape.attention
-    if lesser(before, changed.attention) != changed.attention and (before, kind) != ("mean", "conv"):
-        raise TrimformerError(f"Layer {index} is {before!r} and has not the weights to become {kind!r} again.")
-    if shape.kernel and kernel not in (0, shape.kernel):
-        raise TrimformerError(f"Layer {index} has a kernel of {shape.kernel}: it cannot get one of {kernel}.")
+    """The shape with another kind of attention, which must find its weights among those of the layer."""
+    kind, fields = named(wanted)
+    able = left_of(shape.attention, kind) == kind or shape.attention in ATTENTION[kind].grown_from
+    if kind != shape.attention and not able:
+        raise TrimformerError(
+            f"Layer {index} is {shape.attention!r} and does not have the weights to become {kind!r} "
+            "again: choose a kind that has less."
+        )
+    try:
+        changed: LayerShape = ATTENTION[kind].shaped(shape, **fields)
+    except TrimformerError as error:
+        raise TrimformerError(f"Layer {index} cannot become {wanted!r}: {error}") from error
     return changed
 
 
-def _split_kernel(kind: str) -> tuple[Any, str]:
-    """``conv7`` -> (``conv``, ``7``); of other kinds the second part is empty."""
-    return ("conv", kind.removeprefix("conv")) if re.fullmatch(r"conv\d*", kind) else (kind, "")
+def named(text: str) -> tuple[str, dict[str, Any]]:
+    """The attention kind that a text names, and fields of its shape: ``conv7`` -> (``conv``, {``kernel``: 7}).
+
+    Raises TrimformerError that lists the kinds for a text that names none.
+    """
+    for name, kind in ATTENTION.items():
+        if (fields := kind.named(text)) is not None:
+            return name, fields
+    raise TrimformerError(f"Unknown attention kind {text!r}: use one of {', '.join(ATTENTION)}.")
 
 
-def _check_convolutions_are_new(model: TrimformerPreTrainedModel, shapes: list[LayerShape]) -> None:
-    """A layer that becomes ``conv`` must not fall heir to a trained convolution: it is to start as its mean."""
+def _check_new_weights(model: TrimformerPreTrainedModel, shapes: list[LayerShape]) -> None:
+    """A layer that gets new weights must not fall heir to trained ones: it is to start as its part says."""
     before, groups = model.config.shapes, model.config.sharing or range(len(shapes))
-    trained = {group for group, shape in zip(groups, before, strict=True) if shape.attention == "conv"}
+    trained = {(group, shape.attention) for group, shape in zip(groups, before, strict=True)}
     for index, group in enumerate(groups):
-        if group in trained and shapes[index].attention == "conv" != before[index].attention:
+        kind = shapes[index].attention
+        if ATTENTION[kind].starts and kind != before[index].attention and (group, kind) in trained:
             raise TrimformerError(
-                f"Layer {index} shares its weights with layers that are 'conv' already: make those of a group 'conv' "
-                "at one time."
+                f"Layer {index} shares its weights with layers that are {kind!r} already: make those of a group "
+                f"{kind!r} at one time."
             )
 
 
@@ -83,16 +95,30 @@ def _rebuilt(model: Model, kept: Kept) -> Model:
     weights = model.state_dict()
     with torch.device("meta"):  # the random start values would be thrown away: do not make them
         smaller = type(model)(kept.config)
-    zeros = torch.zeros(1, dtype=model.dtype, device=model.device)
+    axes = axes_of(smaller)
 
     def own(name: str, shape: torch.Size) -> Tensor:
         source = kept.source(name)
-        if source not in weights:  # only a convolution can be new, and it starts at zero
-            return zeros.new_zeros(shape)
-        return sliced(name, weights[source].detach(), kept, shape).clone()
+        if source not in weights:
+            return torch.full(shape, _start(name, kept.config), dtype=model.dtype, device=model.device)
+        weight = weights[source].detach()
+        return sliced(name, weight, kept.of(name, axes[name]), shape).clone()
 
     smaller.load_state_dict({name: own(name, w.shape) for name, w in smaller.state_dict().items()}, assign=True)
     return smaller.train(model.training)
+
+
+def _start(name: str, config: TrimformerConfig) -> float:
+    """The value of a weight that the model did not have; raises TrimformerError where no part says that it is new."""
+    found = LAYER_NAME.match(name)
+    if found is not None:
+        starts = ATTENTION[config.shapes[int(found[2])].attention].starts
+        if (own := name[found.end() :].removeprefix("attention.")) in starts:
+            return float(starts[own])
+    raise TrimformerError(
+        f"The weight {name} of the smaller model is not among those of the model, and its part does not say that it "
+        "may be new: nothing was trimmed."
+    )
 
 
 def _kinds_from_gates(gates: Gates, shapes: list[LayerShape]) -> dict[int, str]:
@@ -105,9 +131,9 @@ def _kinds_from_gates(gates: Gates, shapes: list[LayerShape]) -> dict[int, str]:
         if not ((values == 0) | (values == 1)).all():
             raise TrimformerError(f"Gates of attention must be hard (0 or 1) to trim, got {values.tolist()}.")
         off = (index for index, value in enumerate(values.tolist()) if value == 0)
-        kinds = {index: lesser(shapes[index].attention, gates.removed) for index in off}
+        kinds = {index: left_of(shapes[index].attention, gates.removed) for index in off}
     for index, mask in enumerate(gates.positions if gates.positions is not None else []):
-        if index in kinds or shapes[index].attention != "full":
+        if index in kinds or not ATTENTION[shapes[index].attention].attends:
             continue  # gated off already, or no positions to remove: they say nothing
         if not mask.any():
             kinds[index] = "mean"
@@ -123,11 +149,11 @@ def parse_attention(text: str) -> dict[int, str]:
     """Read ``2-11=mean`` or ``0=none,4-5=conv7`` (layers from 0, ranges inclusive) into {layer: kind}."""
     kinds: dict[int, str] = {}
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*=\s*(\w+)\s*", part)
-        if match is None or _split_kernel(match[3])[0] not in ATTENTION_KINDS:
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*=\s*([\w-]+)\s*", part)
+        if match is None or all(kind.named(match[3]) is None for kind in ATTENTION.values()):
             raise TrimformerError(
                 f"Cannot read the layers {part!r}: write LAYER=KIND or FIRST-LAST=KIND with a kind of "
-                f"{', '.join(ATTENTION_KINDS)}, for example 2-11=mean."
+                f"{', '.join(ATTENTION)}, for example 2-11=mean."
             )
         first = int(match[1])
         last = int(match[2] or first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,12 @@ from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
 from ...errors import TrimformerError
+from ..parts.axes import Axes
+from ..parts.norms import layer_norm
 from ..parts.trace import BodyOutput, TextOutput, TokenOutput, Trace
 from ..shape.config import TrimformerConfig
 from ..shape.gates import Gates
-from .body import TrimformerModel, TrimformerPreTrainedModel, layer_norm
+from .body import TrimformerModel, TrimformerPreTrainedModel
 
 Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
 """What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
@@ -36,8 +38,10 @@ class ClassificationHead(nn.Module):
 
     It is BERT's pooler + classifier and the classification heads of other families, which differ in names, in the
     activation of the dense layer, DeBERTa's in dropout before it, and ModernBERT's in a norm after it and in a choice
-    of the vector: that of the first token or the mean.
+    of the vector: that of the first token or the mean. axes: as those of attention; the first layer keeps its width.
     """
+
+    axes: ClassVar[dict[str, Axes]] = {"dense": (None, "hidden"), "norm": (None,), "output": (None, None)}
 
     def __init__(self, config: TrimformerConfig, outputs: int) -> None:
         super().__init__()
@@ -49,6 +53,18 @@ class ClassificationHead(nn.Module):
         self.norm = layer_norm(config, width) if config.classifier_norm else nn.Identity()
         self.dropout = nn.Dropout(_dropout(config))
         self.output = nn.Linear(width, outputs)
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Its weights."""
+        d, width = config.hidden_size, config.classifier_size or config.hidden_size
+        norm = width * (1 + config.norm_bias) * config.classifier_norm
+        return d * width + width * config.classifier_bias + norm + (width + 1) * outputs
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Operations for one vector."""
+        return 2 * (config.hidden_size + outputs) * (config.classifier_size or config.hidden_size)
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.classify(self.pool(x, attention_mask))
@@ -69,10 +85,22 @@ class ClassificationHead(nn.Module):
 class TokenHead(nn.Module):
     """Dropout, linear: (batch, n, hidden) -> (batch, n, outputs)."""
 
+    axes: ClassVar[dict[str, Axes]] = {"output": (None, "hidden")}
+
     def __init__(self, config: TrimformerConfig, outputs: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(_dropout(config))
         self.output = nn.Linear(config.hidden_size, outputs)
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Its weights."""
+        return (config.hidden_size + 1) * outputs
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Operations for one token."""
+        return 2 * config.hidden_size * outputs
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return self.output(self.dropout(x))
@@ -85,9 +113,9 @@ class DenseTokenHead(ClassificationHead):
         return self.classify(x)
 
 
-def token_head(config: TrimformerConfig, outputs: int) -> nn.Module:
+def token_head(config: TrimformerConfig) -> type[TokenHead] | type[DenseTokenHead]:
     """The head for each token that the family has."""
-    return (DenseTokenHead if config.classifier_norm else TokenHead)(config, outputs)
+    return DenseTokenHead if config.classifier_norm else TokenHead
 
 
 def _dropout(config: TrimformerConfig) -> float:
@@ -102,13 +130,15 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
 
     kinds: ClassVar[tuple[Kind, ...]]
     """The kinds of task that the head answers."""
+    for_texts: ClassVar[bool] = False
+    """Whether it answers once for a text, not for each token."""
     keeps_lower_head: ClassVar[bool] = False
     """Whether a checkpoint may bring layers of the head that lie below its last one (BERT's pooler)."""
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)
         self.encoder = TrimformerModel(config)
-        self.head = self.make_head(config)
+        self.head = self.head_type(config)(config, self.outputs(config))
         self.post_init()
 
     @property
@@ -121,8 +151,15 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         """Whether the head reads the first token only, so that the encoder need not compute the others to the end."""
         return False
 
-    def make_head(self, config: TrimformerConfig) -> nn.Module:
+    @classmethod
+    def head_type(cls, config: TrimformerConfig) -> Any:
+        """The module that the head is; it knows its weights and operations."""
         raise NotImplementedError
+
+    @classmethod
+    def outputs(cls, config: TrimformerConfig) -> int:
+        """How many numbers it gives, for a text or for each token."""
+        return len(config.label_names)
 
     def run(
         self,
@@ -154,14 +191,16 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
     """One label, several labels or one number per text, as ``config.problem_type`` says (None: by the labels' type)."""
 
     kinds = ("classification", "multilabel", "regression")
+    for_texts = True
     keeps_lower_head = True
 
     @classmethod
     def reads_first(cls, config: TrimformerConfig) -> bool:
         return config.classifier_pooling == "cls"
 
-    def make_head(self, config: TrimformerConfig) -> nn.Module:
-        return ClassificationHead(config, len(config.label_names))
+    @classmethod
+    def head_type(cls, config: TrimformerConfig) -> Any:
+        return ClassificationHead
 
     def forward(
         self,
@@ -193,8 +232,9 @@ class TrimformerForTokenClassification(TrimformerWithHead):
 
     kinds = ("tokens",)
 
-    def make_head(self, config: TrimformerConfig) -> nn.Module:
-        return token_head(config, len(config.label_names))
+    @classmethod
+    def head_type(cls, config: TrimformerConfig) -> Any:
+        return token_head(config)
 
     def forward(
         self,
@@ -236,8 +276,13 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
 
     kinds = ("spans",)
 
-    def make_head(self, config: TrimformerConfig) -> nn.Module:
-        return token_head(config, 2)
+    @classmethod
+    def head_type(cls, config: TrimformerConfig) -> Any:
+        return token_head(config)
+
+    @classmethod
+    def outputs(cls, config: TrimformerConfig) -> int:
+        return 2
 
     def forward(
         self,

@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ...errors import TrimformerError
+from .kinds import ATTENTION, LAYERS, LINEAR, POSITIONS
 
-FORMAT_VERSION = 1
-
-AttentionKind = Literal["full", "conv", "mean", "bias", "none"]
-ATTENTION_KINDS: tuple[AttentionKind, ...] = get_args(AttentionKind)
-"""From the most to the least: a layer can become a later kind; and ``mean`` can become ``conv``."""
-
-StandIn = Literal["conv", "mean", "none"]
-"""What a layer that loses its attention can have in its place."""
-
-MIXING: tuple[AttentionKind, ...] = ("full", "conv", "mean")
-"""The kinds in which a token's answer depends on other tokens."""
-
-KERNELS = (3, 5, 7, 9)
-DEFAULT_KERNEL = 5
-
-
-def lesser(kind: AttentionKind, other: AttentionKind) -> AttentionKind:
-    """The kind of the two that has less in it: what is left of one where the other is to stand in for it."""
-    return max(kind, other, key=ATTENTION_KINDS.index)
+FORMAT_VERSION = 2
+"""2: layers may have ``own`` and ``maps``, and the kind of layer is named. Encoders without these are saved as 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerShape:
     """Sizes of one encoder layer.
 
-    attention: what mixes the tokens: ``full`` self-attention; ``mean``: every token receives the mean of the values of
-        the sequence (AttendOut, Eq. 3), computed once per sequence; ``conv``: that, and a depthwise convolution of the
-        layer's input over the tokens; ``bias``: the bias of the output map, which is what a layer without any head or
-        value gives; ``none``: nothing, the sub-layer is removed without replacement.
+    attention: the kind of what mixes the tokens, one of those in ``encoder/parts/attention``.
     heads, head_size: the value width is ``heads * head_size``.
     query_key: with ``full``: dimensions of a head's queries and keys; None: as many as its values, ``head_size``.
     ffn: units of the feed-forward block; 0: only the bias of its output map is left, where it has one.
     window: with ``full``: a token attends to those at most ``window // 2`` away; None: to all.
     rotary: with ``full`` and rotary positions: the base of the angles.
     kernel: with ``conv``: tokens under the convolution, 3, 5, 7 or 9; else 0.
+    own: what else the kind of attention has to know, by name; see there.
+    maps: the linear maps that are not dense, by name: ``{"ffn_in": {"kind": "low-rank", "rank": 64}}``.
     """
 
-    attention: AttentionKind
+    attention: str
     heads: int
     head_size: int
     ffn: int
@@ -55,19 +38,29 @@ class LayerShape:
     rotary: float | None = None
     kernel: int = 0
     query_key: int | None = None
+    own: dict[str, Any] = dataclasses.field(default_factory=dict)
+    maps: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.attention not in ATTENTION_KINDS:
-            raise TrimformerError(
-                f"Unknown attention kind {self.attention!r}: use one of {', '.join(ATTENTION_KINDS)}."
-            )
         sizes = (self.heads, self.head_size, self.head_size if self.query_key is None else self.query_key)
         if min(sizes) < 1 or self.ffn < 0:
             raise TrimformerError(f"Layer sizes must be at least 1, ffn at least 0, got {self}.")
-        if self.kernel not in (KERNELS if self.attention == "conv" else (0,)):
-            raise TrimformerError(
-                f"A conv layer has a kernel of {', '.join(map(str, KERNELS))}, any other layer one of 0, got {self}."
-            )
+        ATTENTION.find(self.attention).check(self)
+        for settings in self.maps.values():
+            LINEAR.find(settings.get("kind", "")).check(settings)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what only a newer format knows is left out where it is not used."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value or name not in ("own", "maps")}
+
+    @property
+    def maps_outside_attention(self) -> dict[str, dict[str, Any]]:
+        """Those of its linear maps that every kind of attention leaves alone."""
+        return {name: given for name, given in self.maps.items() if not name.startswith("attention.")}
 
     @property
     def width(self) -> int:
@@ -94,12 +87,12 @@ class TrimformerConfig(PreTrainedConfig):
         ``pad_token_id + 1`` (RoBERTa); ``none``: the embeddings know of no positions.
     embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
         None: they are ``hidden_size`` wide and there is no such map.
-    attention_positions: how positions enter attention beyond that, a mechanism in positions.py. Of it: the number of
+    attention_positions: how positions enter attention beyond that, a mechanism in
+        ``encoder/parts/positions``. Of it: the number of
         buckets of distances (0: each distance has its own), the distance from which on all count as one, and for
         ``disentangled`` the products (``c2p``, ``p2c``), whether they use the layer's own query and key weights, and
-        whether the table is normalised.
-    pre_norm: layers as in ModernBERT: norms before attention and before a gated feed-forward block, and a last norm
-        after all layers; else as in BERT.
+        whether the table is normalised; for ``relative_bias`` the columns of its table, None: one for each head.
+    layer_kind: how a layer is put together, one of those in ``encoder/parts/layers``.
     attention_bias, ffn_bias, norm_bias: whether these maps have a bias.
     sharing: which layers have the same weights: layer i those of layer ``sharing[i]``, the first of its group (ALBERT);
         None: every layer has its own. Layers of a group differ at most in their attention kind.
@@ -120,13 +113,14 @@ class TrimformerConfig(PreTrainedConfig):
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     positions: Literal["absolute", "from_padding", "none"] = "absolute"
-    attention_positions: Literal["none", "relative_bias", "disentangled", "rotary"] = "none"
+    attention_positions: str = "none"
     relative_buckets: int = 32
     relative_span: int = 128
     relative_terms: list[str] | None = None
     relative_shares_weights: bool = False
     relative_norm: bool = False
-    pre_norm: bool = False
+    relative_heads: int | None = None
+    layer_kind: str = "post-norm"
     attention_bias: bool = True
     ffn_bias: bool = True
     norm_bias: bool = True
@@ -152,14 +146,24 @@ class TrimformerConfig(PreTrainedConfig):
                 f"This model was saved in format {self.format_version}, newer than the format {FORMAT_VERSION} "
                 "that this trimformer reads: upgrade trimformer."
             )
-        self.layers = [dataclasses.asdict(LayerShape(**layer)) for layer in self.layers or []]
+        if kwargs.pop("pre_norm", False):  # how format 1 says it
+            self.layer_kind = "pre-norm"
+        LAYERS.find(self.layer_kind)
+        POSITIONS.find(self.attention_positions)
+        shapes = [LayerShape(**layer) for layer in self.layers or []]
+        self.layers = [shape.to_dict() for shape in shapes]
+        newer = any(shape.own or shape.maps for shape in shapes) or self.layer_kind != "post-norm"
+        self.format_version = 2 if newer or self.relative_heads is not None else 1
         self._check_sharing()
         super().__post_init__(**kwargs)
 
     def _check_sharing(self) -> None:
         if self.sharing is None:
             return
-        alike = [dataclasses.replace(shape, attention="full", kernel=0) for shape in self.shapes]
+        alike = [
+            dataclasses.replace(shape, attention="none", kernel=0, own={}, maps=shape.maps_outside_attention)
+            for shape in self.shapes
+        ]
         if len(self.sharing) != len(alike) or any(
             not 0 <= first <= index or self.sharing[first] != first or alike[first] != alike[index]
             for index, first in enumerate(self.sharing)
@@ -168,11 +172,13 @@ class TrimformerConfig(PreTrainedConfig):
                 f"sharing must name for each of the {len(alike)} layers the first layer of its group, whose sizes are "
                 f"the same, got {self.sharing}."
             )
-        kernels = {
-            (first, shape.kernel) for first, shape in zip(self.sharing, self.shapes, strict=True) if shape.kernel
-        }
-        if len(kernels) > len({first for first, _ in kernels}):
-            raise TrimformerError("Layers that share their weights must have the same kernel where they are conv.")
+        groups: dict[tuple[int, str], LayerShape] = {}
+        for first, shape in zip(self.sharing, self.shapes, strict=True):
+            known = groups.setdefault((first, shape.attention), shape)
+            if (known.kernel, known.own, known.maps) != (shape.kernel, shape.own, shape.maps):
+                raise TrimformerError(
+                    f"Layers that share their weights must have the same kernel where they are {shape.attention}."
+                )
 
     @property
     def shapes(self) -> tuple[LayerShape, ...]:
@@ -186,7 +192,7 @@ class TrimformerConfig(PreTrainedConfig):
     @property
     def last_mixing(self) -> int:
         """The last layer that mixes the tokens, -1 where none does: after it each token goes its own way."""
-        mixing = [index for index, shape in enumerate(self.shapes) if shape.attention in MIXING]
+        mixing = [index for index, shape in enumerate(self.shapes) if ATTENTION[shape.attention].mixes]
         return mixing[-1] if mixing else -1
 
     @property
@@ -202,4 +208,4 @@ class TrimformerConfig(PreTrainedConfig):
 
     def with_shapes(self, shapes: tuple[LayerShape, ...] | list[LayerShape]) -> TrimformerConfig:
         """A copy of this configuration with other layers."""
-        return type(self).from_dict(self.to_dict() | {"layers": [dataclasses.asdict(s) for s in shapes]})
+        return type(self).from_dict(self.to_dict() | {"layers": [s.to_dict() for s in shapes]})

@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
-from .config import StandIn
+from .points import POINTS
 
 PerLayer = Tensor | Sequence[Tensor] | None
 """One tensor for each layer, whose sizes may differ, or one whose first dimension counts the layers."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Gates:
+class Values:
+    """Values at gate points by name; a point that is not given is None. Raises TrimformerError for an unknown point."""
+
+    removed: str
+
+    def __init__(self, removed: str = "mean", **points: Any) -> None:
+        self.removed = removed
+        self.given = {name: value for name, value in points.items() if value is not None}
+        for name in points:
+            POINTS.find(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "given" or name not in POINTS:
+            raise AttributeError(f"there is no gate point {name!r}")
+        return self.given.get(name)
+
+    def __repr__(self) -> str:
+        listed = "".join(f", {name}={value!r}" for name, value in self.given.items())
+        return f"{type(self).__name__}(removed={self.removed!r}{listed})"
+
+    def replace(self, **points: Any) -> Any:
+        """The same with other values at some points."""
+        return type(self)(**{"removed": self.removed, **self.given, **points})
+
+
+class Gates(Values):
     """Values at the gate points of an encoder: 1 keeps, 0 removes, in between is soft.
 
     attention: shape (layers,). Layer l mixes tokens by ``g * attention + (1 - g) * what stands in for it``.
-    removed: what stands in: ``mean``: the mean of the values; ``none``: nothing; ``conv``: what a conv layer is at its
-        start, which is the mean. A layer that has no more than that already is left as it is, whatever its gate.
+    removed: the attention kind that stands in. A layer that cannot become that kind is left as it is, whatever its
+        gate.
     positions: shape (layers, batch, 1, n, n) or a sequence of (batch, 1, n, n), boolean or floating point; shared by
         all heads. *Replace* semantics: the score of a removed position is replaced by a constant, not shifted, so
         that a query with no position left attends uniformly to all real tokens. Adding a constant would leave the
@@ -37,42 +61,37 @@ class Gates:
     To see what each text has to say of a gate, those of attention, heads and ffn may differ within the batch: (layers,
     batch, 1, 1), and for each layer (batch, 1, heads) and (batch, 1, units).
 
-    Positions and query_key are those of ``full`` layers and say nothing of others, nor do heads and values of layers
-    without values. A gate that is ``None`` costs nothing.
+    Positions and query_key are those of layers with queries and keys and say nothing of others, nor do heads and values
+    of layers without values. A gate that is not given costs nothing. Other points are those that parts declare
+    (``encoder/shape/points.py``).
     """
 
-    attention: Tensor | None = None
-    positions: PerLayer = None
-    removed: StandIn = "mean"
-    layers: Tensor | None = None
-    heads: PerLayer = None
-    values: PerLayer = None
-    query_key: PerLayer = None
-    ffn: PerLayer = None
-    hidden: Tensor | None = None
+    attention: Tensor | None
+    positions: PerLayer
+    layers: Tensor | None
+    heads: PerLayer
+    values: PerLayer
+    query_key: PerLayer
+    ffn: PerLayer
+    hidden: Tensor | None
 
     def layer(self, index: int) -> LayerGates:
         """The gates of one layer."""
-        own = {name: given[index] for name in PER_LAYER if (given := getattr(self, name)) is not None}
-        return LayerGates(removed=self.removed, hidden=self.hidden, **own)
+        own = {name: value[index] if POINTS[name].per_layer else value for name, value in self.given.items()}
+        return LayerGates(self.removed, **own)
 
 
-PER_LAYER = ("attention", "positions", "layers", "heads", "values", "query_key", "ffn")
-
-
-@dataclasses.dataclass(frozen=True)
-class LayerGates:
+class LayerGates(Values):
     """The gates of one layer: as in :class:`Gates`, without the dimension of the layers."""
 
-    attention: Tensor | None = None
-    positions: Tensor | None = None
-    removed: StandIn = "mean"
-    layers: Tensor | None = None
-    heads: Tensor | None = None
-    values: Tensor | None = None
-    query_key: Tensor | None = None
-    ffn: Tensor | None = None
-    hidden: Tensor | None = None
+    attention: Tensor | None
+    positions: Tensor | None
+    layers: Tensor | None
+    heads: Tensor | None
+    values: Tensor | None
+    query_key: Tensor | None
+    ffn: Tensor | None
+    hidden: Tensor | None
 
     def scale_values(self, x: Tensor, heads: int) -> Tensor:
         """Outputs of the heads, side by side, times their gates: (batch, n, heads * head_size) -> the same."""

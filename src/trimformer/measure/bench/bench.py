@@ -16,7 +16,8 @@ from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...predict.rows import format_of, split
-from ...tasks.encode import Encoded, encode
+from ...tasks.encode import encode
+from ...tasks.encoding.encoded import Encoded
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_task
 from .latency import Timing, make_workloads, speedups, time_variants

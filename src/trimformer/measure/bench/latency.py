@@ -15,7 +15,7 @@ from ...console import Ticker
 from ...deploy.session import torch_threads
 from ...encoder import TrimformerConfig
 from ...errors import TrimformerError
-from ...tasks.encode import Encoded
+from ...tasks.encoding.encoded import Encoded
 from ..cost import cost
 from .variants import Model, Variant, make_variants, reason
 from .workload import Lengths, Workload, fixed, own_lengths

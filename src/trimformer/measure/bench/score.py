@@ -14,7 +14,8 @@ from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind, 
 from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...tasks.data import Task
-from ...tasks.encode import Encoded, encode
+from ...tasks.encode import encode
+from ...tasks.encoding.encoded import Encoded
 from ...tasks.outcome import outcome
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_validation

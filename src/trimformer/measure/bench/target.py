@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...deploy.backends import FILE_BACKENDS, open_backend, parts
 from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for
-from ...errors import TrimformerError
-from ...files import explain_write_errors
+from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags, usable_cores
 from ...tasks.settings import TaskSettings
 from .latency import time_variants

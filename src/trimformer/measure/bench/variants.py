@@ -22,7 +22,7 @@ from ...encoder.checkpoints.load import load, read_config
 from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
-from ...tasks.encode import Encoded
+from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import fastest_device
 
 STOCK = {"eager": "eager", "sdpa": "sdpa", "compile": "sdpa"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...deploy.onnx import random_inputs
 from ...deploy.windows import inputs
 from ...encoder import TrimformerConfig
-from ...tasks.encode import Encoded
+from ...tasks.encoding.encoded import Encoded
 
 SAMPLE = 256
 """Sequences that stand for a file of texts."""

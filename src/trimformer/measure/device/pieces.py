@@ -19,19 +19,20 @@ from ...console import Ticker
 from ...deploy.session import torch_threads
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.checkpoints.load import load
-from ...encoder.shape.config import ATTENTION_KINDS, KERNELS, MIXING
+from ...encoder.parts.attention.base import NONE
+from ...encoder.parts.measured import knots
+from ...encoder.shape.kinds import ATTENTION
 from ...errors import TrimformerError
+from ...files import require_regular
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
 from .table import (
     FIRST,
     LatencyTable,
     Model,
-    as_kind,
     default_file,
     find,
     frame_of,
-    piece,
     read_tables,
     write_tables,
 )
@@ -90,6 +91,7 @@ def latency_tables(
 
 
 def _known(file: Path) -> list[LatencyTable]:
+    require_regular(file)
     return read_tables(file) if file.is_file() else []
 
 
@@ -117,7 +119,8 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
     most = max(shape.ffn for shape in config.shapes)
     least = max(1, most // 16)
     widest = max(config.shapes, key=lambda shape: shape.width)
-    plain = dataclasses.replace(as_kind(widest, "none"), ffn=least)
+    nothing = ATTENTION[NONE].shaped(widest, query_key=None)
+    plain = dataclasses.replace(nothing, ffn=least)
     models = {BASE: [plain], REST: [plain]}
     for units in knots(most, least):
         models["ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
@@ -131,25 +134,11 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
     return models
 
 
-def knots(most: int, least: int = 1) -> list[int]:
-    """The sizes that are measured; in between times are straight lines."""
-    return sorted({least, max(least, most // 4), max(least, most // 2), most})
-
-
 def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[Key, LayerShape]]:
     """The layers with attention that are measured, by the piece that it is."""
-    for head_size in {shape.head_size for shape in config.shapes}:
-        most = max(shape.heads for shape in config.shapes if shape.head_size == head_size)
-        full = dataclasses.replace(plain, attention="full", heads=most, head_size=head_size)
-        for heads in knots(most):
-            yield (piece(full), heads), dataclasses.replace(full, heads=heads)
-        for query_key in knots(head_size, max(1, head_size // 4)):
-            yield (f"{piece(full)} qk", query_key), dataclasses.replace(full, query_key=query_key)
-    for kernel in (KERNELS[0], KERNELS[-1]):
-        yield ("conv", kernel), as_kind(plain, "conv", kernel)
-    for kind in ATTENTION_KINDS:
-        if kind in MIXING and kind not in ("full", "conv"):
-            yield (kind, 0), as_kind(plain, kind)
+    for kind in ATTENTION.values():
+        for name, size, shape in kind.knots(config, plain):
+            yield (name, size), shape
 
 
 def solve(times: Mapping[Key, float]) -> dict[str, dict[int, float]]:

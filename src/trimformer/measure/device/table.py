@@ -27,9 +27,10 @@ import torch
 from torch import Tensor
 
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
-from ...encoder.shape.config import DEFAULT_KERNEL, MIXING, AttentionKind, StandIn, lesser
+from ...encoder.parts.attention.base import replaced
+from ...encoder.shape.kinds import ATTENTION, StandIn
 from ...errors import TrimformerError
-from ...files import atomic_file, cache_folder
+from ...files import cache_folder, save_text
 from ...hardware import hardware
 
 FORMAT_VERSION = 1
@@ -104,7 +105,7 @@ class LatencyTable:
         all_heads: Iterable[Number] = [shape.heads for shape in shapes] if heads is None else heads
         all_units: Iterable[Number] = [shape.ffn for shape in shapes] if ffn is None else ffn
         soft = list(map(_Soft, kinds, all_heads, all_units))
-        total = self._time("rest", 0)
+        total = self.time("rest", 0)
         later: Number = 0.0  # probability that a layer after this one mixes the tokens
         for layer in reversed(soft):
             if f"{FIRST}ffn" not in self.pieces:
@@ -125,7 +126,7 @@ class LatencyTable:
         all_tokens = max(mixing, default=-1) if f"{FIRST}ffn" in self.pieces else len(shapes)
         places = ["" if index < all_tokens else FIRST for index in range(len(shapes))]
         return [
-            (float(self._attention(shape, shape.heads, place)), float(self._time(f"{place}ffn", shape.ffn)))
+            (float(self._attention(shape, shape.heads, place)), float(self.time(f"{place}ffn", shape.ffn)))
             for shape, place in zip(shapes, places, strict=True)
         ]
 
@@ -151,30 +152,26 @@ class LatencyTable:
 
     def _layer(self, layer: _Soft, place: str = "") -> Tensor:
         """Milliseconds of a layer, computed for all tokens or, with ``place``, for the first."""
-        total = self._time(f"{place}ffn", layer.ffn)
+        total = self.time(f"{place}ffn", layer.ffn)
         for shape, share in layer.kinds:
             total = total + share * self._attention(shape, layer.heads, place)
         return total
 
     def _attention(self, shape: LayerShape, heads: Number, place: str) -> Number:
-        if shape.attention not in MIXING or (place and not self._mixes(shape)):
+        if place and not self._mixes(shape):
             return 0.0
-        name = f"{place}{piece(shape)}"
-        if shape.attention != "full":
-            return self._time(name, shape.kernel)
-        time = self._time(name, heads)
-        query_key = shape.query_key_size
-        # What narrower queries and keys save is proportional to the heads.
-        if query_key != shape.head_size and not place:
-            saved = self._time(f"{name} qk", shape.head_size) - self._time(f"{name} qk", query_key)
-            time = time - heads / max(self.pieces[name]) * saved
-        return time
+        found: Number = ATTENTION[shape.attention].milliseconds(self, shape, heads, place)
+        return found
 
     def _mixes(self, shape: LayerShape) -> bool:
         """Whether the kind mixes the tokens; under a head that reads the first one."""
         return f"{FIRST}{piece(shape)}" in self.pieces
 
-    def _time(self, name: str, size: Number) -> Tensor:
+    def most(self, name: str) -> int:
+        """The largest size of a piece that was measured."""
+        return max(self.pieces[name])
+
+    def time(self, name: str, size: Number) -> Tensor:
         """Milliseconds of a piece; below the smallest measured size its line goes on, down to 0."""
         if name not in self._curves:
             known = ", ".join(piece for piece in self.pieces if not piece.startswith(FIRST))
@@ -207,20 +204,14 @@ class LatencyTable:
 
 def piece(shape: LayerShape) -> str:
     """The name of the piece that a layer's attention is."""
-    return f"full/{shape.head_size}" if shape.attention == "full" else shape.attention
-
-
-def as_kind(shape: LayerShape, kind: AttentionKind, kernel: int = 0) -> LayerShape:
-    """The shape with another kind of attention."""
-    return dataclasses.replace(shape, attention=kind, kernel=kernel, query_key=None)
+    name: str = ATTENTION[shape.attention].piece(shape)
+    return name
 
 
 def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[LayerShape, Number]]:
     """The layer with its attention, or with what stands in for it."""
-    kind = lesser(shape.attention, removed)
-    if kind == shape.attention:
-        return [(shape, 1.0)]
-    return [(shape, keep), (as_kind(shape, kind, DEFAULT_KERNEL if kind == "conv" else 0), 1 - keep)]
+    other = replaced(shape, removed)
+    return [(shape, 1.0)] if other is shape else [(shape, keep), (other, 1 - keep)]
 
 
 def frame_of(config: TrimformerConfig) -> dict[str, Any]:
@@ -246,8 +237,7 @@ def write_tables(file: Path, tables: Sequence[LatencyTable]) -> None:
         "machine": this_machine(),
         "tables": [dataclasses.asdict(table) for table in tables],
     }
-    with atomic_file(file) as target:
-        target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    save_text(file, json.dumps(content, indent=1) + "\n")
 
 
 def read_tables(file: Path) -> list[LatencyTable]:

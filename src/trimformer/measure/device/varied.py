@@ -14,14 +14,13 @@ import torch
 
 from ...deploy.session import torch_threads
 from ...encoder import LayerShape, TrimformerConfig
-from ...encoder.shape.config import DEFAULT_KERNEL, AttentionKind
+from ...encoder.shape.kinds import ATTENTION, stand_ins
 from ...errors import TrimformerError
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import make_variants
-from .table import LatencyTable, Model, as_kind
+from .table import LatencyTable, Model
 
 VARIED = 6
-STAND_INS: tuple[AttentionKind, ...] = ("conv", "mean", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +72,7 @@ def varied(model: Model, count: int, seed: int) -> dict[str, Model]:
         for number in range(1, count + 1):
             shapes = [_layer(config, shape, generator) for shape in config.shapes]
             kinds = collections.Counter(shape.attention for shape in shapes)
-            name = f"{number}: " + ", ".join(f"{kinds[kind]} {kind}" for kind in ("full", *STAND_INS) if kinds[kind])
+            name = f"{number}: " + ", ".join(f"{kinds[kind]} {kind}" for kind in ATTENTION if kinds[kind])
             free = TrimformerConfig.from_dict(config.to_dict() | {"sharing": None})
             models[name] = type(model)(free.with_shapes(shapes)).eval()
     return models
@@ -83,6 +82,7 @@ def _layer(config: TrimformerConfig, shape: LayerShape, generator: random.Random
     """Half of the layers attend. Units are a multiple of 8, as of models that were pruned for speed."""
     most = max(shape.ffn for shape in config.shapes)
     units = generator.randint(max(1, most // 8), most)
-    kind = generator.choice(("full", generator.choice(STAND_INS)))
-    other = as_kind(shape, kind, DEFAULT_KERNEL if kind == "conv" else 0)
+    attending = [name for name, kind in ATTENTION.items() if kind.attends]
+    kind = generator.choice([generator.choice(attending), generator.choice(stand_ins())])
+    other = ATTENTION[kind].shaped(shape, query_key=None)
     return dataclasses.replace(other, heads=generator.randint(1, shape.heads), ffn=units - units % 8 or units)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ..base import KeepSettings, Method, keep_gates, register
+from ..base import KeepSettings, Method, register
+from ..expected import keep_gates, shape_keeping
 
 
 class LastKSettings(KeepSettings):
@@ -30,6 +32,10 @@ class LastK(Method):
     Settings = LastKSettings
     trains = False
 
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
+
     def decide(self) -> Gates:
         return keep_gates(self.layers, set(self.removable[: self.settings.keep_layers]), self.settings.replace_by)
 
@@ -41,6 +47,10 @@ class RandomK(Method):
     name = "random-k"
     Settings = RandomKSettings
     trains = False
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
 
     def decide(self) -> Gates:
         generator = torch.Generator().manual_seed(self.context.seed)

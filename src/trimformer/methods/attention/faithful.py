@@ -10,21 +10,34 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from ...encoder.model.heads import task_loss
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ...tasks.batches import bucketed_batches
-from ...tasks.encode import Encoded
+from ...encoder.shape.kinds import ATTENTION, StandIn
+from ...errors import TrimformerError
+from ...tasks.encoding.batches import bucketed_batches
+from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, keep_gates, register
+from ...training.paired import student_inputs
+from ...training.settings import ObjectiveSettings
+from ..base import Context, Method, MethodSettings, Standard, register, worded
+from ..expected import keep_gates, shape_keeping
 from .generator import Generator, empty_rows, kept, log_probability, real_pairs
 
 Batch = dict[str, Tensor]
+
+
+def _is_the_mean(kind: str) -> str:
+    """A kind that gives the mean before it is trained."""
+    if "mean" not in (kind, ATTENTION[kind].starts_as):
+        raise ValueError(f"a row without positions is the mean, which {kind!r} is not")
+    return kind
 
 
 class FaithfulSettings(MethodSettings):
@@ -34,7 +47,7 @@ class FaithfulSettings(MethodSettings):
     keep_layers: int | None = Field(
         None, ge=0, description="attention layers that stay, those that G keeps most; none: the rule decides"
     )
-    replace_by: Literal["mean", "conv"] = Field(
+    replace_by: Annotated[StandIn, AfterValidator(_is_the_mean)] = Field(
         "mean",
         description="what a removed layer becomes: a row without positions is the mean, with which conv starts",
     )
@@ -62,6 +75,10 @@ class FaithfulSettings(MethodSettings):
     baseline_decay: float = Field(0.9, ge=0, lt=1, description="of the moving average of the reward")
     copy_moments: bool = Field(True, description="D takes over A's optimiser moments with its weights")
 
+    @property
+    def label(self) -> str:
+        return worded(self.name, control=self.control, keep=self.keep_layers, replace_by=self.replace_by)
+
 
 @register
 class Faithful(Method):
@@ -69,6 +86,7 @@ class Faithful(Method):
 
     name = "attendout-faithful"
     Settings = FaithfulSettings
+    standard = Standard(start="pretrained", repair=ObjectiveSettings())  # as published
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
@@ -86,6 +104,18 @@ class Faithful(Method):
         self.objective = context.make_objective()
         self.cache: list[tuple[Batch, Tensor]] = []
         self.baseline = 0.0
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        if settings.generator_start == "first-layer" and config.shapes[0].attention != "full":
+            raise TrimformerError(
+                "The first layer has no queries and keys that G could start from: set generator_start to random."
+            )
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
 
     def _make_generator(self) -> Generator:
         config = self.context.model.config
@@ -150,8 +180,8 @@ class Faithful(Method):
         self.cache = []
         keep = self._sampled_shares(episodes)
         batch, masks = episodes[-1]
-        self.history.keep_probability.append((step, keep))
-        self.history.reward.append((step, mean))
+        self.history.add("keep_probability", step, keep)
+        self.history.add("reward", step, mean)
         empty = empty_rows(masks, batch["attention_mask"]).item()
         return {"reward": mean, "kept": sum(keep), "empty_rows": empty}
 
@@ -161,7 +191,7 @@ class Faithful(Method):
         values = []
         with torch.no_grad(), evaluating(defender, attacker):
             for batch, masks in episodes:
-                inputs = {name: value for name, value in batch.items() if name != "labels"}
+                inputs = student_inputs(batch)
                 gates = Gates(positions=masks) if self.settings.reward_masked else None
                 kind, mask = self.context.task.kind, batch["attention_mask"]
                 loss_d = task_loss(kind, defender(**inputs).logits, batch["labels"], mask)
@@ -220,7 +250,7 @@ class Faithful(Method):
         return keep_gates(self.layers, kept, self.settings.replace_by)
 
     def notes(self) -> list[str]:
-        if not self.history.reward:
+        if "reward" not in self.history.curves:
             return [
                 f"The stage had fewer than {self.settings.pruning_step} steps, so G never learned: "
                 "the choice of layers is that of its random weights."

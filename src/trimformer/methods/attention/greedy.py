@@ -13,10 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ...tasks.batches import drawn_rows
+from ...tasks.encoding.batches import drawn_rows
 from ...training.evaluate import mean_loss
-from ..base import Context, KeepSettings, StudentMethod, keep_gates, register
+from ..base import DISTILLED, Context, KeepSettings, Standard, StudentMethod, register
+from ..expected import keep_gates, shape_keeping
 
 
 class GreedySettings(KeepSettings):
@@ -35,12 +37,17 @@ class Greedy(StudentMethod):
 
     name = "greedy"
     Settings = GreedySettings
+    standard = Standard(objective=DISTILLED)  # each removal is repaired while the search goes on
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
         self.kept = self.removable
         self.at_start = len(self.kept)
         self.removals: list[tuple[int, int, float]] = []  # step, layer, loss without it
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         return {"loss": self.learn(batch, share, self.gates(self.kept))}
@@ -50,7 +57,7 @@ class Greedy(StudentMethod):
         with self.clock("removal"):
             while len(self.kept) > self.target(step):
                 self.remove(step)
-        self.history.keep_probability.append((step, [float(index in self.kept) for index in range(self.layers)]))
+        self.history.add("keep_probability", step, [float(index in self.kept) for index in range(self.layers)])
         return {"kept": len(self.kept)}
 
     def target(self, step: int) -> int:

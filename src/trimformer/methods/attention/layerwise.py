@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...encoder.model.heads import task_loss
-from ...encoder.shape.config import StandIn, TrimformerConfig
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.kinds import StandIn
 from ...errors import TrimformerError
-from ...tasks.batches import bucketed_batches
+from ...tasks.encoding.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
-from ..base import Context, Method, keep_gates, register
+from ..base import Context, Method, register, worded
+from ..expected import keep_gates, shape_keeping
 from ..structure.cost import CostSettings, LayerCost, check_cost
 
 
@@ -47,6 +49,10 @@ class LayerwiseSettings(CostSettings):
     anneal: float = Field(0.6, gt=0, le=1, description="share of the steps in which the target falls to keep_layers")
     entropy: float = Field(1e-3, ge=0, description="bonus on the entropy of the gates")
     finalists: int = Field(8, ge=1, description="sets compared on the whole selection split at the end")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, control=self.control, keep=self.keep_layers, replace_by=self.replace_by)
 
 
 class Policy(nn.Module):
@@ -113,6 +119,10 @@ class Layerwise(Method):
         super().check(settings, config)
         check_cost(settings, config)
 
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
+
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("A"):
             gates = self._gates(self.policy.sample(1)[0])
@@ -134,8 +144,8 @@ class Layerwise(Method):
                 self.networks["gates"].backward(loss)
                 self.networks["gates"].step()
             keep = torch.sigmoid(self.policy.logits.detach()).tolist()
-        self.history.keep_probability.append((step, keep))
-        self.history.reward.append((step, rewards.mean().item()))
+        self.history.add("keep_probability", step, keep)
+        self.history.add("reward", step, rewards.mean().item())
         return {"reward": rewards.mean().item(), "kept": sum(keep)}
 
     def _gates(self, attention: Tensor) -> Gates:
@@ -193,7 +203,9 @@ class Layerwise(Method):
             with self.clock("finalists"):
                 best = max(finalists, key=self._final_reward)
         if self.settings.control == "reversed":
-            best = tuple(self.layers - 1 - index for index in best)
+            best = tuple(
+                there for index, there in zip(self.removable[::-1], self.removable, strict=True) if index in best
+            )
         return self._keep(best)
 
     def _keep(self, kept: tuple[int, ...]) -> Gates:

@@ -9,11 +9,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...encoder.gating.limits import limits
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, register
+from ..base import Context, Method, MethodSettings, register, worded
+from ..expected import shape_after
 
 
 class DepthSettings(MethodSettings):
@@ -25,6 +27,10 @@ class DepthSettings(MethodSettings):
         "top", description="which layers are dropped"
     )
     rows: int = Field(1000, ge=1, description="rows of the training split that contribution is measured on")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep)
 
 
 @register
@@ -42,31 +48,28 @@ class Depth(Method):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if settings.strategy == "bottom" and config.pre_norm and settings.keep < config.num_hidden_layers:
+        why = limits(config).first_stays
+        if settings.strategy == "bottom" and why is not None and settings.keep < config.num_hidden_layers:
             raise TrimformerError(
-                "The first layer of a pre-norm encoder cannot be removed: choose another strategy than bottom."
+                f"The first layer of this encoder cannot be removed, for {why}: choose another strategy than bottom."
             )
 
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        layers = super().after(settings, config).num_hidden_layers
+        return shape_after(config, layer_gates(layers, by_rule(settings.strategy, layers, settings.keep)))
+
     def decide(self) -> Gates:
-        layers, keep = self.layers, self.settings.keep
-        match self.settings.strategy:
-            case "top":
-                kept = list(range(keep))
-            case "bottom":
-                kept = list(range(layers - keep, layers))
-            case "alternate":
-                kept = alternate(layers, keep)
-            case "symmetric":
-                kept = symmetric(layers, keep)
-            case _:
-                kept = self.most_contributing(keep)
-        return layer_gates(layers, kept)
+        strategy, keep = self.settings.strategy, self.settings.keep
+        contribution = strategy == "contribution"
+        kept = self.most_contributing(keep) if contribution else by_rule(strategy, self.layers, keep)
+        return layer_gates(self.layers, kept)
 
     def most_contributing(self, keep: int) -> list[int]:
         """The layers whose input and output are least alike, of equals the first ones."""
         self.similarity = self.similarities()
         order = sorted(range(self.layers), key=self.similarity.__getitem__)
-        if self.model.config.pre_norm:  # the first layer must stay
+        if limits(self.model.config).first_stays is not None:
             order = [0, *(index for index in order if index)]
         return sorted(order[:keep])
 
@@ -91,6 +94,19 @@ def cosines(trace: tuple[Tensor, ...]) -> Tensor:
     """Of the first token before and after each layer, from the hidden states of a pass: (layers, batch)."""
     first = torch.stack([x[:, 0].float() for x in trace])
     return F.cosine_similarity(first[:-1], first[1:], dim=-1)
+
+
+def by_rule(strategy: str, layers: int, keep: int) -> list[int]:
+    """The layers that stay; of ``contribution``, which has to be measured, as many as of any other."""
+    match strategy:
+        case "bottom":
+            return list(range(layers - keep, layers))
+        case "alternate":
+            return alternate(layers, keep)
+        case "symmetric":
+            return symmetric(layers, keep)
+        case _:
+            return list(range(keep))
 
 
 def alternate(layers: int, keep: int) -> list[int]:

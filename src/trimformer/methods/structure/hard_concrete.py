@@ -13,7 +13,6 @@ the gates without chance cost what is aimed at, not only on average.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, Literal
@@ -22,10 +21,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from ...encoder.shape.config import StandIn, TrimformerConfig
+from ...encoder.gating.limits import limits
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates, PerLayer
+from ...encoder.shape.kinds import StandIn
+from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
-from ..base import Context, StudentMethod, register
+from ...training.settings import ObjectiveSettings
+from ..base import Context, Standard, StudentMethod, register, worded
 from .cost import CostSettings, LayerCost, check_cost
 
 TEMPERATURE = 2 / 3
@@ -40,6 +43,10 @@ PUBLISHED_RATE = 0.01
 SHIFT_TOLERANCE = 1e-4
 
 Part = Literal["attention", "heads", "blocks", "units", "hidden"]
+POINT: dict[Part, str] = {
+    "attention": "attention", "heads": "heads", "blocks": "ffn", "units": "ffn", "hidden": "hidden",
+}  # fmt: skip
+"""The gate point of each part; that of a block is that of all its units."""
 FINE = ("units", "hidden")
 """Parts of which each costs little."""
 GROUP = 16
@@ -64,22 +71,25 @@ class HardConcreteSettings(CostSettings):
     )
     ramp: float = Field(0.5, gt=0, le=1, description="share of the steps in which the target falls to its value")
 
+    @property
+    def label(self) -> str:
+        return worded(self.name, replace_by=self.replace_by)
+
+
+def sizes_of(part: Part, config: TrimformerConfig) -> list[int]:
+    """The gates of a part: one for each layer, or one tensor of them for each layer, or for the encoder."""
+    if part in ("attention", "blocks"):
+        return [config.num_hidden_layers]
+    return [size[0] for size in POINTS[POINT[part]].sizes(config)]
+
 
 class HardConcrete(nn.Module):
     """The gates: log α of each, by part; those of heads and units are one tensor for each layer."""
 
     def __init__(self, config: TrimformerConfig, parts: list[Part]) -> None:
         super().__init__()
-        layers = config.num_hidden_layers
-        sizes: dict[Part, list[int]] = {
-            "attention": [layers],
-            "heads": [shape.heads for shape in config.shapes],
-            "blocks": [layers],
-            "units": [shape.ffn for shape in config.shapes],
-            "hidden": [config.hidden_size],
-        }
         self.logits = nn.ModuleDict(
-            {part: nn.ParameterList(torch.full((size,), LIMIT) for size in sizes[part]) for part in parts}
+            {part: nn.ParameterList(torch.full((size,), LIMIT) for size in sizes_of(part, config)) for part in parts}
         )
 
     def forward(self) -> dict[str, list[Tensor]]:
@@ -157,6 +167,8 @@ class HardConcretePruning(StudentMethod):
 
     name = "hard-concrete"
     Settings = HardConcreteSettings
+    # Hidden states would have to keep the width that the gates take.
+    standard = Standard(objective=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
@@ -183,12 +195,8 @@ class HardConcretePruning(StudentMethod):
             raise TrimformerError(
                 "The table of the device does not know hidden dimensions: with cost ms leave hidden out of parts."
             )
-        lost = {"relative_bias": "heads", "disentangled": "hidden"}.get(config.attention_positions)
-        if lost in settings.parts:
-            raise TrimformerError(
-                f"This encoder cannot lose {lost}, for its relative positions depend on all of them: leave {lost} out "
-                "of parts."
-            )
+        for part in settings.parts:
+            limits(config).require(POINT[part], f"leave {part} out of parts")
         if config.sharing is not None:
             raise TrimformerError("Layers that share their weights have the same parts: no gates can differ there.")
 
@@ -211,7 +219,7 @@ class HardConcretePruning(StudentMethod):
         self.step = step
         if "attention" in self.settings.parts:
             keep = self.gates.probabilities()["attention"][0].tolist()
-            self.history.keep_probability.append((step, keep))
+            self.history.add("keep_probability", step, keep)
         return {}
 
     def target(self) -> float:
@@ -224,7 +232,7 @@ class HardConcretePruning(StudentMethod):
         ffn: list[Tensor] | None = values.get("units")
         if "blocks" in values:
             blocks = values["blocks"][0]
-            ones = [blocks.new_ones(shape.ffn) for shape in self.config.shapes]
+            ones = [blocks.new_ones(size) for size in sizes_of("units", self.config)]
             ffn = [block * units for block, units in zip(blocks, ffn or ones, strict=True)]
         return Gates(
             attention=values["attention"][0] if "attention" in values else None,
@@ -259,8 +267,7 @@ class HardConcretePruning(StudentMethod):
 
     def _left(self, hard: Gates) -> float:
         """The share of the cost that stays with hard gates."""
-        gates = dataclasses.replace(
-            hard,
+        gates = hard.replace(
             heads=_nonzero(hard.heads),
             ffn=_nonzero(hard.ffn),
             hidden=None if hard.hidden is None else (hard.hidden != 0).float(),

@@ -16,12 +16,16 @@ from pydantic import Field
 from torch import Tensor
 
 from ...console import Ticker
+from ...encoder.gating.limits import limits
 from ...encoder.model.heads import Kind, TrimformerWithHead, task_loss
-from ...encoder.shape.config import StandIn, TrimformerConfig
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.kinds import StandIn
+from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, register
+from ..base import Context, Method, MethodSettings, register, worded
+from ..expected import shape_keeping
 
 Parts = dict[str, list[Tensor]]
 """For each gate point one tensor for each layer: (1,) for attention, (heads,), (units,)."""
@@ -37,6 +41,10 @@ class ImportanceSettings(MethodSettings):
     replace_by: StandIn = Field("mean", description="what a layer that loses its attention becomes")
     rows: int = Field(1000, ge=1, description="rows of the training split that importance is estimated on")
     rounds: int = Field(1, ge=1, description="parts of the removal, each after a new estimate with the others gone")
+
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep_layers, replace_by=self.replace_by)
 
 
 @register
@@ -57,16 +65,14 @@ class Importance(Method):
         super().check(settings, config)
         if settings.keep_layers is None and settings.heads == settings.ffn == 1:
             raise TrimformerError("importance has nothing to remove: set heads or ffn below 1, or keep_layers.")
-        if config.sharing is not None and min(settings.heads, settings.ffn) < 1:
-            raise TrimformerError(
-                "Layers that share their weights have the same heads and units: leave heads and ffn at 1 and set "
-                "keep_layers."
-            )
-        if config.attention_positions == "relative_bias" and settings.heads < 1:
-            raise TrimformerError(
-                "This encoder cannot lose heads, for all layers share one table with a bias for each head: leave heads "
-                "at 1."
-            )
+        for point in ("heads", "ffn"):
+            if getattr(settings, point) < 1:
+                limits(config).require(point, f"leave {point} at 1 and set keep_layers")
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        left = shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
+        return left.with_shapes([dataclasses.replace(s, ffn=round(settings.ffn * s.ffn)) for s in left.shapes])
 
     def decide(self) -> Gates:
         settings, shapes = self.settings, self.model.config.shapes
@@ -74,15 +80,15 @@ class Importance(Method):
         if settings.keep_layers is not None:
             kept["attention"] = [torch.ones(1) for _ in shapes]
         if settings.heads < 1:
-            kept["heads"] = [torch.ones(shape.heads) for shape in shapes]
+            kept["heads"] = [torch.ones(size) for size in POINTS["heads"].sizes(self.model.config)]
         if settings.ffn < 1:
-            kept["ffn"] = [torch.ones(shape.ffn) for shape in shapes]
+            kept["ffn"] = [torch.ones(size) for size in POINTS["ffn"].sizes(self.model.config)]
         for done in range(1, settings.rounds + 1):
             scores = self.estimate(kept)
             kept = {point: self.best(point, scores[point], kept[point], done / settings.rounds) for point in kept}
             self.scores = scores
         gates = self.gates(kept)
-        return gates if gates.attention is None else dataclasses.replace(gates, attention=gates.attention.flatten())
+        return gates if gates.attention is None else gates.replace(attention=gates.attention.flatten())
 
     def estimate(self, kept: Parts) -> Parts:
         """The importance of all parts where only these are left; 0 for those that are gone."""

@@ -5,14 +5,16 @@ Fan, Grave and Joulin, "Reducing Transformer Depth on Demand with Structured Dro
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ..base import MethodSettings, StudentMethod, register
+from ..base import MethodSettings, StudentMethod, register, worded
+from ..expected import shape_after
 from .depth import layer_gates
 
 
@@ -23,6 +25,10 @@ class LayerDropSettings(MethodSettings):
     keep: int = Field(ge=1, description="whole layers that stay in the end, evenly spaced")
     skip: float = Field(0.2, ge=0, lt=1, description="probability that a layer is skipped in a training step")
 
+    @property
+    def label(self) -> str:
+        return worded(self.name, keep=self.keep)
+
 
 @register
 class LayerDrop(StudentMethod):
@@ -30,6 +36,11 @@ class LayerDrop(StudentMethod):
 
     name = "layerdrop"
     Settings = LayerDropSettings
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        layers = super().after(settings, config).num_hidden_layers
+        return shape_after(config, layer_gates(layers, every_other(layers, settings.keep)))
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         kept = torch.bernoulli(torch.full((self.layers,), 1 - self.settings.skip))

@@ -1,0 +1,1 @@
+"""What mixes the tokens in a layer: one file for each kind."""

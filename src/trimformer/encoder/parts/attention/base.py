@@ -1,0 +1,275 @@
+"""What every kind of attention is: its module, its weights and their axes, its cost, its times and its exported form.
+
+A new kind is one file beside this one, or in an installed package: a subclass of :class:`Attention`, registered with
+``@ATTENTION.add(name)``. Nothing else has a list of kinds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import TrimformerError
+from ...shape.config import LayerShape, TrimformerConfig
+from ...shape.gates import LayerGates, hard_value
+from ...shape.kinds import ATTENTION, left_of
+from ..axes import Axes, Axis, in_heads, values_of
+from ..linear.base import Number, flops, linear, params
+from ..sizes import Sizes
+from ..tokens import Tokens
+
+
+class Times(Protocol):
+    """A table of the device, as a kind of attention reads it."""
+
+    def time(self, name: str, size: Number) -> Tensor:
+        """Milliseconds of a piece of this name and size."""
+
+    def most(self, name: str) -> int:
+        """The largest size of a piece that was measured."""
+
+
+class Attention(nn.Module):
+    """No attention sub-layer, and no weights: the outline of all kinds.
+
+    kind: its name. about: a line for people.
+    mixes: whether a token's answer depends on other tokens. attends: whether it has queries and keys, so that positions
+    enter and relations between tokens can be looked at. has_values: whether it has a value and an output map;
+    needs_a_value: whether it cannot be without any, if only one that is 0.
+    stands_in: whether methods may put it in the place of attention. starts_as: the kind whose answers it gives before
+    it is trained, where that is another.
+    becomes: the kinds that it can lose to; made_from: those whose weights are enough for it; grown_from: those that can
+    become it, too, with new weights, which start as ``starts`` says, by name.
+    settings: the fields of a shape's ``own`` that it reads. maps: the names of its linear maps, as a shape's ``maps``
+    gives them.
+    axes: the names of the axes of its weights, by module or parameter: of a linear map (outputs, inputs). ``stream``:
+    hidden dimensions that are written, and so get the factors of soft gates; ``hidden``: those that are read. So for
+    ``outputs`` and ``values``, ``query`` and ``key``.
+    """
+
+    kind: ClassVar[str]
+    about: ClassVar[str]
+    mixes: ClassVar[bool] = True
+    attends: ClassVar[bool] = False
+    has_values: ClassVar[bool] = True
+    needs_a_value: ClassVar[bool] = False
+    stands_in: ClassVar[bool] = False
+    starts_as: ClassVar[str | None] = None
+    becomes: ClassVar[tuple[str, ...]] = ()
+    made_from: ClassVar[tuple[str, ...]] = ()
+    grown_from: ClassVar[tuple[str, ...]] = ()
+    starts: ClassVar[Mapping[str, float]] = {}
+    settings: ClassVar[tuple[str, ...]] = ()
+    maps: ClassVar[tuple[str, ...]] = ()
+    axes: ClassVar[Mapping[str, Axes]] = {}
+    query: Any
+    key: Any
+    value: Any
+    output: Any
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+
+    # What it computes.
+
+    def forward(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor | None:
+        """What is added to the input (batch, n, hidden): the same shape, for the tokens that are asked for alone where
+        not all are; (batch, 1, hidden) where all tokens receive the same; None where nothing is added.
+
+        Under an attention gate: ``g * mix + (1 - g) * stand_in``; a hard gate needs only its own side.
+        """
+        if gates is None or gates.attention is None or left_of(self.kind, gates.removed) == self.kind:
+            return self.mix(x, tokens, gates)
+        gate, stand_in = gates.attention, ATTENTION[gates.removed]
+        hard = hard_value(gate)
+        if hard == 0:
+            other: Tensor | None = stand_in.instead_of(self, x, tokens, gates)
+            return other
+        mixed = self.mix(x, tokens, gates)
+        if hard == 1 or mixed is None:
+            return mixed
+        other = stand_in.instead_of(self, x, tokens, gates)
+        return gate * mixed if other is None else gate * mixed + (1 - gate) * other
+
+    def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor | None:
+        """The output without an attention gate."""
+        return self.instead_of(self, x, tokens, gates)
+
+    @classmethod
+    def instead_of(cls, layer: Any, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor | None:
+        """What this kind gives as it starts, with the value and output maps of another layer."""
+        return None
+
+    # Its shape.
+
+    @classmethod
+    def named(cls, text: str) -> dict[str, Any] | None:
+        """The fields of a shape that a text names, None where it names another kind."""
+        return {} if text == cls.kind else None
+
+    @classmethod
+    def shaped(cls, shape: LayerShape, **fields: Any) -> LayerShape:
+        """A layer's shape with this kind of attention in it; raises TrimformerError where the fields do not fit."""
+        own = {name: value for name, value in shape.own.items() if name in cls.settings}
+        maps = shape.maps_outside_attention | {name: shape.maps[name] for name in cls.maps if name in shape.maps}
+        changes: dict[str, Any] = {"kernel": 0, "own": own, "maps": maps} | fields
+        return dataclasses.replace(shape, attention=cls.kind, **changes)
+
+    @classmethod
+    def check(cls, shape: LayerShape) -> None:
+        """Raise TrimformerError where the shape is not one of this kind."""
+        if shape.kernel:
+            raise TrimformerError(f"A {cls.kind} layer has a kernel of 0, got {shape}.")
+        unknown = [name for name in shape.own if name not in cls.settings]
+        if unknown:
+            raise TrimformerError(f"A {cls.kind} layer has no {unknown[0]!r} of its own, got {shape}.")
+
+    @classmethod
+    def cut(
+        cls, config: TrimformerConfig, shape: LayerShape, gates: LayerGates, where: str
+    ) -> tuple[LayerShape, dict[str, Axis]]:
+        """What gates keep of a layer: its smaller shape, and what is kept of its axes.
+
+        The sizes of parts that a layer does not have follow, too. All heads keep as many dimensions as the one that
+        keeps most. Raises TrimformerError for gates of other sizes and for what cannot be lost.
+        """
+        values, scores = kept_values(shape, gates, where)
+        alive = (values != 0).any(1)
+        if not alive.any():
+            if not cls.needs_a_value:
+                return without_values(config, shape), {}
+            alive[0] = True
+        of_values, of_scores = in_heads(values, alive), in_heads(scores, alive)
+        heads = int(alive.sum())
+        size, query_key = len(of_values.rows) // heads, len(of_scores.rows) // heads
+        said = query_key != size and (cls.attends or config.sharing is not None)
+        changed = dataclasses.replace(
+            shape, heads=heads, head_size=size, query_key=query_key if said else None, own=cls.own_of(shape, alive)
+        )
+        axes = {"values": Axis(of_values.rows), "outputs": of_values, "key": Axis(of_scores.rows), "query": of_scores}
+        if query_key != shape.query_key_size:  # scores are divided by the root of their dimensions
+            factor = torch.ones(len(of_scores.rows)) if of_scores.factor is None else of_scores.factor
+            axes["query"] = of_scores._replace(factor=factor.double() * (query_key / shape.query_key_size) ** 0.5)
+        return changed, axes
+
+    @classmethod
+    def own_of(cls, shape: LayerShape, alive: Tensor) -> dict[str, Any]:
+        """What it has of its own where only these heads are left, (heads,) boolean."""
+        return dict(shape.own)
+
+    # What it costs.
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes) -> dict[str, Number]:
+        """Its weights; layers that share weights share those of the same name."""
+        return value_params(config, shape, sizes) if cls.has_values else {}
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+        """Operations for one sequence of n tokens, computed for the first ``rows`` of them."""
+        return 0
+
+    # What is timed of it, for the table of the device. Where it computes nothing, nothing is.
+
+    @classmethod
+    def piece(cls, shape: LayerShape) -> str:
+        """The name of the piece that its attention is."""
+        return cls.kind
+
+    @classmethod
+    def knots(cls, config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[str, int, LayerShape]]:
+        """The layers that are timed: the name of the piece, its size, and the layer; ``plain`` has no attention."""
+        if cls.mixes:
+            yield cls.kind, 0, cls.shaped(plain)
+
+    @classmethod
+    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
+        """The time of its attention. heads: how many, maybe soft. place: before the names, for the first token."""
+        return times.time(f"{place}{cls.piece(shape)}", 0) if cls.mixes else 0.0
+
+    # How it is exported.
+
+    def exported(self, positions: Any, first_only: bool) -> nn.Module:
+        """The module that stands for it in an exported graph: (batch, n, hidden), :class:`ExportedTokens` -> as above.
+
+        positions: the mechanism of the encoder, where more is to be done than adding to the scores. first_only: for the
+        first token alone.
+        """
+        return Nothing()
+
+
+class Nothing(nn.Module):
+    """Nothing is added."""
+
+    def forward(self, x: Tensor, shared: Any) -> Tensor | None:
+        return None
+
+
+class OutputBias(nn.Module):
+    """What is left of a linear map without inputs: (batch, n, …) -> (batch, 1, hidden); None where it has no bias."""
+
+    def __init__(self, hidden: int, bias: bool) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(hidden)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor | None:
+        return None if self.bias is None else self.bias.expand(x.shape[0], 1, -1)
+
+
+VALUE_MAPS = ("attention.value", "attention.output")
+VALUE_AXES: dict[str, Axes] = {"value": ("values", "hidden"), "output": ("stream", "outputs")}
+
+
+def make_values(module: Attention, config: TrimformerConfig, shape: LayerShape) -> None:
+    """Give a kind of attention its value and output maps."""
+    bias = config.attention_bias
+    module.value = linear(shape, "attention.value", config.hidden_size, shape.width, bias)
+    module.output = linear(shape, "attention.output", shape.width, config.hidden_size, bias)
+
+
+def give(layer: Any, context: Tensor, gates: LayerGates | None) -> Tensor:
+    """The output map of what the heads have read, (batch, n, heads * head_size) -> (batch, n, hidden)."""
+    given: Tensor = layer.output(context if gates is None else gates.scale_values(context, layer.heads))
+    return given
+
+
+def value_params(config: TrimformerConfig, shape: LayerShape, sizes: Sizes) -> dict[str, Number]:
+    """Weights of the value and output maps."""
+    d = sizes.hidden
+    maps = params(shape, "attention.value", d, sizes.values) + params(shape, "attention.output", sizes.values, d)
+    return {"values": maps + (sizes.values + d) * config.attention_bias}
+
+
+def value_flops(shape: LayerShape, sizes: Sizes) -> Number:
+    """Operations of the value and output maps for one row."""
+    d = sizes.hidden
+    return flops(shape, "attention.value", d, sizes.values) + flops(shape, "attention.output", sizes.values, d)
+
+
+def kept_values(shape: LayerShape, gates: LayerGates, where: str) -> tuple[Tensor, Tensor]:
+    """The gates of values, those of heads in them, and of queries and keys: (heads, size) each."""
+    heads = values_of(gates, "heads", (shape.heads,), where)
+    values = values_of(gates, "values", (shape.heads, shape.head_size), where) * heads[:, None]
+    return values, values_of(gates, "query_key", (shape.heads, shape.query_key_size), where)
+
+
+def replaced(shape: LayerShape, stand_in: str) -> LayerShape:
+    """What is left of a layer where another kind is to stand in for its attention."""
+    kind = left_of(shape.attention, stand_in)
+    found: LayerShape = shape if kind == shape.attention else ATTENTION[kind].shaped(shape)
+    return found
+
+
+def without_values(config: TrimformerConfig, shape: LayerShape) -> LayerShape:
+    """What is left of a layer none of whose heads gives anything: the bias of the output map, where there is one."""
+    left = left_of(shape.attention, BIAS if config.attention_bias else NONE)
+    found: LayerShape = ATTENTION[left].shaped(shape)
+    return found
+
+
+BIAS, NONE = "bias", "none"

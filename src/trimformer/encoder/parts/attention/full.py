@@ -1,0 +1,213 @@
+"""Multi-head self-attention."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ....errors import TrimformerError
+from ...shape.config import LayerShape, TrimformerConfig
+from ...shape.gates import LayerGates
+from ...shape.kinds import ATTENTION, POSITIONS
+from ..axes import COLUMNS, Axis
+from ..exported import ExportedTokens
+from ..linear.base import Number, flops, kind_of, linear, params
+from ..measured import knots
+from ..sizes import Sizes
+from ..tokens import Tokens, near
+from ..trace import AttentionTrace
+from .base import VALUE_AXES, VALUE_MAPS, Attention, Times, give, kept_values, make_values
+
+# Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
+# every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
+REMOVED_SCORE = -1e4
+
+
+@ATTENTION.add("full")
+class FullAttention(Attention):
+    """(batch, n, hidden) -> (batch, n, hidden), or for the tokens that are asked for alone."""
+
+    kind = "full"
+    about = "full self-attention"
+    attends = True
+    becomes = ("mean", "bias", "none")
+    settings = (COLUMNS,)
+    maps = (*VALUE_MAPS, "attention.query", "attention.key")
+    axes = VALUE_AXES | {"query": ("query", "hidden"), "key": ("key", "hidden")}
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__(config, shape)
+        make_values(self, config, shape)
+        self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
+        self.window, self.rotary = shape.window, shape.rotary
+        self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
+        self.dropout = float(config.attention_probs_dropout_prob)
+        for name in ("query", "key"):
+            own = linear(shape, f"attention.{name}", config.hidden_size, shape.query_key_width, config.attention_bias)
+            self.add_module(name, own)
+        positions = POSITIONS[config.attention_positions]
+        if (relative := positions.projections(config, shape)) is not None:
+            self.relative = relative
+        self.scale = (self.query_key_size * positions.products(config)) ** -0.5
+
+    def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor:
+        query = self.split(self.query(tokens.of(x)))
+        key, value = self.split(self.key(x)), self.split(self.value(x))
+        if gates is not None and gates.query_key is not None:
+            query = query * gates.query_key[:, None].to(query.dtype)
+        query, key, bias = tokens.place(self, query, key)
+        if tokens.trace is not None:
+            tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, self.window)
+        dropout = self.dropout if self.training else 0.0
+        positions = None if gates is None else gates.positions
+        if positions is None:
+            mask = tokens.mask(query, key, bias, self.window)
+            context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
+        else:
+            rows = query.shape[-2]
+            scores = query @ key.transpose(-1, -2) * self.scale
+            if bias is not None:
+                scores = scores + bias[..., :rows, :]
+            if self.window is not None:
+                # Outside the window is removed, not padding: with nothing left inside, the mean is over all tokens.
+                positions = positions * near(x.shape[1], self.window, x.device)
+            scores = replace_removed(scores, positions[..., :rows, :])
+            if tokens.keys is not None:
+                scores = scores.masked_fill(~tokens.keys, -torch.inf)
+            probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
+            context = probabilities @ value
+        return give(self, context.transpose(1, 2).flatten(2), gates)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(batch, n, heads * size) -> (batch, heads, n, size)"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    @classmethod
+    def cut(
+        cls, config: TrimformerConfig, shape: LayerShape, gates: LayerGates, where: str
+    ) -> tuple[LayerShape, dict[str, Axis]]:
+        values, scores = kept_values(shape, gates, where)
+        alive = (values != 0).any(1)
+        positions = POSITIONS[config.attention_positions]
+        if alive.any() and "query_key" in positions.keeps and not scores[alive].all():
+            raise TrimformerError(
+                f"{where.capitalize()} cannot lose dimensions of its queries and keys: {positions.keeps['query_key']}."
+            )
+        changed, axes = super().cut(config, shape, gates, where)
+        # Equal scores: all tokens weigh the same, where nothing but queries and keys decides.
+        only_scores = shape.window is None and positions.only_scores
+        if alive.any() and not scores[alive].any() and only_scores:
+            left = ATTENTION["mean"].shaped(changed, query_key=changed.query_key if config.sharing else None)
+            return left, axes
+        return changed, axes
+
+    @classmethod
+    def own_of(cls, shape: LayerShape, alive: Tensor) -> dict[str, Any]:
+        if alive.all():
+            return dict(shape.own)
+        columns = shape.own.get(COLUMNS, list(range(shape.heads)))
+        return shape.own | {COLUMNS: [columns[head] for head in alive.nonzero().flatten().tolist()]}
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes) -> dict[str, Number]:
+        maps = sum(params(shape, f"attention.{name}", sizes.hidden, sizes.queries) for name in ("query", "key"))
+        scores = maps + 2 * config.attention_bias * sizes.queries
+        relative = POSITIONS[config.attention_positions].layer_params(config, sizes)
+        return super().params(config, shape, sizes) | {"scores": scores + relative}
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+        """8nd² + 4n²d with d units of queries, keys, values and outputs, and what positions add.
+
+        A window saves nothing, for the products are computed in full and masked.
+        """
+        d = sizes.hidden
+        maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
+        total = sum(flops(shape, f"attention.{name}", d, size) * count for name, (size, count) in maps.items())
+        total = total + flops(shape, "attention.output", sizes.values, d) * rows
+        total = total + 2 * rows * n * (sizes.values + sizes.queries)
+        return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
+
+    @classmethod
+    def piece(cls, shape: LayerShape) -> str:
+        return f"{cls.kind}/{shape.head_size}"
+
+    @classmethod
+    def knots(cls, config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[str, int, LayerShape]]:
+        for head_size in {shape.head_size for shape in config.shapes}:
+            most = max(shape.heads for shape in config.shapes if shape.head_size == head_size)
+            full = cls.shaped(dataclasses.replace(plain, heads=most, head_size=head_size))
+            for heads in knots(most):
+                yield cls.piece(full), heads, dataclasses.replace(full, heads=heads)
+            for query_key in knots(head_size, max(1, head_size // 4)):
+                yield f"{cls.piece(full)} qk", query_key, dataclasses.replace(full, query_key=query_key)
+
+    @classmethod
+    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
+        name = f"{place}{cls.piece(shape)}"
+        total: Number = times.time(name, heads)
+        query_key = shape.query_key_size
+        # What narrower queries and keys save is proportional to the heads.
+        if query_key != shape.head_size and not place:
+            saved = times.time(f"{name} qk", shape.head_size) - times.time(f"{name} qk", query_key)
+            total = total - heads / times.most(name) * saved
+        return total
+
+    def exported(self, positions: Any, first_only: bool) -> nn.Module:
+        return ExportedAttention(self, positions, first_only)
+
+
+def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
+    """Scores with removed positions *replaced* by a constant; ``positions`` broadcasts over the heads."""
+    if positions.dtype == torch.bool:
+        return scores.masked_fill(~positions, REMOVED_SCORE)
+    return scores * positions + REMOVED_SCORE * (1 - positions)
+
+
+class ExportedAttention(nn.Module):
+    """Self-attention with the scale of its scores inside the query's map.
+
+    Query, key and value stay three products, for one that is taken apart again takes longer under ONNX Runtime
+    (docs/benchmarks.md). positions: the mechanism, where more is to be done than adding to the scores. first_only:
+    attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n, hidden).
+    """
+
+    def __init__(self, attention: FullAttention, positions: Any, first_only: bool) -> None:
+        super().__init__()
+        self.heads, self.head_size, self.first_only = attention.heads, attention.head_size, first_only
+        self.query_key_size = attention.query_key_size
+        self.window, self.rotary, self.columns = attention.window, attention.rotary, attention.columns
+        self.positions = positions
+        if positions is not None and (relative := positions.exported(attention)) is not None:
+            self.relative = relative
+        kind = kind_of(attention.query)
+        assert kind is not None
+        self.query = kind.scaled(attention.query, attention.scale)
+        self.key, self.value, self.output = attention.key, attention.value, attention.output
+
+    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
+        """x: (batch, n, hidden)"""
+        score_bias = shared.biases[self.window, self.columns]
+        batch, hidden = x.shape[0], x.shape[2]
+        rows = x.reshape(-1, hidden)
+
+        def split(given: Tensor, size: int) -> Tensor:
+            """Rows -> (batch, heads, n, size)"""
+            return given.reshape(batch, -1, self.heads, size).transpose(1, 2)
+
+        query = split(self.query(x[:, 0] if self.first_only else rows), self.query_key_size)
+        key, value = split(self.key(rows), self.query_key_size), split(self.value(rows), self.head_size)
+        if self.positions is not None:
+            query, key, bias = self.positions.place(shared.state, self, query, key)
+            score_bias = score_bias if bias is None else score_bias + bias
+        if self.first_only:
+            score_bias = score_bias[:, :, :1]
+        probabilities = (query @ key.transpose(-1, -2) + score_bias).softmax(-1)
+        context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
+        given: Tensor = self.output(context).reshape(batch, -1, hidden)
+        return given

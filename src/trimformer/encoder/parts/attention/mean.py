@@ -1,0 +1,77 @@
+"""The mean in the place of attention: W_O (W_V mean(x) + b_V) + b_O, one vector per sequence (AttendOut, Eq. 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...shape.config import LayerShape, TrimformerConfig
+from ...shape.gates import LayerGates
+from ...shape.kinds import ATTENTION
+from ..exported import ExportedTokens
+from ..linear.base import Number, kind_of
+from ..linear.dense import constant
+from ..sizes import Sizes
+from ..tokens import Tokens
+from .base import VALUE_AXES, VALUE_MAPS, Attention, give, make_values, value_flops
+
+
+@ATTENTION.add("mean")
+class MeanAttention(Attention):
+    """Every token receives the same mean of the values.
+
+    The mean over real tokens commutes with the linear maps, so it is taken first; the result (batch, 1, hidden) is
+    broadcast by the residual sum and no work is done per token except the mean itself.
+    """
+
+    kind = "mean"
+    about = "replaced by a constant mean: every token receives the same mean of the values"
+    stands_in = True
+    becomes = ("bias", "none")
+    maps = VALUE_MAPS
+    axes = VALUE_AXES
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__(config, shape)
+        make_values(self, config, shape)
+
+    @classmethod
+    def instead_of(cls, layer: Any, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
+        return give(layer, layer.value(tokens.mean_weights(x) @ x), gates)
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+        """2nd for the mean, taken as a product with the weights 1/n, and the maps of one vector."""
+        return 2 * n * sizes.hidden + value_flops(shape, sizes)
+
+    def exported(self, positions: Any, first_only: bool) -> nn.Module:
+        return ExportedMean(self)
+
+
+class ExportedMean(nn.Module):
+    """One product per sequence, (batch, n, hidden) -> (batch, 1, hidden): W_OV = W_O W_V, b = W_O b_V + b_O.
+
+    There is no bias or mask between the two maps, so they compose.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        value, output = attention.value, attention.output
+        w_value, w_output = (_matrix(part).double() for part in (value, output))
+        dtype = _matrix(value).dtype
+        self.weight = constant((w_output @ w_value).to(dtype))
+        self.bias = None
+        if value.bias is not None:  # the two maps have both a bias, or none
+            self.bias = constant((w_output @ value.bias.double() + output.bias.double()).to(dtype))
+
+    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
+        mean = (shared.mean_weights @ x).squeeze(1)
+        return F.linear(mean, self.weight, self.bias)[:, None]
+
+
+def _matrix(part: nn.Module) -> Tensor:
+    kind = kind_of(part)
+    assert kind is not None
+    return kind.matrix(part)

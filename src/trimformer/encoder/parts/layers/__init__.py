@@ -1,0 +1,1 @@
+"""How a layer is put together: one file for each kind."""

@@ -1,0 +1,1 @@
+"""Linear maps: one file for each kind."""

@@ -1,0 +1,1 @@
+"""How positions enter attention: one file for each mechanism."""

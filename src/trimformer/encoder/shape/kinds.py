@@ -1,0 +1,44 @@
+"""The registries of what a layer can be made of, and what one kind of attention can become.
+
+The parts themselves, which own everything that is to be known of a kind, are in ``encoder/parts``: one file each.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from ...registry import Registry
+
+PARTS = "trimformer.parts"
+"""The group of entry points under which an installed package names its modules with parts."""
+
+ATTENTION: Registry[Any] = Registry("attention kind", "trimformer.encoder.parts.attention", PARTS)
+LAYERS: Registry[Any] = Registry("kind of layer", "trimformer.encoder.parts.layers", PARTS)
+LINEAR: Registry[Any] = Registry("kind of linear map", "trimformer.encoder.parts.linear", PARTS)
+POSITIONS: Registry[Any] = Registry("position mechanism", "trimformer.encoder.parts.positions", PARTS)
+
+
+def left_of(kind: str, stand_in: str) -> str:
+    """What is left of a layer of a kind where another is to stand in: that other, or the kind itself where it cannot.
+
+    A kind says what it can lose to (``becomes``) and from which others it can be made without training (``made_from``).
+    """
+    can = stand_in in ATTENTION[kind].becomes or kind in ATTENTION[stand_in].made_from
+    return stand_in if can else kind
+
+
+def stand_ins() -> list[str]:
+    """The kinds that a method can put in the place of attention."""
+    return [name for name, kind in ATTENTION.items() if kind.stands_in]
+
+
+def _stands_in(name: str) -> str:
+    if name not in stand_ins():
+        raise ValueError(f"{name!r} cannot stand in for attention, use one of {', '.join(stand_ins())}")
+    return name
+
+
+StandIn = Annotated[str, AfterValidator(_stands_in)]
+"""The kind that a layer which loses its attention gets in its place."""

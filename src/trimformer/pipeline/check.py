@@ -1,0 +1,61 @@
+"""Refuse before any training what cannot work: each stage is checked against what the one before leaves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from ..encoder.model.heads import Kind
+from ..encoder.shape.config import TrimformerConfig
+from ..errors import TrimformerError
+from ..methods import METHODS
+from ..recipe.settings import StageSettings
+from ..starts import STARTS, Origin, Origins
+from ..training.matching import check_layer_map
+from ..training.objective import terms_of
+from ..training.settings import ObjectiveSettings
+
+
+def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int) -> list[TrimformerConfig]:
+    """The shapes that the stages start from, as far as they are known.
+
+    length: tokens of the longest row. Raises TrimformerError that names the first stage whose settings do not fit.
+    """
+    students = []
+    for stage in stages:
+        start, method = STARTS[stage.start.name](stage.start, origins), METHODS[stage.method.name]
+        try:
+            student = start.config
+            left = method.after(stage.method, student)
+            _check_objective(stage.objective, student, origins.dense.config)
+            if start.own_tokenizer:
+                _check_tokens(stage.objective, origins.task.kind)
+            if student.max_tokens < length:
+                raise TrimformerError(
+                    f"its model takes at most {student.max_tokens} tokens: set max_length of the task to that."
+                )
+        except TrimformerError as error:
+            raise TrimformerError(f"Stage {stage.name}: {error}") from error
+        students.append(student)
+        previous = Origin(left, start.own_tokenizer or method.changes_tokenizer)
+        origins = dataclasses.replace(origins, previous=previous)
+    return students
+
+
+def _check_objective(objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> None:
+    check_layer_map(objective.layer_map, teacher)
+    terms_of(objective, student, teacher)
+
+
+def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:
+    """Refuse terms that compare a student and a teacher token by token, where their tokenizers differ."""
+    by_token = kind in ("tokens", "spans")
+    of_tokens = any(
+        term.reads_states or term.reads_trace or (by_token and term.needs_teacher) for term in objective.terms
+    )
+    if of_tokens:
+        left = "task" if by_token else "task and logits"
+        raise TrimformerError(
+            "the model and its teacher split texts differently, so that nothing of single tokens can be compared: of "
+            f"the objective's terms only {left} can be used."
+        )

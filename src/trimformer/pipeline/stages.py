@@ -1,0 +1,151 @@
+"""Does one stage of a run: start, train, decide, save."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerBase
+
+from ..console import progress_bar
+from ..encoder.checkpoints.load import read_config
+from ..encoder.model.heads import TrimformerWithHead
+from ..files import atomic_file, atomic_folder, explain_write_errors
+from ..methods import METHODS, Context
+from ..recipe.settings import StageSettings
+from ..starts import STARTS, Origin, Start
+from ..training.loop import total_steps, train
+from .inputs import Inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class StageResult:
+    """What a finished stage left: where its model is, and what the report tells about it."""
+
+    name: str
+    folder: Path
+    info: dict[str, Any]
+
+    @property
+    def model_folder(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def origin(self) -> Origin:
+        """The model for another stage to start from."""
+        return Origin(read_config(self.model_folder), self.info.get("own_tokenizer", False), self.model_folder)
+
+
+class Stages:
+    """Does the stages of a run with the same inputs.
+
+    work: a folder for what stages share on disk.
+    """
+
+    def __init__(self, inputs: Inputs, accelerator: Accelerator, seed: int, work: Path) -> None:
+        self.inputs, self.accelerator, self.seed, self.work = inputs, accelerator, seed, work
+
+    def run(
+        self,
+        stage: StageSettings,
+        number: int,
+        folder: Path,
+        before: Sequence[StageResult],
+        deadline: float | None = None,
+    ) -> StageResult:
+        """Train, decide, save; a stage is done when its model is in its folder, and what is there is not done again.
+
+        number: of the stage, for its random numbers; before: the dense model and what else was left, in order.
+        deadline: of the training, on the clock of ``time.monotonic``.
+        """
+        result_file = folder / "stage.json"
+        if (folder / "model").is_dir():
+            remove_training_files(folder)
+            return StageResult(stage.name, folder, json.loads(result_file.read_text("utf-8")))
+        if self.accelerator.is_main_process:
+            with explain_write_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        self.accelerator.wait_for_everyone()
+        seed = self.seed + 1000 * (number + 2)
+        torch.manual_seed(seed)
+        context = self.context(stage, before)
+        method = METHODS[stage.method.name](stage.method, context)
+        torch.manual_seed(seed + self.accelerator.process_index)
+        steps = 0
+        if method.trains:
+            with progress_bar(self.accelerator.is_main_process) as progress:
+                steps = train(
+                    method,
+                    context.rows,
+                    stage.training,
+                    self.accelerator,
+                    folder,
+                    seed=self.seed,
+                    title=stage.name,
+                    progress=progress,
+                    deadline=deadline,
+                )
+        result = method.result()
+        info = {
+            "history": method.history.state_dict(),
+            "clock": method.clock.per_step(steps),
+            "steps": steps,
+            "notes": [f"{stage.name}: {note}" for note in result.notes],
+            "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
+        }
+        if self.accelerator.is_main_process:
+            with atomic_file(result_file) as file:
+                file.write_text(json.dumps(info), encoding="utf-8")
+            self.save(result.model, folder / "model", result.tokenizer or context.tokenizer)
+            remove_training_files(folder)
+        self.accelerator.free_memory()
+        self.accelerator.wait_for_everyone()
+        return StageResult(stage.name, folder, info)
+
+    def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
+        """What the method of a stage is given. before: as of :meth:`run`."""
+        start = self._start(stage, before)
+        model, own, teaches = start.model(), self.inputs.read_with(start.tokenizer()), stage.objective.needs_teacher
+        return Context(
+            model=model,
+            teacher=before[0].origin.model() if teaches else None,
+            task=own.task,
+            train=own.train,
+            selection=own.selection,
+            training=stage.training,
+            objective=stage.objective,
+            accelerator=self.accelerator,
+            seed=self.seed,
+            steps=total_steps(len(own.train), stage.training, self.accelerator.num_processes),
+            folder=self.work,
+            tokenizer=own.tokenizer,
+            teacher_train=self.inputs.train if teaches and start.own_tokenizer else None,
+        )
+
+    def _start(self, stage: StageSettings, before: Sequence[StageResult]) -> Start:
+        there = (before[0].origin, before[-1].origin) if before else ()
+        return STARTS[stage.start.name](stage.start, self.inputs.origins(*there))
+
+    def save(self, model: TrimformerWithHead, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        """Write a model and its tokenizer, None: that of the inputs, which cuts texts as the run does."""
+        tokenizer, settings = copy.deepcopy(tokenizer or self.inputs.tokenizer), self.inputs.settings
+        # Who uses the model cuts texts as those were cut that its score was measured on.
+        tokenizer.model_max_length = min(settings.max_length, model.config.max_tokens)
+        if settings.truncation == "tail":
+            tokenizer.truncation_side = "left"
+            tokenizer.init_kwargs["truncation_side"] = "left"  # only what stands here is saved, as the attribute has it
+        with atomic_folder(folder) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+
+
+def remove_training_files(folder: Path) -> None:
+    """Delete what only a cut training needs."""
+    for leftover in [*folder.glob("state-*.pt"), folder / "best.pt"]:
+        leftover.unlink(missing_ok=True)

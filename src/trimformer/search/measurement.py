@@ -1,0 +1,111 @@
+"""Which files a model can be exported to here, how fast they are beside each other, and what they score."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..deploy.backends import FILE_BACKENDS
+from ..deploy.session import torch_threads
+from ..encoder.checkpoints.load import load_with_head
+from ..errors import TrimformerError
+from ..measure.bench.latency import Timing, time_variants
+from ..measure.bench.score import as_model
+from ..measure.bench.variants import Variant, available_backends, make_variants
+from ..measure.bench.workload import Workload
+from ..tasks.data import Task
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.outcome import Outcome, outcome
+from ..training.evaluate import predict_logits
+
+DENSE = "dense"
+REFERENCES = ("eager", "torch")
+"""What speed-ups are over: the stock model, or this encoder where there is no stock class for it."""
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+Scores = dict[tuple[str, str], float]
+"""Selection scores by name and back-end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A model under a back-end, timed beside the others of its run.
+
+    score, drop: on the selection split, the drop in points below the dense model in PyTorch.
+    """
+
+    timing: Timing
+    score: float
+    drop: float
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds of a batch, of batches of several lengths the mean of their medians."""
+        assert self.timing.sequences_per_s is not None
+        return 1e3 * self.timing.batch / self.timing.sequences_per_s
+
+    @property
+    def is_file(self) -> bool:
+        return self.timing.backend in FILE_BACKENDS
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Measurement:
+        return cls(**values | {"timing": Timing(**values["timing"])})
+
+
+def installed() -> list[str]:
+    """The back-ends of files that run here, fp32 first. Raises TrimformerError where there is none."""
+    # A .pt2 archive is for other programs: it is not opened in another process.
+    found = [
+        name
+        for name in available_backends()
+        if name in FILE_BACKENDS and FILE_BACKENDS[name].precision in PRECISIONS and name != "torch-export"
+    ]
+    if not found:
+        raise TrimformerError('No runtime for files is installed: pip install "trimformer[onnx,openvino]".')
+    return sorted(found, key=lambda name: PRECISIONS.index(FILE_BACKENDS[name].precision))
+
+
+def variants_of(
+    models: Mapping[str, Path], backends: Sequence[str], folder: Path, threads: int, calibration: Encoded
+) -> list[Variant]:
+    """Those of the models under the back-ends that run; files are written below ``folder`` where they are not yet."""
+    made = [
+        variant
+        for name, model in models.items()
+        for variant in make_variants({name: load_with_head(model)}, backends, threads, folder / name, calibration)
+    ]
+    return [variant for variant in made if variant.run is not None]
+
+
+def timed(variants: Sequence[Variant], workload: Workload, threads: int) -> Iterable[tuple[Variant, Timing]]:
+    """Those that ran, timed taking turns."""
+    with torch_threads(threads):
+        timings = time_variants(variants, [workload], threads=threads)
+    pairs = zip(variants, timings, strict=True)
+    return [(variant, timing) for variant, timing in pairs if timing.sequences_per_s is not None]
+
+
+def outcome_of(variant: Variant, task: Task, data: Encoded) -> Outcome:
+    """What a variant answers on a split."""
+    assert variant.run is not None
+    logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
+    return outcome(task, data, logits)
+
+
+def scores_of(variants: Sequence[Variant], task: Task, data: Encoded) -> Scores:
+    """The official metric of what the variants answer on a split."""
+    return {(one.name, one.backend): outcome_of(one, task, data).scores[task.metrics[0]] for one in variants}
+
+
+def measurements_of(variants: Sequence[Variant], scores: Scores, workload: Workload, threads: int) -> list[Measurement]:
+    """Those that ran, timed taking turns, with their scores, among which is that of the dense model in PyTorch."""
+    exact = scores[DENSE, "torch"]
+    found = []
+    for variant, timing in timed(variants, workload, threads):
+        score = scores[variant.name, variant.backend]
+        found.append(Measurement(timing, score, 100 * (exact - score)))
+    return found

@@ -1,0 +1,126 @@
+"""The predictor: how long a pass of each combination takes on this device, and what its removal costs, untrained."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..console import Ticker
+from ..encoder.gating.trim import trim
+from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.shape.config import TrimformerConfig
+from ..measure.device.pieces import latency_tables
+from ..methods import Context
+from .sensitivity import RemovalCost, Sensitivity
+from .space import Combination, gates_of, removable_shares, structures, widths
+
+PartShare = tuple[str, float]
+"""Which of heads, units and width, and the share that stays."""
+
+
+class Latencies(Protocol):
+    """What knows the time of a pass of models of one width: a table of the device."""
+
+    def predict(self, layers: TrimformerConfig) -> float: ...
+
+    def fits(self, config: TrimformerConfig) -> bool: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """The tables of all widths."""
+
+    tables: Sequence[Latencies]
+
+    def predict(self, config: TrimformerConfig) -> float:
+        """Milliseconds of a pass."""
+        return next(table for table in self.tables if table.fits(config)).predict(config)
+
+
+def tables_of_widths(
+    model: TrimformerWithHead, found: Sensitivity, *, batch: int, length: int, threads: int, backend: str
+) -> Tables:
+    """Tables of this device for each width that a combination may have; what is not in the cache is measured."""
+    return Tables(
+        [
+            latency_tables(
+                trim(model, gates), batch=[batch], length=[length], threads=threads, backends=[backend]
+            )[0]
+            for gates in widths(model.config, found)
+        ]
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Predicted:
+    """A combination before training. ms: of one pass. cost: what its removal costs the dense model."""
+
+    combination: Combination
+    ms: float
+    cost: float
+
+
+def predict(
+    context: Context,
+    found: Sensitivity,
+    cost: RemovalCost,
+    latencies: Tables,
+    enough: Callable[[], bool] = lambda: False,
+) -> list[Predicted]:
+    """All combinations whose shapes differ, the dense model first.
+
+    Every combination of layers and attention is tried; what heads, units and width cost is what they cost the dense
+    model.
+
+    enough: says that there is no time for more; by then a random part of them has been seen.
+    """
+    device, model = context.accelerator.device, context.model
+    dense, *others = structures(model.config.num_hidden_layers, model.reads_first(model.config))
+    shares = removable_shares(model.config)
+    bare: Any = copy.deepcopy(model)
+    bare.to("meta")  # only the shapes of what is trimmed are wanted
+    predicted: list[Predicted] = []
+    seen = set()
+    with Ticker("Predicting time and cost of combinations", 1 + len(others)) as tick:
+        alone = {part: cost(gates_of(_with([part], dense), found, device)) for part in _removed_parts(shares)}
+        for structure in [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]:
+            if predicted and enough():
+                break
+            own = cost(gates_of(structure, found, device))
+            for parts in _products(shares):
+                combination = _with(parts, structure)
+                config = trim(bare, gates_of(combination, found)).config
+                shape = (config.hidden_size, config.shapes)
+                if shape in seen:  # in small layers different shares are the same number
+                    continue
+                seen.add(shape)
+                lost = own + sum(alone.get(part, 0.0) for part in parts)
+                predicted.append(Predicted(combination, latencies.predict(config), lost))
+            tick.advance()
+    return predicted
+
+
+def scaled(predicted: Sequence[Predicted], ms: float) -> list[Predicted]:
+    """The same, with times in proportion to those predicted, of which the first one's is ``ms``."""
+    factor = ms / predicted[0].ms
+    return [dataclasses.replace(one, ms=factor * one.ms) for one in predicted]
+
+
+def _removed_parts(shares: Mapping[str, Sequence[float]]) -> list[PartShare]:
+    """Each share of each part but the whole."""
+    return [(name, share) for name, several in shares.items() for share in several[1:]]
+
+
+def _products(shares: Mapping[str, Sequence[float]]) -> Iterator[tuple[PartShare, ...]]:
+    """A share of every part, in all ways."""
+    return itertools.product(*([(name, share) for share in several] for name, several in shares.items()))
+
+
+def _with(parts: Sequence[PartShare], structure: Combination) -> Combination:
+    changes: dict[str, Any] = dict(parts)
+    return dataclasses.replace(structure, **changes)

@@ -1,0 +1,1 @@
+"""Who is trained for how long: successive halving within a time budget."""

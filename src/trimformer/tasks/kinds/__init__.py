@@ -1,0 +1,18 @@
+"""What is predicted: each kind of task owns its tokens, labels, answers and metrics, in one file."""
+
+from __future__ import annotations
+
+from ...encoder.model.heads import Kind
+from .base import TaskKind
+from .classification import Classification
+from .multilabel import Multilabel
+from .regression import Regression
+from .spans import Spans
+from .tokens import Tokens
+
+KINDS: dict[Kind, TaskKind] = {
+    kind.name: kind for kind in (Classification(), Multilabel(), Regression(), Tokens(), Spans())
+}
+"""Every kind by the name that settings, checkpoints and heads use."""
+
+__all__ = ["KINDS", "TaskKind"]

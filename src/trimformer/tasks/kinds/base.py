@@ -1,0 +1,83 @@
+"""What a kind of task owns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from ...encoder.model.heads import Kind
+from ..data import Examples, Task
+from ..encoding.encoded import Encoded
+from .answers import AnyAnswer
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""(answers, truth), both with one row per example -> one number."""
+
+
+class TaskKind(ABC):
+    """How rows become tokens and labels, how a model's outputs become answers, and how these are scored.
+
+    Logits have the shape (rows, labels), or (tokens, labels), laid end to end, where `per_token`.
+    """
+
+    name: ClassVar[Kind]
+    form: ClassVar[str]
+    """The form of its rows, part of the names of cached files: kinds of one form share their tokens."""
+    tokenise: ClassVar[Callable[..., dict[str, np.ndarray]]]
+    """(examples, tokenizer, max_length) -> arrays of an `Encoded`; also truncation and stride, where it reads them."""
+    per_token: ClassVar[bool]
+    """Whether a model answers for every token."""
+    reads: ClassVar[tuple[str, ...]]
+    """Of the settings that not every kind has, those that it reads."""
+    columns: ClassVar[tuple[str, str | None]]
+    """What the columns of rows to predict are called; None where no second text is needed."""
+    words: ClassVar[bool] = False
+    """Whether a text is a list of words."""
+    keeps: ClassVar[Literal["shares", "contexts"] | None] = None
+    """What a split of its rows keeps."""
+    answer: ClassVar[type[AnyAnswer]]
+    """The class of its answers."""
+
+    @abstractmethod
+    def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The names of the metrics of a user's own data with these labels, the score first."""
+
+    @abstractmethod
+    def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray | None]:
+        """The task with a model's label names, and the new id by old id, None where there are no labels.
+
+        parts: all rows of the task. Raises TrimformerError if the names differ.
+        """
+
+    @abstractmethod
+    def examples(self, rows: Sequence[Any]) -> Examples:
+        """Rows to predict, as examples without labels; raises TrimformerError for rows of another form."""
+
+    @abstractmethod
+    def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+        """The labels of an `Encoded` with these arrays."""
+
+    @abstractmethod
+    def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[AnyAnswer]:
+        """One answer for each example. names: of the model's labels, by id."""
+
+    @abstractmethod
+    def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(answers, truth), one row per example, as the metrics take them."""
+
+    @abstractmethod
+    def measure(self, task: Task, name: str) -> Metric:
+        """One metric of the task, as a fraction (0..1) where it is one."""
+
+    def scores(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher."""
+        if len(answers) != len(truth):
+            raise ValueError(f"{len(answers)} predictions for {len(truth)} labels")
+        return {name: self.measure(task, name)(answers, truth) for name in task.metrics}
+
+    def metric(self, task: Task) -> Metric:
+        """The first metric of the task, for the thousands of calls of a paired bootstrap."""
+        return self.measure(task, task.metrics[0])

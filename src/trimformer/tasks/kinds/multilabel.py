@@ -1,0 +1,71 @@
+"""Several labels per text, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from scipy.special import expit
+from sklearn.metrics import accuracy_score, f1_score
+
+from ..data import Examples, Task
+from ..encoding.encoded import Encoded
+from .answers import Labels
+from .base import Metric
+from .texts import TextKind
+
+
+class Multilabel(TextKind):
+    """Every label with a logit above 0. Answers and truth are bool (n, labels)."""
+
+    name = "multilabel"
+    answer = Labels
+
+    def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return tuple(_METRICS)
+
+    def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+        """1 where an example has a label, else 0: float32 (n, labels)."""
+        matrix = np.zeros((len(examples), len(task.labels)), dtype=np.float32)
+        for row, ids in enumerate(examples.labels):
+            matrix[row, list(ids)] = 1
+        return matrix
+
+    def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Labels]:
+        for row in expit(logits.astype(np.float64)).tolist():
+            scores = dict(zip(names, row, strict=True))
+            yield Labels([name for name, score in scores.items() if score >= 0.5], scores)
+
+    def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return logits > 0, data.labels.astype(bool)
+
+    def measure(self, task: Task, name: str) -> Metric:
+        """F1 over all decisions; the mean F1 of the labels (0 for a label that is neither there nor predicted); the
+        share of examples with every label right.
+        """
+        return _METRICS[name]
+
+    def metric(self, task: Task) -> Metric:
+        """Micro F1. Thousands of calls would take minutes with scikit-learn, which checks its arguments each time."""
+        assert task.metrics[0] == "f1_micro"
+        return _quick_f1_micro
+
+
+def _quick_f1_micro(predicted: np.ndarray, truth: np.ndarray) -> float:
+    whole = np.count_nonzero(predicted) + np.count_nonzero(truth)
+    return float(2 * np.count_nonzero(predicted & truth) / whole) if whole else 0.0
+
+
+def _f1_micro(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(f1_score(truth, predicted, average="micro", zero_division=0))
+
+
+def _f1_macro(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(f1_score(truth, predicted, average="macro", zero_division=0))
+
+
+def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(accuracy_score(truth, predicted))
+
+
+_METRICS: dict[str, Metric] = {"f1_micro": _f1_micro, "f1_macro": _f1_macro, "accuracy": _accuracy}

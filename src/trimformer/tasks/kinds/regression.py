@@ -1,0 +1,67 @@
+"""One number per text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from scipy import stats
+
+from ...errors import TrimformerError
+from ..data import Examples, Task
+from ..encoding.encoded import Encoded
+from .answers import Prediction
+from .base import Metric
+from .texts import TextKind
+
+
+class Regression(TextKind):
+    """The only logit."""
+
+    name = "regression"
+    answer = Prediction
+
+    def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return "pearson", "spearman", "mse"
+
+    def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, None]:
+        """A number has no name; raises TrimformerError for a model with several outputs."""
+        if len(labels) > 1:
+            raise TrimformerError(
+                f"The labels of {task.name} are numbers, but the model has {len(labels)} classes: "
+                "set kind: classification or choose a model with one output."
+            )
+        return task, None
+
+    def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
+        return np.asarray(examples.labels, dtype=np.float32)
+
+    def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Prediction]:
+        for (number,) in logits.astype(np.float64).tolist():
+            yield Prediction(None, number, {})
+
+    def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return logits.astype(np.float64).reshape(len(logits)), data.labels
+
+    def measure(self, task: Task, name: str) -> Metric:
+        return _METRICS[name]
+
+
+def _pearson(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return 0.0 if _constant(predicted, truth) else float(stats.pearsonr(predicted, truth).statistic)
+
+
+def _spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return 0.0 if _constant(predicted, truth) else float(stats.spearmanr(predicted, truth).statistic)
+
+
+def _mse(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean((predicted - truth) ** 2))
+
+
+def _constant(predicted: np.ndarray, truth: np.ndarray) -> bool:
+    """A correlation with a constant is undefined; it counts as 0, because such a model knows nothing."""
+    return bool(np.ptp(predicted) == 0 or np.ptp(truth) == 0)
+
+
+_METRICS: dict[str, Metric] = {"pearson": _pearson, "spearman": _spearman, "mse": _mse}

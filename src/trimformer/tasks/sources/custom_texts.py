@@ -1,0 +1,50 @@
+"""The user's own tables of texts, with one label, several labels or a number each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...encoder.model.heads import Kind
+from ..data import Examples, Task
+from ..kinds import KINDS
+from ..settings import TaskSettings
+from ..tables.files import Table, read_table
+from ..tables.rows import FEW_INTEGERS, ClassRows, NumberRows, Rows
+from ..tables.sets import SetRows
+
+ROWS: dict[Kind, type[Rows]] = {"classification": ClassRows, "multilabel": SetRows, "regression": NumberRows}
+
+
+def load(
+    kind: Kind, table: Table, validation: Path | None, settings: TaskSettings
+) -> tuple[Task, Examples, Examples | None]:
+    """The task with the labels of the training table; its rows and, if there is a validation file, those of that.
+
+    Raises TrimformerError for missing columns, for labels that do not fit, and for a single class.
+    """
+    rows = _rows(kind, table, settings)
+    source = f"train: {table.path}" + ("" if validation is None else f"; validation: {validation}")
+    task = _task(kind, rows, settings, source)
+    rows.check_variety()
+    others = None
+    if validation is not None:
+        others = _rows(kind, read_table(validation), settings).as_examples(task.labels)
+    return task, rows.as_examples(task.labels), others
+
+
+def load_validation(kind: Kind, table: Table, settings: TaskSettings) -> tuple[Task, Examples]:
+    """The task with the labels of the validation table alone, and its rows."""
+    rows = _rows(kind, table, settings)
+    task = _task(kind, rows, settings, f"validation: {table.path}")
+    return task, rows.as_examples(task.labels)
+
+
+def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
+    return ROWS[kind].take(table, settings.text or "text", settings.text_pair, settings.label or "label")
+
+
+def _task(kind: Kind, rows: Rows, settings: TaskSettings, source: str) -> Task:
+    if isinstance(rows, NumberRows) and settings.kind == "auto":
+        source += f" (labels read as numbers, because they are not at most {FEW_INTEGERS} different integers)"
+    names = rows.names()
+    return Task("custom", kind, names, KINDS[kind].metrics(names), source)

@@ -1,0 +1,223 @@
+"""Tables from CSV, TSV, JSONL (each plain or .gz) and Parquet, every row knowing where it stands."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import TrimformerError
+from ..data import did_you_mean
+
+LISTS = (".jsonl", ".jsonl.gz", ".parquet")
+"""Of tables whose cells may hold lists."""
+
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
+DELIMITED = ("csv", "tsv")
+
+HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
+
+# The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are none.
+csv.field_size_limit(100_000_000)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one file; `lines[i]` is where row i begins (a 1-based line, in Parquet a 1-based row)."""
+
+    path: Path
+    names: list[str]
+    rows: list[Sequence[object]]
+    lines: list[int]
+    dropped: int = 0
+
+    def where(self, row: int) -> str:
+        """'line 12 of file', for messages."""
+        return f"{unit(self.path)} {self.lines[row]} of {self.path}"
+
+    def column(self, name: str) -> list[object]:
+        """The cells of one column; raises TrimformerError naming the columns if it is not among them."""
+        if name not in self.names:
+            columns = ", ".join(self.names)
+            raise TrimformerError(
+                f"The file {self.path} has no column '{name}': name one of its own ({columns})."
+                f"{did_you_mean(name, self.names)}"
+            )
+        at = self.names.index(name)
+        return [row[at] for row in self.rows]
+
+
+def ending(path: Path) -> str:
+    """The ending in lower case, without dot and without .gz."""
+    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
+
+
+def unit(path: Path) -> str:
+    """What the rows of a file are counted in."""
+    return "row" if ending(path) == "parquet" else "line"
+
+
+def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
+    """Read a file by its ending; the first line of CSV and TSV names the columns.
+
+    Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending; its
+    message lists `endings`.
+    """
+    if not path.is_file():
+        raise TrimformerError(f"The path {path} is not a file: correct it.{_sibling(path)}")
+    kind = ending(path)
+    if kind == "csv":
+        return _csv(path)
+    if kind == "tsv":
+        return read_tsv(path)
+    if kind == "jsonl":
+        return _jsonl(path)
+    if kind == "parquet" and path.suffix.lower() != ".gz":
+        return _parquet(path)
+    raise TrimformerError(f"The file {path} has an unknown ending: use one of {', '.join(endings)}.")
+
+
+def read_tsv(path: Path, names: Sequence[str] | None = None, drop_ragged: bool = False) -> Table:
+    """A TSV file without quoting; `names` are the columns of a file without a header.
+
+    `drop_ragged` leaves out and counts rows with another number of columns instead of raising
+    TrimformerError.
+    """
+    # Split on "\n" only: str.splitlines would also cut at U+2028 and form feeds inside a sentence.
+    lines = (line.removesuffix("\r").split("\t") for line in read_text(path).split("\n"))
+    numbered = ((number, cells) for number, cells in enumerate(lines, 1) if cells != [""])
+    return _delimited(path, numbered, names, drop_ragged)
+
+
+def read_text(path: Path) -> str:
+    """The text of a plain or .gz file without its byte order mark; raises TrimformerError unless UTF-8."""
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise TrimformerError(f"The file {path} cannot be read ({error}): check it or write it again.") from error
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise TrimformerError(
+            f"The file {path} is not UTF-8 at line {line} (byte 0x{raw[error.start]:02x} at offset {error.start}): "
+            "save it as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8."
+        ) from error
+
+
+def cell_text(cell: object) -> str | None:
+    """A cell as text; None where the cell is missing (null, NaN) or is no plain value."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float):
+        if math.isnan(cell):
+            return None
+        return str(int(cell)) if cell.is_integer() else repr(cell)
+    return str(cell) if isinstance(cell, int) else None
+
+
+def encodable(text: str) -> bool:
+    """False where it holds a lone surrogate, which JSON can write and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _csv(path: Path) -> Table:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+
+    def rows() -> Iterable[tuple[int, list[str]]]:
+        begin = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield begin, cells
+                begin = reader.line_num + 1
+        except csv.Error as error:
+            raise TrimformerError(
+                f"The row in line {begin} of {path} is not valid CSV ({error}): correct its quotes."
+            ) from error
+
+    return _delimited(path, rows(), None, drop_ragged=False)
+
+
+def _delimited(
+    path: Path, numbered: Iterable[tuple[int, list[str]]], names: Sequence[str] | None, drop_ragged: bool
+) -> Table:
+    rows: list[Sequence[object]] = []
+    lines: list[int] = []
+    dropped = 0
+    for number, cells in numbered:
+        if names is None:
+            names = [cell.strip() for cell in cells]
+            if len(set(names)) < len(names):
+                raise TrimformerError(f"The file {path} names a column twice ({', '.join(names)}): rename one of them.")
+        elif len(cells) == len(names):
+            rows.append(cells)
+            lines.append(number)
+        elif drop_ragged:
+            dropped += 1
+        else:
+            raise TrimformerError(
+                f"The row in line {number} of {path} has {len(cells)} columns where {len(names)} are expected: correct "
+                "this row."
+            )
+    return _filled(Table(path, list(names or []), rows, lines, dropped))
+
+
+def _jsonl(path: Path) -> Table:
+    objects: list[dict[str, object]] = []
+    lines: list[int] = []
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise TrimformerError(f"Line {number} of {path} is not valid JSON ({error}): correct this line.") from error
+        if not isinstance(value, dict):
+            raise TrimformerError(
+                f"Line {number} of {path} is not a JSON object: write one {{...}} with the columns per line."
+            )
+        if "\\ud" in line.lower() and not encodable(json.dumps(value, ensure_ascii=False)):
+            raise TrimformerError(f"In line {number} of {path}, {HALF_CHARACTER}: correct this line.")
+        objects.append(value)
+        lines.append(number)
+    names = list(dict.fromkeys(name for value in objects for name in value))
+    return _filled(Table(path, names, [[value.get(name) for name in names] for value in objects], lines))
+
+
+def _parquet(path: Path) -> Table:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).split("\n")[0]
+        raise TrimformerError(f"The file {path} is not readable as Parquet ({reason}): write it again.") from error
+    rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return _filled(Table(path, list(table.column_names), list(rows), list(range(1, len(rows) + 1))))
+
+
+def _filled(table: Table) -> Table:
+    if not table.rows:
+        raise TrimformerError(f"The file {table.path} has no rows: add some or name another file.")
+    return table
+
+
+def _sibling(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    return did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))

@@ -1,0 +1,1 @@
+"""The terms of the objective, one in each file; base.py says how to add one."""

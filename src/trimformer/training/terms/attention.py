@@ -1,0 +1,55 @@
+"""Distillation of attention scores, layer by layer (TinyBERT: Jiao et al., 2020, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, Field
+from torch import Tensor
+
+from ...encoder.model.heads import Kind
+from ...encoder.parts.trace import AttentionTrace
+from ..distill import real_pairs
+from ..matching import Layers, Pair, traced
+from ..reading import Reading, scores
+from .base import TERMS, Term
+
+
+class AttentionSettings(BaseModel):
+    attention: float = Field(0.0, ge=0, description="distillation of the attention scores, layer by layer")
+
+
+@TERMS.add("attention")
+class AttentionTerm(Term):
+    """The distance of the scores of the layers that have as many heads as their teachers."""
+
+    name = "attention"
+    Settings = AttentionSettings
+    order = 4
+    reads_trace = True
+
+    def match(self, layers: Layers) -> Sequence[Pair]:
+        return layers.head_by_head
+
+    def readings(self) -> set[Reading]:
+        return {reading for _, layer in self.pairs for reading in scores(self.layers.teacher, layer)}
+
+    def loss(self, kind: Kind, batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
+        pairs = traced(self.pairs, out.trace)
+        student, teacher = [out.trace[s] for s, _ in pairs], [target.trace[t] for _, t in pairs]
+        return attention_loss(student, teacher, batch["attention_mask"])
+
+
+def attention_loss(student: Sequence[AttentionTrace], teacher: Sequence[AttentionTrace], mask: Tensor) -> Tensor:
+    """Mean squared error of the scores before the softmax, averaged over heads and layers (TinyBERT, section 3.1).
+
+    Jiao et al. (2020) sum over the layers; a mean keeps the weight of the term when layers lose their attention. Over
+    pairs of real tokens within the layer's window; 0 without any layer.
+    """
+    terms = []
+    for s, t in zip(student, teacher, strict=True):
+        error = (s.scores.float() - t.scores.float()).square().mean(1)
+        terms.append(error[real_pairs(mask, t.window)].mean())
+    return torch.stack(terms).mean() if terms else torch.zeros((), device=mask.device)

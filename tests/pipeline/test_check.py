@@ -1,0 +1,121 @@
+"""A recipe is checked before any training: each stage against what the one before leaves."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.learning import toy_task
+from tests.models import tiny
+from tests.tinymodel import words_tokenizer
+from trimformer import TrimformerError, trim
+from trimformer.encoder.checkpoints.load import Checkpoint
+from trimformer.methods import METHODS
+from trimformer.pipeline.check import check_stages
+from trimformer.recipe.reading import parse
+from trimformer.starts import Origin, Origins
+
+LAST_2 = {"name": "last-k", "keep_layers": 2}
+DEPTH_3 = {"name": "depth", "keep": 3}
+
+
+def check(*stages: dict[str, Any], model: Any = None, kind: Any = "classification", length: int = 30) -> list[Any]:
+    config = (model or tiny(4)).config
+    content = [{"name": f"s{i}"} | stage for i, stage in enumerate(stages)]
+    recipe = parse({"model": "m", "task": {"name": "sst2"}, "out": "o", "stages": content}, "x")
+    dense = Origin(config)
+    origins = Origins(Checkpoint(config, {}, None, "m"), words_tokenizer(), False, toy_task(kind), dense, dense)
+    return check_stages(recipe.stages, origins, length)
+
+
+def refused(*stages: dict[str, Any], **others: Any) -> str:
+    with pytest.raises(TrimformerError) as caught:
+        check(*stages, **others)
+    return str(caught.value)
+
+
+def test_each_stage_starts_from_what_the_one_before_leaves() -> None:
+    students = check({"method": LAST_2}, {"method": DEPTH_3}, {"method": LAST_2, "start": "dense"}, {"method": LAST_2})
+    kinds = [[shape.attention for shape in student.shapes] for student in students]
+    full = ["full"] * 4
+    assert kinds == [full, ["full", "full", "mean", "mean"], full, ["full", "full", "mean", "mean"]]
+    assert len(check({"method": DEPTH_3}, {"method": {"name": "finetune"}})[1].shapes) == 3
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (
+            [{"method": LAST_2}, {"method": {"name": "greedy", "keep_layers": 3}}],
+            "Stage s1: keep_layers=3 is out of range: this encoder has 2 layers with attention, so keep 0 to 2.",
+        ),
+        (
+            [{"method": LAST_2}, {"method": DEPTH_3}, {"method": {"name": "layerdrop", "keep": 4}}],
+            "Stage s2: keep=4 is out of range: this encoder has 3 layers, so keep 1 to 3.",
+        ),
+        (
+            [{"method": DEPTH_3}, {"method": {"name": "finetune"}, "objective": {"hidden": 1, "layer_map": [0, 1]}}],
+            "Stage s1: layer_map has 2 entries, but the student has 3 layers",
+        ),
+        (
+            [{"method": DEPTH_3, "objective": {"layer_map": [4]}}],
+            "Stage s0: layer_map names the layer 4 of the teacher",
+        ),
+        (
+            [
+                {"method": {"name": "last-k", "keep_layers": 0}},
+                {"method": {"name": "finetune"}, "objective": {"attention": 1}},
+            ],
+            "Stage s1: The term 'attention' of the objective has nothing to compare",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_name_of_the_stage(stages: list[dict[str, Any]], said: str) -> None:
+    assert said in refused(*stages)
+
+
+def test_what_is_only_learned_is_not_held_against_later_stages() -> None:
+    check({"method": {"name": "attendout"}}, {"method": {"name": "last-k", "keep_layers": 4}})
+
+
+def test_rows_longer_than_the_model_takes() -> None:
+    assert refused({"method": LAST_2}, length=41) == (
+        "Stage s0: its model takes at most 40 tokens: set max_length of the task to that."
+    )
+
+
+def test_an_encoder_that_was_trimmed_before() -> None:
+    model = trim(tiny(4), attention={1: "mean"})
+    assert check({"method": {"name": "last-k", "keep_layers": 3}}, model=model)
+    assert "this encoder has 3 layers with attention" in refused(
+        {"method": {"name": "last-k", "keep_layers": 4}}, model=model
+    )
+
+
+FINETUNE = {"method": {"name": "finetune"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "objective", "left"),
+    [
+        ("classification", {"logits": 1}, None),
+        ("regression", {"task": 1}, None),
+        ("classification", {"logits": 1, "hidden": 1}, "task and logits"),
+        ("multilabel", {"embeddings": 1}, "task and logits"),
+        ("classification", {"relations": 1}, "task and logits"),
+        ("tokens", {"logits": 1}, "task"),
+        ("spans", {"task": 1}, None),
+    ],
+)
+def test_tokens_of_different_tokenizers_are_not_compared(
+    monkeypatch: pytest.MonkeyPatch, kind: str, objective: dict[str, float], left: str | None
+) -> None:
+    stages = [FINETUNE | {"objective": {"hidden": 1, "logits": 1}}, FINETUNE | {"objective": objective}]
+    check(*stages)
+    monkeypatch.setattr(METHODS["finetune"], "changes_tokenizer", True)
+    if left is None:
+        check(*stages, kind=kind)
+    else:
+        assert re.search(rf"Stage s1: .* of the objective's terms only {left} can be used", refused(*stages, kind=kind))

@@ -1,0 +1,112 @@
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tasks.helpers import like
+from trimformer.errors import TrimformerError
+from trimformer.tasks.tables.files import cell_text, read_table, read_tsv
+
+Write = Callable[[str, str], Path]
+
+
+def test_csv_quotes_and_line_numbers(write: Write) -> None:
+    table = read_table(write("a.csv", '\ufefftext,label\r\n"one, ""two""\nthree",1\r\n\r\nfour,0\r\n'))
+    assert table.names == ["text", "label"]
+    assert table.column("text") == ['one, "two"\nthree', "four"]
+    assert table.lines == [2, 5]
+
+
+def test_tsv_has_no_quoting_and_breaks_at_line_feeds_only(write: Write) -> None:
+    table = read_table(write("a.tsv", 'text\tlabel\n"open\t1\nform\x0cfeed \u2028 here\t0\n'))
+    assert table.column("text") == ['"open', "form\x0cfeed \u2028 here"]
+    assert table.where(1) == f"line 3 of {table.path}"
+
+
+def test_long_fields_and_endings_in_capitals(tmp_path: Path, write: Write) -> None:
+    rows = f"text,label\n{'x' * 200_000},1\n"
+    assert len(str(read_table(write("a.csv", rows)).column("text")[0])) == 200_000
+    (tmp_path / "A.CSV.GZ").write_bytes(gzip.compress(rows.encode()))
+    assert read_table(tmp_path / "A.CSV.GZ").lines == [2]
+
+
+def test_gzip_and_jsonl_with_absent_keys(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "a", "label": 1}\n\n{"text": "b", "label": 2, "more": null}\n'))
+    table = read_table(path)
+    assert table.names == ["text", "label", "more"]
+    assert table.column("more") == [None, None]
+    assert table.lines == [1, 3]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "label": [1, 0]}), path)
+    table = read_table(path)
+    assert table.column("label") == [1, 0]
+    assert table.where(1) == f"row 2 of {path}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "", "a.csv has no rows"),
+        ("a.csv", "text,label\n", "a.csv has no rows"),
+        ("a.jsonl", "\n", "a.jsonl has no rows"),
+        ("a.csv", "text,label\na,1\nb,c,0\n", "The row in line 3 of …a.csv has 3 columns where 2 are expected"),
+        ("a.tsv", "text\tlabel\na\n", "The row in line 2 of …a.tsv has 1 columns where 2 are expected"),
+        ("a.csv", 'text,label\n"a"b,1\n', "The row in line 2 of …a.csv is not valid CSV"),
+        ("a.csv", 'text,label\na,1\n"open,1\nb,0\n', "The row in line 3 of …a.csv is not valid CSV"),
+        ("a.csv", "text,text\na,1\n", "a.csv names a column twice"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', "Line 2 of …a.jsonl is not valid JSON"),
+        ("a.jsonl", "[1]\n", "Line 1 of …a.jsonl is not a JSON object"),
+        (
+            "a.jsonl",
+            '{"a": "\\ud83d\\ude00 \\\\ud800"}\n{"a": ["\\uD800"]}\n',
+            "line 2 of …a.jsonl, half of a surrogate",
+        ),
+        ("a.parquet", "nonsense", "a.parquet is not readable as Parquet"),
+        ("a.xlsx", "x", "a.xlsx has an unknown ending: use one of .csv"),
+        ("a.csv.gz", "text", "a.csv.gz cannot be read"),
+    ],
+)
+def test_broken_files(write: Write, name: str, text: str, message: str) -> None:
+    with pytest.raises(TrimformerError, match=like(message)):
+        read_table(write(name, text))
+
+
+def test_missing_file_suggests_its_neighbour(write: Write) -> None:
+    path = write("reviews.csv", "text,label\na,1\n")
+    with pytest.raises(TrimformerError, match=r"reviws\.csv is not a file: correct it\. Did you mean 'reviews\.csv'"):
+        read_table(path.with_name("reviws.csv"))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_not_utf8_names_line_and_offset(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(mark + b"text,label\nna\xefve,1\n")
+    offset = len(mark) + 13
+    message = f"a.csv is not UTF-8 at line 2 (byte 0xef at offset {offset}): save it as UTF-8"
+    with pytest.raises(TrimformerError, match=like(message)):
+        read_table(path)
+
+
+def test_missing_column_lists_and_suggests(write: Write) -> None:
+    table = read_table(write("a.csv", "text,label\na,1\n"))
+    with pytest.raises(TrimformerError, match=r"no column 'txet': .*\(text, label\)\. Did you mean 'text'\?"):
+        table.column("txet")
+
+
+def test_tsv_without_header_and_dropped_rows(write: Write) -> None:
+    table = read_tsv(write("a.tsv", "a\t1\nbroken\nb\t0\n"), names=["text", "label"], drop_ragged=True)
+    assert table.column("text") == ["a", "b"]
+    assert (table.dropped, table.lines) == (1, [1, 3])
+
+
+def test_cell_text() -> None:
+    cells = ["a", True, 3, 3.0, 0.5, float("nan"), None, ["a"]]
+    assert [cell_text(cell) for cell in cells] == ["a", "true", "3", "3", "0.5", None, None, None]

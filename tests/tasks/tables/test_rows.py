@@ -1,0 +1,47 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trimformer.errors import TrimformerError
+from trimformer.tasks.tables.files import read_table
+from trimformer.tasks.tables.rows import ClassRows, NumberRows, decide_kind
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (["a", "b"], "classification"),
+        (["0", "1"] * 50, "classification"),
+        (["1.0", "5.0"], "classification"),
+        ([str(i) for i in range(20)], "classification"),
+        ([str(i) for i in range(21)], "regression"),
+        (["0.5", "1"], "regression"),
+        (["0.5"] * 19 + ["1,5"], "regression"),
+        (["nan", "1"], "classification"),
+    ],
+)
+def test_kind(labels: list[str], kind: str) -> None:
+    assert decide_kind(labels) == kind
+
+
+def test_empty_label_and_missing_text(write: Write) -> None:
+    with pytest.raises(TrimformerError, match=r"line 3 of .*, the label in column 'label' is empty"):
+        ClassRows.take(read_table(write("a.csv", "text,label\na,1\nb, \n")), "text", None, "label")
+    with pytest.raises(TrimformerError, match=r"line 1 of .*, the column 'text' is empty"):
+        ClassRows.take(read_table(write("a.jsonl", '{"text": null, "label": 1}\n')), "text", None, "label")
+
+
+def test_words_where_a_text_should_stand(write: Write) -> None:
+    with pytest.raises(TrimformerError, match=r"line 1 of .*, the column 'words' holds no plain text \(.* need --kind"):
+        ClassRows.take(read_table(write("a.jsonl", '{"words": ["a"], "label": 1}\n')), "words", None, "label")
+
+
+def test_labels_that_cannot_be_used(write: Write) -> None:
+    columns = read_table(write("a.csv", "text,label\na,1\nb,x\n")), "text", None, "label"
+    with pytest.raises(TrimformerError, match=r"line 3 of .*, the label 'x' is not a finite number"):
+        NumberRows.take(*columns).as_examples()
+    with pytest.raises(TrimformerError, match=r"line 3 of .*, the label 'x' is not among the known labels \(0, 1\)"):
+        ClassRows.take(*columns).as_examples(["0", "1"])
