@@ -8,7 +8,7 @@ import sys
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from trimformer.cli import main
+from trimformer_cli import main
 
 
 class Result(NamedTuple):

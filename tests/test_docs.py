@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import trimformer
-from trimformer.cli import app
 from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.methods import METHODS
 from trimformer.recipe.reading import load_recipe
@@ -20,6 +19,7 @@ from trimformer.starts import STARTS
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 from trimformer.training.terms.base import in_order
+from trimformer_cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

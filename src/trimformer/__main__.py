@@ -1,5 +1,5 @@
 """``python -m trimformer``, which ``accelerate launch -m`` needs."""
 
-from .cli import main
+from trimformer_cli import main
 
 main()

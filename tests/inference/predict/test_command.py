@@ -88,7 +88,7 @@ def test_the_size_decides_the_number_of_processes(monkeypatch: pytest.MonkeyPatc
 
 KILLED = """
 import os, sys
-from trimformer.cli import main
+from trimformer_cli import main
 from trimformer.inference.predict import output, rows
 rows.PIECE_LINES = 4
 save = output.PartialFile._save

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
-
 from ...registry import Registry
 
 PARTS = "trimformer.parts"
@@ -34,11 +32,20 @@ def stand_ins() -> list[str]:
     return [name for name, kind in ATTENTION.items() if kind.stands_in]
 
 
-def _stands_in(name: str) -> str:
-    if name not in stand_ins():
-        raise ValueError(f"{name!r} cannot stand in for attention, use one of {', '.join(stand_ins())}")
-    return name
+class _StandsIn:
+    """What pydantic asks for the check of a setting; a model's own import does not load pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.checked, handler(source))
+
+    @staticmethod
+    def checked(name: str) -> str:
+        if name not in stand_ins():
+            raise ValueError(f"{name!r} cannot stand in for attention, use one of {', '.join(stand_ins())}")
+        return name
 
 
-StandIn = Annotated[str, AfterValidator(_stands_in)]
+StandIn = Annotated[str, _StandsIn()]
 """The kind that a layer which loses its attention gets in its place."""

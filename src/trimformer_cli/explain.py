@@ -8,46 +8,17 @@ from typing import Annotated
 
 import typer
 
-from ..console import output, print_table
-from ..errors import TrimformerError
-from .options import (
-    Data,
-    Force,
-    JsonFile,
-    Kind,
-    Label,
-    MaxLength,
-    Model,
-    Scheme,
-    Stride,
-    Tags,
-    TaskName,
-    Text,
-    TextPair,
-    TrainFile,
-    Truncation,
-    ValidationFile,
-    file_of,
-    task_settings,
-    wrote,
-)
+from .groups import TrainedTaskOptions
+from .options import Force, JsonFile, Model, file_of, wrote
+from .signature import grouped
+from .terminal import output, print_table
 
 
+@grouped
 def explain(
     model: Model,
-    task: TaskName = "custom",
-    data: Data = None,
-    train: TrainFile = None,
-    validation: ValidationFile = None,
-    text: Text = None,
-    text_pair: TextPair = None,
-    label: Label = None,
-    kind: Kind = "auto",
-    tags: Tags = None,
-    scheme: Scheme = None,
-    max_length: MaxLength = 128,
-    truncation: Truncation = "head",
-    stride: Stride = 64,
+    *,
+    task: TrainedTaskOptions,
     batch: Annotated[int, typer.Option(help="Sequences of the pass that is timed.", min=1)] = 1,
     length: Annotated[
         int | None, typer.Option(help="Tokens of each. Default: the mean length of the data.", min=1)
@@ -73,24 +44,22 @@ def explain(
 
     `trimformer explain runs/sst2/dense/model --task sst2 --data glue/ --batch 8 --recipe fast.yaml`
     """
-    from ..encoder.checkpoints.load import read_config, resolve
-    from ..explanation.advice import obstacle
-    from ..explanation.explain import explain as explain_model
-    from ..explanation.page import write_page
-    from ..explanation.tables import tables
-    from ..files import claim
-    from ..report.bench_picture import check_picture
+    settings = task.settings()
+    from trimformer.encoder.checkpoints.load import read_config, resolve
+    from trimformer.errors import TrimformerError
+    from trimformer.explanation.advice import obstacle
+    from trimformer.explanation.explain import explain as explain_model
+    from trimformer.explanation.page import write_page
+    from trimformer.explanation.tables import tables
+    from trimformer.files import claim
+    from trimformer.report.bench_picture import check_picture
 
-    settings = task_settings(
-        name=task, data=data, train=train, validation=validation, text=text, text_pair=text_pair, label=label,
-        kind=kind, tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
-    )  # fmt: skip
     if plot is not None:
         check_picture(plot)
     why = None if recipe is None else obstacle(model, read_config(resolve(model)), settings)
     if why is not None:
         raise TrimformerError(why)
-    with claim(plot, recipe, file_of(json_file), force=force, inputs=(data, train, validation)):
+    with claim(plot, recipe, file_of(json_file), force=force, inputs=task.inputs):
         found = explain_model(model, settings, batch=batch, length=length)
         if plot is not None:
             write_page(found, plot)

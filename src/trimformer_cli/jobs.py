@@ -11,54 +11,29 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import console, output, print_table
-from ..errors import TrimformerError
+from .groups import BudgetOptions, MethodOptions, TaskOptions, TrainedTaskOptions, TrainingOptions, refuse
 from .options import (
-    Batch,
-    BatchSize,
-    Control,
     Data,
     Epochs,
     Json,
-    Keep,
-    KeepWhole,
-    Kind,
+    KeepLayers,
     Label,
-    Length,
-    MaxDrop,
-    MaxLength,
-    Method,
-    MinSpeedup,
     Model,
     Out,
-    Rate,
-    Ray,
-    ReplaceBy,
     Resume,
-    Scheme,
     Seed,
-    Storage,
-    Stride,
-    Tags,
-    Target,
     TaskName,
     Text,
-    TextPair,
-    TimeBudget,
-    TrainFile,
     TrainLimit,
-    Truncation,
-    ValidationFile,
-    method_settings,
-    task_settings,
-    validated,
 )
+from .signature import grouped
+from .terminal import console, output, print_table
 
 
 @contextlib.contextmanager
 def resumable(out: Path) -> Iterator[None]:
     """After Ctrl-C, say how to go on."""
-    from ..pipeline.run_folder import partial_folder, resume_command
+    from trimformer.pipeline.run_folder import partial_folder, resume_command
 
     try:
         yield
@@ -68,54 +43,10 @@ def resumable(out: Path) -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-def _compress(
-    model: str,
-    task: Any,
-    method: dict[str, Any],
-    training: dict[str, Any],
-    out: Path,
-    seed: int,
-    resume: bool,
-    as_json: bool,
-) -> None:
-    from ..recipe.standard import standard_recipe
-    from ..training.settings import TrainingSettings
-
-    settings = validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
-    recipe = standard_recipe(model, task, str(out), method=method_settings(method), training=settings, seed=seed)
-    _run(recipe, resume, as_json)
-
-
-def _autopilot(
-    model: str,
-    task: Any,
-    budget: dict[str, Any],
-    measured: dict[str, Any],
-    training: dict[str, Any],
-    out: Path,
-    seed: int,
-    resume: bool,
-    as_json: bool,
-) -> None:
-    from ..recipe.settings import AutopilotSettings, MeasureSettings
-    from ..recipe.standard import autopilot_recipe
-    from ..training.settings import TrainingSettings
-
-    budget = {key: value for key, value in budget.items() if value is not None}
-    validated(AutopilotSettings, budget)
-    validated(MeasureSettings, {key: [value] for key, value in measured.items() if value is not None})
-    settings = validated(TrainingSettings, {key: value for key, value in training.items() if value is not None})
-    recipe = autopilot_recipe(
-        model, task, str(out), budget=budget, batch=measured["batch"] or 1, length=measured["length"],
-        training=settings, seed=seed,
-    )  # fmt: skip
-    _run(recipe, resume, as_json)
-
-
 def _run(recipe: Any, resume: bool, as_json: bool) -> None:
     """The stages of a recipe, or its autopilot."""
-    from ..pipeline.run import run
-    from ..search.run import run as search
+    from trimformer.pipeline.run import run
+    from trimformer.search.run import run as search
 
     out = Path(recipe.out)
     with resumable(out):
@@ -131,7 +62,7 @@ def _run(recipe: Any, resume: bool, as_json: bool) -> None:
 
 def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
-    from ..search.report import figures, point_tables
+    from trimformer.search.report import figures, point_tables
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -153,7 +84,7 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, or the whole report as JSON."""
-    from ..report.schema import table
+    from trimformer.report.schema import table
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -164,39 +95,16 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     output.print(f"Model, ONNX files and report: {out}  (open {out / 'report.html'})", soft_wrap=True)
 
 
+@grouped
 def compress(
     model: Model,
     out: Out,
-    task: TaskName = "custom",
-    data: Data = None,
-    train: TrainFile = None,
-    validation: ValidationFile = None,
-    text: Text = None,
-    text_pair: TextPair = None,
-    label: Label = None,
-    kind: Kind = "auto",
-    tags: Tags = None,
-    scheme: Scheme = None,
-    max_length: MaxLength = 128,
-    truncation: Truncation = "head",
-    stride: Stride = 64,
+    *,
+    task: TrainedTaskOptions,
     train_limit: TrainLimit = None,
-    max_drop: MaxDrop = None,
-    min_speedup: MinSpeedup = None,
-    batch: Batch = None,
-    length: Length = None,
-    time_budget: TimeBudget = None,
-    storage: Storage = None,
-    ray: Ray = None,
-    method: Method = None,
-    keep_layers: Keep = None,
-    keep: KeepWhole = None,
-    target: Target = None,
-    replace_by: ReplaceBy = None,
-    control: Control = None,
-    epochs: Epochs = None,
-    learning_rate: Rate = None,
-    batch_size: BatchSize = None,
+    budget: BudgetOptions,
+    method: MethodOptions,
+    training: TrainingOptions,
     seed: Seed = 0,
     resume: Resume = False,
     json_: Json = False,
@@ -211,34 +119,19 @@ def compress(
 
     `trimformer compress my-model/ --train train.csv --text review --label stars --out runs/mine`
     """
-    settings = task_settings(
-        name=task, data=data, train=train, validation=validation, text=text, text_pair=text_pair,
-        label=label, kind=kind, tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
-        train_limit=train_limit,
-    )  # fmt: skip
-    chosen = {
-        "name": method, "keep_layers": keep_layers, "keep": keep, "target": target, "replace_by": replace_by,
-        "control": control,
-    }  # fmt: skip
-    training = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
-    budget = {
-        "max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage, "ray": ray,
-    }  # fmt: skip
-    measured = {"batch": batch, "length": length}
-    if max_drop is None:
-        _refuse(budget | measured, "belongs to --max-drop: add a budget, as in --max-drop 0.5.")
-        chosen["name"] = method or "attendout"
-        _compress(model, settings, chosen, training, out, seed, resume, json_)
+    if budget.max_drop is None:
+        refuse(budget, "belongs to --max-drop: add a budget, as in --max-drop 0.5.")
     else:
-        _refuse({"method": method} | chosen, "has no meaning with --max-drop, which finds out by itself: leave it out.")
-        _autopilot(model, settings, budget, measured, training, out, seed, resume, json_)
+        refuse(method, "has no meaning with --max-drop, which finds out by itself: leave it out.")
+    settings = task.settings(train_limit=train_limit)
+    from trimformer.recipe.standard import autopilot_recipe, standard_recipe
 
-
-def _refuse(options: dict[str, Any], why: str) -> None:
-    """Raise TrimformerError for the first option that is given."""
-    for name, value in options.items():
-        if value is not None:
-            raise TrimformerError(f"--{name.replace('_', '-')} {why}")
+    how: dict[str, Any] = {"training": training.settings(), "seed": seed}
+    if budget.max_drop is None:
+        recipe = standard_recipe(model, settings, str(out), method=method.settings(), **how)
+    else:
+        recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
+    _run(recipe, resume, json_)
 
 
 def demo(
@@ -248,7 +141,7 @@ def demo(
     text: Text = None,
     label: Label = None,
     train_limit: TrainLimit = None,
-    keep_layers: Keep = 3,
+    keep_layers: KeepLayers = 3,
     epochs: Epochs = 2,
     seed: Seed = 0,
     resume: Resume = False,
@@ -262,9 +155,13 @@ def demo(
 
     `trimformer demo --task custom --data reviews.csv --text review --label sentiment --out runs/reviews`
     """
-    settings = task_settings(name=task, data=data, text=text, label=label, train_limit=train_limit)
-    method = {"name": "attendout", "keep_layers": keep_layers}
-    _compress("demo", settings, method, {"epochs": epochs, "learning_rate": 1e-4}, out, seed, resume, json_)
+    settings = TaskOptions(task, data, text=text, label=label).settings(train_limit=train_limit)
+    training = TrainingOptions(epochs, learning_rate=1e-4).settings()
+    from trimformer.recipe.standard import standard_recipe
+
+    method = MethodOptions(keep_layers=keep_layers).settings()
+    recipe = standard_recipe("demo", settings, str(out), method=method, training=training, seed=seed)
+    _run(recipe, resume, json_)
 
 
 def run(
@@ -280,25 +177,16 @@ def run(
 
     `trimformer run runs/sst2.partial/recipe.yaml --resume`
     """
-    from ..recipe.reading import load_recipe
+    from trimformer.recipe.reading import load_recipe
 
     _run(load_recipe(recipe), resume, json_)
 
 
+@grouped
 def evaluate(
     model: Model,
-    task: TaskName = "custom",
-    data: Data = None,
-    validation: ValidationFile = None,
-    text: Text = None,
-    text_pair: TextPair = None,
-    label: Label = None,
-    kind: Kind = "auto",
-    tags: Tags = None,
-    scheme: Scheme = None,
-    max_length: MaxLength = 128,
-    truncation: Truncation = "head",
-    stride: Stride = 64,
+    *,
+    task: TaskOptions,
     against: Annotated[str | None, typer.Option(help="Another model: adds the paired bootstrap test.")] = None,
     json_: Json = False,
 ) -> None:
@@ -310,12 +198,9 @@ def evaluate(
 
     `trimformer evaluate new/model --validation dev.csv --text review --label stars --against old/model`
     """
-    from ..api import evaluate as evaluate_model
+    settings = task.settings()
+    from trimformer.api import evaluate as evaluate_model
 
-    settings = task_settings(
-        name=task, data=data, validation=validation, text=text, text_pair=text_pair, label=label, kind=kind,
-        tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
-    )  # fmt: skip
     result = evaluate_model(model, settings, against=against)
     if json_:
         print(json.dumps(dataclasses.asdict(result), indent=2))

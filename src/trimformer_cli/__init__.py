@@ -1,4 +1,9 @@
-"""The command line: verbs only. Results go to standard output, everything else to standard error."""
+"""The command line: verbs only. Results go to standard output, everything else to standard error.
+
+It is a package beside ``trimformer``, because importing any module of that registers its models, which loads PyTorch
+and transformers and takes seconds. Help, the version and mistakes in the options alone need none of it: a verb imports
+from ``trimformer`` when its work begins, never at the top of its file.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +13,14 @@ from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
-from rich.markup import escape
 
-from ..console import console
-from ..errors import TrimformerError
 from .bench import bench
 from .explain import explain
 from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
 from .service import serve
+from .terminal import console, fail
 from .worker import worker
 
 app = typer.Typer(
@@ -30,6 +33,9 @@ app = typer.Typer(
 for verb in (compress, worker, demo, run, evaluate, explain, trim, bench, export, predict, serve, inspect):
     app.command()(verb)
 _state = {"debug": False}
+
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""Environment variables that transformers reads when it is loaded."""
 
 
 def _show_version(asked: bool) -> None:
@@ -50,27 +56,36 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; ``--debug`` shows where it arose."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    _quieten_transformers()
     if "--debug" in sys.argv:  # it belongs to the program: take it wherever it stands
         sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
         app()
-    except TrimformerError as error:
-        _fail(str(error))
     except BrokenPipeError:  # the reader of our output has gone, as in `trimformer predict … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno is None:
             raise
-        _fail(f"{error.filename or 'A file'}: {error.strerror}")
+        _failed(f"{error.filename or 'A file'}: {error.strerror}")
+    except Exception as error:
+        from trimformer import TrimformerError  # loaded already where it is one
+
+        if not isinstance(error, TrimformerError):
+            raise
+        _failed(str(error))
 
 
-def _fail(message: str) -> NoReturn:
+def _quieten_transformers() -> None:
+    """Switch its messages and progress bars off, for when a verb loads it, and where it is loaded already."""
+    os.environ.update(QUIET)
+    if "transformers" in sys.modules:  # as under `python -m trimformer`
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
+def _failed(message: str) -> NoReturn:
     if _state["debug"]:
         console.print_exception()
-    message = message if message.endswith((".", "?", "!", "`")) else f"{message}."
-    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
-    sys.exit(2)
+    fail(message)

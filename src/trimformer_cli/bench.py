@@ -8,27 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import output, print_table
-from ..errors import TrimformerError
-from .options import (
-    Force,
-    JsonFile,
-    Kind,
-    Label,
-    MaxLength,
-    Scheme,
-    Stride,
-    Tags,
-    Text,
-    TextPair,
-    Truncation,
-    ValidationFile,
-    file_of,
-    task_settings,
-    wrote,
-)
+from .groups import TaskOptions
+from .options import Force, JsonFile, file_of, wrote
+from .signature import grouped
+from .terminal import fail, output, print_table
 
 
+@dataclasses.dataclass(frozen=True)
+class BenchTaskOptions(TaskOptions):
+    """What the models are scored on, if on anything, and whose lengths are timed."""
+
+    task: Annotated[
+        str | None, typer.Option(help="Score every variant on this task, as `evaluate` does; `custom` for your files.")
+    ] = None
+    data: Annotated[
+        str | None, typer.Option(help="With --task its data; alone a file of texts, timed with their own lengths.")
+    ] = None
+
+
+@grouped
 def bench(
     models: Annotated[
         list[str],
@@ -44,22 +42,8 @@ def bench(
     backends: Annotated[
         str | None, typer.Option(help="Comma-separated, see docs/benchmarks.md; default all that this machine has.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Score every variant on this task, as `evaluate` does; `custom` for your files.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="With --task its data; alone a file of texts, timed with their own lengths.")
-    ] = None,
-    validation: ValidationFile = None,
-    text: Text = None,
-    text_pair: TextPair = None,
-    label: Label = None,
-    kind: Kind = "auto",
-    tags: Tags = None,
-    scheme: Scheme = None,
-    max_length: MaxLength = 128,
-    truncation: Truncation = "head",
-    stride: Stride = 64,
+    *,
+    task: BenchTaskOptions,
     fresh: Annotated[
         bool, typer.Option(help="Measure start-up and memory too, each variant in a process of its own.")
     ] = True,
@@ -85,12 +69,17 @@ def bench(
 
     `trimformer bench runs/sst2/model --table auto --batch 1 --backends onnx-int8`
     """
-    from ..files import claim
-    from ..hardware import usable_cores
-    from ..measure.bench.bench import Texts
-    from ..measure.bench.bench import bench as measure
-    from ..report.bench_picture import check_picture, write_picture
-    from ..report.bench_tables import tables
+    if table is not None and (task.task or task.data or plot):
+        fail("--table measures shapes alone: leave out --task, --data and --plot.")
+    if task.task is None and (task.label or task.validation):
+        fail("--label and --validation belong to a task: add --task custom, or the task's name.")
+    settings = None if task.task is None else task.settings()
+    from trimformer.files import claim
+    from trimformer.hardware import usable_cores
+    from trimformer.measure.bench.bench import Texts
+    from trimformer.measure.bench.bench import bench as measure
+    from trimformer.report.bench_picture import check_picture, write_picture
+    from trimformer.report.bench_tables import tables
 
     how: dict[str, Any] = {
         "batch": batch or [1, 8],
@@ -99,20 +88,14 @@ def bench(
         "backends": None if backends is None else backends.split(","),
     }
     if table is not None:
-        if task or data or plot:
-            raise TrimformerError("--table measures shapes alone: leave out --task, --data and --plot.")
         _table(models, None if table == "auto" else Path(table), json_file, force, how)
         return
     if plot is not None:
         check_picture(plot)
-    if task is None and (label or validation):
-        raise TrimformerError("--label and --validation belong to a task: add --task custom, or the task's name.")
-    settings = None if task is None else task_settings(
-        name=task, data=data, validation=validation, text=text, text_pair=text_pair, label=label, kind=kind,
-        tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
-    )  # fmt: skip
-    texts = Texts(Path(data), text, text_pair, max_length) if task is None and data is not None else None
-    with claim(plot, file_of(json_file), force=force, inputs=(data, validation)):
+    texts = None
+    if task.task is None and task.data is not None:
+        texts = Texts(Path(task.data), task.text, task.text_pair, task.max_length)
+    with claim(plot, file_of(json_file), force=force, inputs=task.inputs):
         result = measure(models, texts=texts, task=settings, fresh=fresh, **how)
         if plot is not None:
             write_picture(result, plot)
@@ -126,14 +109,14 @@ def bench(
 
 def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:
     """Measure what the table lacks for the models, and check its predictions."""
-    from ..encoder.checkpoints.load import load
-    from ..files import claim
-    from ..hardware import hardware
-    from ..measure.bench.variants import named
-    from ..measure.device.pieces import latency_tables
-    from ..measure.device.table import default_file
-    from ..measure.device.varied import check, median_error
-    from ..report.numbers import milliseconds
+    from trimformer.encoder.checkpoints.load import load
+    from trimformer.files import claim
+    from trimformer.hardware import hardware
+    from trimformer.measure.bench.variants import named
+    from trimformer.measure.device.pieces import latency_tables
+    from trimformer.measure.device.table import default_file
+    from trimformer.measure.device.varied import check, median_error
+    from trimformer.report.numbers import milliseconds
 
     with claim(file_of(json_file), force=force, inputs=(file,)):
         nets = {name: load(str(given)) for name, given in named(models).items()}

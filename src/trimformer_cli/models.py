@@ -1,4 +1,4 @@
-"""Verbs on models alone: trim, export, predict, inspect."""
+"""Verbs on models alone: trim, predict, inspect."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from ..console import console, print_table
 from .options import Backend, Force, Json, Model, Out, Ray, Text, TextPair
+from .terminal import console, print_table
 
 
 def trim(
@@ -25,13 +25,13 @@ def trim(
 
     Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
     """
-    from ..encoder import TrimformerModel
-    from ..encoder.checkpoints.load import fetch, load, load_tokenizer
-    from ..encoder.checkpoints.sentence import copy_modules
-    from ..encoder.gating.trim import parse_attention
-    from ..encoder.gating.trim import trim as trim_model
-    from ..files import new_folder, require_new_folder
-    from ..measure.cost import cost
+    from trimformer.encoder import TrimformerModel
+    from trimformer.encoder.checkpoints.load import fetch, load, load_tokenizer
+    from trimformer.encoder.checkpoints.sentence import copy_modules
+    from trimformer.encoder.gating.trim import parse_attention
+    from trimformer.encoder.gating.trim import trim as trim_model
+    from trimformer.files import new_folder, require_new_folder
+    from trimformer.measure.cost import cost
 
     require_new_folder(out)
     dense = load(model)
@@ -86,8 +86,8 @@ def predict(
 
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
     """
-    from ..inference.predict.command import predict_file
-    from ..inference.predict.output import partial_file
+    from trimformer.inference.predict.command import predict_file
+    from trimformer.inference.predict.output import partial_file
 
     try:
         predict_file(
@@ -110,8 +110,8 @@ def inspect(
 
     Example: `trimformer inspect shape:bert-base,attention=2-11=mean --length 256`
     """
-    from ..encoder.checkpoints.load import load
-    from ..measure.cost import cost
+    from trimformer.encoder.checkpoints.load import load
+    from trimformer.measure.cost import cost
 
     net = load(model)
     counted = cost(net, length)

@@ -34,7 +34,7 @@ def serve(
 
     `curl localhost:8000/predict -d '{"texts": ["a fine film"]}'`
     """
-    from ..inference.serve.server import serve as serve_model
+    from trimformer.inference.serve.server import serve as serve_model
 
     try:
         serve_model(

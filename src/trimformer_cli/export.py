@@ -8,32 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from ..console import output, print_table
-from ..errors import TrimformerError
-from .options import (
-    Data,
-    Json,
-    Kind,
-    Label,
-    MaxLength,
-    Model,
-    Out,
-    Scheme,
-    Stride,
-    Tags,
-    TaskName,
-    Text,
-    TextPair,
-    TrainFile,
-    Truncation,
-    ValidationFile,
-    task_settings,
-)
+from .groups import TrainedTaskOptions
+from .options import Json, Model, Out
+from .signature import grouped
+from .terminal import fail, output, print_table
 
 
+@grouped
 def export(
     model: Model,
     out: Out,
+    *,
     to: Annotated[
         str | None, typer.Option(help="onnx (default), openvino, torch, or huggingface for a stock checkpoint.")
     ] = None,
@@ -51,19 +36,7 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="With --target and data: points that a file may lose to be taken.", min=0)
     ] = 0.5,
-    task: TaskName = "custom",
-    data: Data = None,
-    train: TrainFile = None,
-    validation: ValidationFile = None,
-    text: Text = None,
-    text_pair: TextPair = None,
-    label: Label = None,
-    kind: Kind = "auto",
-    tags: Tags = None,
-    scheme: Scheme = None,
-    max_length: MaxLength = 128,
-    truncation: Truncation = "head",
-    stride: Stride = 64,
+    task: TrainedTaskOptions,
     json_: Json = False,
 ) -> None:
     """Write a model for another runtime and check that its answers are the same.
@@ -78,26 +51,22 @@ def export(
 
     `trimformer export runs/sst2/dense/model --to huggingface --out stock`
     """
-    from ..deploy.export import FORMATS, chosen_backends, export_all, scorer_for
-    from ..encoder.checkpoints.families import to_huggingface
-    from ..encoder.checkpoints.load import load, load_tokenizer
-    from ..files import new_folder, require_new_folder
-    from ..measure.bench.target import export_for
-
-    settings = None
-    if task != "custom" or data or validation or train:
-        settings = task_settings(
-            name=task, data=data, train=train, validation=validation, text=text, text_pair=text_pair, label=label,
-            kind=kind, tags=tags, scheme=scheme, max_length=max_length, truncation=truncation, stride=stride,
-        )  # fmt: skip
     form = to or "onnx"
     stock = form == "huggingface"
+    if target is not None and (to or precision):
+        fail("--target chooses the runtime and the precision itself: leave --to and --precision out.")
+    if stock and (precision or task.named):
+        fail("--precision and data have no meaning for huggingface: leave them out.")
+    settings = task.settings() if task.named else None
+    from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for
+    from trimformer.encoder.checkpoints.families import to_huggingface
+    from trimformer.encoder.checkpoints.load import load, load_tokenizer
+    from trimformer.errors import TrimformerError
+    from trimformer.files import new_folder, require_new_folder
+    from trimformer.measure.bench.target import export_for
+
     if form not in (*FORMATS, "huggingface"):
         raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")
-    if target is not None and (to or precision):
-        raise TrimformerError("--target chooses the runtime and the precision itself: leave --to and --precision out.")
-    if stock and (precision or settings):
-        raise TrimformerError("--precision and data have no meaning for huggingface: leave them out.")
     backends = [] if stock else chosen_backends(form, precision.split(",") if precision else None)
     require_new_folder(out)
     net = load(model)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..console import console
+from .terminal import console
 
 
 def worker(
@@ -22,7 +22,7 @@ def worker(
 
     `trimformer worker runs/mine`
     """
-    from ..search.worker import work
+    from trimformer.search.worker import work
 
     try:
         trained = work(out)

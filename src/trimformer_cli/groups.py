@@ -1,0 +1,187 @@
+"""Options that belong together, and the settings that they make: a command takes a group whole (``signature.grouped``).
+
+What is wrong with the options alone is said before ``trimformer`` is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import Data, Epochs, KeepLayers, Label, Ray, TaskName, Text, TextPair, flag, validated
+from .terminal import fail
+
+if TYPE_CHECKING:
+    from trimformer.tasks.settings import TaskSettings
+    from trimformer.training.settings import TrainingSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskOptions:
+    """What a model is scored on."""
+
+    task: TaskName = "custom"
+    data: Data = None
+    validation: Annotated[str | None, typer.Option(help="Your validation file.")] = None
+    text: Text = None
+    text_pair: TextPair = None
+    label: Label = None
+    kind: Annotated[
+        str, typer.Option(help="Kind of task of your own files (docs/tasks.md); auto sees it from the rows.")
+    ] = "auto"
+    tags: Annotated[str | None, typer.Option(help="conll2003: ner, pos or chunk; ud: upos or xpos.")] = None
+    scheme: Annotated[str | None, typer.Option(help="How spans are tagged in the files: iob1 or iob2.")] = None
+    max_length: Annotated[int, typer.Option(help="Tokens per example; longer texts are cut.")] = 128
+    truncation: Annotated[str, typer.Option(help="Which part of a long text stays: head, tail or both.")] = "head"
+    stride: Annotated[int, typer.Option(help="Question answering: tokens that neighbouring windows share.", min=0)] = 64
+
+    @property
+    def inputs(self) -> list[str]:
+        """The data that is named."""
+        return [value for name, value in vars(self).items() if name in ("data", "train", "validation") and value]
+
+    @property
+    def named(self) -> bool:
+        """Whether a known task or data is named."""
+        return self.task != "custom" or bool(self.inputs)
+
+    def settings(self, **more: Any) -> TaskSettings:
+        """The settings of the task, with some that a command has options of its own for."""
+        if not self.named:
+            fail("No data is given: name your file or folder with --data, or a known task with --task.")
+        from trimformer.tasks.settings import TaskSettings
+
+        values = given(self) | {name: value for name, value in more.items() if value is not None}
+        return validated(TaskSettings, {"name": values.pop("task"), **values})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedTaskOptions(TaskOptions):
+    """The same where training rows are read, too."""
+
+    train: Annotated[str | None, typer.Option(help="Your training file (CSV, TSV, JSONL, Parquet).")] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How weights are trained."""
+
+    epochs: Epochs = None
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate in each stage.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Examples per batch in training.")] = None
+
+    def settings(self) -> TrainingSettings:
+        from trimformer.training.settings import TrainingSettings
+
+        return validated(TrainingSettings, given(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class BudgetOptions:
+    """What the search looks for, which takes the place of a method."""
+
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead of a method: find the fastest model that loses at most this many points (docs/autopilot.md)."
+        ),
+    ] = None
+    min_speedup: Annotated[
+        float | None,
+        typer.Option(help="With --max-drop: first try models that are this many times as fast as the stock one."),
+    ] = None
+    batch: Annotated[
+        int | None, typer.Option(help="With --max-drop: texts in the batch that is to be fast. Default 1.")
+    ] = None
+    length: Annotated[
+        int | None, typer.Option(help="With --max-drop: tokens of each. Default: the lengths of the training data.")
+    ] = None
+    time_budget: Annotated[
+        str | None, typer.Option(help="With --max-drop: of the whole run, such as 2h or 45m. Default: no limit.")
+    ] = None
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="With --max-drop: let `trimformer worker` help from other machines, through a file beside the results "
+            "(`sqlite`) or the URL of a database."
+        ),
+    ] = None
+    ray: Ray = None
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments ``budget``, ``batch`` and ``length`` of ``autopilot_recipe``, checked."""
+        from trimformer.recipe.settings import AutopilotSettings, MeasureSettings
+
+        budget = given(self)
+        measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
+        validated(AutopilotSettings, budget)
+        validated(MeasureSettings, {name: [value] for name, value in measured.items()})
+        return {"budget": budget, **measured}
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodOptions:
+    """A method and its own settings: any of them by ``--set``, some by options of their own."""
+
+    method: Annotated[str | None, typer.Option(help="One of docs/methods/. Default: attendout.")] = None
+    keep_layers: KeepLayers = None
+    keep: Annotated[int | None, typer.Option(help="Whole layers that stay.")] = None
+    target: Annotated[float | None, typer.Option(help="Share of the layers' operations that stays.")] = None
+    replace_by: Annotated[
+        str | None, typer.Option(help="What a layer without attention becomes, such as none (docs/concepts.md).")
+    ] = None
+    control: Annotated[
+        str | None, typer.Option(help="What stands in for the learned choice (docs/methods/attendout.md).")
+    ] = None
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Any setting of the method, as in a recipe; may be repeated."),
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """The method's name and settings, checked."""
+        values = given(self)
+        values["name"] = values.pop("method", "attendout")
+        assigned = _assigned(values.pop("set", []))
+        for name in assigned.keys() & values.keys():
+            fail(f"--set {name}: the {name} of the method is given twice, leave one out.")
+        from trimformer.methods import METHODS
+
+        method = values["name"]
+        own = {field.name for field in dataclasses.fields(self)} - assigned.keys()
+        validated(
+            METHODS.find(method).Settings,
+            values | assigned,
+            f"the method {method}",
+            lambda name: flag(name) if name in own else f"--set {name}",
+        )
+        return values | assigned
+
+
+def _assigned(texts: list[str]) -> dict[str, Any]:
+    """Values by name, from ``NAME=VALUE``; a value is written as in a recipe."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name in values:
+            fail(f"--set {text}: write NAME=VALUE, each name once, such as --set keep_layers=6.")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            fail(f"--set {text}: the value is not valid YAML.")
+    return values
+
+
+def given(options: Any) -> dict[str, Any]:
+    """The options of a group that have a value, by name."""
+    return {name: value for name, value in vars(options).items() if value is not None and value != []}
+
+
+def refuse(options: Any, why: str) -> None:
+    """End the program where an option of this group is given."""
+    for name in given(options):
+        fail(f"{flag(name)} {why}")

@@ -1,0 +1,37 @@
+"""What a command prints: results on standard output; messages, and the sentence of a mistake, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+NAME, FIGURE = 24, 20
+"""Characters of a name that a narrow terminal does not break; of a figure: what is longer is read as a sentence."""
+
+console = Console(stderr=True, highlight=False)
+output = Console(highlight=False)
+
+
+def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
+    """Print rows to standard output: names first, kept whole up to NAME characters, then figures and sentences."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    longest = [max((len(row[place]) for row in cells), default=0) for place in range(len(header))]
+    table = Table(title=title, title_justify="left")
+    table.add_column(header[0], overflow="fold", min_width=min(longest[0], NAME))
+    for name, length in zip(header[1:], longest[1:], strict=True):
+        table.add_column(name, justify="left" if length > FIGURE else "right")
+    for row in cells:
+        table.add_row(*row)
+    output.print(table)
+
+
+def fail(message: str) -> NoReturn:
+    """End the program with the sentence of a user's mistake and exit code 2."""
+    message = message if message.endswith((".", "?", "!", "`")) else f"{message}."
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    sys.exit(2)
