@@ -4,12 +4,13 @@ BIN := $(VENV)/bin
 # On a machine that others use too, threads that spin while they wait make everything slow; on an idle one it costs nothing.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test test-all lint clean
+.PHONY: help demo test test-all lint docs clean
 
 help:
 	@echo "make demo      create the environment, install, run the main job on the built-in data (about 10 minutes)"
 	@echo "make test      create the environment, install, lint, type-check, run the tests"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make docs      write what the docs take from the code: docs/api.md, tables of parts"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +32,9 @@ test: lint
 
 test-all: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) runs build dist

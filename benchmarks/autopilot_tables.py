@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
+BUDGET = 0.5
+"""Points that a search may lose."""
 
 
 def searches(content: dict[str, Any]) -> Table:
@@ -13,16 +16,10 @@ def searches(content: dict[str, Any]) -> Table:
     rows: list[list[str]] = []
     factors: dict[str, list[list[float]]] = {}
     drops: dict[str, list[float]] = {}
-    for key, found in sorted(content.items()):
-        kind, _, which = key.partition(" ")
-        if kind != "search":
-            continue
-        task, _, seed = which.partition(" seed ")
+    for task, seed, found, drop, speeds in _searches(content):
         test, chosen = found["comparison"], found["chosen"]
         removed = {point["name"]: point["removed"] for point in found["points"]}.get(chosen["name"], "nothing")
-        drop = -100 * test["difference"]
         drops.setdefault(task, []).append(drop)
-        speeds = _speeds(content.get(f"times {which}"))
         if speeds:
             factors.setdefault(task, []).append(speeds)
         rows.append(
@@ -42,6 +39,40 @@ def searches(content: dict[str, Any]) -> Table:
         "against our dense file", "against the best stock int8 file",
     ]  # fmt: skip
     return header, rows
+
+
+def short(content: dict[str, Any]) -> Table:
+    """The README's rows: by task the searches that are inside on rows that chose nothing, the drop, and the speed."""
+    drops: dict[str, list[float]] = {}
+    factors: dict[str, list[list[float]]] = {}
+    for task, _, _, drop, speeds in _searches(content):
+        drops.setdefault(task, []).append(drop)
+        if speeds:
+            factors.setdefault(task, []).append(speeds)
+    speed = {task: [*map(statistics.geometric_mean, zip(*given, strict=True))] for task, given in factors.items()}
+    mean = {task: statistics.mean(given) for task, given in drops.items()}
+    rows = [
+        [task, _inside(given), f"{mean[task]:+.2f}", *(f"{speed[task][column]:.1f}x" for column in (0, 2))]
+        for task, given in drops.items()
+    ]
+    every = [drop for given in drops.values() for drop in given]
+    over = [f"{statistics.geometric_mean(given[column] for given in speed.values()):.1f}x" for column in (0, 2)]
+    rows.append(["all", _inside(every), f"{statistics.mean(mean.values()):+.2f}", *over])
+    return ["task", "inside", "drop", "against eager PyTorch", "against the best stock int8 file"], rows
+
+
+def _searches(content: dict[str, Any]) -> Iterator[tuple[str, str, Any, float, list[float] | None]]:
+    """Task, seed, what was found, drop on validation in points, and speeds where it was timed, of each search."""
+    for key, found in sorted(content.items()):
+        kind, _, which = key.partition(" ")
+        if kind == "search":
+            task, _, seed = which.partition(" seed ")
+            drop = -100 * found["comparison"]["difference"]
+            yield task, seed, found, drop, _speeds(content.get(f"times {which}"))
+
+
+def _inside(drops: list[float]) -> str:
+    return f"{sum(drop <= BUDGET for drop in drops)} of {len(drops)}"
 
 
 def budgets(content: dict[str, Any]) -> Table:

@@ -14,7 +14,7 @@ TRIMMED = ("mean 2-11", "none 2-11")
 
 
 def short(content: dict[str, Any]) -> Table:
-    """The README's rows: milliseconds and the factor to stock eager PyTorch."""
+    """The rows of docs/results.md: milliseconds and the factor to stock eager PyTorch."""
     timings = [t for t in content["shapes"]["timings"] if t["backend"] in SHORT]
     sizes = [size for size in _sizes(timings) if size in ((4, 256), (8, 128))]
     rows = [

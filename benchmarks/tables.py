@@ -25,8 +25,8 @@ import speed_tables
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
-    "README.md": ("tasks", "predict", "speed"),
-    "docs/results.md": ("glue", "glue-choices", "methods-speed", "autopilot"),
+    "README.md": ("autopilot-short",),
+    "docs/results.md": ("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "autopilot"),
     "docs/autopilot.md": ("budgets",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
@@ -90,6 +90,11 @@ def methods_speed() -> str:
 def autopilot() -> str:
     """The searches within half a point."""
     return markdown(*autopilot_tables.searches(read("autopilot")))
+
+
+def autopilot_short() -> str:
+    """The searches within half a point, by task."""
+    return markdown(*autopilot_tables.short(read("autopilot")))
 
 
 def budgets() -> str:
@@ -226,6 +231,7 @@ def main() -> None:
         "methods-speed": methods_speed,
         "budgets": budgets,
         "autopilot": autopilot,
+        "autopilot-short": autopilot_short,
         "predict": predict,
         "attendout": attendout,
     }

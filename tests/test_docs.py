@@ -1,5 +1,6 @@
 """The documents say what the code does: settings, recipes, commands, links."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -24,9 +25,9 @@ from trimformer_cli import app
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHOD_PAGES = (
-    dict.fromkeys(METHODS, "methods/attendout.md")
-    | dict.fromkeys(["greedy", "importance", "depth", "layerdrop"], "methods/structured.md")
-    | {"hard-concrete": "methods/hard-concrete.md", "vocabulary": "methods/vocabulary.md"}
+    {name: f"methods/{name}.md" for name in METHODS}
+    | dict.fromkeys(["last-k", "random-k", "finetune"], "methods/controls.md")
+    | {"attendout-faithful": "methods/attendout.md"}
 )
 TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Recipe", Recipe),
@@ -108,9 +109,54 @@ def test_the_faithful_recipe_has_the_published_settings():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([\w-]*))?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which a page's headings can be linked to."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_index_names_every_page_and_every_method():
+    index = ROOT / "docs/index.md"
+    text = index.read_text(encoding="utf-8")
+    linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#\s]+)", text)}
+    assert {page for page in PAGES if page.is_relative_to(index.parent)} - {index} <= linked
+    assert re.findall(r"^## (\w[\w-]*)$", text, flags=re.MULTILINE) == ["Tutorial", "How-to", "Concept", "Reference"]
+    assert set(METHODS) <= set(re.findall(r"`([\w-]+)`", text))
+
+
+def test_what_the_docs_take_from_the_code_is_up_to_date():
+    spec: Any = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    for page, content in generate.pages().items():
+        assert page.read_text(encoding="utf-8") == content, f"{page.name} is out of date: run `make docs`"
+
+
+def test_every_public_name_is_in_the_api_page():
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == trimformer.__all__
+
+
+def test_the_commands_of_make_are_those_of_the_makefile():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for page in PAGES:
+        named = re.findall(r"^make ([\w-]+)", "\n".join(blocks(page, "bash")), flags=re.MULTILINE)
+        assert set(named) <= targets, page
+    readme = "\n".join(blocks(ROOT / "README.md", "bash"))
+    assert re.findall(r"^make ([\w-]+)", readme, flags=re.MULTILINE) == ["demo", "test"]
+
+
+def test_the_readme_is_short_and_has_one_table_of_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 180
+    assert re.findall(r"<!-- results:([\w-]+) -->", text) == ["autopilot-short"]
 
 
 def blocks(page: Path, language: str) -> list[str]:
