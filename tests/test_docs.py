@@ -26,7 +26,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 METHOD_PAGES = (
     dict.fromkeys(METHODS, "methods/attendout.md")
     | dict.fromkeys(["greedy", "importance", "depth", "layerdrop"], "methods/structured.md")
-    | {"hard-concrete": "methods/hard-concrete.md"}
+    | {"hard-concrete": "methods/hard-concrete.md", "low-rank": "methods/low-rank.md"}
 )
 TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Recipe", Recipe),
