@@ -27,6 +27,7 @@ METHOD_PAGES = (
     dict.fromkeys(METHODS, "methods/attendout.md")
     | dict.fromkeys(["greedy", "importance", "depth", "layerdrop"], "methods/structured.md")
     | {"hard-concrete": "methods/hard-concrete.md", "low-rank": "methods/low-rank.md"}
+    | {"magnitude": "methods/magnitude.md"}
 )
 TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Recipe", Recipe),

@@ -15,6 +15,7 @@ OPTIONS = {
     "hard-concrete": {"target": 0.5, "replace_by": "none"},
     "layerdrop": {"keep": 2, "skip": 0.5},
     "low-rank": {"target": 0.5},
+    "magnitude": {"density": 0.5},
 }
 KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
