@@ -14,6 +14,8 @@ OPTIONS = {
     "greedy": {"keep_layers": 1},
     "hard-concrete": {"target": 0.5, "replace_by": "none"},
     "layerdrop": {"keep": 2, "skip": 0.5},
+    "low-rank": {"target": 0.5},
+    "magnitude": {"density": 0.5},
 }
 KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 

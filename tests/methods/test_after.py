@@ -15,7 +15,9 @@ from trimformer.methods.expected import shape_after
 NEEDED: dict[str, dict[str, Any]] = {
     "depth": {"keep": 2},
     "layerdrop": {"keep": 2},
+    "low-rank": {"target": 0.5, "length": 9},
     "hard-concrete": {"target": 0.9},
+    "magnitude": {"density": 0.5},
     "importance": {"keep_layers": 1, "ffn": 0.5},
 }
 KINDS = [{}, {0: "mean", 2: "none"}]
@@ -47,7 +49,7 @@ def test_what_is_left_is_as_large_as_what_was_foreseen(name: str, kinds: dict[in
         assert foreseen == stage.model.config
     else:
         assert counts(foreseen) == counts(left)
-    if name in ("last-k", "depth", "layerdrop", "finetune"):  # nothing is learned
+    if name in ("last-k", "depth", "layerdrop", "finetune", "low-rank", "magnitude"):  # nothing is learned
         assert foreseen.shapes == left.shapes
 
 

@@ -19,6 +19,8 @@ from trimformer.recipe.reading import parse
 SETTINGS: dict[str, dict[str, Any]] = {
     "depth": {"keep": 3, "strategy": "contribution"},
     "layerdrop": {"keep": 3},
+    "low-rank": {"target": 0.7},
+    "magnitude": {"density": 0.5},
     "hard-concrete": {"target": 0.7},
     "importance": {"keep_layers": 1, "heads": 0.5, "ffn": 0.5},
 }

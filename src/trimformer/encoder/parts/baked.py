@@ -22,7 +22,9 @@ def bake(model: M) -> M:
         return model
     baked = copy.deepcopy(model)
     for name in sorted({name for name, _ in transformed(baked)}):
-        module = baked.get_submodule(name)
+        module, own = baked.get_submodule(name), type(baked.get_submodule(name))
+        # The copy has the class of the given module, from which the weight's property is now removed: give it its own.
+        module.__class__ = type(own.__name__, own.__bases__, dict(vars(own)))
         for weight in list(module.parametrizations):  # type: ignore[arg-type]
             parametrize.remove_parametrizations(module, weight, leave_parametrized=True)
     return baked

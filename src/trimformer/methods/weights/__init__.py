@@ -1,0 +1,1 @@
+"""Methods that change weights: the layers stay, with fewer numbers in them."""
