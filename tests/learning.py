@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from tests.models import tiny
 from trimformer import trim
@@ -73,6 +75,13 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
     )  # fmt: skip
 
 
+def toy_tokenizer() -> PreTrainedTokenizerFast:
+    """A word for each id of the toy data."""
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2} | {f"word{i}": i for i in range(3, 50)}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]")
+
+
 def context(
     *,
     rows: int = 48,
@@ -111,6 +120,7 @@ def context(
         seed=seed,
         steps=total_steps(len(train), settings),
         folder=folder,
+        tokenizer=toy_tokenizer(),
     )
 
 

@@ -123,10 +123,13 @@ def test_no_data(bert: Path, home: Path) -> None:
     [
         (["--method", "atendout"], "Unknown method 'atendout': did you mean 'attendout'?"),
         (["--method", "last-k"], "--keep-layers is missing: the method last-k needs it."),
-        (["--replace-by", "median"], "--replace-by: input should be 'conv', 'mean' or 'none' (got 'median')."),
+        (
+            ["--replace-by", "median"],
+            "--replace-by: 'median' cannot stand in for attention, use one of ",
+        ),
         (
             ["--method", "attendout-faithful", "--replace-by", "none"],
-            "--replace-by: input should be 'mean' or 'conv' (got 'none').",
+            "--replace-by: a row without positions is the mean, which 'none' is not.",
         ),
         (["--method", "depth", "--keep", 3], "keep=3 is out of range: this encoder has 2 layers, so keep 1 to 2."),
         (["--method", "depth"], "--keep is missing: the method depth needs it."),

@@ -15,6 +15,7 @@ from .encoder import (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
     TrimformerModel,
+    bake,
 )
 from .encoder.gating.trim import trim
 from .errors import TrimformerError
@@ -67,6 +68,7 @@ __all__ = [
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",
     "TrimformerModel",
+    "bake",
     "benchmark",
     "compress",
     "compress_within",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from .errors import TrimformerError, explain_write_errors
+
+try:
+    import fcntl
+except ImportError:  # Windows: as on disks that know no locks
+    fcntl = None  # type: ignore[assignment]
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What disks answer that know no locks, as some network disks: there nobody can be kept out."""
@@ -44,7 +48,8 @@ def _locked(path: Path) -> TextIO:
     while True:
         file = path.open("a+", encoding="utf-8", errors="replace")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             with file:
                 raise TrimformerError(

@@ -45,7 +45,6 @@ def explain(
     `trimformer explain runs/sst2/dense/model --task sst2 --data glue/ --batch 8 --recipe fast.yaml`
     """
     settings = task.settings()
-    from trimformer.encoder.checkpoints.load import read_config, resolve
     from trimformer.errors import TrimformerError
     from trimformer.explanation.advice import obstacle
     from trimformer.explanation.explain import explain as explain_model
@@ -56,7 +55,7 @@ def explain(
 
     if plot is not None:
         check_picture(plot)
-    why = None if recipe is None else obstacle(model, read_config(resolve(model)), settings)
+    why = None if recipe is None else obstacle(settings)
     if why is not None:
         raise TrimformerError(why)
     with claim(plot, recipe, file_of(json_file), force=force, inputs=task.inputs):

@@ -11,6 +11,7 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.models import padded_batch, tiny
 from trimformer import trim
+from trimformer.encoder.parts.attention.base import with_heads
 from trimformer.encoder.parts.positions.base import Mechanism
 from trimformer.encoder.parts.positions.disentangled import deberta_buckets
 from trimformer.encoder.parts.positions.relative_bias import t5_buckets
@@ -88,3 +89,11 @@ def test_what_positions_weigh_goes_with_the_layers_that_attend(family):
     none = trim(model, attention={0: "mean", 1: "mean", 2: "mean"}).encoder
     assert not [name for name in none.state_dict() if "positions." in name or "relative" in name]
     assert type(none.positions) is Mechanism
+
+
+def test_layers_of_a_shared_bias_can_have_different_numbers_of_heads():
+    model = tiny(family="mpnet")
+    shapes = [with_heads(shape, heads) for shape, heads in zip(model.config.shapes, (1, 2, 1), strict=True)]
+    other = type(model)(model.config.with_shapes(shapes)).eval()
+    assert other.encoder.positions.table.weight.shape[1] == 2
+    assert other(**padded_batch(model)).logits.shape == (4, 3)

@@ -6,6 +6,7 @@ import torch
 from tests.models import padded_batch, tiny, trained
 from trimformer import Gates, LayerShape, TrimformerError, trim
 from trimformer.encoder.gating.trim import parse_attention
+from trimformer.encoder.parts.attention.base import with_heads
 
 
 def test_the_model_given_is_left_as_it_was():
@@ -87,3 +88,8 @@ def test_positions_of_a_layer_that_is_gated_off_say_nothing():
     positions[0, 0, 0, 1, 2] = False
     trimmed = trim(tiny(), Gates(attention=torch.tensor([0.0, 1.0, 1.0]), positions=positions))
     assert [shape.attention for shape in trimmed.config.shapes] == ["mean", "full", "full"]
+
+
+def test_a_shape_with_fewer_heads_keeps_what_its_kind_has_of_its_own_for_these():
+    assert with_heads(LayerShape("full", 3, 8, 24, own={"bias_columns": [0, 2, 5]}), 2).own == {"bias_columns": [0, 2]}
+    assert with_heads(LayerShape("mean", 3, 8, 24), 1) == LayerShape("mean", 1, 8, 24)

@@ -140,12 +140,9 @@ def test_validation_rows_alone_give_no_recipe() -> None:
             ["model", "--validation", "dev.csv", *COLUMNS, "--recipe", "r.yaml"],
             "No recipe can be suggested, for it would have no training rows: name them with --train or --data.",
         ),
-        (["trimmed", *DATA, "--recipe", "r.yaml"], "trimmed has layers without attention already"),
     ],
 )
 def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
-    if arguments[0] == "trimmed" and not Path("trimmed").exists():
-        assert trimformer("trim", "model", "--attention", "1=mean", "--out", "trimmed").code == 0
     before = sorted(Path().rglob("*"))
     assert said in sentence(trimformer("explain", *arguments))
     assert sorted(Path().rglob("*")) == before

@@ -15,6 +15,7 @@ from tests.models import tiny
 from tests.tinymodel import write_stock_bert
 from trimformer.encoder import LayerShape, TrimformerConfig
 from trimformer.encoder.model.heads import head_class
+from trimformer.encoder.shape.kinds import stand_ins
 from trimformer.measure.device import pieces as module
 from trimformer.measure.device.pieces import latency_tables, plan, solve
 from trimformer.measure.device.table import LatencyTable, frame_of
@@ -67,7 +68,7 @@ def test_every_kind_is_timed_and_trimmed_models_set_sizes_too() -> None:
     keys = set(plan(config, reads_first=True))
     layers = {
         *(("ffn", units) for units in (2, 10, 20, 40)), *(("full/8", heads) for heads in (1, 2, 4)), ("full/4", 1),
-        ("conv", 3), ("conv", 9), ("mean", 0),
+        ("conv", 3), ("conv", 9), *((name, 0) for name in stand_ins() if name not in ("conv", "none")),
     }  # fmt: skip
     narrow = {*(("full/8 qk", size) for size in (2, 4, 8)), *(("full/4 qk", size) for size in (1, 2, 4))}
     ends = {(f"first {name}", size) for name, size in layers if (name, size) not in (("ffn", 10), ("ffn", 20))}
@@ -91,7 +92,7 @@ def test_where_all_tokens_are_read_there_is_no_first(kind: Any) -> None:
     model = tiny(2).encoder if kind == "body" else head_class(kind)(tiny(2).config).eval()
     (table,) = latency_tables_of(model)
     assert table.head == type(model).__name__
-    assert {name.split()[0] for name in table.pieces} == {"rest", "ffn", "full/8", "conv", "mean"}
+    assert {name.split()[0] for name in table.pieces} == {"rest", "ffn", "full/8", *stand_ins()} - {"none"}
 
 
 def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_random_shapes_are_smaller_and_the_same_for_a_seed() -> None:
     models = varied(model, 4, seed=0)
     assert [m.config.shapes for m in models.values()] == [m.config.shapes for m in varied(model, 4, seed=0).values()]
     shapes = [shape for one in models.values() for shape in one.config.shapes]
-    assert {shape.attention for shape in shapes} == {"full", "conv", "mean", "none"}
+    assert {shape.attention for shape in shapes} == {"full", *stand_ins()}
     assert all(1 <= shape.heads <= 2 and 1 <= shape.ffn <= 24 for shape in shapes)
     assert next(iter(models)).startswith("1: ")
 

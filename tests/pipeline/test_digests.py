@@ -19,6 +19,7 @@ from trimformer.pipeline.digests import StartedWith, changed, digests, read_star
 from trimformer.pipeline.inputs import Inputs
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import standard_recipe
+from trimformer.starts import STARTS
 from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.settings import TaskSettings
@@ -143,6 +144,16 @@ def test_the_baseline() -> None:
     with torch.no_grad():
         model.head.output.bias += 1
     assert changed(before, start(model)) == ["the baseline"]
+
+
+def test_a_start_with_files_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(**weights: torch.Tensor) -> StartedWith:
+        monkeypatch.setattr(STARTS["dense"], "weights", lambda self: weights)
+        return StartedWith(recipe=recipe(), inputs=digests(inputs(), None, recipe().stages))
+
+    before = start(w=torch.zeros(2))
+    assert changed(before, start(w=torch.zeros(2))) == []
+    assert changed(before, start(w=torch.ones(2))) == ["the start of the stage search"]
 
 
 def test_the_recipe_names_the_key_and_its_first_value() -> None:

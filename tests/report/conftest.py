@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from trimformer.encoder.shape.kinds import ATTENTION
 from trimformer.report.schema import (
     Comparison,
     Curve,
@@ -57,6 +58,8 @@ def _variant(name: str, layers: int = 6) -> ModelInfo:
             LayerInfo(
                 index=index,
                 attention=shape,
+                about=ATTENTION[shape].about,
+                attends=shape == "full",
                 heads=12 if shape == "full" else 0,
                 ffn=1536,
                 params=1_774_464 if shape == "full" else 1_478_784,

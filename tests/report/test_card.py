@@ -8,6 +8,7 @@ import re
 import pytest
 import yaml
 
+from trimformer.encoder.shape.kinds import ATTENTION
 from trimformer.report.card import model_card
 from trimformer.report.schema import Report
 
@@ -56,9 +57,10 @@ def test_contents(report: Report) -> None:
 def test_every_stand_in_is_named(report: Report) -> None:
     trimmed = report.variant("trimmed")
     assert trimmed is not None
-    trimmed.layers[1].attention, trimmed.layers[5].attention = "conv", "none"
+    for index, kind in ((1, "conv"), (5, "none")):
+        trimmed.layers[index].attention, trimmed.layers[index].about = kind, ATTENTION[kind].about
     card = model_card(report, "me/small")
-    for index, words in [(4, "a constant mean"), (1, "the mean of the values and a conv"), (5, "out replacement")]:
+    for index, words in [(4, "a constant mean"), (1, "the mean of the values and a conv"), (5, "nothing in its place")]:
         assert re.search(rf"In 1 of 6 layers \({index}; the first layer is 0\) self-attention is\n.*{words}", card)
 
 

@@ -51,7 +51,7 @@ def test_removed_layers(report: Report) -> None:
 
 
 def test_layer_that_had_no_attention_before_was_not_removed(report: Report) -> None:
-    report.variants[0].layers[4].attention = "mean"
+    report.variants[0].layers[4].attention, report.variants[0].layers[4].attends = "mean", False
     assert report.removed_layers() == [1, 5]
 
 

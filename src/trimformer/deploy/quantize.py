@@ -69,6 +69,7 @@ def openvino_int8(source: Path, target: Path, inputs: Samples) -> None:
     nncf = _nncf()
     from nncf.quantization import advanced_parameters, range_estimator
 
+    overflow = advanced_parameters.OverflowFix
     model = read(source)
     with contextlib.redirect_stdout(sys.stderr):
         quantized = nncf.quantize(
@@ -82,6 +83,7 @@ def openvino_int8(source: Path, target: Path, inputs: Samples) -> None:
                 # The largest values of all texts. NNCF's own mean over the texts clips what the longer ones hold.
                 activations_range_estimator_params=range_estimator.RangeEstimatorParametersSet.MINMAX,
                 smooth_quant_alphas=advanced_parameters.AdvancedSmoothQuantParameters(matmul=SMOOTHING),
+                overflow_fix=overflow.ENABLE if int8_saturates() else overflow.FIRST_LAYER,
             ),
         )
     save(quantized, target)

@@ -17,6 +17,7 @@ from .model.heads import (
     TrimformerForTokenClassification,
     TrimformerWithHead,
 )
+from .parts.baked import bake
 from .shape.config import LayerShape, TrimformerConfig
 from .shape.gates import Gates
 
@@ -36,5 +37,6 @@ __all__ = [
     "TrimformerForTokenClassification",
     "TrimformerModel",
     "TrimformerWithHead",
+    "bake",
     "trim",
 ]

@@ -113,15 +113,10 @@ def _export(found: Explanation, file: FileFinding) -> str:
     )
 
 
-def obstacle(model: str, config: TrimformerConfig, settings: TaskSettings) -> str | None:
+def obstacle(settings: TaskSettings) -> str | None:
     """Why no recipe can be suggested; None where one can."""
     if settings.validation_only:
         return "No recipe can be suggested, for it would have no training rows: name them with --train or --data."
-    if any(shape.attention != "full" for shape in config.shapes):
-        return (
-            f"No recipe can be suggested, for {model} has layers without attention already: explain the dense model "
-            "that it was made from."
-        )
     return None
 
 
@@ -129,7 +124,7 @@ def suggest(
     model: str, config: TrimformerConfig, settings: TaskSettings, batch: int, length: int | None
 ) -> tuple[Recipe | None, str]:
     """The autopilot within half a point, and why that; or no recipe, and why none."""
-    why = obstacle(model, config, settings)
+    why = obstacle(settings)
     if why is not None:
         return None, why
     recipe = autopilot_recipe(

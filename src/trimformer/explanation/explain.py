@@ -13,6 +13,7 @@ from accelerate import PartialState
 from ..console import Ticker
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
 from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
@@ -104,7 +105,7 @@ def _saved(table: LatencyTable, shapes: Sequence[LayerShape], index: int) -> tup
     """Milliseconds that a layer would save with half of its heads, and of its units."""
 
     own = shapes[index]
-    halves = dataclasses.replace(own, heads=-(-own.heads // 2)), dataclasses.replace(own, ffn=-(-own.ffn // 2))
+    halves = with_heads(own, -(-own.heads // 2)), dataclasses.replace(own, ffn=-(-own.ffn // 2))
     heads, units = (table.predict([*shapes[:index], half, *shapes[index + 1 :]]) for half in halves)
     whole = table.predict(shapes)
     return whole - heads, whole - units

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
-from ..recipe.settings import Recipe, differences
+from ..recipe.settings import Recipe, StageSettings, differences
+from ..starts import STARTS
 from ..tasks.encoding.cache import fingerprint
 from ..tasks.encoding.encoded import Encoded
 from .inputs import Inputs
@@ -47,7 +48,9 @@ def read_start(work: Path) -> StartedWith:
         ) from error
 
 
-def digests(inputs: Inputs, baseline: TrimformerWithHead | None) -> dict[str, str]:
+def digests(
+    inputs: Inputs, baseline: TrimformerWithHead | None, stages: Sequence[StageSettings] = ()
+) -> dict[str, str]:
     """A digest of everything that a run starts from, learns from and is scored on, by what a user calls it."""
     checkpoint, task = inputs.checkpoint, inputs.task
     found = {
@@ -61,6 +64,12 @@ def digests(inputs: Inputs, baseline: TrimformerWithHead | None) -> dict[str, st
     }
     if baseline is not None:
         found["the baseline"] = _of(_config(baseline.config), *_weights(baseline.state_dict()))
+    for stage in stages:
+        start = STARTS[stage.start.name](stage.start, inputs.origins())
+        weights, tokenizer = start.weights(), start.tokenizer()
+        if weights:
+            own = [] if tokenizer is None else _tokenizer(tokenizer)
+            found[f"the start of the stage {stage.name}"] = _of(_config(start.config), *_weights(weights), *own)
     return found
 
 

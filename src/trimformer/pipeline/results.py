@@ -112,6 +112,8 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
         LayerInfo(
             index=index,
             attention=shape.attention,
+            about=ATTENTION[shape.attention].about,
+            attends=ATTENTION[shape.attention].attends,
             heads=shape.heads if ATTENTION[shape.attention].attends else 0,
             ffn=shape.ffn,
             params=layer.params,

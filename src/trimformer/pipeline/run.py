@@ -56,7 +56,6 @@ def begin(recipe: Recipe, folder: RunFolder, accelerator: Accelerator) -> Inputs
 def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[StageResult]) -> Report:
     """Measure, export, report; then give the folder its name."""
     dense, trimmed = results[0].model_folder, results[-1].model_folder
-
     own = inputs.read_with(results[-1].origin.tokenizer())
     notes = inputs.notes + [note for result in results for note in result.info["notes"]]
     if own is not inputs:

@@ -85,7 +85,7 @@ class RunFolder:
         Only when everything could be read: a mistake in the data or the settings leaves nothing behind.
         """
         if self.accelerator.is_main_process:
-            start = StartedWith(recipe=self.recipe, inputs=digests(inputs, baseline))
+            start = StartedWith(recipe=self.recipe, inputs=digests(inputs, baseline, self.recipe.stages))
             if self.resume:
                 self._require_same(start)
             else:

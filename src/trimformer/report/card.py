@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import yaml
 
-from ..encoder.shape.kinds import ATTENTION
 from . import numbers, summary
 from .schema import Report, TaskInfo, table
 from .templating import environment
@@ -35,7 +34,7 @@ def model_card(report: Report, repo_name: str) -> str:
     The licence is left out, because the report does not know it. Raises TrimformerError where jinja2 is missing.
     """
     trimmed, removed = report.variant("trimmed"), set(report.removed_layers())
-    fates = [(layer.index, layer.attention) for layer in (trimmed.layers if trimmed else []) if layer.index in removed]
+    fates = [(layer.index, layer.about) for layer in (trimmed.layers if trimmed else []) if layer.index in removed]
     method = re.split(r"[\s,]", report.method, maxsplit=1)[0].lower()
     return render(
         "model_card.md",
@@ -46,8 +45,8 @@ def model_card(report: Report, repo_name: str) -> str:
         details=summary.details(report),
         rows=table(report),
         removed=[
-            ([index for index, kind in fates if kind == left], ATTENTION[left].about)
-            for left in dict.fromkeys(kind for _, kind in fates)
+            ([index for index, said in fates if said == about], about)
+            for about in dict.fromkeys(said for _, said in fates)
         ],
         sizes=summary.size_words(report),
         trimmed=trimmed,

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..encoder.shape.kinds import ATTENTION
 from . import numbers
 
 FORMAT_VERSION: Literal[2] = 2
@@ -57,7 +56,9 @@ class LayerInfo(_Strict):
     """One encoder layer."""
 
     index: int = Field(description="position in the encoder, the first is 0")
-    attention: str = Field(description="what mixes the tokens: full self-attention, conv, mean, or none: nothing")
+    attention: str = Field(description="the kind of what mixes the tokens, such as full, mean or none")
+    about: str = Field(description="that kind in words, as what became of self-attention")
+    attends: bool = Field(description="whether the kind has queries and keys")
     heads: int = Field(description="attention heads; 0 where the layer has none")
     ffn: int = Field(description="units of the feed-forward block; 0 where it is removed")
     params: int = Field(description="number of weights")
@@ -159,10 +160,10 @@ class Report(_Strict):
         dense, trimmed = self.variant("dense"), self.variant("trimmed")
         if trimmed is None:
             return []
-        removed = [layer.index for layer in trimmed.layers if not ATTENTION[layer.attention].attends]
+        removed = [layer.index for layer in trimmed.layers if not layer.attends]
         if dense is None or not dense.layers:
             return removed
-        full = {layer.index for layer in dense.layers if ATTENTION[layer.attention].attends}
+        full = {layer.index for layer in dense.layers if layer.attends}
         return [index for index in removed if index in full]
 
     def speedups(self) -> list[tuple[Latency, Latency]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..encoder.shape.kinds import ATTENTION
 from . import numbers
 from .schema import Latency, Report
 
@@ -38,7 +37,7 @@ def size_words(report: Report) -> list[str]:
     words = []
     if len(trimmed.layers) < len(dense.layers):
         words.append(f"{len(dense.layers) - len(trimmed.layers)} of {len(dense.layers)} layers removed")
-    attending = [layer.heads for layer in trimmed.layers if ATTENTION[layer.attention].attends]
+    attending = [layer.heads for layer in trimmed.layers if layer.attends]
     for name, left, most in (
         ("heads", attending, max(layer.heads for layer in dense.layers)),
         ("feed-forward units", [layer.ffn for layer in trimmed.layers], max(layer.ffn for layer in dense.layers)),

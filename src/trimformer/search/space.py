@@ -12,7 +12,8 @@ from torch import Tensor
 from ..encoder.gating.limits import limits
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
-from ..encoder.shape.kinds import StandIn
+from ..encoder.shape.kinds import ATTENTION as ATTENTION_KINDS
+from ..encoder.shape.kinds import StandIn, stand_ins
 from .sensitivity import Sensitivity
 
 LAYERS = (1.0, 2 / 3, 1 / 2)
@@ -74,11 +75,11 @@ def structures(layers: int, reads_first: bool) -> list[Combination]:
     def counts(shares: Sequence[float]) -> list[int]:
         return list(dict.fromkeys(max(1, round(share * layers)) for share in shares))
 
-    stand_ins: tuple[StandIn, ...] = ("mean", "none") if reads_first else ("mean",)
+    nothing = [name for name in stand_ins() if not ATTENTION_KINDS[name].mixes] if reads_first else []
     return [
         Combination(left, attention, stand_in)
         for left in counts(LAYERS)
-        for stand_in in stand_ins
+        for stand_in in ["mean", *nothing]
         for attention in dict.fromkeys(min(left, count) for count in counts(ATTENTION))
         if stand_in == "mean" or attention < left
     ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, load_tokenizer, load_with_head
@@ -97,6 +99,10 @@ class Start(ABC):
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """Its own; None: that of the run's checkpoint."""
         return None
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Those that it reads from files of its own, which must still be the same when the run is resumed."""
+        return {}
 
 
 STARTS: Registry[type[Start]] = Registry("start", "trimformer.starts", "trimformer.starts")

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ...encoder import LayerShape, TrimformerConfig
+from ...encoder.parts.attention.base import with_heads
 from ...encoder.shape.kinds import ATTENTION, stand_ins
 from ...errors import TrimformerError
 from ...threads import torch_threads
@@ -85,4 +86,5 @@ def _layer(config: TrimformerConfig, shape: LayerShape, generator: random.Random
     attending = [name for name, kind in ATTENTION.items() if kind.attends]
     kind = generator.choice([generator.choice(attending), generator.choice(stand_ins())])
     other = ATTENTION[kind].shaped(shape, query_key=None)
-    return dataclasses.replace(other, heads=generator.randint(1, shape.heads), ffn=units - units % 8 or units)
+    fewer = with_heads(other, generator.randint(1, shape.heads))
+    return dataclasses.replace(fewer, ffn=units - units % 8 or units)

@@ -108,7 +108,7 @@ class Faithful(Method):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if settings.generator_start == "first-layer" and config.shapes[0].attention != "full":
+        if settings.generator_start == "first-layer" and not ATTENTION[config.shapes[0].attention].attends:
             raise TrimformerError(
                 "The first layer has no queries and keys that G could start from: set generator_start to random."
             )

@@ -265,6 +265,12 @@ def replaced(shape: LayerShape, stand_in: str) -> LayerShape:
     return found
 
 
+def with_heads(shape: LayerShape, heads: int) -> LayerShape:
+    """The shape of a layer of which the first heads alone are left, with what its kind has of its own for these."""
+    own = ATTENTION[shape.attention].own_of(shape, torch.arange(shape.heads) < heads)
+    return dataclasses.replace(shape, heads=heads, own=own)
+
+
 def without_values(config: TrimformerConfig, shape: LayerShape) -> LayerShape:
     """What is left of a layer none of whose heads gives anything: the bias of the output map, where there is one."""
     left = left_of(shape.attention, BIAS if config.attention_bias else NONE)

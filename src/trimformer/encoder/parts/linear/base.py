@@ -21,12 +21,13 @@ DENSE: Settings = {"kind": "dense"}
 class LinearMap(ABC):
     """A kind of linear map: (…, inputs) -> (…, outputs). It is never instantiated; ``module`` is what is.
 
-    settings: what the shape says of one map, with ``kind``.
+    settings: what the shape says of one map, with ``kind``. example: settings of a small one, for the laws.
     """
 
     kind: ClassVar[str]
     about: ClassVar[str]
     module: ClassVar[type[nn.Module]]
+    example: ClassVar[Settings]
 
     @classmethod
     @abstractmethod

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ....errors import TrimformerError
 from ...shape.kinds import LINEAR
-from .base import Axes, LinearMap, Number, Settings
+from .base import DENSE, Axes, LinearMap, Number, Settings
 
 
 @LINEAR.add("dense")
@@ -20,6 +20,7 @@ class Dense(LinearMap):
     kind = "dense"
     about = "one matrix"
     module = nn.Linear
+    example = DENSE
 
     @classmethod
     def check(cls, settings: Settings) -> None:

@@ -43,6 +43,7 @@ class LowRank(LinearMap):
     kind = "low-rank"
     about = "two thin matrices"
     module = ThinMaps
+    example = {"kind": "low-rank", "rank": 3}  # noqa: RUF012  (never written to)
 
     @classmethod
     def check(cls, settings: Settings) -> None:

@@ -75,7 +75,7 @@ class RelativeBias(Mechanism):
 
 def columns_of(config: TrimformerConfig) -> int:
     """Columns of the table: as many as an untrimmed layer has heads, where the configuration does not say."""
-    return config.relative_heads or next(shape.heads for shape in _attending(config.shapes))
+    return config.relative_heads or max(max(_columns(shape, shape.heads)) + 1 for shape in _attending(config.shapes))
 
 
 def _attending(shapes: Sequence[LayerShape]) -> list[LayerShape]:

@@ -1,0 +1,1 @@
+"""Methods that change which tokens a model knows."""

@@ -1,0 +1,184 @@
+"""A student: chosen layers of the teacher, a fresh shape, or another checkpoint with its own tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from tests.command import trimformer
+from tests.learning import toy_task
+from tests.models import FAMILY_NAMES, padded_batch, tiny
+from tests.tinymodel import words_tokenizer, write_csv, write_stock_bert
+from trimformer import Gates, TrimformerError, load, trim
+from trimformer.encoder.checkpoints.load import Checkpoint, load_tokenizer
+from trimformer.pipeline.run import run
+from trimformer.recipe.reading import parse
+from trimformer.report.schema import Report
+from trimformer.starts import STARTS, Origin, Origins, Start
+
+FRESH = {"layers": 2, "hidden": 8, "heads": 2, "ffn": 12}
+
+
+def student(folder: Path, dense: Any = None, **settings: Any) -> Start:
+    """A student of a dense model with four layers, which is saved in the folder."""
+    model = dense or tiny(4, labels=2)
+    model.save_pretrained(folder / "dense")
+    origin = Origin(model.config, folder=folder / "dense")
+    checkpoint = Checkpoint(model.config, {}, None, "given")
+    origins = Origins(checkpoint, words_tokenizer(), False, toy_task(), origin, origin)
+    return STARTS["student"](STARTS["student"].Settings(**settings), origins)
+
+
+def test_chosen_layers_are_those_of_the_teacher(tmp_path: Path) -> None:
+    dense = tiny(4, labels=2)
+    found = student(tmp_path, dense, layers=[0, 3])
+    model = found.model()
+    assert found.config.shapes == model.config.shapes
+    expected = trim(dense, Gates(layers=torch.tensor([1.0, 0.0, 0.0, 1.0])))
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in expected.state_dict().items())
+    assert (found.own_tokenizer, found.tokenizer()) == (False, None)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_a_fresh_shape_of_every_family(tmp_path: Path, family: str) -> None:
+    dense = tiny(3, family=family, labels=2)
+    found = student(tmp_path, dense, shape=FRESH | {"layers": 4})
+    assert [(s.attention, s.heads, s.head_size, s.ffn) for s in found.config.shapes] == [("full", 2, 4, 12)] * 4
+    torch.manual_seed(0)
+    model = found.model()
+    assert model.config.hidden_size == 8
+    torch.manual_seed(0)
+    again = found.model()
+    assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in model.state_dict().items())
+    batch = padded_batch(model)
+    assert model(**batch).logits.shape == dense(**batch).logits.shape
+
+
+def test_another_checkpoint_gets_a_head_for_the_task(tmp_path: Path) -> None:
+    write_stock_bert(tmp_path / "small", layers=1)
+    found = student(tmp_path, checkpoint=str(tmp_path / "small"))
+    assert len(found.config.shapes) == 1
+    model = found.model()
+    assert model.config.label_names == ["a", "b"]
+    bare: Any = load(tmp_path / "small")
+    assert torch.equal(model.encoder.embeddings.word.weight, bare.embeddings.word.weight)
+    assert not found.own_tokenizer  # it is the same as that of the run
+    assert found.weights().keys() == {f"encoder.{name}" for name in bare.state_dict()} | {
+        "head.dense.weight",
+        "head.dense.bias",
+    }
+    assert not student(tmp_path, layers=[0]).weights()
+
+
+def other_tokenizer(folder: Path) -> None:
+    """The same words under other numbers."""
+    content = json.loads(words_tokenizer().backend_tokenizer.to_str())
+    words = content["model"]["vocab"]
+    content["model"]["vocab"] = {word: i if i < 4 else len(words) + 3 - i for word, i in words.items()}
+    backend = Tokenizer.from_str(json.dumps(content))
+    named = words_tokenizer().special_tokens_map
+    PreTrainedTokenizerFast(tokenizer_object=backend, **named).save_pretrained(folder)
+
+
+def test_another_checkpoint_may_have_its_own_tokenizer(tmp_path: Path) -> None:
+    other_tokenizer(write_stock_bert(tmp_path / "small", layers=1))
+    found = student(tmp_path, checkpoint=str(tmp_path / "small"))
+    assert found.own_tokenizer
+    tokenizer = found.tokenizer()
+    assert tokenizer is not None
+    assert tokenizer.get_vocab() == load_tokenizer(tmp_path / "small").get_vocab() != words_tokenizer().get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"layers": [0, 4]}, "start.layers [0, 4] must be different layers in their order, from 0 to 3"),
+        ({"layers": [2, 1]}, "start.layers [2, 1] must be different layers in their order"),
+        ({"layers": [1, 1]}, "start.layers [1, 1] must be different layers in their order"),
+        ({"shape": FRESH | {"hidden": 9}}, "start.shape: 2 heads do not divide a width of 9"),
+        ({"checkpoint": "./missing"}, "./missing is not a model folder"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(TrimformerError) as caught:
+        _ = student(tmp_path, **settings).config
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("settings", [{}, {"layers": [0], "checkpoint": "x"}, {"shape": FRESH, "layers": [0]}], ids=str)
+def test_one_of_three(settings: dict[str, Any]) -> None:
+    with pytest.raises(TrimformerError, match=r"stages\.0\.start in x: name one of layers, shape and checkpoint\."):
+        recipe([{"name": "student"} | settings])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A teacher with four layers, a smaller encoder with its own tokenizer, and texts; it is the current folder."""
+    folder = tmp_path_factory.mktemp("home")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    write_stock_bert(folder / "bert", layers=4)
+    other_tokenizer(write_stock_bert(folder / "small", layers=1))
+    write_csv(folder / "data.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
+        yield folder
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def recipe(starts: list[dict[str, Any]], **objective: float) -> Any:
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
+    stages = [
+        {
+            "name": f"s{number}",
+            "method": {"name": "finetune"},
+            "start": start,
+            "objective": {"logits": 1.0} | objective,
+            "training": training,
+        }
+        for number, start in enumerate(starts)
+    ]
+    content = {
+        "model": "bert",
+        "task": {"data": "data.csv", "text": "review", "label": "stars"},
+        "out": "out",
+        "dense": training,
+        "stages": stages,
+        "measure": {"backends": ["torch"], "batch": [1], "length": [8]},
+        "export": {"onnx": False},
+    }
+    return parse(content, "x")
+
+
+def test_students_of_all_three_kinds_learn_and_the_last_is_reported(home: Path) -> None:
+    starts = [{"layers": [0, 2]}, {"shape": FRESH}, {"checkpoint": "small"}]
+    report = run(recipe([{"name": "student"} | start for start in starts]))
+    trimmed = report.variant("trimmed")
+    assert trimmed is not None
+    assert len(trimmed.layers) == 1
+    assert report.method == "student of layers 0, 2 + student of 2 fresh layers, 8 wide + student from small"
+    assert load_tokenizer("out/model").get_vocab() == load_tokenizer("small").get_vocab()
+    columns = ["--data", "data.csv", "--text", "review", "--label", "stars"]
+    again = trimformer("evaluate", "out/model", *columns, "--against", "out/dense/model", "--json")
+    found = json.loads(again.out)
+    assert found["scores"] == pytest.approx(trimmed.scores)
+    assert report.comparison is not None
+    assert found["against"]["difference"] == pytest.approx(report.comparison.difference)
+    assert Report.model_validate_json(Path("out/report.json").read_text()).recipe["stages"][0]["start"]["layers"] == [
+        0,
+        2,
+    ]
+
+
+def test_tokens_that_differ_cannot_be_compared(home: Path) -> None:
+    with pytest.raises(TrimformerError, match="Stage s0: the model and its teacher split texts differently"):
+        run(recipe([{"name": "student", "checkpoint": "small"}], hidden=1.0).model_copy(update={"out": "no"}))
+    assert not Path("no.partial").exists()
