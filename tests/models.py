@@ -65,6 +65,18 @@ def tiny(layers: int = 3, *, family: str = "bert", labels: int = 3, seed: int = 
     return model
 
 
+def _distinct() -> tuple[str, ...]:
+    """One family for each kind of layer, position mechanism and way of sharing: other families differ elsewhere."""
+    found: dict[Any, str] = {}
+    for family in FAMILY_NAMES:
+        config = tiny(family=family).config
+        found.setdefault((config.layer_kind, config.attention_positions, config.sharing is None), family)
+    return tuple(found.values())
+
+
+DISTINCT_FAMILIES = _distinct()
+
+
 def trained(model: Any) -> Any:
     """The model with convolutions that are not zero any more."""
     for name, weight in model.named_parameters():

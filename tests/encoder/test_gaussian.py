@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.learning import batches, context, make_method
-from tests.models import FAMILY_NAMES, hard_gates, padded_batch, points_of, random_gates, tiny
+from tests.models import DISTINCT_FAMILIES, hard_gates, padded_batch, points_of, random_gates, tiny
 from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerError, cost, export, trim
 from trimformer.encoder.model.exported import ExportedEncoder
 from trimformer.encoder.parts.attention.gaussian import GaussianAttention
@@ -104,7 +104,7 @@ def test_shapes():
             LayerShape("gaussian", 2, 8, 24, own=own)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-10)])
 def test_trimmed_equals_gated(family, dtype, tolerance):
     model = tiny(family=family, initializer_range=0.15).to(dtype)
@@ -120,7 +120,7 @@ def test_trimmed_equals_gated(family, dtype, tolerance):
         assert difference.abs().max() <= tolerance * max(1, expected.abs().max())
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 @pytest.mark.parametrize("start", [{}, {0: "gaussian", 2: "mean"}], ids=str)
 def test_trimmed_equals_gated_with_everything_else_removed(family, start):
     model = trim(tiny(family=family).double(), attention=start)
@@ -142,7 +142,7 @@ def test_soft_gates_interpolate_and_have_gradients():
     assert gate.grad.abs() > 0
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 def test_more_padding_changes_no_answer(family):
     model = trim(tiny(family=family).double(), attention={0: "gaussian", 2: "gaussian"})
     batch = padded_batch(model)
@@ -154,7 +154,7 @@ def test_more_padding_changes_no_answer(family):
         torch.testing.assert_close(model(**longer).logits, model(**batch).logits, atol=1e-10, rtol=0)
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 @pytest.mark.parametrize("kinds", KINDS, ids=str)
 @pytest.mark.parametrize("n", [1, 12])
 def test_counted_equals_computed(family, kinds, n):
@@ -177,7 +177,7 @@ def test_expected_flops_at_hard_gates_are_those_of_the_trimmed_model():
 
 def test_saved_equals_loaded_in_a_fresh_process(tmp_path):
     expected = {}
-    for family in FAMILY_NAMES:
+    for family in DISTINCT_FAMILIES:
         model = trim(tiny(family=family), attention={0: "gaussian", 1: "gaussian"})
         model = trim(model, random_gates(model, points_of(model), 1))
         batch = padded_batch(model)
@@ -190,7 +190,7 @@ def test_saved_equals_loaded_in_a_fresh_process(tmp_path):
         assert torch.equal(torch.load(tmp_path / family / "logits.pt", weights_only=True), logits), family
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 @pytest.mark.parametrize("kinds", KINDS, ids=str)
 def test_the_exported_form_is_the_same_function(family, kinds):
     model = trim(tiny(family=family).double(), attention=kinds)

@@ -11,14 +11,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
+from tests.models import DISTINCT_FAMILIES, FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
 from trimformer import Gates, TrimformerConfig, TrimformerError, cost, trim
 from trimformer.encoder.model.exported import ExportedEncoder
 from trimformer.encoder.parts.baked import bake
 from trimformer.encoder.shape.kinds import ATTENTION, LAYERS, LINEAR, POSITIONS, left_of, stand_ins
-
-# XLM-RoBERTa and CamemBERT are RoBERTa's encoder under other names.
-FAMILIES = [family for family in FAMILY_NAMES if family not in ("xlm-roberta", "camembert")]
 
 
 def with_kind(kind, family):
@@ -40,7 +37,7 @@ def with_maps(kind, family):
 
 PARTS = [(with_kind, kind) for kind in ATTENTION] + [(with_maps, kind) for kind in LINEAR]
 every_part = pytest.mark.parametrize(("make", "part"), PARTS, ids=[f"{f.__name__}-{k}" for f, k in PARTS])
-every_family = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 
 
 def close(one, other, tolerance=1e-10):
