@@ -63,9 +63,12 @@ def test_trimmed_equals_gated(make, part, family):
 
 def falls_heir(model, gates):
     """Whether a layer would get new weights that another layer of its group has trained already: trim refuses that."""
+    if gates.attention is None or model.config.sharing is None or not ATTENTION[gates.removed].starts:
+        return False
     kinds = [shape.attention for shape in model.config.shapes]
-    new = ATTENTION[gates.removed].starts and gates.attention is not None and gates.removed in kinds
-    return bool(new and model.config.sharing is not None)
+    off = [kind for kind, gate in zip(kinds, gates.attention, strict=True) if gate == 0]
+    new = [kind for kind in off if left_of(kind, gates.removed) == gates.removed != kind]
+    return bool(new) and gates.removed in kinds
 
 
 @every_part

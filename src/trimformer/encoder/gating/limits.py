@@ -22,7 +22,7 @@ class Limits:
 
     def can_lose(self, point: str) -> bool:
         """Whether something can be removed at a gate point, of each layer by itself."""
-        return point not in self.keeps and not (self.alike and point in WITHIN_LAYERS)
+        return point not in self.keeps and not (self.alike and POINTS[point].in_layers)
 
     def require(self, point: str, remedy: str) -> None:
         """Raise TrimformerError, which ends with a remedy, where nothing can be removed at a gate point."""
@@ -33,10 +33,6 @@ class Limits:
                 f"This encoder cannot lose {_named(point)} of some layers alone, for its layers share their weights: "
                 f"{remedy}."
             )
-
-
-WITHIN_LAYERS = ("heads", "values", "query_key", "ffn")
-"""The points inside the weights of a layer."""
 
 
 def _named(point: str) -> str:

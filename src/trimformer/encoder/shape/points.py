@@ -30,6 +30,11 @@ class GatePoint:
     per_layer: bool = True
     soft: bool = True
 
+    @property
+    def in_layers(self) -> bool:
+        """Whether its gates cut the weights of each layer by itself, which layers that share weights cannot."""
+        return self.per_layer and self.soft and self.size is not None
+
     def sizes(self, config: TrimformerConfig) -> list[Size]:
         """The size of each layer's gates, or that of the encoder's as the only one."""
         assert self.size is not None, f"the size of {self.name} gates depends on the batch"

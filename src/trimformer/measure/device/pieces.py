@@ -164,13 +164,18 @@ def solve(times: Mapping[Key, float]) -> dict[str, dict[int, float]]:
     return pieces
 
 
-def _models(model: Model) -> dict[Key, Model]:
-    """The models that are timed, with random weights and a short word table: neither changes the time."""
-    config, head = model.config, type(model)
-    reads_first = issubclass(head, TrimformerWithHead) and head.reads_first(config)
+def for_timing(config: TrimformerConfig) -> TrimformerConfig:
+    """The configuration with a short word table and free layers: neither changes the time of a pass."""
     padding = config.pad_token_id if (config.pad_token_id or 0) < WORDS else 0
     small = {"vocab_size": min(config.vocab_size, WORDS), "pad_token_id": padding, "sharing": None}
-    config = TrimformerConfig.from_dict(config.to_dict() | small)
+    return TrimformerConfig.from_dict(config.to_dict() | small)
+
+
+def _models(model: Model) -> dict[Key, Model]:
+    """The models that are timed, with random weights, which do not change the time."""
+    config, head = model.config, type(model)
+    reads_first = issubclass(head, TrimformerWithHead) and head.reads_first(config)
+    config = for_timing(config)
     models: dict[Key, Model] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.parts.attention.base import replaced
+from ...encoder.parts.sizes import Number
 from ...encoder.shape.kinds import ATTENTION, StandIn
 from ...errors import TrimformerError
 from ...files import cache_folder, save_text
@@ -47,7 +48,6 @@ ELSEWHERE = ("torch threads", "memory", "os", "python", "transformers")
 
 Model = TrimformerModel | TrimformerWithHead
 Layers = TrimformerConfig | Sequence[LayerShape]
-Number = float | Tensor
 
 
 @dataclasses.dataclass(frozen=True)

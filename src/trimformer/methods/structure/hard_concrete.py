@@ -76,7 +76,7 @@ class HardConcreteSettings(CostSettings):
         return worded(self.name, replace_by=self.replace_by)
 
 
-def sizes_of(part: Part, config: TrimformerConfig) -> list[int]:
+def part_sizes(part: Part, config: TrimformerConfig) -> list[int]:
     """The gates of a part: one for each layer, or one tensor of them for each layer, or for the encoder."""
     if part in ("attention", "blocks"):
         return [config.num_hidden_layers]
@@ -89,7 +89,7 @@ class HardConcrete(nn.Module):
     def __init__(self, config: TrimformerConfig, parts: list[Part]) -> None:
         super().__init__()
         self.logits = nn.ModuleDict(
-            {part: nn.ParameterList(torch.full((size,), LIMIT) for size in sizes_of(part, config)) for part in parts}
+            {part: nn.ParameterList(torch.full((size,), LIMIT) for size in part_sizes(part, config)) for part in parts}
         )
 
     def forward(self) -> dict[str, list[Tensor]]:
@@ -232,7 +232,7 @@ class HardConcretePruning(StudentMethod):
         ffn: list[Tensor] | None = values.get("units")
         if "blocks" in values:
             blocks = values["blocks"][0]
-            ones = [blocks.new_ones(size) for size in sizes_of("units", self.config)]
+            ones = [blocks.new_ones(size) for size in part_sizes("units", self.config)]
             ffn = [block * units for block, units in zip(blocks, ffn or ones, strict=True)]
         return Gates(
             attention=values["attention"][0] if "attention" in values else None,

@@ -36,13 +36,12 @@ from ...files import save_text
 from ...hardware import usable_cores
 from ...measure.bench.latency import benchmark
 from ...measure.cost import expected_flops, expected_params
+from ...measure.device.pieces import COPIES, for_timing
 from ..base import DISTILLED, Context, Standard, StudentMethod, register
 from ..structure.cost import CostSettings, check_cost
 
 KNOTS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Ranks that are timed, as shares of that at which two thin maps are as large as one."""
-COPIES = 4
-WORDS = 1000
 FORESEEN_LENGTH = 128
 
 Size = tuple[int, int]
@@ -282,9 +281,7 @@ def milliseconds(
     config: TrimformerConfig, shapes: dict[str, LayerShape], settings: LowRankSettings, length: int
 ) -> dict[str, float]:
     """Of one layer of each of these shapes, embeddings and the rest of a pass included."""
-    padding = config.pad_token_id if (config.pad_token_id or 0) < WORDS else 0
-    small = {"vocab_size": min(config.vocab_size, WORDS), "pad_token_id": padding, "sharing": None}
-    body = TrimformerConfig.from_dict(config.to_dict() | small)
+    body = for_timing(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         models: Any = {

@@ -11,7 +11,7 @@ from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION
 from ..exported import ExportedTokens
-from ..linear.base import Number, kind_of
+from ..linear.base import Number
 from ..linear.dense import constant
 from ..sizes import Sizes
 from ..tokens import Tokens
@@ -59,8 +59,7 @@ class ExportedMean(nn.Module):
     def __init__(self, attention: Any) -> None:
         super().__init__()
         value, output = attention.value, attention.output
-        w_value, w_output = (_matrix(part).double() for part in (value, output))
-        dtype = _matrix(value).dtype
+        w_value, w_output, dtype = value.weight.double(), output.weight.double(), value.weight.dtype
         self.weight = constant((w_output @ w_value).to(dtype))
         self.bias = None
         if value.bias is not None:  # the two maps have both a bias, or none
@@ -69,9 +68,3 @@ class ExportedMean(nn.Module):
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         mean = (shared.mean_weights @ x).squeeze(1)
         return F.linear(mean, self.weight, self.bias)[:, None]
-
-
-def _matrix(part: nn.Module) -> Tensor:
-    kind = kind_of(part)
-    assert kind is not None
-    return kind.matrix(part)

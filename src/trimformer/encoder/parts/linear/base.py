@@ -6,20 +6,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from ...shape.config import LayerShape
 from ...shape.kinds import LINEAR
+from ..axes import Axes
+from ..sizes import Number
 
-Axes = tuple[str | None, ...]
-"""The names of the axes of a weight; None: nothing ever cuts that axis."""
-Number = float | Tensor
 Settings = Mapping[str, Any]
 DENSE: Settings = {"kind": "dense"}
 
 
 class LinearMap(ABC):
     """A kind of linear map: (…, inputs) -> (…, outputs). It is never instantiated; ``module`` is what is.
+
+    A module has a ``weight``, the one matrix (outputs, inputs) that the map is, and a ``bias``, or None for it.
 
     settings: what the shape says of one map, with ``kind``. example: settings of a small one, for the laws.
     """
@@ -53,11 +54,6 @@ class LinearMap(ABC):
     @abstractmethod
     def flops(cls, settings: Settings, inputs: Number, outputs: Number) -> Number:
         """Operations for one row, differentiable in soft sizes."""
-
-    @classmethod
-    @abstractmethod
-    def matrix(cls, module: Any) -> Tensor:
-        """The one matrix (outputs, inputs) that the map is."""
 
     @classmethod
     @abstractmethod

@@ -44,11 +44,6 @@ class Dense(LinearMap):
         return 2 * inputs * outputs
 
     @classmethod
-    def matrix(cls, module: Any) -> Tensor:
-        found: Tensor = module.weight
-        return found
-
-    @classmethod
     def scaled(cls, module: Any, factor: float) -> nn.Module:
         return made(module.weight * factor, None if module.bias is None else module.bias * factor)
 

@@ -68,11 +68,6 @@ class LowRank(LinearMap):
         return 2 * settings["rank"] * (inputs + outputs)
 
     @classmethod
-    def matrix(cls, module: Any) -> Tensor:
-        found: Tensor = module.weight
-        return found
-
-    @classmethod
     def scaled(cls, module: Any, factor: float) -> nn.Module:
         bias = module.second.bias
         return nn.Sequential(
