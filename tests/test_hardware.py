@@ -58,3 +58,13 @@ def test_unknown_machine_is_answered_with_care(machine: Path) -> None:
     assert "isa" not in found
     assert "memory" not in found
     assert found["cpu"]
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("", True), ("avx512_vnni", False), ("avx_vnni", False)])
+def test_int8_saturates_without_vnni(machine: Path, flags: str, expected: bool) -> None:
+    (machine / "cpuinfo").write_text(CPUINFO.format(flags=flags), encoding="utf-8")
+    assert module.int8_saturates() is expected
+
+
+def test_int8_saturates_nowhere_else(machine: Path) -> None:
+    assert module.int8_saturates() is False  # no x86 that is known

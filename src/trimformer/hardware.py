@@ -50,7 +50,7 @@ def has_native_bf16() -> bool:
 def int8_saturates() -> bool:
     """Whether sums of int8 products overflow in this processor's kernels: x86 with AVX2 and no VNNI.
 
-    There ONNX Runtime adds pairs of products in 16 bits; weights of 7 bits cannot overflow.
+    There ONNX Runtime adds pairs of unsigned inputs times signed weights in 16 bits.
     """
     flags = cpu_flags()
     return "avx2" in flags and {"avx512_vnni", "avx_vnni"}.isdisjoint(flags)
