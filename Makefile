@@ -26,12 +26,13 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# One thread for each of the test processes: two that share the cores with two threads each wait for one another.
+# One thread for each of the test processes: two that share the cores with two threads each wait for one another. A file
+# stays with one process, so that what its tests share is made once.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/generate.py

@@ -18,6 +18,7 @@ from typing import Any
 import autopilot_tables
 import gain_tables
 import glue_tables
+import method_tables
 import peer_tables
 import result_files
 import speed_tables
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
-    "docs/results.md": ("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "autopilot"),
+    "docs/results.md": ("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
     "docs/autopilot.md": ("budgets",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
@@ -85,6 +86,11 @@ def methods_speed() -> str:
     """Score against speed of the methods."""
     _, searches = autopilot_tables.searches(read("autopilot"))
     return markdown(*glue_tables.speeds(glue_files(), read("methods_speed"), searches))
+
+
+def methods() -> str:
+    """Each way to a smaller encoder, with the same training."""
+    return markdown(*method_tables.runs({task: read(f"methods_{task}") for task in ("sst2", "mrpc")}))
 
 
 def autopilot() -> str:
@@ -229,6 +235,7 @@ def main() -> None:
         "glue": glue,
         "glue-choices": glue_choices,
         "methods-speed": methods_speed,
+        "methods": methods,
         "budgets": budgets,
         "autopilot": autopilot,
         "autopilot-short": autopilot_short,

@@ -12,6 +12,28 @@ import pytest
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick() -> Iterator[None]:
+    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only."""
+    from tests.exporter import PLACE, quickly_traced
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PLACE, quickly_traced)
+        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
+        patch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_precision() -> Iterator[None]:
+    """A run leaves no precision behind for the tests of other modules."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with the real evaluation data: $TRIMFORMER_DATA, or `shared/data` beside the repository."""

@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from tests.command import sentence, trimformer
@@ -29,16 +28,6 @@ from trimformer.training.settings import TrainingSettings
 
 COLUMNS = ["--text", "review", "--label", "stars"]
 ROWS = "".join(f"good film {i},pos\nbad film {i},neg\n" for i in range(10))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    """Time a few passes only; leave no precision behind for the tests of other modules."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        yield
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.command import Result, sentence, trimformer
@@ -35,13 +34,10 @@ QUICK = ["--method", "last-k", "--keep-layers", 1, "--epochs", 1, "--learning-ra
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> Iterator[None]:
-    """Time a few passes only; leave no precision behind for the tests of other modules."""
+    """Measure the peak in little time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         patch.setattr("trimformer.measure.bench.peak.SIZES", ((64, 64, 64),))
-        AcceleratorState._reset_state(reset_partial_state=True)
         yield
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

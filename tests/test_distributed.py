@@ -1,4 +1,4 @@
-"""Two processes on the CPU under ``accelerate launch`` run a whole recipe."""
+"""Two processes on the CPU under ``accelerate launch`` run whole recipes."""
 
 import json
 import os
@@ -13,45 +13,64 @@ from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 
+SCRIPT = """
+import sys
+from trimformer_cli import main
+
+for recipe in sys.argv[1:]:
+    sys.argv = ["trimformer", "run", recipe, "--json"]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code
+"""
+METHODS = [{"name": "attendout", "keep_layers": 1}, {"name": "attendout-faithful", "keep_layers": 1}]
+OTHERS = [
+    {"name": "greedy", "keep_layers": 1},
+    {"name": "layerdrop", "keep": 1},
+    {"name": "hard-concrete", "target": 0.7},
+]
+
 
 @pytest.mark.parametrize(
-    "method",
-    [
-        {"name": "attendout", "keep_layers": 1},
-        {"name": "attendout-faithful", "keep_layers": 1},
-        pytest.param({"name": "greedy", "keep_layers": 1}, marks=pytest.mark.slow),
-        pytest.param({"name": "layerdrop", "keep": 1}, marks=pytest.mark.slow),
-        pytest.param({"name": "hard-concrete", "target": 0.7}, marks=pytest.mark.slow),
-    ],
-    ids=lambda method: method["name"],
+    "methods", [METHODS, pytest.param(OTHERS, marks=pytest.mark.slow)], ids=["attendout", "others"]
 )
-def test_two_processes_run_a_recipe(tmp_path, method):
+def test_two_processes_run_recipes(tmp_path, methods):
     model, data = write_stock_bert(tmp_path / "bert"), write_csv(tmp_path / "data.csv", rows=160)
-    recipe = standard_recipe(
-        str(model),
-        TaskSettings(data=str(data), text="review", label="stars"),
-        str(tmp_path / "out"),
-        method=method,
-        training=TrainingSettings(epochs=4, batch_size=8),
-    )
-    recipe.measure.backends, recipe.measure.batch, recipe.measure.length = ["torch"], [1], [8]
-    recipe.export.onnx = False
-    recipe.stages[1].objective = ObjectiveSettings(**every_term(cache=True))
-    recipe.save(tmp_path / "recipe.yaml")
+    recipes = []
+    for method in methods:
+        recipe = standard_recipe(
+            str(model),
+            TaskSettings(data=str(data), text="review", label="stars"),
+            str(tmp_path / method["name"]),
+            method=method,
+            training=TrainingSettings(epochs=4, batch_size=8),
+        )
+        recipe.measure.backends, recipe.measure.batch, recipe.measure.length = ["torch"], [1], [8]
+        recipe.export.onnx = False
+        recipe.stages[1].objective = ObjectiveSettings(**every_term(cache=True))
+        recipe.save(tmp_path / f"{method['name']}.yaml")
+        recipes.append(tmp_path / f"{method['name']}.yaml")
+    (tmp_path / "both.py").write_text(SCRIPT)
     # Accelerate's --cpu alone starts one process (it leaves several to mpirun); this starts two, over gloo.
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     done = subprocess.run(
-        [*launch, "-m", "trimformer", "run", str(tmp_path / "recipe.yaml"), "--json"],
+        [*launch, str(tmp_path / "both.py"), *map(str, recipes)],
         capture_output=True,
         text=True,
         check=False,
         env=os.environ | {"ACCELERATE_USE_CPU": "true"},
     )
     assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    for method in methods:
+        check(tmp_path / method["name"], method)
+
+
+def check(out, method):
+    report = json.loads((out / "report.json").read_text())
     if "target" not in method:
         assert [layer["attention"] for layer in report["variants"][1]["layers"]].count("full") == 1
-    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     rows = report["task"]["n_train"]
     per_epoch = -(-rows // 8) // 2  # each process takes every other batch
     assert max(line["step"] for line in lines if line["stage"] == "search") == 4 * per_epoch

@@ -24,7 +24,6 @@ def gains(monkeypatch: pytest.MonkeyPatch) -> Any:
     }
     monkeypatch.setattr(gains, "MODELS", tiny)
     monkeypatch.setattr(gains, "SIZES", [(2, 8)])
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
     return gains
 
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
-from accelerate.state import AcceleratorState
 
 from tests.command import trimformer
 from tests.tinymodel import BAD, FILLER, GOOD, texts, write_stock_bert
 from trimformer.report.schema import Report
 
 QUICK = ["--keep-layers", 1, "--epochs", 1, "--learning-rate", 1e-3, "--batch-size", 8]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        yield
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def tokens(text: str, good: bool) -> dict[str, Any]:

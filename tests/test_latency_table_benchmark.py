@@ -18,8 +18,6 @@ def test_the_script_and_its_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(latency_table, "MODELS", ("shape:bert-tiny",))
     monkeypatch.setattr(latency_table, "FORMS", 2)
     monkeypatch.setattr(latency_table, "LENGTH", 8)
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-    monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0)
     latency_table.main(["--json", str(tmp_path / "latency_table.json"), "--threads", "1", "--only", "torch"])
     content = json.loads((tmp_path / "latency_table.json").read_text())
     found = content["models"]["shape:bert-tiny"]["torch"]

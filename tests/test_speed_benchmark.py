@@ -24,7 +24,6 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     monkeypatch.setattr(speed, "MODELS", models)
     monkeypatch.setattr(speed, "SHAPES", [(4, 256), (1, 128)])
     monkeypatch.setattr(speed, "GRID", [(1, 16), (2, 16)])
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
     monkeypatch.setattr("trimformer.measure.bench.peak.SIZES", ((32, 32, 32),))
     monkeypatch.setattr(sys, "argv", ["speed.py"])
     return speed, speed_tables

@@ -1,8 +1,6 @@
 """Fixed attention by distance: its weights, and the laws of this kind in every family."""
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,15 +21,6 @@ from trimformer.recipe.reading import load_recipe, parse
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 KINDS = [{1: "gaussian"}, {0: "gaussian", 1: "gaussian", 2: "gaussian"}, {0: "gaussian", 1: "mean", 2: "none"}]
-SCRIPT = """
-import pathlib, sys, torch, trimformer
-from transformers import AutoModelForSequenceClassification
-for folder in pathlib.Path(sys.argv[1]).iterdir():
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "model").eval()
-    batch = torch.load(folder / "batch.pt", weights_only=True)
-    with torch.no_grad():
-        torch.save(model(**batch).logits, folder / "logits.pt")
-"""
 
 
 def layer(*offsets, size=1):
@@ -173,21 +162,6 @@ def test_expected_flops_at_hard_gates_are_those_of_the_trimmed_model():
     gates = Gates(attention=torch.tensor([1.0, 0.0, 1.0]), heads=heads, removed="gaussian")
     layers = cost(trim(model, gates).encoder, 12).layers
     assert expected_flops(model.config, 12, gates).item() == sum(one.flops for one in layers)
-
-
-def test_saved_equals_loaded_in_a_fresh_process(tmp_path):
-    expected = {}
-    for family in DISTINCT_FAMILIES:
-        model = trim(tiny(family=family), attention={0: "gaussian", 1: "gaussian"})
-        model = trim(model, random_gates(model, points_of(model), 1))
-        batch = padded_batch(model)
-        model.save_pretrained(tmp_path / family / "model")
-        torch.save(batch, tmp_path / family / "batch.pt")
-        with torch.no_grad():
-            expected[family] = model(**batch).logits
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True, capture_output=True)
-    for family, logits in expected.items():
-        assert torch.equal(torch.load(tmp_path / family / "logits.pt", weights_only=True), logits), family
 
 
 @pytest.mark.parametrize("family", DISTINCT_FAMILIES)

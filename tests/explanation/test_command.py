@@ -48,7 +48,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         patch.setattr("trimformer.search.measurement.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
         patch.setattr("trimformer.explanation.explain.latency_tables", known_tables)
         yield folder

@@ -1,8 +1,5 @@
 """The laws for the heads that answer for every token, tokens and spans, in every family."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,15 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny, trained
 from trimformer import TrimformerForQuestionAnswering, TrimformerForTokenClassification, cost, export, trim
 from trimformer.inference.runtimes.onnx import OnnxSession
-
-SCRIPT = """
-import sys, torch, trimformer, transformers
-model = getattr(transformers, sys.argv[2]).from_pretrained(sys.argv[1] + "/model").eval()
-batch = torch.load(sys.argv[1] + "/batch.pt", weights_only=True)
-with torch.no_grad():
-    torch.save(model(**batch).logits, sys.argv[1] + "/logits.pt")
-"""
-
 
 HEADS = [TrimformerForTokenClassification, TrimformerForQuestionAnswering]
 # What writes files is slow: one family for each way in which the heads and the positions of tokens differ.
@@ -63,18 +51,6 @@ def test_more_padding_changes_no_answer(model):
         short, long = model(**batch).logits, model(**longer).logits
     real = batch["attention_mask"].bool()
     torch.testing.assert_close(long[:, :9][real], short[real], atol=1e-10, rtol=0)
-
-
-@pytest.mark.parametrize("family", DIFFERENT)
-def test_saved_equals_loaded_in_a_fresh_process(model, tmp_path):
-    model = trim(model, attention={1: "mean"})
-    batch = padded_batch(model)
-    model.save_pretrained(tmp_path / "model")
-    torch.save(batch, tmp_path / "batch.pt")
-    auto = type(model).__name__.replace("TrimformerFor", "AutoModelFor")
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path), auto], check=True, capture_output=True)
-    with torch.no_grad():
-        assert torch.equal(torch.load(tmp_path / "logits.pt", weights_only=True), model(**batch).logits)
 
 
 @pytest.mark.parametrize("family", DIFFERENT)

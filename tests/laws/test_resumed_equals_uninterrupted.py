@@ -1,5 +1,7 @@
 """Law: a run that was cut and resumed ends bit for bit as one that was not, for every method that learns."""
 
+import functools
+
 import pytest
 import torch
 
@@ -37,14 +39,25 @@ def finish(name, folder, stop_before=None, **training):
 
     method.update = cutting
     torch.manual_seed(7)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)  # what was cut is there
     train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title=name)
     return method, (repr(method.decide()), (folder / "metrics.jsonl").read_bytes(), method.history.state_dict())
 
 
-def check(name, folder, stop_before, **training):
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What a method ends with, by its name and way of training; done once for all the cuts."""
+
+    @functools.cache
+    def made(name, training):
+        return finish(name, tmp_path_factory.mktemp("whole"), **dict(training))
+
+    return lambda name, training: made(name, tuple(training.items()))
+
+
+def check(name, folder, stop_before, expected, **training):
     """The law for one method, one cut and one way of training; what the resumed run ended with."""
-    whole, results = finish(name, folder / "whole", **training)
+    whole, results = expected
     with pytest.raises(Cut):
         finish(name, folder / "cut", stop_before, **training)
     again, results_again = finish(name, folder / "cut", **training)
@@ -58,12 +71,13 @@ def check(name, folder, stop_before, **training):
 @pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("stop_before", [2, 4, 8, 11])
 @pytest.mark.parametrize("training", [{"epochs": 2}, {"epochs": 4, "accumulate": 2}], ids=str)
-def test_cut_and_resumed_equals_uninterrupted(tmp_path, name, stop_before, training):
-    check(name, tmp_path, stop_before, **training)
+def test_cut_and_resumed_equals_uninterrupted(tmp_path, uninterrupted, name, stop_before, training):
+    check(name, tmp_path, stop_before, uninterrupted(name, training), **training)
 
 
 @pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("cache", [False, True])
 def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, cache):
-    again = check(name, tmp_path, 8, epochs=2, objective=every_term(cache=cache), teacher={"hidden_size": 24})
+    training = {"epochs": 2, "objective": every_term(cache=cache), "teacher": {"hidden_size": 24}}
+    again = check(name, tmp_path, 8, finish(name, tmp_path / "whole", **training), **training)
     assert any("projection.weight" in network.bare.state_dict() for network in again.networks.values())

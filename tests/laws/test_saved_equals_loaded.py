@@ -1,34 +1,53 @@
 """Law: save, load in a fresh process, identical logits."""
 
-import subprocess
-import sys
+from pathlib import Path
 
+import pytest
 import torch
+import transformers
 
+from tests import fresh
 from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
-from trimformer import trim
+from trimformer import TrimformerForQuestionAnswering, TrimformerForTokenClassification, trim
+from trimformer.encoder.shape.kinds import stand_ins
 
-SCRIPT = """
-import pathlib, sys, torch, trimformer
-from transformers import AutoModelForSequenceClassification
-for folder in pathlib.Path(sys.argv[1]).iterdir():
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "model").eval()
-    batch = torch.load(folder / "batch.pt", weights_only=True)
-    with torch.no_grad():
-        torch.save(model(**batch).logits, folder / "logits.pt")
-"""
+
+def answer(home: Path) -> None:
+    """The logits of each saved model for its saved batch, into a file beside them."""
+    for folder in home.iterdir():
+        loader, _ = folder.name.split("-", 1)
+        model = getattr(transformers, loader).from_pretrained(folder / "model").eval()
+        batch = torch.load(folder / "batch.pt", weights_only=True)
+        with torch.no_grad():
+            torch.save(model(**batch).logits, folder / "logits.pt")
+
+
+def check(models, home):
+    """models: by family."""
+    expected = {}
+    for family, model in models.items():
+        folder = home / f"{type(model).__name__.replace('TrimformerFor', 'AutoModelFor')}-{family}"
+        batch = padded_batch(model)
+        model.save_pretrained(folder / "model")
+        torch.save(batch, folder / "batch.pt")
+        with torch.no_grad():
+            expected[folder] = model(**batch).logits
+    fresh.finished(answer, home)
+    for folder, logits in expected.items():
+        assert torch.equal(torch.load(folder / "logits.pt", weights_only=True), logits), folder.name
+
+
+def trimmed(family):
+    """A layer of each kind that can stand in for attention, and one with attention; parts of all are gone."""
+    attention = dict(enumerate(stand_ins(), 1))
+    model = trained(trim(tiny(layers=1 + len(attention), family=family), attention=attention))
+    return trim(model, random_gates(model, points_of(model)))
 
 
 def test_a_trimmed_model_loads_in_a_fresh_process_with_identical_logits(tmp_path):
-    expected = {}
-    for family in FAMILY_NAMES:
-        model = trained(trim(tiny(layers=4, family=family), attention={1: "mean", 2: "conv", 3: "none"}))
-        model = trim(model, random_gates(model, points_of(model)))
-        batch = padded_batch(model)
-        model.save_pretrained(tmp_path / family / "model")
-        torch.save(batch, tmp_path / family / "batch.pt")
-        with torch.no_grad():
-            expected[family] = model(**batch).logits
-    subprocess.run([sys.executable, "-c", SCRIPT, str(tmp_path)], check=True, capture_output=True)
-    for family, logits in expected.items():
-        assert torch.equal(torch.load(tmp_path / family / "logits.pt", weights_only=True), logits), family
+    check({family: trimmed(family) for family in FAMILY_NAMES}, tmp_path)
+
+
+@pytest.mark.parametrize("head", [TrimformerForTokenClassification, TrimformerForQuestionAnswering])
+def test_other_heads_do_too(head, tmp_path):
+    check({family: head(trimmed(family).config).eval() for family in FAMILY_NAMES}, tmp_path)

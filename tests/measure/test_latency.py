@@ -102,7 +102,7 @@ WORK = Workload(1, "fixed", ({},), np.array([8]))
 
 
 def test_variants_take_turns_and_short_passes_are_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0)
+    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 10)
     calls: list[str] = []
     variants = {
         index: Variant(name, "torch", lambda _, name=name: calls.append(name))  # type: ignore[misc]

@@ -22,12 +22,6 @@ from trimformer.measure.device.table import LatencyTable, frame_of
 from trimformer.measure.device.varied import check, varied
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-    monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0)
-
-
 def costs(first: bool) -> Callable[[list[LayerShape], bool], float]:
     """A machine whose times are known: layers add up, and are a tenth where only the first token is computed."""
 

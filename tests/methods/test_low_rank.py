@@ -126,7 +126,6 @@ def test_milliseconds_are_measured_once_in_a_run(tmp_path: Path, monkeypatch: py
 
 
 def test_real_milliseconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
     model = tiny(1)
     shapes = {"dense": model.config.shapes[0], "thin": thin(model, 2).config.shapes[0]}
     found = low_rank.milliseconds(model.config, shapes, Settings(target=0.5, backend="torch"), 9)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from tests.command import sentence, trimformer
@@ -43,15 +42,6 @@ def cut_at(name: str, *options: str) -> None:
         patch.setattr(f"trimformer.pipeline.run.{name}", cut)
         with pytest.raises(Cut):
             trimformer("run", RECIPE, *options)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-        AcceleratorState._reset_state(reset_partial_state=True)
-        yield
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

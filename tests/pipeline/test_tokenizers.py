@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from transformers import PreTrainedTokenizerFast
 
 from tests.command import trimformer
@@ -27,7 +26,6 @@ EVERY_LAYER = {"name": "last-k", "keep_layers": 2}
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A classifier without dropout, and texts; it is the current folder."""
     folder = tmp_path_factory.mktemp("home")
-    AcceleratorState._reset_state(reset_partial_state=True)
     write_stock_bert(folder / "bert", ["pos", "neg"])
     config = json.loads((folder / "bert/config.json").read_text())
     none = dict.fromkeys(["hidden_dropout_prob", "attention_probs_dropout_prob"], 0.0)
@@ -35,9 +33,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     write_csv(folder / "data.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         yield folder
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def renumbered(tokenizer: Any) -> tuple[PreTrainedTokenizerFast, torch.Tensor]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
 
 from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
@@ -31,16 +30,13 @@ TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A model with four layers of which the last two have no attention; it is in the current folder."""
     folder = tmp_path_factory.mktemp("home")
-    AcceleratorState._reset_state(reset_partial_state=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         write_stock_bert(folder / "stock", layers=4)
         write_csv(folder / "data.csv")
         done = trimformer("trim", "stock", "--attention", "2=mean,3=none", "--out", "bert")
         assert done.code == 0, done.err
         yield folder
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def kinds(folder: str) -> list[str]:

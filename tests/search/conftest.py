@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accelerate.state import AcceleratorState
 
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder.checkpoints.load import load_with_head
@@ -67,11 +66,9 @@ def fake_timed(variants: Any, workload: Any, threads: int) -> list[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def _fresh() -> Iterator[None]:
     """Leave no precision behind for the tests of other modules."""
-    AcceleratorState._reset_state(reset_partial_state=True)
     gc.freeze()  # after each training Accelerate collects garbage, which takes longer than the training
     yield
     gc.unfreeze()
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ def timed_then_counted(variants: Any, workload: Any, threads: int) -> list[Any]:
 
 
 def test_from_a_folder_and_a_file_to_a_model_in_use(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
     monkeypatch.setattr("trimformer.search.measurement.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
     monkeypatch.setattr("trimformer.search.predictor.latency_tables", counted_tables)
     monkeypatch.setattr("trimformer.search.measurement.timed", timed_then_counted)

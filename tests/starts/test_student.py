@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -123,15 +122,12 @@ def test_one_of_three(settings: dict[str, Any]) -> None:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A teacher with four layers, a smaller encoder with its own tokenizer, and texts; it is the current folder."""
     folder = tmp_path_factory.mktemp("home")
-    AcceleratorState._reset_state(reset_partial_state=True)
     write_stock_bert(folder / "bert", layers=4)
     other_tokenizer(write_stock_bert(folder / "small", layers=1))
     write_csv(folder / "data.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         yield folder
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def recipe(starts: list[dict[str, Any]], **objective: float) -> Any:

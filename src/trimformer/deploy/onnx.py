@@ -38,27 +38,32 @@ def write_fp32(model: Model, path: Path) -> None:
         raise TrimformerError(
             f"An ONNX file holds less than 2 GiB, but these weights are {size / 2**30:.1f} GiB in fp32."
         )
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
     with _quiet_exporter():
-        program = torch.onnx.export(
-            ExportedEncoder(model),
-            tuple(example[name] for name in INPUTS),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=list(INPUTS),
-            output_names=[output],
-            dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
-        )
-    if program is None:
-        raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
-    graph: Any = program.model_proto
+        graph = traced(ExportedEncoder(model), example, output)
     # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
     # fails.
     del graph.graph.value_info[:]
     onnx.save(graph, str(path))
+
+
+def traced(encoder: ExportedEncoder, example: dict[str, Tensor], output: str) -> Any:
+    """The ONNX graph with batch and length left open. example: inputs (batch, n). output: its name there."""
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    program = torch.onnx.export(
+        encoder,
+        tuple(example[name] for name in INPUTS),
+        dynamo=True,
+        verbose=False,
+        opset_version=OPSET,
+        input_names=list(INPUTS),
+        output_names=[output],
+        dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
+    )
+    if program is None:
+        raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
+    return program.model_proto
 
 
 @contextlib.contextmanager

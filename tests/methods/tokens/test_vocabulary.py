@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
 
@@ -243,9 +241,8 @@ def test_what_cannot_be_shortened_is_refused() -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A classifier without dropout, and texts that use all of its words but two; it is the current folder."""
-    AcceleratorState._reset_state(reset_partial_state=True)
     write_stock_bert(tmp_path / "bert", ["pos", "neg"])
     config = json.loads((tmp_path / "bert/config.json").read_text())
     none = dict.fromkeys(["hidden_dropout_prob", "attention_probs_dropout_prob"], 0.0)
@@ -254,9 +251,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     text = text.replace("music", "plot").replace("clumsy", "stale")
     (tmp_path / "data.csv").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
-    yield tmp_path
-    AcceleratorState._reset_state(reset_partial_state=True)
+    return tmp_path
 
 
 @pytest.mark.usefixtures("home")
