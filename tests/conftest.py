@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,14 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick() -> Iterator[None]:
-    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only."""
+    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only.
+
+    What the imports left behind is never collected: each stage of a run looks for garbage, which takes a second else.
+    """
     from tests.exporter import PLACE, quickly_traced
 
+    gc.collect()
+    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PLACE, quickly_traced)
         patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
@@ -70,3 +76,12 @@ def address() -> Iterator[str]:
         cluster.add_node(num_cpus=1)
         yield cluster.address
         cluster.shutdown()
+
+
+@pytest.fixture
+def users_exporter() -> Iterator[None]:
+    """Files are written as users get them, by torch's own exporter."""
+    from tests.exporter import own_exporter
+
+    with own_exporter():
+        yield

@@ -67,6 +67,7 @@ class Registry(Mapping[str, T]):
         try:
             importlib.import_module(module)
         except Exception as error:  # what others install may raise anything
+            self._loaded = False  # the next look-up fails as well
             raise TrimformerError(
                 f"The installed package {module} announces a {self.what} and cannot be imported "
                 f"({type(error).__name__}: {error}): update it or uninstall it."

@@ -85,13 +85,15 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, or the whole report as JSON."""
     from trimformer.report.schema import table
+    from trimformer.report.summary import removal_words
 
     if as_json:
         print(report.model_dump_json(indent=2))
         return
     rows = [dataclasses.astuple(row) for row in table(report)]
-    removed = ", ".join(map(str, report.removed_layers())) or "none"
-    print_table(["", "dense", "trimmed", "change"], rows, f"Attention removed from layers: {removed}")
+    removed = ", ".join(map(str, report.removed_layers()))
+    title = f"Attention removed from layers: {removed}" if removed else removal_words(report)
+    print_table(["", "dense", "trimmed", "change"], rows, title)
     output.print(f"Model, ONNX files and report: {out}  (open {out / 'report.html'})", soft_wrap=True)
 
 

@@ -175,6 +175,7 @@ def test_the_exported_form_is_the_same_function(family, kinds):
             torch.testing.assert_close(exported(**inputs), model(**inputs).logits, atol=1e-8, rtol=0)
 
 
+@pytest.mark.usefixtures("users_exporter")
 @pytest.mark.parametrize(("family", "kinds"), [("bert", KINDS[1]), ("modernbert", KINDS[0])])
 def test_the_file_gives_the_same_logits(tmp_path, family, kinds):
     model = trim(tiny(family=family), attention=kinds)

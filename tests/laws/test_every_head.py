@@ -7,15 +7,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny, trained
-from trimformer import TrimformerForQuestionAnswering, TrimformerForTokenClassification, cost, export, trim
+from trimformer import TrimformerForQuestionAnswering, TrimformerForSequenceClassification, cost, export, trim
+from trimformer.encoder.model.heads import HEADS
 from trimformer.inference.runtimes.onnx import OnnxSession
 
-HEADS = [TrimformerForTokenClassification, TrimformerForQuestionAnswering]
+OF_TOKENS = [head for head in HEADS if head is not TrimformerForSequenceClassification]
 # What writes files is slow: one family for each way in which the heads and the positions of tokens differ.
 DIFFERENT = ["bert", "deberta-v2", "modernbert"]
 
 
-@pytest.fixture(params=HEADS, ids=lambda cls: cls.__name__)
+@pytest.fixture(params=OF_TOKENS, ids=lambda cls: cls.__name__)
 def model(request, family):
     torch.manual_seed(0)
     made = request.param(tiny(family=family).config).eval()

@@ -10,15 +10,6 @@ from trimformer.methods import METHODS
 from trimformer.training.loop import train
 
 LEARNING = [name for name, method in METHODS.items() if method.trains]
-OPTIONS = {
-    "attendout-faithful": {"pruning_step": 3},
-    "attendout": {"keep_layers": 1, "replace_by": "none"},
-    "greedy": {"keep_layers": 1},
-    "hard-concrete": {"target": 0.5, "replace_by": "none"},
-    "layerdrop": {"keep": 2, "skip": 0.5},
-    "low-rank": {"target": 0.5},
-    "magnitude": {"density": 0.5},
-}
 KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
 
@@ -29,7 +20,7 @@ class Cut(Exception):
 def finish(name, folder, stop_before=None, **training):
     """Train to the end, or die before an optimiser step; the state is saved after every step."""
     stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), folder=folder, **training)
-    method = make_method(name, stage, **OPTIONS.get(name, {}))
+    method = make_method(name, stage, **METHODS[name].example)
     update = method.update
 
     def cutting(step):

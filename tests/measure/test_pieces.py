@@ -16,6 +16,7 @@ from tests.tinymodel import write_stock_bert
 from trimformer.encoder import LayerShape, TrimformerConfig
 from trimformer.encoder.model.heads import head_class
 from trimformer.encoder.shape.kinds import stand_ins
+from trimformer.errors import TrimformerError
 from trimformer.measure.device import pieces as module
 from trimformer.measure.device.pieces import latency_tables, plan, solve
 from trimformer.measure.device.table import LatencyTable, frame_of
@@ -67,6 +68,32 @@ def test_every_kind_is_timed_and_trimmed_models_set_sizes_too() -> None:
     narrow = {*(("full/8 qk", size) for size in (2, 4, 8)), *(("full/4 qk", size) for size in (1, 2, 4))}
     ends = {(f"first {name}", size) for name, size in layers if (name, size) not in (("ffn", 10), ("ffn", 20))}
     assert keys == {module.BASE, module.REST, *layers, *ends, *narrow}
+
+
+THIN = {"attention.query": {"kind": "low-rank", "rank": 2}, "ffn_out": {"kind": "low-rank", "rank": 4}}
+
+
+def test_what_is_timed_has_the_maps_of_the_model() -> None:
+    """A layer without attention has those of its block, and a table of dense maps does not fit a thin model."""
+    dense = tiny(2).config
+    full = dataclasses.replace(dense.shapes[0], maps=THIN)
+    mean = dataclasses.replace(full, attention="mean", maps={"ffn_out": THIN["ffn_out"]})
+    thin = dense.with_shapes([full, mean])
+    for (name, _), shapes in plan(thin, reads_first=True).items():
+        for shape in shapes:
+            attends = name.removeprefix("first ").startswith("full") and shape.attention == "full"
+            assert shape.maps == (THIN if attends else {"ffn_out": THIN["ffn_out"]})
+    table = LatencyTable("torch", 1, 8, 1, "", frame_of(dense), {"rest": {0: 1.0}})
+    assert not table.fits(thin)
+    with pytest.raises(TrimformerError, match="was measured for maps"):
+        table.predict(thin)
+
+
+def test_layers_with_different_maps_are_refused() -> None:
+    dense = tiny(2).config
+    mixed = dense.with_shapes([dense.shapes[0], dataclasses.replace(dense.shapes[1], maps=THIN)])
+    with pytest.raises(TrimformerError, match="Layer 0 has other linear maps than the"):
+        plan(mixed, reads_first=True)
 
 
 @pytest.mark.parametrize("family", ["albert", "mpnet", "deberta-v2", "modernbert"])

@@ -12,20 +12,12 @@ from trimformer import Gates, TrimformerError, trim
 from trimformer.methods import METHODS
 from trimformer.methods.expected import shape_after
 
-NEEDED: dict[str, dict[str, Any]] = {
-    "depth": {"keep": 2},
-    "layerdrop": {"keep": 2},
-    "low-rank": {"target": 0.5, "length": 9},
-    "hard-concrete": {"target": 0.9},
-    "magnitude": {"density": 0.5},
-    "importance": {"keep_layers": 1, "ffn": 0.5},
-}
 KINDS = [{}, {0: "mean", 2: "none"}]
 
 
 def settings_of(name: str, **changes: Any) -> Any:
-    own = NEEDED.get(name, {"keep_layers": 1} if "keep_layers" in METHODS[name].Settings.model_fields else {})
-    return METHODS[name].Settings(**own | changes)
+    known = {"replace_by": "mean"} if "replace_by" in METHODS[name].Settings.model_fields else {}
+    return METHODS[name].Settings(**METHODS[name].example | known | changes)
 
 
 def counts(config: Any) -> tuple[Any, ...]:

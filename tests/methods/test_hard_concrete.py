@@ -152,6 +152,14 @@ def test_milliseconds_of_hard_gates_are_those_of_the_trimmed_model(tmp_path, mon
     assert method.cost.share(gates).item() == pytest.approx(left / method.cost.dense.item())
 
 
+def test_milliseconds_of_gates_that_the_table_does_not_know_are_refused(tmp_path, monkeypatch):
+    cached(monkeypatch, tmp_path)
+    method = make_method("hard-concrete", context(), target=0.9, **MS)
+    for name in ("layers", "values", "query_key", "hidden"):
+        with pytest.raises(TrimformerError, match=f"has no times for gates of {name}: count flops"):
+            method.cost(Gates(**{name: [torch.ones(1)] * 3}))
+
+
 def test_milliseconds_have_a_gradient_in_every_gate(tmp_path, monkeypatch):
     cached(monkeypatch, tmp_path)
     method = make_method("hard-concrete", context(), target=0.9, **MS)

@@ -98,6 +98,13 @@ def test_headline_counts_whole_layers_that_are_gone(report: Report) -> None:
     assert summary.removal_words(report) == "2 of 6 layers removed"
 
 
+def test_headline_names_the_method_where_no_part_was_removed(report: Report) -> None:
+    dense, trimmed = report.variants
+    trimmed.layers, report.method = dense.layers, "vocabulary"
+    trimmed.params = round(0.6 * dense.params)
+    assert summary.removal_words(report).replace("\u00a0", " ") == "Vocabulary, 40 % fewer weights"
+
+
 def test_headline_says_slower(report: Report) -> None:
     for entry in report.variants[1].latency_ms:
         entry.median *= 2

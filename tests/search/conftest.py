@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,14 +60,6 @@ def fake_timed(variants: Any, workload: Any, threads: int) -> list[Any]:
         timing = Timing(variant.name, variant.backend, 1, 8, ms, ms, 1, threads, sequences_per_s=1e3 / ms)
         pairs.append((variant, timing))
     return pairs
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fresh() -> Iterator[None]:
-    """Leave no precision behind for the tests of other modules."""
-    gc.freeze()  # after each training Accelerate collects garbage, which takes longer than the training
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

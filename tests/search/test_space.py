@@ -2,6 +2,7 @@
 
 from tests.learning import context
 from tests.models import tiny
+from trimformer.encoder.shape.kinds import stand_ins
 from trimformer.search.sensitivity import Divergence, Sensitivity, sensitivity
 from trimformer.search.space import Combination, gates_of, removable_shares, structures
 
@@ -49,6 +50,7 @@ def test_attention_is_removed_from_layers_that_stay():
 
 def test_names():
     assert Combination(6, 2, "mean", 0.5, 0.25, 0.75).name == "l6-a2-h50-f25-w75"
+    assert len({Combination(3, 1, kind).name for kind in stand_ins()}) == len(stand_ins())
     assert Combination(3, 3, width=0.75).removed(3) == "25 % of the hidden dimensions"
     assert Combination(2, 1, "none", 0.5).removed(3) == (
         "1 of 3 layers, attention of 1 of 2 layers (none), 50 % of the heads"

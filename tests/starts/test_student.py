@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,16 @@ def test_a_fresh_shape_of_every_family(tmp_path: Path, family: str) -> None:
     assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in model.state_dict().items())
     batch = padded_batch(model)
     assert model(**batch).logits.shape == dense(**batch).logits.shape
+
+
+def test_a_fresh_shape_does_not_have_what_the_dense_model_had_become(tmp_path: Path) -> None:
+    """Neither its fixed attention nor its thin maps."""
+    dense = trim(tiny(3, labels=2), attention={1: "gaussian"})
+    maps = {"ffn_out": {"kind": "low-rank", "rank": 2}}
+    thin = [dataclasses.replace(shape, maps=maps) for shape in dense.config.shapes]
+    found = student(tmp_path, type(dense)(dense.config.with_shapes(thin)), shape=FRESH | {"layers": 3})
+    assert all((shape.own, shape.maps) == ({}, {}) for shape in found.config.shapes)
+    assert found.model()(**padded_batch(found.model())).logits.shape == (4, 2)
 
 
 def test_another_checkpoint_gets_a_head_for_the_task(tmp_path: Path) -> None:

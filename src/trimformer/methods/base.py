@@ -60,6 +60,11 @@ class KeepSettings(MethodSettings):
         return worded(self.name, keep=self.keep_layers, replace_by=self.replace_by)
 
 
+def stand_in_of(settings: Any) -> StandIn:
+    """The kind that a layer gets when it loses its attention; by default where a method has no such setting."""
+    return getattr(settings, "replace_by", Gates().removed)
+
+
 def worded(name: str, *, control: str = "learned", keep: int | None = None, replace_by: str = "mean") -> str:
     """The label of a method that keeps some layers, or all where ``keep`` is None."""
     parts = [
@@ -165,10 +170,13 @@ class Method:
     A method that learns is also a :class:`trimformer.training.loop.Learner`; one that does not (``trains`` is False)
     only decides. It ends with a result. Most methods never edit the model: they ``decide`` by hard gates, and the
     result is the model without what these switch off. Others override ``result``.
+
+    example: settings of a small stage beside the defaults, for the laws.
     """
 
     name: ClassVar[str]
     former_names: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[Mapping[str, Any]] = {}
     Settings: ClassVar[type[MethodSettings]]
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
@@ -188,7 +196,7 @@ class Method:
         layers = config.num_hidden_layers
         keep_layers, keep = getattr(settings, "keep_layers", None), getattr(settings, "keep", None)
         if keep_layers is not None and not 0 <= keep_layers <= layers:
-            raise out_of_range("keep_layers", keep_layers, 0, len(removable(config, settings.replace_by)))
+            raise out_of_range("keep_layers", keep_layers, 0, len(removable(config, stand_in_of(settings))))
         if keep is not None and not 1 <= keep <= layers:
             raise out_of_range("keep", keep, 1, layers)
 
@@ -208,7 +216,7 @@ class Method:
     @property
     def removable(self) -> list[int]:
         """The layers that have more than what would stand in for their attention: those that ``keep_layers`` counts."""
-        return removable(self.context.model.config, self.settings.replace_by)
+        return removable(self.context.model.config, stand_in_of(self.settings))
 
     @property
     def model(self) -> TrimformerWithHead:

@@ -14,6 +14,7 @@ from ..starts import STARTS, Origin, Origins
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
 from ..training.settings import ObjectiveSettings
+from ..training.terms.base import Term, in_order
 
 
 def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int) -> list[TrimformerConfig]:
@@ -50,12 +51,14 @@ def _check_objective(objective: ObjectiveSettings, student: TrimformerConfig, te
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:
     """Refuse terms that compare a student and a teacher token by token, where their tokenizers differ."""
     by_token = kind in ("tokens", "spans")
-    of_tokens = any(
-        term.reads_states or term.reads_trace or (by_token and term.needs_teacher) for term in objective.terms
-    )
-    if of_tokens:
-        left = "task" if by_token else "task and logits"
+    if any(_compares_tokens(term, by_token) for term in objective.terms):
+        usable = [term.name for term in in_order() if not _compares_tokens(term, by_token)]
         raise TrimformerError(
             "the model and its teacher split texts differently, so that nothing of single tokens can be compared: of "
-            f"the objective's terms only {left} can be used."
+            f"the objective's terms only {' and '.join(usable)} can be used."
         )
+
+
+def _compares_tokens(term: type[Term], by_token: bool) -> bool:
+    """Whether a term compares student and teacher token by token. by_token: the answers belong to tokens."""
+    return term.reads_states or term.reads_trace or (by_token and term.needs_teacher)

@@ -24,7 +24,7 @@ def removal_words(report: Report) -> str:
         return f"{report.model} on {report.task.name}"
     removed, layers = report.removed_layers(), len(trimmed.layers)
     words = [f"attention removed from {len(removed)} of {layers} layers"] if removed else []
-    words = [*size_words(report), *words] or [f"attention kept in all {layers} layers"]
+    words = [*size_words(report), *words] or other_words(report)
     text = ", ".join(words)
     return text[0].upper() + text[1:]
 
@@ -46,6 +46,13 @@ def size_words(report: Report) -> list[str]:
         if sum(left) < before:
             words.append(f"{before - sum(left):,} of {before:,} {name} removed")
     return words
+
+
+def other_words(report: Report) -> list[str]:
+    """What was done where no layer, attention, head or unit was removed: the method, and the weights that it saved."""
+    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+    saved = 1 - trimmed.params / dense.params if dense and trimmed else 0.0
+    return [report.method, *([f"{100 * saved:.0f}\u00a0% fewer weights"] if saved >= 0.005 else [])]
 
 
 def speed_words(report: Report) -> str:

@@ -41,9 +41,9 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """For folders and tables: layers, those with attention, percent of heads, of units and of the width."""
+        """For folders and tables: layers, those with attention, another stand-in, percent of heads, units and width."""
         parts = [f"l{self.layers}-a{self.attention}"]
-        parts += ["none"] * (self.stand_in == "none")
+        parts += [self.stand_in] * (self.stand_in != Combination.stand_in)
         parts += [f"h{round(100 * self.heads)}"] * (self.heads < 1)
         parts += [f"f{round(100 * self.units)}"] * (self.units < 1)
         parts += [f"w{round(100 * self.width)}"] * (self.width < 1)

@@ -116,9 +116,10 @@ class Student(Start):
             raise TrimformerError(
                 f"start.shape: {sizes.heads} heads do not divide a width of {sizes.hidden}: choose numbers that fit."
             )
-        own = {"attention": "full", "kernel": 0, "heads": sizes.heads, "head_size": sizes.hidden // sizes.heads}
+        fresh = {"attention": "full", "kernel": 0, "query_key": None, "own": {}, "maps": {}, "ffn": sizes.ffn}
+        heads = {"heads": sizes.heads, "head_size": sizes.hidden // sizes.heads}
         shapes = [
-            dataclasses.replace(dense.shapes[index % len(dense.shapes)], **own, query_key=None, ffn=sizes.ffn)
+            dataclasses.replace(dense.shapes[index % len(dense.shapes)], **fresh, **heads)
             for index in range(sizes.layers)
         ]
         layers = [dataclasses.asdict(shape) for shape in shapes]

@@ -177,7 +177,8 @@ class TrimformerConfig(PreTrainedConfig):
             known = groups.setdefault((first, shape.attention), shape)
             if (known.kernel, known.own, known.maps) != (shape.kernel, shape.own, shape.maps):
                 raise TrimformerError(
-                    f"Layers that share their weights must have the same kernel where they are {shape.attention}."
+                    f"Layers that share their weights must have the same kernel, own settings and maps where they are "
+                    f"{shape.attention}."
                 )
 
     @property

@@ -30,10 +30,12 @@ from .table import (
     FIRST,
     LatencyTable,
     Model,
+    common_maps,
     default_file,
     find,
     frame_of,
     read_tables,
+    with_maps,
     write_tables,
 )
 
@@ -131,7 +133,8 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
             models[f"{FIRST}ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
         mixing = {key: shape for key, shape in kinds.items() if not key[0].endswith(" qk")}
         models |= {(f"{FIRST}{name}", size): [shape] for (name, size), shape in mixing.items()}
-    return models
+    maps = common_maps(config.shapes)
+    return {key: [with_maps(shape, maps) for shape in shapes] for key, shapes in models.items()}
 
 
 def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[Key, LayerShape]]:

@@ -142,11 +142,12 @@ class LatencyTable:
         if not isinstance(layers, TrimformerConfig):
             return layers
         given = frame_of(layers)
-        other = next((name for name in self.frame if self.frame[name] != given.get(name)), None)
+        frame = {"maps": {}} | self.frame  # older files have no maps
+        other = next((name for name in frame if frame[name] != given.get(name)), None)
         if other is not None:
             raise TrimformerError(
-                f"The table is of models whose {other} is {self.frame[other]}, not {given.get(other)}: measure one for "
-                "this model (trimformer bench MODEL --table auto)."
+                f"The table was measured for {other} = {frame[other]}, but this model has {given.get(other)}: "
+                "measure one for it (trimformer bench MODEL --table auto)."
             )
         return layers.shapes
 
@@ -215,8 +216,33 @@ def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[Lay
 
 
 def frame_of(config: TrimformerConfig) -> dict[str, Any]:
-    """What a configuration says that changes the time of a pass, its layers left aside."""
-    return {name: getattr(config, name) for name in TrimformerConfig.__annotations__ if name not in TIMELESS}
+    """What a configuration says that changes the time of a pass, its layers left aside but for their common maps.
+
+    Raises TrimformerError where the layers differ in their linear maps.
+    """
+    fields = {name: getattr(config, name) for name in TrimformerConfig.__annotations__ if name not in TIMELESS}
+    return fields | {"maps": common_maps(config.shapes)}
+
+
+def common_maps(shapes: Sequence[LayerShape]) -> dict[str, Any]:
+    """The linear maps that are not dense, by name, the same in all layers that have them."""
+    maps: dict[str, Any] = {}
+    for shape in shapes:
+        maps |= shape.maps
+    for index, shape in enumerate(shapes):
+        if shape.maps != with_maps(shape, maps).maps:
+            raise TrimformerError(
+                f"Layer {index} has other linear maps than the other layers, which a table of this device cannot "
+                "tell apart: time the whole model (trimformer bench MODEL)."
+            )
+    return maps
+
+
+def with_maps(shape: LayerShape, maps: dict[str, Any]) -> LayerShape:
+    """The layer with those of the maps that its kind of attention has."""
+    own = ATTENTION[shape.attention].maps
+    chosen = {name: given for name, given in maps.items() if name in own or not name.startswith("attention.")}
+    return dataclasses.replace(shape, maps=chosen)
 
 
 def this_machine() -> dict[str, str]:

@@ -30,6 +30,7 @@ class LastK(Method):
 
     name = "last-k"
     Settings = LastKSettings
+    example = {"keep_layers": 1}  # noqa: RUF012  (never written to)
     trains = False
 
     @classmethod
@@ -46,6 +47,7 @@ class RandomK(Method):
 
     name = "random-k"
     Settings = RandomKSettings
+    example = {"keep_layers": 1}  # noqa: RUF012  (never written to)
     trains = False
 
     @classmethod

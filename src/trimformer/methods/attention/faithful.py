@@ -86,6 +86,7 @@ class Faithful(Method):
 
     name = "attendout-faithful"
     Settings = FaithfulSettings
+    example = {"keep_layers": 1, "pruning_step": 3}  # noqa: RUF012  (never written to)
     standard = Standard(start="pretrained", repair=ObjectiveSettings())  # as published
 
     def __init__(self, settings: Any, context: Context) -> None:

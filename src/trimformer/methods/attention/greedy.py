@@ -37,6 +37,7 @@ class Greedy(StudentMethod):
 
     name = "greedy"
     Settings = GreedySettings
+    example = {"keep_layers": 1}  # noqa: RUF012  (never written to)
     standard = Standard(objective=DISTILLED)  # each removal is repaired while the search goes on
 
     def __init__(self, settings: Any, context: Context) -> None:

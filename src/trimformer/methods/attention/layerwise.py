@@ -94,6 +94,7 @@ class Layerwise(Method):
 
     name = "attendout"
     Settings = LayerwiseSettings
+    example = {"keep_layers": 1, "replace_by": "none"}  # noqa: RUF012  (never written to)
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...hardware import usable_cores
 from ...measure.bench.variants import STOCK, available_backends
@@ -94,6 +95,10 @@ class LayerCost:
 
 def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates) -> Tensor:
     given = {"heads": gates.heads, "ffn": gates.ffn}
+    if unknown := [name for name in POINTS if name not in (*given, "attention") and getattr(gates, name) is not None]:
+        raise TrimformerError(
+            f"The table of this device has no times for gates of {unknown[0]}: count flops or params instead of ms."
+        )
     sizes = {name: torch.stack([own.sum() for own in parts]) for name, parts in given.items() if parts is not None}
     whole = table.expected(config, attention=gates.attention, removed=gates.removed, **sizes)
     return (whole - table.predict([])).float()

@@ -39,6 +39,7 @@ class Depth(Method):
 
     name = "depth"
     Settings = DepthSettings
+    example = {"keep": 2}  # noqa: RUF012  (never written to)
     trains = False
 
     def __init__(self, settings: Any, context: Context) -> None:

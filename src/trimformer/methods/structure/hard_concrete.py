@@ -167,6 +167,7 @@ class HardConcretePruning(StudentMethod):
 
     name = "hard-concrete"
     Settings = HardConcreteSettings
+    example = {"target": 0.5, "replace_by": "none"}  # noqa: RUF012  (never written to)
     # Hidden states would have to keep the width that the gates take.
     standard = Standard(objective=ObjectiveSettings(logits=1.0))
 

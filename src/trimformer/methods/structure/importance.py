@@ -53,6 +53,7 @@ class Importance(Method):
 
     name = "importance"
     Settings = ImportanceSettings
+    example = {"keep_layers": 1, "ffn": 0.5}  # noqa: RUF012  (never written to)
     trains = False
 
     def __init__(self, settings: Any, context: Context) -> None:

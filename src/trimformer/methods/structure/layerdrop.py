@@ -36,6 +36,7 @@ class LayerDrop(StudentMethod):
 
     name = "layerdrop"
     Settings = LayerDropSettings
+    example = {"keep": 2, "skip": 0.5}  # noqa: RUF012  (never written to)
 
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:

@@ -80,6 +80,7 @@ class LowRank(StudentMethod):
 
     name = "low-rank"
     Settings = LowRankSettings
+    example = {"target": 0.5, "length": 9}  # noqa: RUF012  (never written to)
     decides = False
     standard = Standard(objective=DISTILLED, repair=None)
 

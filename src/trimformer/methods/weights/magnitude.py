@@ -58,6 +58,7 @@ class Magnitude(StudentMethod):
 
     name = "magnitude"
     Settings = MagnitudeSettings
+    example = {"density": 0.5}  # noqa: RUF012  (never written to)
     decides = False
     standard = Standard(objective=DISTILLED, repair=None)
 

@@ -111,7 +111,7 @@ MODERNBERT = ModernBertFamily(
         "positions": "none",
         "type_vocab_size": 0,
         "attention_positions": "rotary",
-        "pre_norm": True,
+        "layer_kind": "pre-norm",
         "classifier_norm": True,
     },
     renamed={

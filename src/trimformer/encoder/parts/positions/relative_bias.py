@@ -26,7 +26,7 @@ class RelativeBias(Mechanism):
     only_scores = False
     same_for_layers = True
     by_token = False
-    axes = {"table": (None, "bias_columns")}  # noqa: RUF012  (never written to)
+    axes = {"table": (None, COLUMNS)}  # noqa: RUF012  (never written to)
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)
@@ -70,7 +70,7 @@ class RelativeBias(Mechanism):
         ]
         said = config.relative_heads is not None or any(_set_of(shape) for shape in shapes)
         fields = {"relative_heads": len(needed)} if said else {}
-        return changed, fields, {"bias_columns": Axis(torch.tensor(needed))}
+        return changed, fields, {COLUMNS: Axis(torch.tensor(needed))}
 
 
 def columns_of(config: TrimformerConfig) -> int:
