@@ -16,7 +16,7 @@ def searches(content: dict[str, Any]) -> Table:
     rows: list[list[str]] = []
     factors: dict[str, list[list[float]]] = {}
     drops: dict[str, list[float]] = {}
-    for task, seed, found, drop, speeds in _searches(content):
+    for task, seed, found, drop, speeds in searched(content):
         test, chosen = found["comparison"], found["chosen"]
         removed = {point["name"]: point["removed"] for point in found["points"]}.get(chosen["name"], "nothing")
         drops.setdefault(task, []).append(drop)
@@ -45,7 +45,7 @@ def short(content: dict[str, Any]) -> Table:
     """The README's rows: by task the searches that are inside on rows that chose nothing, the drop, and the speed."""
     drops: dict[str, list[float]] = {}
     factors: dict[str, list[list[float]]] = {}
-    for task, _, _, drop, speeds in _searches(content):
+    for task, _, _, drop, speeds in searched(content):
         drops.setdefault(task, []).append(drop)
         if speeds:
             factors.setdefault(task, []).append(speeds)
@@ -61,7 +61,7 @@ def short(content: dict[str, Any]) -> Table:
     return ["task", "inside", "drop", "against eager PyTorch", "against the best stock int8 file"], rows
 
 
-def _searches(content: dict[str, Any]) -> Iterator[tuple[str, str, Any, float, list[float] | None]]:
+def searched(content: dict[str, Any]) -> Iterator[tuple[str, str, Any, float, list[float] | None]]:
     """Task, seed, what was found, drop on validation in points, and speeds where it was timed, of each search."""
     for key, found in sorted(content.items()):
         kind, _, which = key.partition(" ")

@@ -1,7 +1,8 @@
 """AttendOut, its controls and other methods on GLUE with the demo encoder: ``python benchmarks/glue.py --data DIR``.
 
-For each task and seed one dense model is fine-tuned; it is the baseline, teacher and start of the others. All get as
-many epochs together as the layerwise variant gets for search and repair, the controls all of them for repair. Every
+For each task and seed one dense model is fine-tuned, by the first run; it is the baseline, teacher and start of the
+others. All get as many epochs together as the layerwise variant gets for search and repair, the controls all of them
+for repair; ``trained-on`` removes nothing and distils from the dense model as the others do. Every
 finished run is added to benchmarks/results/glue_<task>.json at once; runs that are there already are left out. Where
 several run side by side, each with its part of the cores (``OMP_NUM_THREADS``), ``--untimed`` leaves out the times.
 
@@ -23,6 +24,7 @@ from trimformer.hardware import hardware
 from trimformer.measure.bench.latency import time_variants
 from trimformer.measure.bench.variants import make_variants
 from trimformer.measure.bench.workload import own_lengths
+from trimformer.methods.base import DISTILLED
 from trimformer.pipeline.run import run
 from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
@@ -50,11 +52,11 @@ SHARE = 0.8
 MILLISECONDS = {"target": 0.6, "cost": "ms", "backend": "onnx-int8", "parts": ["attention", "heads", "blocks", "units"]}
 """For hard-concrete-ms: towards the time of one text in an int8 file."""
 RUNS = [
-    *("dense", "last-3", "random-3", "greedy-3", "layerwise-3", "hard-concrete", "hard-concrete-ms"),
+    *("trained-on", "last-3", "random-3", "greedy-3", "layerwise-3", "hard-concrete", "hard-concrete-ms"),
     *("last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4", "faithful-4"),
 ]
 METHODS = {
-    "dense": "none",
+    "trained-on": "finetune",
     "last": "last-k",
     "random": "random-k",
     "greedy": "greedy",
@@ -82,10 +84,12 @@ def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
     made = standard_recipe("demo", settings, str(folder / name), method=chosen, training=training, seed=seed)
     made.measure.backends = ["onnx", "onnx-int8"]
     made.measure.batch = [8]
-    if name == "dense":
-        made.stages[0].training.epochs = repair_epochs
+    if name == "trained-on":
+        (stage,) = made.stages
+        stage.objective = DISTILLED
+        stage.training = training.model_copy(update={"epochs": search_epochs + repair_epochs})
         return made
-    made.baseline = str(folder / "dense" / "dense" / "model")
+    made.baseline = str(dense_model(folder))
     epochs = {
         "last": (1.0, search_epochs + repair_epochs),  # a control's first stage takes no step
         "random": (1.0, search_epochs + repair_epochs),
@@ -94,6 +98,11 @@ def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
     for stage, count in zip(made.stages, epochs, strict=True):
         stage.training = training.model_copy(update={"epochs": count})
     return made
+
+
+def dense_model(folder: Path) -> Path:
+    """The dense model of a task and seed, in the folder of the run that fine-tunes it."""
+    return folder / "trained-on" / "dense" / "model"
 
 
 def summary(report: Report, timed: bool) -> dict[str, object]:
@@ -133,9 +142,13 @@ def splits(settings: TaskSettings, seed: int, model: Path) -> tuple[Encoded, Enc
 def times(task: str, options: argparse.Namespace) -> None:
     """The models of a seed that are there, one text at a time."""
     folder = options.work / f"{task}-{options.seed}"
-    dense = folder / "dense" / "dense" / "model"
-    train, texts = splits(recipe(task, "dense", options.data, options.work, options.seed).task, options.seed, dense)
-    models = {name: folder / name / "model" for name in options.runs if (folder / name).is_dir() and name != "dense"}
+    dense = dense_model(folder)
+    train, texts = splits(
+        recipe(task, "trained-on", options.data, options.work, options.seed).task, options.seed, dense
+    )
+    models = {
+        name: folder / name / "model" for name in options.runs if (folder / name).is_dir() and name != "trained-on"
+    }
     with tempfile.TemporaryDirectory() as exports, torch_threads(1):
         variants = make_variants({"dense": load_with_head(dense)}, ["eager"], 1, Path(exports), train)
         for name, model in {"dense": dense, **models}.items():

@@ -11,8 +11,9 @@ from scipy import stats
 
 Table = tuple[list[str], list[list[str]]]
 LEARNED = "layerwise"
-TRAINED_ON = "dense, trained on"
-OTHERS = (TRAINED_ON, "greedy", "last", "random")
+TRAINED_ON = {"trained-on": "dense, trained on", "dense": "dense, trained on less"}
+"""By the name of the run; the second has the epochs of the repair alone, and no distillation."""
+OTHERS = (*TRAINED_ON.values(), "greedy", "last", "random")
 COUNTS = ("2", "3", "4")
 
 Pair = tuple[str, str, str]
@@ -28,14 +29,16 @@ def runs(contents: dict[str, Any], speed: Callable[[Any], str]) -> Table:
         metric = next(iter(found.values()))["metric"]
         dense = {key.rpartition(" ")[-1]: run["dense_scores"][metric] for key, run in found.items()}
         rows.append([task, "dense", str(len(dense)), "none", f"{metric} {_spread(dense.values())}", "", "1.00", ""])
-        for name in sorted(groups, key=lambda name: (name != "dense", name[-1] if name[-1].isdigit() else "", name)):
+        for name in sorted(
+            groups, key=lambda name: (name not in TRAINED_ON, name[-1] if name[-1].isdigit() else "", name)
+        ):
             same = groups[name]
             removed = Counter(layer for run in same for layer in run["removed_layers"])
             layers = [f"{layer} ({n})" if n < len(same) else str(layer) for layer, n in sorted(removed.items())]
             flops = [run["flops_per_example"][1] / run["flops_per_example"][0] for run in same]
             speeds = [float(shown) for shown in map(speed, same) if shown]
             rows.append([
-                task, TRAINED_ON if name == "dense" else name, str(len(same)),
+                task, TRAINED_ON.get(name, name), str(len(same)),
                 ", ".join(layers) or "none",
                 f"{metric} {_spread(run['scores'][metric] for run in same)}", _change(same), f"{np.mean(flops):.2f}",
                 f"{np.mean(speeds):.2f}" if speeds else "",
@@ -66,8 +69,8 @@ def changes(contents: dict[str, Any]) -> dict[str, dict[Pair, float]]:
             name, _, seed = key.partition(" seed ")
             way, _, count = name.rpartition("-")
             change = 100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
-            if name == "dense":  # beside each of the others, whatever they remove
-                found.setdefault(TRAINED_ON, {}).update({(number, task, seed): change for number in COUNTS})
+            if name in TRAINED_ON:  # beside each of the others, whatever they remove
+                found.setdefault(TRAINED_ON[name], {}).update({(number, task, seed): change for number in COUNTS})
             elif count.isdigit():
                 found.setdefault(way, {})[count, task, seed] = change
     return found
@@ -98,14 +101,12 @@ def speeds(contents: dict[str, Any], timed: dict[str, Any], autopilot: list[list
         rate = {(one["name"], one["backend"]): one["sequences_per_s"] for one in found["timings"]}
         eager = rate.pop(("dense", "eager"))
         for (name, backend), speed in rate.items():
-            run = contents[task][f"{name} seed {seed}"]
-            # The dense model as it was; the run of that name trained it on.
-            score = (run["dense_scores"] if name == "dense" else run["scores"])[run["metric"]]
-            before, after = run["flops_per_example"]
-            values = [
-                100 * (score - run["dense_scores"][run["metric"]]), 1.0 if name == "dense" else after / before,
-                speed / eager, speed / rate["dense", backend],
-            ]  # fmt: skip
+            change, share = 0.0, 1.0  # of the dense model as it was
+            if name != "dense":
+                run = contents[task][f"{name} seed {seed}"]
+                change = 100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
+                share = run["flops_per_example"][1] / run["flops_per_example"][0]
+            values = [change, share, speed / eager, speed / rate["dense", backend]]
             names.setdefault(name, []).append(values)
     rows = []
     for name, values in sorted(names.items(), key=lambda entry: np.mean(entry[1], axis=0)[2]):

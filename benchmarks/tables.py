@@ -11,11 +11,12 @@ import itertools
 import json
 import re
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import autopilot_tables
+import figures as in_sentences
 import gain_tables
 import glue_tables
 import method_tables
@@ -229,33 +230,53 @@ def attendout() -> str:
     return markdown(["data", "method", "ms per step", "times plain", "parts, ms per step"], rows)
 
 
+def figures() -> dict[str, str]:
+    """Those in sentences, by name."""
+    return in_sentences.autopilot(read("autopilot")) | in_sentences.choices(glue_files())
+
+
+MAKERS: dict[str, Callable[[], str]] = {
+    "tasks": tasks,
+    "glue": glue,
+    "glue-choices": glue_choices,
+    "methods-speed": methods_speed,
+    "methods": methods,
+    "budgets": budgets,
+    "autopilot": autopilot,
+    "autopilot-short": autopilot_short,
+    "predict": predict,
+    "attendout": attendout,
+    "peers": peers,
+    "peer-scores": peer_scores,
+    "gains": gains,
+    "kinds": kinds,
+    "serve": serve,
+    "latency-table": latency_table,
+} | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
+
+
+def filled(text: str, names: Iterable[str]) -> str:
+    """A page with its tables and figures as the files have them."""
+    for name in names:
+        try:
+            table = MAKERS[name]()
+        except FileNotFoundError as error:
+            print(f"{name} is not measured yet: there is no {error.filename}")
+            continue
+        block = f"<!-- results:{name} -->\n{table}\n<!-- end -->"
+        text = re.sub(rf"<!-- results:{name} -->(.*?<!-- end -->)?", lambda _, b=block: b, text, flags=re.DOTALL)
+    found = figures()
+    return re.sub(
+        r"<!-- figure:([\w-]+) -->.*?<!-- end -->",
+        lambda place: f"<!-- figure:{place[1]} -->{found[place[1]]}<!-- end -->",
+        text,
+    )
+
+
 def main() -> None:
-    makers = {
-        "tasks": tasks,
-        "glue": glue,
-        "glue-choices": glue_choices,
-        "methods-speed": methods_speed,
-        "methods": methods,
-        "budgets": budgets,
-        "autopilot": autopilot,
-        "autopilot-short": autopilot_short,
-        "predict": predict,
-        "attendout": attendout,
-    }
-    makers |= {"peers": peers, "peer-scores": peer_scores, "gains": gains, "kinds": kinds, "serve": serve}
-    makers |= {"latency-table": latency_table}
-    makers |= {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
-        for name in names:
-            try:
-                table = makers[name]()
-            except FileNotFoundError as error:
-                print(f"{name} is not measured yet: there is no {error.filename}")
-                continue
-            block = f"<!-- results:{name} -->\n{table}\n<!-- end -->"
-            text = re.sub(rf"<!-- results:{name} -->(.*?<!-- end -->)?", lambda _, b=block: b, text, flags=re.DOTALL)
-        (ROOT / page).write_text(text, encoding="utf-8")
+        (ROOT / page).write_text(filled(text, names), encoding="utf-8")
 
 
 if __name__ == "__main__":

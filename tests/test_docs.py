@@ -139,6 +139,15 @@ def test_what_the_docs_take_from_the_code_is_up_to_date():
         assert page.read_text(encoding="utf-8") == content, f"{page.name} is out of date: run `make docs`"
 
 
+def test_measured_tables_and_figures_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import tables
+
+    for page, names in tables.PAGES.items():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert tables.filled(text, names) == text, f"run python benchmarks/tables.py: {page}"
+
+
 def test_every_public_name_is_in_the_api_page():
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == trimformer.__all__
