@@ -7,7 +7,8 @@ import torch
 
 from tests.learning import batches, context, make_method
 from trimformer import TrimformerError
-from trimformer.methods.attention.generator import Generator, empty_rows, kept, log_probability, real_pairs
+from trimformer.methods.attention.generator import Generator, empty_rows, kept, log_probability
+from trimformer.training.distill import real_pairs
 
 
 def test_the_estimator_is_unbiased_and_a_baseline_lowers_its_variance():
@@ -42,10 +43,10 @@ def test_the_estimator_is_unbiased_and_a_baseline_lowers_its_variance():
 
 def test_log_probability_counts_real_pairs_only():
     mask = torch.tensor([[1, 1, 0]])
-    pairs = real_pairs(mask)
+    pairs = real_pairs(mask)[:, None]
     logits = torch.randn(2, 1, 1, 3, 3)
     masks = (torch.rand_like(logits) < 0.5).float()
-    inner = log_probability(logits[..., :2, :2], masks[..., :2, :2], real_pairs(mask[:, :2]))
+    inner = log_probability(logits[..., :2, :2], masks[..., :2, :2], real_pairs(mask[:, :2])[:, None])
     torch.testing.assert_close(log_probability(logits, masks, pairs), inner)
     hard, soft = kept(logits, pairs)
     assert hard.tolist() == (logits[..., :2, :2] > 0).flatten(1).sum(1).tolist()

@@ -26,8 +26,8 @@ from ..tasks.encoding.cache import fingerprint
 from .base import Start, StartSettings, register
 
 
-class Sizes(BaseModel):
-    """Sizes of a fresh encoder; everything else is as in the dense model."""
+class FreshShape(BaseModel):
+    """FreshShape of a fresh encoder; everything else is as in the dense model."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +44,7 @@ class StudentSettings(StartSettings):
     layers: list[NonNegativeInt] | None = Field(
         None, min_length=1, description="layers of the dense model, from 0, that the student starts with"
     )
-    shape: Sizes | None = Field(None, description="sizes of an encoder with random weights")
+    shape: FreshShape | None = Field(None, description="sizes of an encoder with random weights")
     checkpoint: str | None = Field(None, description="folder or hub id of another encoder, read with its own tokenizer")
 
     @model_validator(mode="after")

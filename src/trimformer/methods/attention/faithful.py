@@ -23,12 +23,13 @@ from ...encoder.shape.kinds import ATTENTION, StandIn
 from ...errors import TrimformerError
 from ...tasks.encoding.batches import bucketed_batches
 from ...tasks.encoding.encoded import Encoded
+from ...training.distill import real_pairs
 from ...training.evaluate import evaluating
 from ...training.paired import student_inputs
 from ...training.settings import ObjectiveSettings
 from ..base import Context, Method, MethodSettings, Standard, register, worded
 from ..expected import keep_gates, shape_keeping
-from .generator import Generator, empty_rows, kept, log_probability, real_pairs
+from .generator import Generator, empty_rows, kept, log_probability
 
 Batch = dict[str, Tensor]
 
@@ -207,7 +208,7 @@ class Faithful(Method):
         spread = spread if spread > 1e-6 else 1.0  # equal rewards: rounding is no spread
         for (batch, masks), reward in zip(episodes, rewards.tolist(), strict=True):
             advantage = (reward - self.baseline) / spread
-            log_p = log_probability(self.keep_logits(batch), masks, real_pairs(batch["attention_mask"]))
+            log_p = log_probability(self.keep_logits(batch), masks, real_pairs(batch["attention_mask"])[:, None])
             self.networks["G"].backward(-advantage * log_p, 1 / len(episodes))
         self.networks["G"].step()
 
@@ -222,7 +223,7 @@ class Faithful(Method):
 
     def _sampled_shares(self, episodes: list[tuple[Batch, Tensor]]) -> list[float]:
         """Share of real positions that the sampled masks keep in each layer."""
-        pairs = [real_pairs(batch["attention_mask"]) for batch, _ in episodes]
+        pairs = [real_pairs(batch["attention_mask"])[:, None] for batch, _ in episodes]
         counts = [(masks & p).flatten(1).sum(1) for (_, masks), p in zip(episodes, pairs, strict=True)]
         return (torch.stack(counts).sum(0) / torch.stack([p.sum() for p in pairs]).sum()).tolist()
 
@@ -233,7 +234,7 @@ class Faithful(Method):
         with torch.no_grad():
             for indices in order:
                 batch = {k: v.to(self.context.accelerator.device) for k, v in data.batch(indices).items()}
-                pairs = real_pairs(batch["attention_mask"])
+                pairs = real_pairs(batch["attention_mask"])[:, None]
                 counted, summed = kept(self.keep_logits(batch), pairs)
                 hard, soft, total = hard + counted.cpu(), soft + summed.cpu(), total + int(pairs.sum())
         return (hard / total).tolist(), (soft / total).tolist()

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...training.distill import real_pairs
+
 
 class Generator(nn.Module):
     """Keep logits of every attention position of every layer.
@@ -46,12 +48,6 @@ class Generator(nn.Module):
         return torch.stack(scores)[:, :, None]
 
 
-def real_pairs(attention_mask: Tensor) -> Tensor:
-    """(batch, 1, n, n) boolean: both the query and the key are real tokens."""
-    real = attention_mask.bool()
-    return (real[:, :, None] & real[:, None, :])[:, None]
-
-
 def log_probability(logits: Tensor, masks: Tensor, pairs: Tensor) -> Tensor:
     """Log probability of sampled masks, averaged over layers and real pairs (AttendOut's 1/(L n²)); a scalar."""
     log_p = -F.binary_cross_entropy_with_logits(logits, masks.to(logits.dtype), reduction="none")
@@ -66,6 +62,6 @@ def kept(logits: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
 
 def empty_rows(masks: Tensor, attention_mask: Tensor) -> Tensor:
     """Share of real queries that no real key was left for (they attend uniformly); a scalar."""
-    rows = (masks & real_pairs(attention_mask)).any(-1)
+    rows = (masks & real_pairs(attention_mask)[:, None]).any(-1)
     real = attention_mask.bool()[:, None].expand_as(rows[0])
     return 1 - (rows & real).sum() / (real.sum() * len(rows))

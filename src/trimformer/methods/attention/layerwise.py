@@ -26,7 +26,7 @@ from ...tasks.encoding.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
 from ..base import Context, Method, register, worded
 from ..expected import keep_gates, shape_keeping
-from ..structure.cost import CostSettings, LayerCost, check_cost
+from ..structure.cost import CostSettings, ExpectedCost, check_cost
 
 
 class LayerwiseSettings(CostSettings):
@@ -107,9 +107,9 @@ class Layerwise(Method):
         self.objective = context.make_objective()
         self.held_out_order: list[list[int]] = []
         self.held_out_round = -1
-        self.cost: LayerCost | None = None
+        self.cost: ExpectedCost | None = None
         if settings.keep_layers is None:
-            self.cost = LayerCost(settings, context)
+            self.cost = ExpectedCost(settings, context)
             if self.cost.share(self._gates(torch.zeros(self.layers))) >= 1:
                 raise TrimformerError(
                     f"The layers need no fewer {self.cost} without attention: set keep_layers, or another cost."
@@ -179,7 +179,7 @@ class Layerwise(Method):
         target = count - max(0, count - self.settings.keep_layers) * progress
         return -self.settings.target_weight * (sets[:, self.removable].sum(-1) - target).abs()
 
-    def saved(self, cost: LayerCost, sets: Tensor) -> Tensor:
+    def saved(self, cost: ExpectedCost, sets: Tensor) -> Tensor:
         """What sets (count, layers) save of the cost, where the removal of all attention saves 1: (count,)."""
         gates = map(self._gates, (torch.zeros(self.layers), *sets.cpu()))
         least, *left = (cost.share(one).item() for one in gates)

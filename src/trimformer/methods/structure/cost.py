@@ -48,7 +48,7 @@ def check_cost(settings: CostSettings, config: TrimformerConfig) -> None:
         raise TrimformerError(f"length: the model takes at most {config.max_tokens} tokens, not {settings.length}.")
 
 
-class LayerCost:
+class ExpectedCost:
     """The expected cost of the layers where gates are kept with these probabilities, independently; on the CPU.
 
     The table of milliseconds is measured, unless the user's cache has it. It belongs to the state, so that a run which

@@ -29,7 +29,7 @@ from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.settings import ObjectiveSettings
 from ..base import Context, Standard, StudentMethod, register, worded
-from .cost import CostSettings, LayerCost, check_cost
+from .cost import CostSettings, ExpectedCost, check_cost
 
 TEMPERATURE = 2 / 3
 LOW, HIGH = -0.1, 1.1
@@ -174,7 +174,7 @@ class HardConcretePruning(StudentMethod):
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
         self.config = context.model.config
-        self.cost = LayerCost(settings, context)
+        self.cost = ExpectedCost(settings, context)
         self.gates = HardConcrete(self.config, settings.parts)
         rate = settings.gate_learning_rate or max(PUBLISHED_RATE, TRAVEL / context.steps)
         own: dict[str, Any] = {"learning_rate": rate, "schedule": False, "decay": False}

@@ -26,8 +26,7 @@ from ...encoder.model.body import TrimformerModel
 from ...encoder.model.heads import TrimformerWithHead
 from ...encoder.parts.attention.base import NONE
 from ...encoder.parts.linear.base import DENSE, settings_of
-from ...encoder.parts.linear.low_rank import LowRank as ThinKind
-from ...encoder.parts.linear.low_rank import decomposed
+from ...encoder.parts.linear.low_rank import LowRankMap, decomposed
 from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION, LAYERS
@@ -46,7 +45,7 @@ FORESEEN_LENGTH = 128
 
 Size = tuple[int, int]
 """Inputs and outputs of a map."""
-Times = dict[Size, dict[int, float]]
+PairTimes = dict[Size, dict[int, float]]
 
 
 class LowRankSettings(CostSettings):
@@ -168,7 +167,7 @@ def shaped(config: TrimformerConfig, plan: Plan) -> TrimformerConfig:
     """The configuration with thin maps."""
     maps = [dict(shape.maps) for shape in config.shapes]
     for each in plan.thin:
-        maps[each.layer][each.name] = {"kind": ThinKind.kind, "rank": plan.rank}
+        maps[each.layer][each.name] = {"kind": LowRankMap.kind, "rank": plan.rank}
     return config.with_shapes(
         [dataclasses.replace(shape, maps=own) for shape, own in zip(config.shapes, maps, strict=True)]
     )
@@ -178,7 +177,7 @@ class Saved(NamedTuple):
     """layers: milliseconds of all layers with dense maps. times: by size of a map, what it saves at each rank."""
 
     layers: float
-    times: Times
+    times: PairTimes
 
     def of(self, size: Size, rank: int) -> float:
         """Milliseconds that one map saves, 0 where two thin ones are not faster or not smaller."""
@@ -269,7 +268,7 @@ def measured(settings: LowRankSettings, config: TrimformerConfig, maps: list[Map
             shapes[name] = shaped(config, Plan(alike, rank)).shapes[index]
             timed.append((size, rank, name, len(alike)))
     took = milliseconds(config, shapes, settings, length)
-    times: Times = {}
+    times: PairTimes = {}
     for size, rank, name, count in timed:
         dense = took[layers[config.shapes[first[size]]]]
         saved = (dense - took[name]) / count

@@ -12,7 +12,7 @@ from ...encoder.model.heads import Kind, task_loss
 from .base import TERMS, Term
 
 
-class TaskSettings(BaseModel):
+class TaskTermSettings(BaseModel):
     task: float = Field(1.0, ge=0, description="cross-entropy, or squared error for regression")
 
 
@@ -21,7 +21,7 @@ class TaskTerm(Term):
     """The loss of the labels, without a teacher."""
 
     name = "task"
-    Settings = TaskSettings
+    Settings = TaskTermSettings
     order = 0
     needs_teacher = False
 

@@ -14,7 +14,7 @@ from .base import DENSE, Axes, LinearMap, Number, Settings
 
 
 @LINEAR.add("dense")
-class Dense(LinearMap):
+class DenseMap(LinearMap):
     """W x + b"""
 
     kind = "dense"

@@ -37,7 +37,7 @@ class ThinMaps(nn.Module):
 
 
 @LINEAR.add("low-rank")
-class LowRank(LinearMap):
+class LowRankMap(LinearMap):
     """(W2 W1) x + b, where W1 has ``rank`` rows."""
 
     kind = "low-rank"
