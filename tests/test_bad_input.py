@@ -127,7 +127,10 @@ def test_no_data(bert: Path, home: Path) -> None:
             ["--method", "finetune", "--keep-layers", 1],
             "--keep-layers has no meaning for the method finetune: leave it out.",
         ),
-        (["--control", "revers"], "--control: input should be 'learned', 'untrained' or 'reversed' (got 'revers')."),
+        (
+            ["--control", "revers"],
+            "--control: input should be 'learned', 'untrained', 'random-finalists' or 'reversed' (got 'revers').",
+        ),
         (["--set", "keep_layers"], "--set keep_layers: write NAME=VALUE"),
         (["--set", "keep_layers=-1"], "--set keep_layers: input should be greater than or equal to 0 (got -1)."),
         (["--max-drop", 1, "--set", "keep_layers=1"], "--set has no meaning with --max-drop"),

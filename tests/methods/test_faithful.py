@@ -127,11 +127,24 @@ def test_the_generator_gets_no_gradient_from_the_loss_of_a_and_moves_only_at_pru
 
 def test_a_constant_reward_equal_to_the_baseline_moves_nothing():
     method = trained(2)
-    method.baseline = 0.25
     method.networks["G"].step = lambda: None
-    method.reinforce(method.cache, torch.full((2,), 0.25))
+    method.reinforce(method.cache, torch.full((2,), 0.25), 0.25)
     for parameter in method.generator.parameters():
         assert (parameter.grad == 0).all()
+
+
+def test_the_baseline_starts_at_the_first_mean_reward():
+    method = trained(2)
+    seen = []
+    method.reinforce = lambda episodes, rewards, baseline: seen.append((rewards.mean().item(), baseline))
+    cache = method.cache
+    for step in (3, 6):
+        method.cache = cache
+        method.pruning_step(step)
+    (first, start), (second, later) = seen
+    assert start == pytest.approx(first)
+    assert later == pytest.approx(first)  # the average of one reward
+    assert method.baseline == pytest.approx(0.9 * first + 0.1 * second)
 
 
 def test_the_reward_is_the_loss_of_d_minus_the_loss_of_a_under_its_masks():

@@ -149,6 +149,18 @@ def test_the_untrained_control_never_moves_its_gates_and_draws_a_set():
     assert method.decide().attention.sum() == 2
 
 
+def test_random_finalists_are_drawn_without_learning_and_the_best_of_them_is_kept():
+    stage = context(layers=4)
+    method = make_method("attendout", stage, keep_layers=2, control="random-finalists", finalists=4)
+    method.micro_step(batches(stage, 1)[0], 1.0)
+    method.update(1)
+    assert method.policy.logits.unique().numel() == 1
+    drawn = method._sampled_sets(4)
+    assert len(set(drawn)) == 4
+    best = max(drawn, key=method._final_reward)
+    assert method.decide().attention.nonzero().flatten().tolist() == list(best)
+
+
 def test_finalists_are_distinct_and_of_the_right_size():
     method = make_method("attendout", context(layers=4), keep_layers=2)
     method.policy.logits.data = torch.tensor([3.0, 1.0, -1.0, -3.0])

@@ -105,7 +105,7 @@ class Faithful(Method):
         )
         self.objective = context.make_objective()
         self.cache: list[tuple[Batch, Tensor]] = []
-        self.baseline = 0.0
+        self.baseline: float | None = None  # the mean reward of the first update
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
@@ -172,11 +172,12 @@ class Faithful(Method):
         episodes = self.cache if self.settings.reward_data == "train" else self._held_out_episodes(step)
         with self.clock("evaluation"):
             rewards = self.rewards(episodes)
+        mean = rewards.mean().item()
+        baseline = mean if self.baseline is None else self.baseline
         with self.clock("G"):
             if self.settings.control != "untrained":
-                self.reinforce(episodes, rewards)
-        mean = rewards.mean().item()
-        self.baseline = self.settings.baseline_decay * self.baseline + (1 - self.settings.baseline_decay) * mean
+                self.reinforce(episodes, rewards, baseline)
+        self.baseline = self.settings.baseline_decay * baseline + (1 - self.settings.baseline_decay) * mean
         with self.clock("copy"):
             self.networks["D"].copy_from(self.networks["A"], self.settings.copy_moments)
         self.cache = []
@@ -202,12 +203,12 @@ class Faithful(Method):
         rewards = torch.stack(values).cpu()
         return rewards.sign() if self.settings.reward == "sign" else rewards
 
-    def reinforce(self, episodes: list[tuple[Batch, Tensor]], rewards: Tensor) -> None:
+    def reinforce(self, episodes: list[tuple[Batch, Tensor]], rewards: Tensor, baseline: float) -> None:
         """One step of G along Σ (reward - baseline) ∇ log P(mask) (Eq. 4), rewards in units of their spread."""
         spread = rewards.std(correction=0).item()
         spread = spread if spread > 1e-6 else 1.0  # equal rewards: rounding is no spread
         for (batch, masks), reward in zip(episodes, rewards.tolist(), strict=True):
-            advantage = (reward - self.baseline) / spread
+            advantage = (reward - baseline) / spread
             log_p = log_probability(self.keep_logits(batch), masks, real_pairs(batch["attention_mask"])[:, None])
             self.networks["G"].backward(-advantage * log_p, 1 / len(episodes))
         self.networks["G"].step()

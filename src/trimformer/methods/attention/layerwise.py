@@ -37,9 +37,10 @@ class LayerwiseSettings(CostSettings):
     replace_by: StandIn = Field(
         "mean", description="what a layer that loses its attention becomes, in the search as in the end"
     )
-    control: Literal["learned", "untrained", "reversed"] = Field(
+    control: Literal["learned", "untrained", "random-finalists", "reversed"] = Field(
         "learned",
-        description="untrained: the gates never learn; reversed: the choice is applied in reversed order",
+        description="untrained: the gates never learn, and one set is drawn; random-finalists: they never learn, and "
+        "sets that are drawn are compared in the end; reversed: the choice is applied in reversed order",
     )
     samples: int = Field(4, ge=2, description="sets of layers scored on each held-out batch")
     gate_learning_rate: float = Field(0.05, gt=0)
@@ -53,6 +54,10 @@ class LayerwiseSettings(CostSettings):
     @property
     def label(self) -> str:
         return worded(self.name, control=self.control, keep=self.keep_layers, replace_by=self.replace_by)
+
+
+UNTRAINED = ("untrained", "random-finalists")
+"""Controls whose gates never learn."""
 
 
 class Policy(nn.Module):
@@ -139,7 +144,7 @@ class Layerwise(Method):
             scores = self.held_out_scores(sets, step)
         rewards = scores + self.removal_reward(sets, step)
         with self.clock("gates"):
-            if self.settings.control != "untrained":
+            if self.settings.control not in UNTRAINED:
                 log_p, spread = self.networks["gates"](sets)
                 loss = -(leave_one_out(rewards) * log_p).mean() - self.settings.entropy * spread
                 self.networks["gates"].backward(loss)
@@ -228,8 +233,8 @@ class Layerwise(Method):
             noisy = (logits - torch.log(-torch.log(uniform)))[:, self.removable]
             order = torch.tensor(self.removable)[noisy.argsort(dim=-1, descending=True)]
             draws = [tuple(sorted(row[:keep].tolist())) for row in order]
-        if self.settings.control == "untrained":
-            return draws[:count]  # all sets are equally likely: the first draw is a random choice
+        if self.settings.control in UNTRAINED:
+            return list(dict.fromkeys(draws))[:count]  # all sets are equally likely: the first draws are random choices
         return [chosen for chosen, _ in Counter(draws).most_common(count)]
 
     def _final_reward(self, kept: tuple[int, ...]) -> float:
