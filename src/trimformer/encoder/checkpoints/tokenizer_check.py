@@ -46,7 +46,10 @@ def reading_notes(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Seque
     file, built = folder / "tokenizer.json", getattr(tokenizer, "backend_tokenizer", None)
     ids = [tokenizer.encode(text, add_special_tokens=False, verbose=False) for text in texts]
     if file.is_file() and built is not None:
-        own = [one.ids for one in Tokenizer.from_file(str(file)).encode_batch(list(texts), add_special_tokens=False)]
+        stored = Tokenizer.from_file(str(file))
+        stored.no_padding()  # a call may have left its own behind when the file was saved
+        stored.no_truncation()
+        own = [one.ids for one in stored.encode_batch(list(texts), add_special_tokens=False)]
         different = sum(a != b for a, b in zip(own, ids, strict=True))
         if different:
             notes.append(
