@@ -6,6 +6,7 @@ import time
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.tinymodel import words_tokenizer, write_stock_bert
 from trimformer import TrimformerError, load
@@ -75,6 +76,7 @@ def test_sizes_that_are_none(folder, name, value):
         {"hidden_act": None},
         {"classifier_dropout": "x"},
         {"problem_type": 7},
+        {"classifier_pooling": "max"},
         {"num_attention_heads": 3},
         {"model_type": ["bert"]},
         {"architectures": "BertModel", "hidden_size": 17},
@@ -197,6 +199,17 @@ def test_segments_that_the_model_does_not_have_are_dropped(folder):
     assert "token_type_ids" in load_tokenizer(folder)("good film", "bad film")
     change(folder, type_vocab_size=1)
     assert "token_type_ids" not in load_tokenizer(folder)("good film", "bad film")
+
+
+def test_a_file_of_another_model_than_the_configuration_says(folder):
+    """Without ``tokenizer_class`` transformers makes a WordPiece tokenizer for BERT, whatever the file holds."""
+    pieces = [("<unk>", 0.0), *((letter, -2.0) for letter in "▁abdfgilmo")]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"pad_token": "<unk>", "unk_token": "<unk>"}')
+    found = reading_notes(load_tokenizer(folder), folder, ["good film", "bad film"])
+    assert "reads 2 of 2 texts otherwise than tokenizer.json says" in found[0]
 
 
 def test_texts_that_are_read_otherwise_than_the_file_says(folder):

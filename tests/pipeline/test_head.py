@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from tests.command import trimformer
 from tests.tinymodel import texts, words_tokenizer, write_csv, write_scores, write_stock_bert
 from trimformer import TrimformerError, load
 from trimformer.encoder.checkpoints.load import read_checkpoint
@@ -107,6 +108,15 @@ def test_a_regressor_of_another_scale(tmp_path):
 def test_never_needs_a_head_for_these_labels(tmp_path):
     with pytest.raises(TrimformerError, match="has no head for a task: set fine_tune to auto"):
         inputs(tmp_path, None, "never", write_csv(tmp_path / "r.csv"))
+
+
+def test_the_option_of_the_command_line(tmp_path):
+    model, data = write_stock_bert(tmp_path / "bert"), write_csv(tmp_path / "r.csv")
+    columns = ("--text", "review", "--label", "stars", "--method", "last-k", "--keep-layers", 1)
+    done = trimformer("compress", model, "--train", data, *columns, "--fine-tune", "never", "--out", tmp_path / "o")
+    assert done.code == 2
+    assert "set fine_tune to auto" in done.err
+    assert not (tmp_path / "o.partial").exists()
 
 
 def test_one_output_on_labels_0_and_1_is_a_score_of_1(tmp_path):

@@ -36,6 +36,7 @@ RATES: dict[str, float] = {
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 1.0),
     **dict.fromkeys(("layer_norm_eps", "norm_eps", "initializer_range"), math.inf),
 }
+CHOICES = {"positions": ("absolute", "from_padding", "none"), "classifier_pooling": ("cls", "mean")}
 
 
 def read_config(folder: Path) -> TrimformerConfig:
@@ -97,6 +98,11 @@ def _check(values: dict[str, Any], file: Path) -> None:
         value = values.get(name, 0.0)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most or value == math.inf:
             raise TrimformerError(f"{name} in {file} is {shortened(value)}, not a number of at least 0: {_REMEDY}.")
+    for name, known in CHOICES.items():
+        if values.get(name, known[0]) not in known:
+            raise TrimformerError(
+                f"{name} in {file} is {shortened(values[name])}, not one of {', '.join(known)}: {_REMEDY}."
+            )
     if not isinstance(values.get("problem_type"), str | None):
         raise TrimformerError(f"problem_type in {file} is {shortened(values['problem_type'])}, not a name: {_REMEDY}.")
     layers = values.get("layers")
