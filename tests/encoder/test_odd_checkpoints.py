@@ -138,9 +138,11 @@ def test_prefixes_of_wrappers_are_stripped(folder, prefix):
     assert torch.equal(load(folder)(ids).logits, before)
 
 
-def test_weights_that_nothing_uses_are_named(folder):
+def test_weights_that_nothing_uses_are_named(folder, capsys):
     change_weights(folder, lambda weights: weights | {"classifier_2.weight": torch.ones(2)})
     assert read_checkpoint(folder).unused == ("classifier_2.weight",)
+    load(folder)
+    assert "these parts were not used: classifier_2.weight." in capsys.readouterr().err
 
 
 def test_what_pre_training_left_behind_is_not(folder):

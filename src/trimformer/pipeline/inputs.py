@@ -18,7 +18,6 @@ from ..starts import Origin, Origins
 from ..tasks.data import Examples, Task, TaskData
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
-from ..tasks.labels import shown
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
@@ -86,7 +85,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     with accelerator.main_process_first():
         data = load_task(recipe.task, recipe.seed)
         checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, length, accelerator)
-        notes += _unused(checkpoint)
+        notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), _some_texts(data.train))
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
@@ -139,12 +138,6 @@ def _head(
             )
             return checkpoint, data, False, [note]
     return checkpoint, data, trained, notes
-
-
-def _unused(checkpoint: Checkpoint) -> list[str]:
-    """What of the checkpoint is in no model that is made of it, as a sentence; empty where nothing is left out."""
-    unused = checkpoint.unused
-    return [f"Of {checkpoint.source} these parts were not used: {shown(unused)}."] if unused else []
 
 
 def _some_texts(rows: Examples, most: int = 50) -> list[str]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from ...console import console
 from ...errors import TrimformerError
 from ..model.body import TrimformerModel
 from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class, kind_of
@@ -46,6 +47,14 @@ class Checkpoint:
         """The kind of task that the head was made for, None for a bare body."""
         return None if self.head is None else kind_of(self.config, self.head)
 
+    @property
+    def note(self) -> str | None:
+        """What of it is in no model that is made of it, as a sentence; None where nothing is left out."""
+        if not self.unused:
+            return None
+        more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
+        return f"Of {self.source} these parts were not used: {', '.join(self.unused[:10])}{more}."
+
 
 def read_kind(path_or_id: str | Path) -> Kind:
     """The kind of task that a saved model with a head answers, by its config.json alone."""
@@ -77,7 +86,11 @@ def load(
         if labels is not None or kind is not None:
             raise TrimformerError("A bare shape has a head already: leave labels and kind out.")
         return from_shape(str(path_or_id))
-    return build(read_checkpoint(path_or_id), labels=labels, kind=kind)
+    checkpoint = read_checkpoint(path_or_id)
+    model = build(checkpoint, labels=labels, kind=kind)
+    if checkpoint.head is not None and kind is None and labels is None and checkpoint.note is not None:
+        console.print(checkpoint.note, markup=False, soft_wrap=True)  # the head may have needed them
+    return model
 
 
 def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
