@@ -104,7 +104,7 @@ def run_without_export(home: Path, model: str, name: str, method: dict[str, Any]
     """A run by recipe, without what the run `out` has shown already."""
     recipe = standard_recipe(
         str(home / model), TaskSettings(**task), str(home / name),  # type: ignore[arg-type]
-        method=method, training=TrainingSettings(epochs=1),
+        method=method, training=TrainingSettings(epochs=1), fine_tune="never" if model == "head" else "auto",
     )  # fmt: skip
     quick = {"export": ExportSettings(onnx=False), "measure": MeasureSettings(backends=["torch"])}
     recipe.model_copy(update=quick).save(home / "recipe.yaml")

@@ -12,7 +12,7 @@ from .errors import TrimformerError
 from .measure.significance import Bootstrap, paired_bootstrap
 from .pipeline.run import run
 from .recipe.reading import checked_task
-from .recipe.settings import Recipe
+from .recipe.settings import FineTune, Recipe
 from .recipe.standard import autopilot_recipe, standard_recipe
 from .report.schema import Report
 from .search.report import AutopilotReport
@@ -61,6 +61,7 @@ def compress_within(
     batch: int = 1,
     length: int | None = None,
     training: TrainingSettings | None = None,
+    fine_tune: FineTune = "auto",
     storage: str | None = None,
     ray: str | None = None,
     seed: int = 0,
@@ -71,8 +72,9 @@ def compress_within(
     model, task, out: as of :func:`compress`. min_speedup: models that are predicted to be at least so many times as
     fast as the stock dense one get half of the places among those that are tried. time_budget: seconds, or a text such
     as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None: texts as long as those of the
-    training data. training: of the dense model and of each that is tried. storage: ``sqlite`` or the URL of a database,
-    through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
+    training data. training: of the dense model and of each that is tried. fine_tune: of the dense model, as in a
+    recipe. storage: ``sqlite`` or the URL of a database, through which ``trimformer worker`` helps. ray: address of a
+    cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
@@ -81,7 +83,15 @@ def compress_within(
     }  # fmt: skip
     settings = checked_task(task)
     recipe = autopilot_recipe(
-        str(model), settings, str(out), budget=budget, batch=batch, length=length, training=training, seed=seed
+        str(model),
+        settings,
+        str(out),
+        budget=budget,
+        batch=batch,
+        length=length,
+        training=training,
+        fine_tune=fine_tune,
+        seed=seed,
     )
     return search(recipe, resume=resume)
 

@@ -16,7 +16,14 @@ class TrimformerError(Exception):
     """One clear sentence that names the thing and the remedy.
 
     The command line prints it without a traceback and exits with code 2; Python callers catch it like any exception.
+    What is quoted from a file may be of any length: of a message that is too long, beginning and end are kept.
     """
+
+    LONGEST = 2_000
+
+    def __init__(self, message: str) -> None:
+        half = self.LONGEST // 2
+        super().__init__(message if len(message) <= self.LONGEST else f"{message[:half]} … {message[-half:]}")
 
 
 @contextlib.contextmanager

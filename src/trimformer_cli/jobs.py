@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -107,6 +107,10 @@ def compress(
     budget: BudgetOptions,
     method: MethodOptions,
     training: TrainingOptions,
+    fine_tune: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="The dense model first; auto: where the checkpoint's head was not trained for these labels."),
+    ] = "auto",
     seed: Seed = 0,
     resume: Resume = False,
     json_: Json = False,
@@ -128,7 +132,7 @@ def compress(
     settings = task.settings(train_limit=train_limit)
     from trimformer.recipe.standard import autopilot_recipe, standard_recipe
 
-    how: dict[str, Any] = {"training": training.settings(), "seed": seed}
+    how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
     if budget.max_drop is None:
         recipe = standard_recipe(model, settings, str(out), method=method.settings(), **how)
     else:

@@ -5,7 +5,7 @@ import pytest
 from tests.models import tiny
 from trimformer import TrimformerForSequenceClassification, TrimformerForTokenClassification
 from trimformer.encoder.checkpoints.load import Checkpoint, with_labels
-from trimformer.pipeline.inputs import match_head
+from trimformer.pipeline.head import match_head
 from trimformer.tasks.data import Examples, Task, TaskData
 
 

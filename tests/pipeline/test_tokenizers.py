@@ -72,6 +72,7 @@ def recipe(out: str, **repair: Any) -> Any:
         "task": {"data": "data.csv", **COLUMNS},
         "out": out,
         "precision": "fp32",
+        "fine_tune": "never",
         "stages": stages,
         "measure": {"backends": ["torch"], "batch": [1], "length": [8]},
         "export": {"onnx": False},

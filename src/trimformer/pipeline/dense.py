@@ -29,10 +29,11 @@ def given_dense(recipe: Recipe, inputs: Inputs) -> TrimformerWithHead | None:
         or model.kind != inputs.task.kind
         or (inputs.task.labels and model.config.label_names != list(inputs.task.labels))
         or (model.config.shapes, model.config.hidden_size) != (wanted.shapes, wanted.hidden_size)
+        or model.config.vocab_size != wanted.vocab_size
     ):
         raise TrimformerError(
             f"The baseline {recipe.baseline} is not {recipe.model} fine-tuned on this task: its layers, "
-            "width and labels, in the same order, must be the same."
+            "width, vocabulary and labels, in the same order, must be the same."
         )
     return model
 

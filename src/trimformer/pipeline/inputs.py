@@ -1,14 +1,15 @@
-"""What a run reads at the start, and how the checkpoint's head meets the labels of the data."""
+"""What a run reads at the start."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
 
+import numpy as np
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder.checkpoints.load import Checkpoint, head_labels, load_tokenizer, read_checkpoint, with_labels
+from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
+from ..encoder.checkpoints.tokenizer_check import reading_notes
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
@@ -17,12 +18,12 @@ from ..starts import Origin, Origins
 from ..tasks.data import Examples, Task, TaskData
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
-from ..tasks.labels import shown
 from ..tasks.settings import TaskSettings
-from ..tasks.task import load_task, with_label_order
+from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
 from ..training.teacher_cache import check_size
 from .check import check_stages
+from .head import SCORED_ROWS, match_head, why_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,9 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     processes, length = accelerator.num_processes, min(recipe.task.max_length, checkpoint.config.max_tokens)
     with accelerator.main_process_first():
         data = load_task(recipe.task, recipe.seed)
-        checkpoint, data, trained, notes = match_head(checkpoint, data)
+        checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, length, accelerator)
+        notes += [] if checkpoint.note is None else [checkpoint.note]
+        notes += reading_notes(tokenizer, resolve(recipe.model), _some_texts(data.train))
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
         students = check_stages(recipe.stages, origins, length)
@@ -105,36 +108,43 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     return inputs
 
 
+def _head(
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    data: TaskData,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    accelerator: Accelerator,
+) -> tuple[Checkpoint, TaskData, bool, list[str]]:
+    """As :func:`match_head`, and whether the head is used as it is, which ``fine_tune`` of the recipe decides."""
+    checkpoint, data, trained, notes = match_head(checkpoint, data)
+    if recipe.fine_tune == "always":
+        note = "The checkpoint's head was replaced and the dense model fine-tuned first, as fine_tune: always says."
+        return checkpoint, data, False, [note] if checkpoint.head is not None else []
+    if recipe.baseline is not None:  # it is the dense model, whatever the checkpoint's head is worth
+        return checkpoint, data, trained, notes
+    if recipe.fine_tune == "never" and not trained:
+        why = notes[0].partition(": ")[0] if notes else f"{recipe.model} has no head for a task"
+        raise TrimformerError(f"{why}: set fine_tune to auto, which trains a head for the labels of the data.")
+    if recipe.fine_tune == "auto" and trained:
+        count = len(data.selection)
+        chosen = np.linspace(0, count - 1, min(SCORED_ROWS, count)).astype(int).tolist()
+        rows = _encoded(data.task, data.selection.take(chosen), tokenizer, recipe.task, length)
+        why_not = why_train(build(checkpoint).to(accelerator.device), data.task, rows)
+        if why_not is not None:
+            note = (
+                f"On {len(chosen)} of the selection rows the checkpoint's head {why_not}: it was replaced and the "
+                "dense model fine-tuned first (fine_tune: never keeps it)."
+            )
+            return checkpoint, data, False, [note]
+    return checkpoint, data, trained, notes
+
+
+def _some_texts(rows: Examples, most: int = 50) -> list[str]:
+    return [text if isinstance(text, str) else " ".join(text) for text in rows.texts[:most]]
+
+
 def _encoded(
     task: Task, rows: Examples, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings, length: int
 ) -> Encoded:
     return encode(task, rows, tokenizer, length, truncation=settings.truncation, stride=settings.stride)
-
-
-def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
-    """Whether the checkpoint's head was trained for these labels; the data then follow the head's label order.
-
-    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
-    """
-    if checkpoint.head is None:
-        return checkpoint, data, False, []
-    kind = data.task.kind
-    names, labels = checkpoint.config.label_names, head_labels(data.task.labels, kind)
-    # Tags are matched one by one: a tagger may know more of them than occur here.
-    if checkpoint.kind == kind and (kind == "tokens" or len(names) == len(labels)):
-        if kind in ("regression", "spans"):
-            return checkpoint, data, True, []
-        nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
-        if nameless and kind != "tokens":  # nobody knows the order of nameless tags
-            note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
-            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
-            return named, data, True, [note]
-        try:
-            return checkpoint, with_label_order(data, names), True, []
-        except TrimformerError:
-            pass  # other labels: the note says so
-    has = f"knows {shown(names)}, the data have {shown(labels)}"
-    if checkpoint.kind != kind:
-        has = f"was made for {checkpoint.kind}, the task is {kind}"
-    note = f"The checkpoint's head {has}: the head was replaced and the dense model fine-tuned first."
-    return checkpoint, data, False, [note]

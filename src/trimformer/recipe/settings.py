@@ -115,6 +115,8 @@ class AutopilotSettings(_Strict):
         return storage
 
 
+FineTune = Literal["auto", "always", "never"]
+
 RESERVED = ("load", "dense", "measure", "export")
 """Names of the pipeline's own steps."""
 
@@ -131,6 +133,11 @@ class Recipe(_Strict):
     dense: TrainingSettings = Field(
         default_factory=TrainingSettings,
         description="fine-tuning of the dense model, where the checkpoint has no head for these labels",
+    )
+    fine_tune: FineTune = Field(
+        "auto",
+        description="of the dense model: always, with a new head; never, the checkpoint's head is used as it is; auto: "
+        "where the checkpoint has no head for these labels, or one near chance or far from the labels' scale",
     )
     baseline: str | None = Field(
         None, description="a dense model fine-tuned on this task before: baseline and teacher instead of a new one"

@@ -8,7 +8,7 @@ from ..methods import METHODS
 from ..tasks.settings import TaskSettings
 from ..training.settings import TrainingSettings
 from .reading import checked_method, parse
-from .settings import Recipe
+from .settings import FineTune, Recipe
 
 
 def standard_recipe(
@@ -18,6 +18,7 @@ def standard_recipe(
     *,
     method: dict[str, Any],
     training: TrainingSettings | None = None,
+    fine_tune: FineTune = "auto",
     seed: int = 0,
 ) -> Recipe:
     """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
@@ -41,7 +42,15 @@ def standard_recipe(
     }
     stages = [first] if standard.repair is None else [first, repair]
     return parse(
-        {"model": model, "task": task, "out": out, "seed": seed, "dense": training, "stages": stages},
+        {
+            "model": model,
+            "task": task,
+            "out": out,
+            "seed": seed,
+            "dense": training,
+            "fine_tune": fine_tune,
+            "stages": stages,
+        },
         "these settings",
     )
 
@@ -55,6 +64,7 @@ def autopilot_recipe(
     batch: int = 1,
     length: int | None = None,
     training: TrainingSettings | None = None,
+    fine_tune: FineTune = "auto",
     seed: int = 0,
 ) -> Recipe:
     """A search within a budget, ``{"max_drop": 0.5}`` and the like; ``batch`` and ``length`` are what is to be fast."""
@@ -62,7 +72,7 @@ def autopilot_recipe(
     measured = {"batch": [batch], "length": None if length is None else [length]}
     return parse(
         {
-            "model": model, "task": task, "out": out, "seed": seed, "dense": training,
+            "model": model, "task": task, "out": out, "seed": seed, "dense": training, "fine_tune": fine_tune,
             "autopilot": budget | {"training": training}, "measure": measured,
         },
         "these settings",

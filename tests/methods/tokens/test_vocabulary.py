@@ -263,6 +263,7 @@ def test_a_later_stage_learns_with_the_new_tokenizer() -> None:
         "task": {"data": "data.csv", "text": "review", "label": "stars"},
         "out": "out",
         "precision": "fp32",
+        "fine_tune": "never",
         "stages": [
             {"name": "shrink", "method": {"name": "vocabulary"}},
             distilled | {"training": training},

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from ...console import console
 from ...errors import TrimformerError
 from ..model.body import TrimformerModel
 from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class, kind_of
 from ..shape.config import TrimformerConfig
+from .config_file import CONFIG, architecture, read_config, read_json
 from .demo import demo_folder
 from .families import family_of
-from .sentence import encoder_folder
+from .sentence import encoder_folder, unused_files
 from .shapes import PREFIX, from_shape
+from .tokenizer_check import fit
+from .weight_files import read_weights
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 DEMO = "demo"
 
 
@@ -32,18 +32,28 @@ DEMO = "demo"
 class Checkpoint:
     """A checkpoint under the names of a model with a head (``encoder.*``, ``head.*``), not yet built.
 
-    head: the model class whose head it holds, None for a bare body.
+    head: the model class whose head it holds, None for a bare body. unused: names of weights, files and modules that
+    belong to neither body nor head, those of pre-training heads left out.
     """
 
     config: TrimformerConfig
     weights: dict[str, Tensor]
     head: type[TrimformerWithHead] | None
     source: str
+    unused: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Kind | None:
         """The kind of task that the head was made for, None for a bare body."""
         return None if self.head is None else kind_of(self.config, self.head)
+
+    @property
+    def note(self) -> str | None:
+        """What of it is in no model that is made of it, as a sentence; None where nothing is left out."""
+        if not self.unused:
+            return None
+        more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
+        return f"Of {self.source} these parts were not used: {', '.join(self.unused[:10])}{more}."
 
 
 def read_kind(path_or_id: str | Path) -> Kind:
@@ -54,12 +64,8 @@ def read_kind(path_or_id: str | Path) -> Kind:
 
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
     """The model class that config.json names, None where it names none that has a head."""
-    architecture = _architecture(folder)
-    return next((cls for cls in HEADS if architecture.endswith(cls.__name__.removeprefix("Trimformer"))), None)
-
-
-def _architecture(folder: Path) -> str:
-    return str((_read_json(folder / "config.json").get("architectures") or [""])[0])
+    named = architecture(folder)
+    return next((cls for cls in HEADS if named.endswith(cls.__name__.removeprefix("Trimformer"))), None)
 
 
 def load(
@@ -80,7 +86,11 @@ def load(
         if labels is not None or kind is not None:
             raise TrimformerError("A bare shape has a head already: leave labels and kind out.")
         return from_shape(str(path_or_id))
-    return build(read_checkpoint(path_or_id), labels=labels, kind=kind)
+    checkpoint = read_checkpoint(path_or_id)
+    model = build(checkpoint, labels=labels, kind=kind)
+    if checkpoint.head is not None and kind is None and labels is None and checkpoint.note is not None:
+        console.print(checkpoint.note, markup=False, soft_wrap=True)  # the head may have needed them
+    return model
 
 
 def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
@@ -94,7 +104,8 @@ def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
 def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer that lies beside the weights: fast where there is one of its kind, else slow.
 
-    Raises TrimformerError where there is none, where it cannot be read, or where it needs a package that is missing.
+    Of segments that the encoder does not have it knows nothing. Raises TrimformerError where there is none, where it
+    cannot be read or needs a package that is missing, and where its ids are not those of the encoder.
     """
     folder = resolve(path_or_id)
     try:
@@ -107,6 +118,7 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     files = set(tokenizer.vocab_files_names.values())
     if files and not any((folder / name).is_file() for name in files):
         raise _no_tokenizer(folder, f"none of {', '.join(sorted(files))}")
+    fit(tokenizer, folder)
     return tokenizer
 
 
@@ -137,16 +149,22 @@ def build(
         weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
     elif checkpoint.head is not None:
         cls = checkpoint.head
+        if crf := next((name for name in checkpoint.unused if "crf" in name.lower()), None):
+            raise TrimformerError(
+                f"{checkpoint.source} decides on tags with a CRF ({crf}), which trimformer does not have, and without "
+                "it the tags are others: train its head anew (trimformer compress --fine-tune always)."
+            )
     else:
         cls = TrimformerModel
         weights = {n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")}
     if cls is not TrimformerModel and kind_of(config, cls) == "regression" and len(config.label_names) != 1:
         raise _foreign(checkpoint, f"a head for one number has {len(config.label_names)} outputs")
     try:
-        model = cls(config)
-    except (KeyError, AssertionError, ValueError) as error:  # an unknown activation, a padding id out of range, …
+        with torch.device("meta"):  # shapes without numbers: what the file does not bear out is not built
+            bare = cls(config)
+    except Exception as error:  # an unknown activation, a padding id out of range, sizes of another type, …
         raise TrimformerError(f"No model can be made of the configuration of {checkpoint.source}: {error}.") from error
-    expected = model.state_dict()
+    expected = bare.state_dict()
     for name, weight in weights.items():
         if name not in expected:
             raise _foreign(checkpoint, f"{name} is not in the shape")
@@ -154,11 +172,12 @@ def build(
             raise _foreign(
                 checkpoint, f"{name} has shape {tuple(weight.shape)} instead of {tuple(expected[name].shape)}"
             )
-    missing = [name for name in expected if name not in weights and name not in model.all_tied_weights_keys]
+    missing = [name for name in expected if name not in weights and name not in bare.all_tied_weights_keys]
     if kind is not None:
         missing = [name for name in missing if not name.startswith("head.")]
     if missing:
         raise _foreign(checkpoint, f"{missing[0]} is missing")
+    model: Any = cls(config)
     model.load_state_dict({name: weight.float() for name, weight in weights.items()}, strict=False)
     return model.eval()
 
@@ -183,32 +202,23 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     """Read configuration and weights of a folder or hub id, renamed to the one encoder's names."""
     folder = resolve(path_or_id)
     config = read_config(folder)
-    weights = _read_weights(folder)
-    model_type = _read_json(folder / "config.json")["model_type"]
+    family = None
+    if (model_type := read_json(folder / CONFIG)["model_type"]) != TrimformerConfig.model_type:
+        family = family_of(model_type)
+    stock = read_weights(folder, "encoder" if family is None else family.prefix)
     head = _named_head(folder)
-    if model_type == TrimformerConfig.model_type:
-        if not any(name.startswith("encoder.") for name in weights):
-            weights = {f"encoder.{name}": weight for name, weight in weights.items()}
+    unused = unused_files(fetch(path_or_id))
+    if family is not None:
+        weights = family.to_ours(stock, config, head)
+        unused += family.unused(stock, config, head)
+    elif any(name.startswith("encoder.") for name in stock):
+        weights = stock
     else:
-        weights = family_of(model_type).to_ours(weights, config, head)
-    if _architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
+        weights = {f"encoder.{name}": weight for name, weight in stock.items()}
+    if architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
         weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
     has_head = "head.output.weight" in weights
-    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, source=str(path_or_id))
-
-
-def read_config(folder: Path) -> TrimformerConfig:
-    """The configuration in a folder, of a trimformer model or of a supported family."""
-    if not (folder / "config.json").is_file():
-        raise TrimformerError(f"There is no config.json in {folder}: give the folder of a saved model.")
-    model_type = _read_json(folder / "config.json").get("model_type")
-    try:
-        if model_type == TrimformerConfig.model_type:
-            return TrimformerConfig.from_pretrained(folder)
-        family = family_of(str(model_type))
-        return family.to_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
-    except (TypeError, ValueError) as error:
-        raise TrimformerError(f"{folder / 'config.json'} is not a valid configuration: {error}.") from error
+    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, str(path_or_id), tuple(unused))
 
 
 def resolve(path_or_id: str | Path) -> Path:
@@ -235,44 +245,8 @@ def fetch(path_or_id: str | Path) -> Path:
         ) from error
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    if (folder / INDEX).is_file():
-        names = sorted(set(_read_json(folder / INDEX)["weight_map"].values()))
-    elif (folder / WEIGHTS).is_file():
-        names = [WEIGHTS]
-    elif any(folder.glob("pytorch_model*.bin")):
-        raise TrimformerError(
-            f"{folder} has only pickled weights (.bin), which are not read because they can run code: "
-            f"convert them to {WEIGHTS} first."
-        )
-    else:
-        raise TrimformerError(f"There is no {WEIGHTS} in {folder}: the weight file is missing.")
-    weights: dict[str, Tensor] = {}
-    for name in names:
-        if not (folder / name).is_file():
-            raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
-        try:
-            weights |= load_file(folder / name)
-        except (SafetensorError, OSError) as error:
-            raise TrimformerError(
-                f"The weight file {folder / name} cannot be read, it is truncated or not a safetensors file "
-                f"({error}): fetch or save it again."
-            ) from error
-    return weights
-
-
 def _line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise TrimformerError(f"{path} is not a readable JSON file: {error}.") from error
-    if not isinstance(content, dict):
-        raise TrimformerError(f"{path} does not hold a JSON object.")
-    return content
 
 
 def _foreign(checkpoint: Checkpoint, what: str) -> TrimformerError:

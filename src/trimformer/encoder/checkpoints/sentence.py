@@ -40,10 +40,17 @@ def copy_modules(source: Path, target: Path) -> None:
     (target / MODULES).write_text(text, encoding="utf-8")
 
 
+def unused_files(folder: Path) -> list[str]:
+    """What lies beside an encoder and is no part of a model with a head here: modules, and a head that is pickled."""
+    modules = _modules(folder)[1:] if (folder / MODULES).is_file() else []
+    heads = [file.name for file in folder.glob("model_head.*")]  # of SetFit
+    return [str(module.get("type", "a module")).rpartition(".")[2] for module in modules] + heads
+
+
 def _modules(folder: Path) -> list[dict[str, Any]]:
     try:
         modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise TrimformerError(f"{folder / MODULES} is not a readable JSON file: {error}.") from error
     if not isinstance(modules, list) or not modules or not all(isinstance(module, dict) for module in modules):
         raise TrimformerError(f"{folder / MODULES} does not hold a list of modules.")

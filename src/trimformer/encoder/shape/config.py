@@ -198,8 +198,8 @@ class TrimformerConfig(PreTrainedConfig):
 
     @property
     def label_names(self) -> list[str]:
-        """Names of the head's outputs by id."""
-        return [str(name) for name in (self.id2label or {}).values()]
+        """Names of the head's outputs by id, whatever the order in which they were written down."""
+        return [str(name) for _, name in sorted((self.id2label or {}).items())]
 
     @property
     def max_tokens(self) -> int:

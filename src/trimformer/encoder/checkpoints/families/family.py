@@ -156,20 +156,40 @@ class Family:
 
         A weight of a layer that does not exist keeps its stock name below ``encoder``, where it fits nothing.
         """
-        known: dict[str, str] = {}  # the first name of weights that layers share
-        for our_name, stock_name in self.names(config, head):
-            known.setdefault(stock_name, our_name)
+        known = self._known(config, head)
         in_layers = f"{self.prefix}.{self.layer_path.partition('{')[0]}"
         ours = {}
         for name, weight in self.unpack(stock).items():
-            module, _, leaf = _modern(name).rpartition(".")
-            # A checkpoint of the bare body has names without the prefix.
-            full = module if module in known else f"{self.prefix}.{module.removeprefix(f'{self.prefix}.')}"
+            full, leaf = self._full(name, known)
             if full in known:
                 ours[f"{known[full]}.{leaf}"] = weight
             elif full.startswith(in_layers):
                 ours[f"encoder.{name}"] = weight
         return ours
+
+    def unused(
+        self, stock: Mapping[str, Tensor], config: TrimformerConfig, head: type[TrimformerWithHead] | None
+    ) -> list[str]:
+        """Names of weights that :meth:`to_ours` leaves out and that pre-training did not leave behind."""
+        known = self._known(config, head)
+        return [
+            name
+            for name in self.unpack(stock)
+            if self._full(name, known)[0] not in known and not _LEFT_BEHIND.search(name)
+        ]
+
+    def _known(self, config: TrimformerConfig, head: type[TrimformerWithHead] | None) -> dict[str, str]:
+        """Our names by stock names; of weights that layers share, the first one."""
+        known: dict[str, str] = {}
+        for our_name, stock_name in self.names(config, head):
+            known.setdefault(stock_name, our_name)
+        return known
+
+    def _full(self, name: str, known: Mapping[str, str]) -> tuple[str, str]:
+        """Module and leaf of a weight; a checkpoint of the bare body has names without the prefix."""
+        module, _, leaf = _modern(name).rpartition(".")
+        full = module if module in known else f"{self.prefix}.{module.removeprefix(f'{self.prefix}.')}"
+        return full, leaf
 
     def to_stock(self, model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
         """The stock model with the same weights; the shape must be uniform and dense."""
@@ -212,6 +232,13 @@ class Family:
                 weights[f"{names[f'encoder.{module}']}.{leaf}".removeprefix(f"{self.prefix}.")] = weight
         stock.load_state_dict(self.pack(weights))
         return stock.to(model.dtype).eval()
+
+
+# Heads of pre-training, poolers that no head here reads, and tables that are computed.
+_LEFT_BEHIND = re.compile(
+    r"^(cls|lm_head|mlm|predictions|sop_classifier|vocab_\w+|generator_\w+|discriminator_predictions|decoder"
+    r"|lm_predictions|mask_predictions|(\w+\.)?pooler|head)\.|position_ids$|inv_freq$"
+)
 
 
 def _modern(name: str) -> str:

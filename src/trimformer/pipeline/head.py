@@ -1,0 +1,107 @@
+"""How the checkpoint's head meets the data: whether it was made for their labels, and trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import torch
+from sklearn.metrics import matthews_corrcoef
+from torch import nn
+
+from ..encoder.checkpoints.load import Checkpoint, head_labels, with_labels
+from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification
+from ..errors import TrimformerError
+from ..tasks.data import Task, TaskData
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.labels import number, shown
+from ..tasks.outcome import outcome
+from ..tasks.task import with_label_order
+from ..training.evaluate import predict_logits
+
+SCORED_ROWS = 256
+NEAR_CHANCE = 0.2
+"""Matthews' correlation of a head that was trained for other data; on few rows chance alone gives more."""
+
+
+def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
+    """Whether the checkpoint's head was made for these labels; the data then follow the head's label order.
+
+    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
+    """
+    if checkpoint.head is None:
+        return checkpoint, data, False, []
+    checkpoint, notes = _read_as(checkpoint, data.task)
+    kind = data.task.kind
+    names, labels = checkpoint.config.label_names, head_labels(data.task.labels, kind)
+    # Tags are matched one by one: a tagger may know more of them than occur here.
+    if checkpoint.kind == kind and (kind == "tokens" or len(names) == len(labels)):
+        if kind in ("regression", "spans"):
+            return checkpoint, data, True, notes
+        nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
+        if nameless and kind != "tokens":  # nobody knows the order of nameless tags
+            note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
+            named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
+            return named, data, True, [*notes, note]
+        try:
+            return checkpoint, with_label_order(data, names), True, notes
+        except TrimformerError:
+            pass  # other labels: the note says so
+    has = f"knows {shown(names)}, the data have {shown(labels)}"
+    if checkpoint.kind != kind:
+        has = f"was made for {checkpoint.kind}, the task is {kind}"
+    note = f"The checkpoint's head {has}: the head was replaced and the dense model fine-tuned first."
+    return checkpoint, data, False, [note]
+
+
+def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
+    """What shows on these rows that a head of the right form was not trained for them; None where it was."""
+    logits = predict_logits(model, rows)
+    if not np.isfinite(logits).all():
+        return None  # damaged weights, which scoring refuses
+    if task.kind == "regression":
+        truth = rows.labels.astype(np.float64)
+        error = float(np.mean((logits[:, 0] - truth) ** 2))
+        if error < np.var(truth):
+            return None
+        return (
+            f"is further from the labels (by {np.sqrt(error):.3g}, root mean square) than their mean is "
+            f"({np.std(truth):.3g})"
+        )
+    if task.kind == "spans":
+        found = outcome(task, rows, logits).scores["f1"]
+        return None if found >= NEAR_CHANCE else f"finds answers with an F1 of {found:.2f} only"
+    truth, predicted = _decisions(task.kind, rows, logits)
+    found, count = float(matthews_corrcoef(truth, predicted)), len(truth)
+    if found >= max(NEAR_CHANCE, min(0.5, 2 / np.sqrt(count))):
+        return None
+    return f"decides about as by chance (Matthews correlation {found:.2f}, 0 is chance)"
+
+
+def _decisions(kind: Kind, rows: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(truth, predicted), one entry for each decision."""
+    if kind == "multilabel":
+        return rows.labels.ravel() > 0, logits.ravel() > 0
+    labelled = rows.labels != IGNORED
+    return rows.labels[labelled], logits.argmax(1)[labelled]
+
+
+def _read_as(checkpoint: Checkpoint, task: Task) -> tuple[Checkpoint, list[str]]:
+    """A head that does not say what it answers, read as the data need it: several labels, or yes and no of one output.
+
+    One logit z that is trained with binary cross-entropy decides as the softmax of 0 and z does, with the same loss.
+    """
+    config = checkpoint.config
+    if checkpoint.head is not TrimformerForSequenceClassification or config.problem_type is not None:
+        return checkpoint, []
+    if task.kind == "multilabel" and len(config.label_names) == len(task.labels):
+        named = with_labels(config, config.label_names, "multilabel")
+        return dataclasses.replace(checkpoint, config=named), []
+    if task.kind == "classification" and len(config.label_names) == 1 and [*map(number, task.labels)] == [0, 1]:
+        output = {name: weight for name, weight in checkpoint.weights.items() if name.startswith("head.output.")}
+        doubled = {name: torch.cat([torch.zeros_like(weight), weight]) for name, weight in output.items()}
+        named = with_labels(config, task.labels, "classification")
+        note = "The checkpoint's head has one output, which was taken to be the score of 1 against 0."
+        return dataclasses.replace(checkpoint, config=named, weights=checkpoint.weights | doubled), [note]
+    return checkpoint, []

@@ -1,0 +1,142 @@
+"""Whether a head that has the right form was trained for the data."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from tests.command import trimformer
+from tests.tinymodel import texts, words_tokenizer, write_csv, write_scores, write_stock_bert
+from trimformer import TrimformerError, load
+from trimformer.encoder.checkpoints.load import read_checkpoint
+from trimformer.pipeline.head import match_head, why_train
+from trimformer.pipeline.inputs import load_inputs
+from trimformer.recipe.standard import standard_recipe
+from trimformer.tasks.data import Examples, Task, TaskData
+from trimformer.tasks.encode import encode
+from trimformer.tasks.settings import TaskSettings
+
+
+class Known(torch.nn.Module):
+    """A model that answers with given logits, whatever it reads."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(logits, dtype=torch.float32))
+
+    def forward(self, input_ids, **_):
+        return SimpleNamespace(logits=self.logits)
+
+
+def why(kind, labels, logits, metrics=("accuracy",)):
+    task = Task("toy", kind, () if kind == "regression" else ("a", "b"), metrics, "here")
+    # All rows are of one length, so that they are one batch in their order.
+    rows = Examples(["good film"] * len(labels), None, labels)
+    return why_train(Known(logits), task, encode(task, rows, words_tokenizer(), 8))
+
+
+TRUTH = [0, 1] * 25
+
+
+def test_classes_by_chance_in_another_order_and_known():
+    right = np.eye(2)[TRUTH]
+    assert why("classification", TRUTH, right) is None
+    assert "about as by chance (Matthews correlation -1.00" in why("classification", TRUTH, right[:, ::-1].copy())
+    assert "0.00" in why("classification", TRUTH, np.zeros((50, 2)))
+
+
+def test_numbers_of_another_scale():
+    numbers = [float(i) for i in range(50)]
+    assert why("regression", numbers, np.array(numbers)[:, None] + 1, ("pearson",)) is None
+    assert "further from the labels" in why("regression", numbers, np.array(numbers)[:, None] / 50, ("pearson",))
+
+
+def test_several_labels():
+    labels = [(i,) for i in TRUTH]
+    assert why("multilabel", labels, np.eye(2)[TRUTH] - 0.5) is None
+    assert "by chance" in why("multilabel", labels, np.ones((50, 2)))
+
+
+def inputs(tmp_path, names, fine_tune, data):
+    model = tmp_path / "bert"
+    if not model.exists():
+        write_stock_bert(model, names)
+    settings = TaskSettings(train=str(data), text="text" if data.suffix == ".jsonl" else "review",
+                            label="label" if data.suffix == ".jsonl" else "stars")  # fmt: skip
+    recipe = standard_recipe(
+        str(model), settings, str(tmp_path / "o"), method={"name": "last-k", "keep_layers": 1}, fine_tune=fine_tune
+    )
+    return load_inputs(recipe, Accelerator(cpu=True))
+
+
+def test_a_head_that_is_fresh_is_trained_unless_told_otherwise(tmp_path):
+    data = write_csv(tmp_path / "r.csv")
+    found = inputs(tmp_path, ["neg", "pos"], "auto", data)
+    assert not found.has_trained_head
+    assert "decides about as by chance" in found.notes[0]
+    assert "fine_tune: never" in found.notes[0]
+    assert inputs(tmp_path, ["neg", "pos"], "never", data).has_trained_head
+
+
+def test_a_head_that_is_trained_is_kept_unless_told_otherwise(tmp_path):
+    model = load(write_stock_bert(tmp_path / "stock", ["neg", "pos"]))
+    optimiser, tokenizer = torch.optim.Adam(model.parameters(), lr=1e-2), words_tokenizer()
+    batch = tokenizer([text for text, _ in texts(40)], padding=True, return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    for _ in range(25):
+        optimiser.zero_grad()
+        model(**batch, labels=torch.tensor([int(good) for _, good in texts(40)])).loss.backward()
+        optimiser.step()
+    model.save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    data = write_csv(tmp_path / "r.csv")
+    kept = inputs(tmp_path, None, "auto", data)
+    assert (kept.has_trained_head, kept.notes) == (True, [])
+    found = inputs(tmp_path, None, "always", data)
+    assert not found.has_trained_head
+    assert "as fine_tune: always says" in found.notes[0]
+
+
+def test_a_regressor_of_another_scale(tmp_path):
+    found = inputs(tmp_path, ["score"], "auto", write_scores(tmp_path / "r.jsonl"))
+    assert not found.has_trained_head
+    assert "further from the labels" in found.notes[0]
+
+
+def test_never_needs_a_head_for_these_labels(tmp_path):
+    with pytest.raises(TrimformerError, match="has no head for a task: set fine_tune to auto"):
+        inputs(tmp_path, None, "never", write_csv(tmp_path / "r.csv"))
+
+
+def test_the_option_of_the_command_line(tmp_path):
+    model, data = write_stock_bert(tmp_path / "bert"), write_csv(tmp_path / "r.csv")
+    columns = ("--text", "review", "--label", "stars", "--method", "last-k", "--keep-layers", 1)
+    done = trimformer("compress", model, "--train", data, *columns, "--fine-tune", "never", "--out", tmp_path / "o")
+    assert done.code == 2
+    assert "set fine_tune to auto" in done.err
+    assert not (tmp_path / "o.partial").exists()
+
+
+def test_one_output_on_labels_0_and_1_is_a_score_of_1(tmp_path):
+    checkpoint = read_checkpoint(write_stock_bert(tmp_path / "reranker", ["LABEL_0"]))
+    rows = Examples(["good"] * 2, ["film"] * 2, [0, 1])
+    data = TaskData(Task("toy", "classification", ("0", "1"), ("accuracy",), "here"), rows, rows, rows)
+    kept, _, trained, notes = match_head(checkpoint, data)
+    assert trained
+    assert kept.config.label_names == ["0", "1"]
+    weights = kept.weights["head.output.weight"]
+    assert torch.equal(weights[1:], checkpoint.weights["head.output.weight"])
+    assert not weights[0].any()
+    assert "the score of 1 against 0" in notes[0]
+
+
+def test_a_head_without_a_problem_type_answers_several_labels_where_the_data_have_several(tmp_path):
+    names = [f"LABEL_{i}" for i in range(5)]
+    checkpoint = read_checkpoint(write_stock_bert(tmp_path / "m", names))
+    rows = Examples(["good"] * 2, None, [(0, 2), (1, 3, 4)])
+    data = TaskData(Task("toy", "multilabel", ("a", "b", "c", "d", "e"), ("f1",), "here"), rows, rows, rows)
+    kept, _, trained, _ = match_head(checkpoint, data)
+    assert trained
+    assert kept.config.problem_type == "multi_label_classification"
