@@ -142,7 +142,7 @@ def test_weights_that_nothing_uses_are_named(folder, capsys):
     change_weights(folder, lambda weights: weights | {"classifier_2.weight": torch.ones(2)})
     assert read_checkpoint(folder).unused == ("classifier_2.weight",)
     load(folder)
-    assert "these parts were not used: classifier_2.weight." in capsys.readouterr().err
+    assert "were not used: classifier_2.weight." in capsys.readouterr().err
 
 
 def test_what_pre_training_left_behind_is_not(folder):

@@ -53,7 +53,7 @@ class Checkpoint:
         if not self.unused:
             return None
         more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
-        return f"Of {self.source} these parts were not used: {', '.join(self.unused[:10])}{more}."
+        return f"These parts of {self.source} were not used: {', '.join(self.unused[:10])}{more}."
 
 
 def read_kind(path_or_id: str | Path) -> Kind:
