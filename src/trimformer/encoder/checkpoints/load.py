@@ -119,7 +119,7 @@ def _no_tokenizer(folder: Path, why: str) -> TrimformerError:
 def build(
     checkpoint: Checkpoint, *, labels: Sequence[str] | None = None, kind: Kind | None = None
 ) -> TrimformerModel | TrimformerWithHead:
-    """Make the model of a checkpoint; every weight must be there and fit. Arguments as of :func:`load`."""
+    """Make the model of a checkpoint; every weight must be there and fit. The arguments are those of :func:`load`."""
     config, weights = checkpoint.config, dict(checkpoint.weights)
     if kind is None and labels is not None:
         kind = "classification" if labels else "regression"
@@ -191,7 +191,7 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
             weights = {f"encoder.{name}": weight for name, weight in weights.items()}
     else:
         weights = family_of(model_type).to_ours(weights, config, head)
-    if _architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
+    if _architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which no task here does
         weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
     has_head = "head.output.weight" in weights
     return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, source=str(path_or_id))
