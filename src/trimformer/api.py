@@ -71,8 +71,8 @@ def compress_within(
     model, task, out: as in :func:`compress`. min_speedup: models that are predicted to be at least `min_speedup` times
     as fast as the stock dense one get half of the places among those that are tried. time_budget: seconds, or a text
     such as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None: texts as long as those of
-    the training data. training: of the dense model and of each that is tried. storage: ``sqlite`` or the URL of a database,
-    through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
+    the training data. training: of the dense model and of each that is tried. storage: ``sqlite`` or the URL of a
+    database, through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """

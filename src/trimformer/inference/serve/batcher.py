@@ -69,8 +69,8 @@ class Batcher:
 
     workers: rows to answers, in order. turns: one is held while a batch runs; batchers that share them take turns,
     since the cores are enough for only a few batches at a time. max_batch: tokens of a batch, by estimate (four
-    characters each). max_wait: seconds that a row waits for others while a thread is idle. capacity: rows that may wait.
-    observe: told the number of rows of each batch.
+    characters each). max_wait: seconds that a row waits for others while a thread is idle. capacity: rows that may
+    wait. observe: told the number of rows of each batch.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ cost at a target that falls from that of the dense model.
 
 Where the published method is left: an attention layer can be replaced by its mean (AttendOut) instead of by nothing; a
 removed feed-forward block leaves its output bias; all gates start near 1, because the few epochs of a fine-tuning are
-too short to win back what gates of one half would lose at once; gates and multipliers learn faster in a shorter stage; and
-the gates without chance cost what is aimed at, not only on average.
+too short to win back what gates of one half would lose at once; gates and multipliers learn faster in a shorter stage;
+and the gates without chance cost what is aimed at, not only on average.
 """
 
 from __future__ import annotations
