@@ -139,7 +139,7 @@ def test_what_was_not_measured_is_named(shape: LayerShape, said: str) -> None:
 
 
 def test_another_width_is_refused() -> None:
-    with pytest.raises(TrimformerError, match="models whose hidden_act is gelu, not relu"):
+    with pytest.raises(TrimformerError, match="measured for hidden_act = gelu, but this model has hidden_act = relu"):
         table().predict(tiny(2, hidden_act="relu").config)
 
 
