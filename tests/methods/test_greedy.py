@@ -120,7 +120,7 @@ def test_the_report_can_draw_it():
     (note,) = method.notes()
     assert note.startswith(f"Attention was removed from layer {first} (step 4, loss ")
     assert f", layer {second} (step 8, loss " in note
-    assert note.endswith("losses on 24 rows of the selection split.")
+    assert note.endswith("losses were computed on 24 rows of the selection split.")
 
 
 def test_same_seed_same_removals():
