@@ -205,7 +205,7 @@ def test_bench_replaces_files_only_by_force(home: Path, out: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr("trimformer.measure.device.pieces.measure", None)
         table = ["--table", home / "pipe"]
-        assert "is no regular file" in sentence(trimformer("bench", out / "model", *quick, *table))
+        assert "is not a regular file" in sentence(trimformer("bench", out / "model", *quick, *table))
         table = ["--table", home / "table.json", "--json", home / "old.json"]
         assert "exists" in sentence(trimformer("bench", out / "model", *quick, *table))
     assert ((home / "old.json").read_text(), (home / "old.html").read_text()) == ("precious", "precious")

@@ -90,7 +90,9 @@ def test_a_folder_of_the_user_may_have_the_temporary_name(tmp_path: Path) -> Non
     (tmp_path / ".folder.tmp").mkdir()
     (tmp_path / ".folder.tmp" / "photos").touch()
     with (
-        pytest.raises(TrimformerError, match=r"\.folder\.tmp is in the way, .* rename it\."),
+        pytest.raises(
+            TrimformerError, match=r"\.folder\.tmp is in the way: rename it, because .*folder is first written there\."
+        ),
         atomic_folder(tmp_path / "folder"),
     ):
         pass
@@ -146,7 +148,7 @@ def test_a_pipe_is_written_into_and_never_replaced(tmp_path: Path) -> None:
     save_text(tmp_path / "link", "through a link\n")
     assert os.read(reader, 99) == b"of a pipe\nthrough a link\n"
     os.close(reader)
-    with pytest.raises(TrimformerError, match=r"pipe is no regular file: name another one\."), atomic_file(pipe):
+    with pytest.raises(TrimformerError, match=r"pipe is not a regular file: name another one\."), atomic_file(pipe):
         pass
     assert pipe.is_fifo()
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
@@ -209,7 +211,7 @@ def test_inputs_are_not_replaced_even_by_force(tmp_path: Path) -> None:
 
 def test_other_claims_that_are_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, Path("."), Path("/")):
-        with pytest.raises(TrimformerError, match="is no regular file: name another one"), claim(folder, force=True):
+        with pytest.raises(TrimformerError, match="is not a regular file: name another one"), claim(folder, force=True):
             pass
     file = tmp_path / "file"
     with pytest.raises(TrimformerError, match="two outputs"), claim(file, tmp_path / "." / "file", force=True):

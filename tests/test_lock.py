@@ -34,7 +34,7 @@ def test_another_process_is_kept_out_and_named_until_it_dies(tmp_path: Path) -> 
     with pytest.raises(TrimformerError) as refused, hold(lock):
         pass
     assert str(refused.value) == (
-        f"Another process (id {other.pid}) is at work and holds {lock}: wait until it has ended, or stop it."
+        f"Another process (id {other.pid}) is running and holds {lock}: wait until it has ended, or stop it."
     )
     other.kill()
     other.join()
@@ -63,7 +63,7 @@ def test_a_lock_that_its_holder_deletes_meanwhile_is_not_held(tmp_path: Path, mo
     monkeypatch.setattr(fcntl, "flock", late)
     with hold(lock):
         assert lock.read_text() == f"{os.getpid()}\n"
-        with pytest.raises(TrimformerError, match=rf"\(id {os.getpid()}\) is at work"), hold(lock):
+        with pytest.raises(TrimformerError, match=rf"\(id {os.getpid()}\) is running"), hold(lock):
             pass
 
 
@@ -83,7 +83,7 @@ def test_a_disk_without_locks_keeps_nobody_out(tmp_path: Path, monkeypatch: pyte
 def test_a_file_of_the_user_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / "lock").write_bytes(b"\xff of the user")
     with (
-        pytest.raises(TrimformerError, match=r"lock is no lock of trimformer's, .* rename it\."),
+        pytest.raises(TrimformerError, match=r"lock is not a trimformer lock, .* rename it\."),
         hold(tmp_path / "lock"),
     ):
         pass

@@ -35,7 +35,7 @@ def compress(
     *,
     resume: bool = False,
 ) -> Report:
-    """Learn which attention layers are needed, remove the others, fine-tune, measure, export and report.
+    """Compress a model by a method or a recipe: find what it needs, remove the rest, fine-tune, measure and export.
 
     model: folder or hub id, or ``demo``. task: data and columns. recipe: either only the method, such as
     ``{"name": "attendout", "keep_layers": 3}``, with the standard stages for it; or a full :class:`Recipe`, whose
@@ -69,7 +69,7 @@ def compress_within(
 ) -> AutopilotReport:
     """Find the fastest model that loses at most ``max_drop`` points of the task's metric, and leave it exported.
 
-    model, task, out: as of :func:`compress`. min_speedup: models that are predicted to be at least so many times as
+    model, task, out: as in :func:`compress`. min_speedup: models that are predicted to be at least this many times as
     fast as the stock dense one get half of the places among those that are tried. time_budget: seconds, or a text such
     as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None: texts as long as those of the
     training data. training: of the dense model and of each that is tried. fine_tune: of the dense model, as in a

@@ -11,7 +11,7 @@ UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def seconds(value: Any) -> Any:
-    """Seconds of a text such as ``2h``, ``1h30m`` or ``45s``; what is no text stays as it is.
+    """Seconds of a text such as ``2h``, ``1h30m`` or ``45s``; other values stay as they are.
 
     Raises ValueError where it cannot be read.
     """
@@ -19,7 +19,7 @@ def seconds(value: Any) -> Any:
         return value
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", value)
     if not parts or "".join(number + unit for number, unit in parts) != value.replace(" ", ""):
-        raise ValueError(f"{value!r} is no span of time: write 2h, 45m or 1h30m")
+        raise ValueError(f"{value!r} is not a duration: write 2h, 45m or 1h30m")
     return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 

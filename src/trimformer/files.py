@@ -31,7 +31,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         if left:  # by a process that was killed: the folder is its own
             shutil.rmtree(temporary, ignore_errors=True)
         if os.path.lexists(temporary):
-            raise TrimformerError(f"{temporary} is in the way, for {target} is written there first: rename it.")
+            raise TrimformerError(f"{temporary} is in the way: rename it, because {target} is first written there.")
         temporary.mkdir()
         try:
             yield temporary
@@ -63,8 +63,8 @@ def require_new_folder(folder: Path) -> None:
 def atomic_file(target: Path) -> Iterator[Path]:
     """Give a temporary file beside ``target``; it is renamed when the block ends without an error.
 
-    Of a link the file that it leads to is written. Two processes that write the same file do not disturb each other: it
-    is the later one's. Raises TrimformerError where something else than a file is there.
+    A link stays, and the file that it leads to is written. Two processes that write the same file do not disturb
+    each other: it is the later one's. Raises TrimformerError where something else than a file is there.
     """
     file = followed(target)
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
@@ -85,16 +85,16 @@ def followed(target: Path) -> Path:
 
 
 def require_regular(target: Path) -> None:
-    """Raise TrimformerError where something is there that is no regular file."""
+    """Raise TrimformerError where something is there that is not a regular file."""
     if target.exists() and not target.is_file():
-        raise TrimformerError(f"{target} is no regular file: name another one.")
+        raise TrimformerError(f"{target} is not a regular file: name another one.")
 
 
 @contextlib.contextmanager
 def claim(*targets: Path | None, force: bool, inputs: Sequence[str | Path | None] = ()) -> Iterator[None]:
     """Keep the files that the user wants written from other processes, and refuse before any work what would be lost.
 
-    What is no regular file (a pipe, a device, standard output) is not replaced but written into, and needs no claim.
+    A pipe, a device or standard output is written into instead of replaced, and needs no claim.
     force: files that are there already may be replaced; inputs never are.
     Raises TrimformerError for what must not be replaced, for folders, for a file that is named twice, and for one that
     another process is writing.
@@ -123,7 +123,7 @@ def require_new_file(file: Path, force: bool) -> None:
 
 
 def save_text(target: Path, text: str) -> None:
-    """Write a file that the user names: whole or not at all; into what is no regular file."""
+    """Write a file that the user names: whole or not at all; a pipe or a device is written into."""
     if is_stream(target):
         with explain_write_errors(target), open_stream(target) as stream:
             stream.write(text.encode())

@@ -25,7 +25,7 @@ def hold(path: Path) -> Iterator[bool]:
     """Hold the lock file ``path``, with this process's id in it, and delete it at the end.
 
     Gives whether a process that was killed had left it. Raises TrimformerError with the id of the process that holds
-    it, and for a file of that name that is no lock.
+    it, and for a file of that name that is not a lock.
     """
     with explain_write_errors(path):
         if not path.parent.exists():
@@ -34,7 +34,7 @@ def hold(path: Path) -> Iterator[bool]:
     with file:
         before = _holder(file)
         if before and not before.isdigit():
-            raise TrimformerError(f"{path} is no lock of trimformer's, and one of that name is needed: rename it.")
+            raise TrimformerError(f"{path} is not a trimformer lock, but trimformer needs this name: rename it.")
         try:
             with explain_write_errors(path):
                 file.truncate(0)
@@ -53,7 +53,7 @@ def _locked(path: Path) -> TextIO:
         except BlockingIOError as error:
             with file:
                 raise TrimformerError(
-                    f"Another process (id {_holder(file) or 'unknown'}) is at work and holds {path}: "
+                    f"Another process (id {_holder(file) or 'unknown'}) is running and holds {path}: "
                     "wait until it has ended, or stop it."
                 ) from error
         except OSError as error:

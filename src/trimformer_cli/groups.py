@@ -90,7 +90,10 @@ class BudgetOptions:
     ] = None
     min_speedup: Annotated[
         float | None,
-        typer.Option(help="With --max-drop: first try models that are this many times as fast as the stock one."),
+        typer.Option(
+            help="With --max-drop: give half of the places to models predicted to be at least this many times as fast "
+            "as the stock one."
+        ),
     ] = None
     batch: Annotated[
         int | None, typer.Option(help="With --max-drop: texts in the batch that is to be fast. Default 1.")
@@ -99,7 +102,8 @@ class BudgetOptions:
         int | None, typer.Option(help="With --max-drop: tokens of each. Default: the lengths of the training data.")
     ] = None
     time_budget: Annotated[
-        str | None, typer.Option(help="With --max-drop: of the whole run, such as 2h or 45m. Default: no limit.")
+        str | None,
+        typer.Option(help="With --max-drop: limit for the whole run, such as 2h or 45m. Default: no limit."),
     ] = None
     storage: Annotated[
         str | None,
@@ -128,7 +132,9 @@ class MethodOptions:
     method: Annotated[str | None, typer.Option(help="One of docs/methods/. Default: attendout.")] = None
     keep_layers: KeepLayers = None
     keep: Annotated[int | None, typer.Option(help="Whole layers that stay.")] = None
-    target: Annotated[float | None, typer.Option(help="Share of the layers' operations that stays.")] = None
+    target: Annotated[
+        float | None, typer.Option(help="Share of the layers' cost that stays: operations, or what the method counts.")
+    ] = None
     replace_by: Annotated[
         str | None, typer.Option(help="What a layer without attention becomes, such as none (docs/concepts.md).")
     ] = None

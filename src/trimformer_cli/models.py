@@ -21,7 +21,7 @@ def trim(
 ) -> None:
     """Change the structure only, without training (for speed trials).
 
-    Of a sentence-transformers folder the pooling and normalisation are kept.
+    A sentence-transformers folder keeps its pooling and normalisation.
 
     Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
     """

@@ -21,7 +21,9 @@ def serve(
     against: Annotated[
         str | None, typer.Option(help="A second model, such as the dense one, to compare with on the page.")
     ] = None,
-    max_batch: Annotated[int, typer.Option(help="Tokens of a batch, estimated from the characters.", min=1)] = 4096,
+    max_batch: Annotated[
+        int, typer.Option(help="Largest batch in tokens, estimated from the characters.", min=1)
+    ] = 4096,
     max_wait_ms: Annotated[float, typer.Option(help="How long a text waits for others in an idle service.", min=0)] = 2,
     queue: Annotated[int, typer.Option(help="Texts that may wait; more are refused with 429.", min=1)] = 2048,
     timeout: Annotated[float, typer.Option(help="Seconds for a request.", min=0.1)] = 30,

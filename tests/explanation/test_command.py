@@ -121,7 +121,7 @@ def test_validation_rows_alone_give_no_recipe() -> None:
     task = {"validation": "dev.csv", "text": "review", "label": "stars"}
     found = package.explain("model", task, length=8)
     assert (found.split, found.rows, found.recipe) == ("validation", 30, None)
-    assert found.conclusion[-1].startswith("No recipe can be suggested, for it would have no training rows")
+    assert found.conclusion[-1].startswith("No recipe can be suggested without training rows")
     assert found.notes[0].startswith("Only validation rows were given")
 
 
@@ -137,7 +137,7 @@ def test_validation_rows_alone_give_no_recipe() -> None:
         (["model", *DATA, "--plot", "page.png"], "name a file that ends in .html."),
         (
             ["model", "--validation", "dev.csv", *COLUMNS, "--recipe", "r.yaml"],
-            "No recipe can be suggested, for it would have no training rows: name them with --train or --data.",
+            "No recipe can be suggested without training rows: name them with --train or --data.",
         ),
     ],
 )

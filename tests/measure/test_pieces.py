@@ -209,5 +209,5 @@ def test_a_file_that_is_no_table_is_left_as_it_is(bert: Path, tmp_path: Path) ->
     file = tmp_path / "notes.json"
     file.write_text('{"format_version": 1')
     message = sentence(trimformer("bench", bert, "--table", file, *SIZES, "--backends", "torch"))
-    assert message.startswith(f"{file} is no table of latencies, or it is cut short")
+    assert message.startswith(f"{file} is not a latency table or is incomplete")
     assert file.read_text() == '{"format_version": 1'

@@ -139,7 +139,7 @@ def test_what_was_not_measured_is_named(shape: LayerShape, said: str) -> None:
 
 
 def test_another_width_is_refused() -> None:
-    with pytest.raises(TrimformerError, match="measured for hidden_act = gelu, but this model has relu"):
+    with pytest.raises(TrimformerError, match="measured for hidden_act = gelu, but this model has hidden_act = relu"):
         table().predict(tiny(2, hidden_act="relu").config)
 
 
@@ -176,8 +176,8 @@ def write(file: Path, **changes: Any) -> None:
     [
         ({"format_version": 2}, "has format 2, this trimformer reads format 1: measure into another file."),
         ({"format_version": 0}, "has format 0"),
-        ({"tables": [{"backend": "torch"}]}, "is no table of latencies, or it is cut short"),
-        ({"tables": 1}, "is no table of latencies"),
+        ({"tables": [{"backend": "torch"}]}, "is not a latency table or is incomplete"),
+        ({"tables": 1}, "is not a latency table"),
         ({"machine": {"cpu": "another"}}, r"was measured elsewhere \(cpu another, here .+\): measure into"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_missing_a_foreign_and_a_truncated_file_are_named(tmp_path: Path) -> N
     write_tables(file, [table()])
     for content in (file.read_bytes()[:500], b"\x89PNG", b"[]", b"{}", b"null", b""):
         file.write_bytes(content)
-        with pytest.raises(TrimformerError, match="is no table of latencies"):
+        with pytest.raises(TrimformerError, match="is not a latency table"):
             read_tables(file)
 
 

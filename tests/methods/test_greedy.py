@@ -62,7 +62,7 @@ def test_the_layers_fall_evenly_to_the_target():
 def test_nothing_is_removed_where_all_layers_stay():
     method = remove(make_method("greedy", context(), keep_layers=3))
     assert method.decide().attention.tolist() == [1, 1, 1]
-    assert method.notes() == ["no layer lost its attention."]
+    assert method.notes() == ["No layer lost its attention."]
 
 
 def test_layers_without_attention_do_not_count():
@@ -118,9 +118,9 @@ def test_the_report_can_draw_it():
     assert points[-1][1] == method.decide().attention.tolist()
     first, second = removed(method)
     (note,) = method.notes()
-    assert note.startswith(f"attention was removed from layer {first} (step 4, loss ")
+    assert note.startswith(f"Attention was removed from layer {first} (step 4, loss ")
     assert f", layer {second} (step 8, loss " in note
-    assert note.endswith("losses on 24 rows of the selection split.")
+    assert note.endswith("losses were computed on 24 rows of the selection split.")
 
 
 def test_same_seed_same_removals():

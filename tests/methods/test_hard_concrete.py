@@ -187,8 +187,8 @@ def test_what_is_resumed_goes_on_with_the_times_that_it_began_with(tmp_path, mon
     ("settings", "said"),
     [
         ({"parts": ["units", "hidden"]}, "does not know hidden dimensions: with cost ms leave hidden out of parts"),
-        ({"backend": "eager"}, "There are no milliseconds of backend 'eager' here: use one of torch"),
-        ({"backend": "tpu"}, "There are no milliseconds of backend 'tpu' here: use one of torch"),
+        ({"backend": "eager"}, "Backend 'eager' cannot be timed here: use one of torch"),
+        ({"backend": "tpu"}, "Backend 'tpu' cannot be timed here: use one of torch"),
         ({"length": 41}, "length: the model takes at most 40 tokens, not 41"),
     ],
 )

@@ -121,7 +121,7 @@ def test_attention_layers_that_give_nothing_go(replace_by):
     assert gates.removed == replace_by
     unchanged(method, gates)
     listed = method.notes()[1]
-    assert listed.startswith("importance of the attention layers")
+    assert listed.startswith("The importance of the attention layers")
     assert "0 0.0000, 1 " in listed
 
 
@@ -181,8 +181,8 @@ def test_families(family):
     ("family", "settings", "match"),
     [
         ("bert", {}, "nothing to remove"),
-        ("albert", {"heads": 0.5}, "cannot lose heads of some layers alone, for its layers share their weights"),
-        ("albert", {"ffn": 0.5}, "cannot lose units of some layers alone, for its layers share their weights"),
+        ("albert", {"heads": 0.5}, "cannot lose heads in single layers, because its layers share their weights"),
+        ("albert", {"ffn": 0.5}, "cannot lose units in single layers, because its layers share their weights"),
         ("bert", {"keep_layers": 4}, "keep_layers=4 is out of range"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_run_whose_process_lives_is_left_alone(home: Path, options: list[str])
     with hold(Path("out.partial.lock")):
         said = sentence(trimformer("run", RECIPE, *options))
     assert said.startswith("Another process (id ")
-    assert said.endswith("is at work and holds out.partial.lock: wait until it has ended, or stop it.")
+    assert said.endswith("is running and holds out.partial.lock: wait until it has ended, or stop it.")
 
 
 def test_a_run_holds_its_folder_from_its_start_to_its_end(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_a_run_holds_its_folder_from_its_start_to_its_end(home: Path, monkeypatc
             trimformer("run", RECIPE, *options)
         assert not Path("out.partial.lock").exists()
     assert len(seen) == 4
-    assert all("is at work and holds out.partial.lock" in said for said in seen)
+    assert all("is running and holds out.partial.lock" in said for said in seen)
 
 
 def test_the_later_of_two_that_start_at_once_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_from_a_folder_and_a_file_to_a_model_in_use(home: Path, monkeypatch: pyt
         (["--max-drop", 1, "--length", 64], "takes at most 40 tokens, not 64."),
         (
             ["--max-drop", 1, "--time-budget", "2 hours"],
-            "--time-budget: '2 hours' is no span of time: write 2h, 45m or 1h30m.",
+            "--time-budget: '2 hours' is not a duration: write 2h, 45m or 1h30m.",
         ),
         (["--max-drop", 1, "--epochs", 0], "--epochs: input should be greater than 0"),
     ],

@@ -80,7 +80,7 @@ def test_only_with_what_it_was_started_with_a_search_goes_on(home: Path, monkeyp
     Path("dev.csv").write_text(text)
     with pytest.raises(TrimformerError, match=r"since its start: autopilot\.max_drop in the recipe \(at first 5\.0\)"):
         run(recipe("mixed", max_drop=6), resume=True)
-    with hold(Path("mixed.partial.lock")), pytest.raises(TrimformerError, match=r"is at work and holds mixed\.partial"):
+    with hold(Path("mixed.partial.lock")), pytest.raises(TrimformerError, match=r"is running and holds mixed\.partial"):
         run(recipe("mixed"), resume=True)
     with pytest.raises(Cut):
         run(recipe("mixed"), resume=True)

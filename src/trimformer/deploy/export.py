@@ -173,7 +173,7 @@ def _checked(model: Model, session: Session, path: Path, backend: str) -> Export
     precision = FILE_BACKENDS[backend].precision
     error = float(np.max(errors))  # np.max keeps a NaN, which max() may lose
     allowed = MAX_FP32_ERROR * max(1.0, largest)
-    if precision == "fp32" and not error <= allowed:  # a NaN is no parity either
+    if precision == "fp32" and not error <= allowed:  # a NaN does not show parity either
         raise TrimformerError(
             f"The exported graph differs from PyTorch by {error:.1e} (allowed {allowed:.0e}), so it was not kept: "
             f"report this with your versions of torch and {FILE_BACKENDS[backend].runtime}."

@@ -105,7 +105,7 @@ def openvino_int4(source: Path, target: Path) -> None:
 def _unquantized(model: Any) -> list[str]:
     """Products of two activations, and convolutions.
 
-    Of attention scores, attention outputs and means one range for all lengths is too coarse for long texts. The
+    One range for all lengths is too coarse for attention scores, attention outputs and means of long texts. The
     convolutions are a small part of the work, and NNCF cannot collect their ranges over texts of several lengths.
     """
     return [

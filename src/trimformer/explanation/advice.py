@@ -44,7 +44,7 @@ def _times(found: Explanation) -> str:
 
 
 def _attention(found: Explanation) -> list[str]:
-    """Which attention matters most and least; those that are no more than a mean cannot lose anything."""
+    """Which attention matters most and least; those that are only a mean cannot lose anything."""
     able = [index for index, layer in enumerate(found.layers) if left_of(layer.attention, "mean") != layer.attention]
     if len(able) < 2:
         return []
@@ -84,7 +84,7 @@ def _precision(found: Explanation, kind: str) -> str:
     if not own:
         if kind == "bf16" and not has_native_bf16():
             return "bf16 does not pay here: this processor has no instructions for it (AVX512-BF16 or AMX)."
-        return f'{kind} was not measured, for no file of it runs here: pip install "trimformer[openvino]".'
+        return f'{kind} was not measured because no {kind} runtime is installed: pip install "trimformer[openvino]".'
     best = _paying(found.files, kind)
     shown = best or min(own, key=lambda file: file.ms)
     what = f"{numbers.backend(shown.backend)} is {shown.speedup:.2f}× as fast as the fastest in fp32"
@@ -116,7 +116,7 @@ def _export(found: Explanation, file: FileFinding) -> str:
 def obstacle(settings: TaskSettings) -> str | None:
     """Why no recipe can be suggested; None where one can."""
     if settings.validation_only:
-        return "No recipe can be suggested, for it would have no training rows: name them with --train or --data."
+        return "No recipe can be suggested without training rows: name them with --train or --data."
     return None
 
 

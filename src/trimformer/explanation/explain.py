@@ -57,9 +57,9 @@ def explain(
 ) -> Explanation:
     """What matters in a fine-tuned model on this data, what it costs on this machine, and what to do; no training.
 
-    task: data and columns. Of the training rows the selection split is looked at, as a search for a structure would;
-    where only a validation file is given, its rows. batch, length: sequences of a pass and tokens of each, for all that
-    is timed; None: the mean length of the rows, rounded up to a multiple of 8. All cores are used.
+    task: data and columns. The rows looked at are the selection split of the training rows, as in a search for a
+    structure, or the validation rows where only those are given. batch, length: sequences of a pass and tokens of each,
+    for all that is timed; None: the mean length of the rows, rounded up to a multiple of 8. All cores are used.
 
     Importance is first-order (Michel et al., 2019; DynaBERT, Hou et al., 2020). The table of the device is kept in the
     user's cache, see :func:`trimformer.latency_tables`.

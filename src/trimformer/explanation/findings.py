@@ -83,7 +83,7 @@ class Explanation:
 
     @property
     def ms(self) -> float:
-        """Of a pass, as the table of the device predicts it."""
+        """The time of a pass, as the table of the device predicts it."""
         return self.rest_ms + sum(layer.attention_ms + layer.ffn_ms for layer in self.layers)
 
     def as_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .tables import tables
 
 IN_TABLE = "The same figures are in the table."
 SHARES = ((0.5, "@high"), (MOST, "@trimmed"), (0.99, "@middle"), (1.0, "@low"))
-"""Of the importance, and the colour of the units that carry what comes up to each."""
+"""Shares of the importance, and the colour of the units that carry what comes up to each."""
 
 
 def write_page(found: Explanation, path: Path) -> None:

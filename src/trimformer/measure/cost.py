@@ -93,7 +93,7 @@ def _own_params(config: TrimformerConfig) -> list[int]:
 def expected_flops(config: TrimformerConfig, length: int, gates: Gates) -> Tensor:
     """Expected operations of the encoder layers where gates are kept with these probabilities, independently.
 
-    Differentiable; at hard gates that of the trimmed encoder. All tokens of all layers count, for what a head that
+    Differentiable; at hard gates that of the trimmed encoder. All tokens of all layers count, because what a head that
     reads the first one saves depends on all gates together. Positions are not seen.
     """
 

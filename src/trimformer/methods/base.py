@@ -126,7 +126,7 @@ class Context:
         return Network(name, module, self.accelerator, self.training, self.steps, **options)
 
     def sample(self, data: Encoded, rows: int) -> Iterator[dict[str, Tensor]]:
-        """Batches on the device: so many rows of a split, drawn with the seed; all where there are fewer."""
+        """Batches on the device: `rows` rows of a split, drawn with the seed; all where there are fewer."""
         chosen = drawn_rows(len(data), rows, self.seed)
         for indices in bucketed_batches(data.lengths[chosen], self.training.batch_size, 0, 0, shuffle=False):
             batch = data.batch(chosen[indices].tolist())
@@ -149,7 +149,10 @@ class Context:
         if not settings.needs_teacher:
             return Objective(terms_of(settings, student, student), kind)  # compares the student with nothing
         if self.teacher is None:
-            raise TrimformerError("This stage distils, but there is no dense model to learn from.")
+            raise TrimformerError(
+                "This stage distils, but there is no dense model to learn from: use start and objective without "
+                "distillation."
+            )
         terms = terms_of(settings, student, self.teacher.config)
         teacher = self.accelerator.prepare_model(self.teacher.eval(), evaluation_mode=True)
         if settings.cache:
@@ -204,7 +207,8 @@ class Method:
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
         """The shape that a stage leaves of this one, as far as it is known before any training.
 
-        Of a choice that is only learned any one stands for all. Raises TrimformerError where the settings do not fit.
+        Where the choice is only learned, any choice stands for all. Raises TrimformerError where the settings
+        do not fit.
         """
         cls.check(settings, config)
         return config

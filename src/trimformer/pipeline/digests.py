@@ -25,7 +25,7 @@ from .inputs import Inputs
 
 FILE = "started_with.json"
 ELSEWHERE = ("id2label", "label2id", "transformers_version", "_name_or_path")
-"""Of a configuration what computes nothing: the labels have a digest of their own."""
+"""Entries of a configuration that compute nothing: the labels have a digest of their own."""
 
 
 class StartedWith(BaseModel, extra="forbid"):

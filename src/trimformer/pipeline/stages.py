@@ -110,7 +110,7 @@ class Stages:
         return StageResult(stage.name, folder, info)
 
     def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
-        """What the method of a stage is given. before: as of :meth:`run`."""
+        """What the method of a stage is given. before: as in :meth:`run`."""
         start = self._start(stage, before)
         model, own, teaches = start.model(), self.inputs.read_with(start.tokenizer()), stage.objective.needs_teacher
         return Context(

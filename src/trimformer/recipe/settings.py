@@ -89,10 +89,12 @@ class AutopilotSettings(_Strict):
 
     max_drop: float = Field(ge=0, description="points (hundredths) of the official metric that may be lost")
     min_speedup: float | None = Field(
-        None, gt=1, description="half of the models tried are to be so many times as fast as the stock dense one"
+        None,
+        gt=1,
+        description="half of the models tried should be at least this many times as fast as the stock dense one",
     )
     time_budget: Seconds | None = Field(
-        None, gt=0, description="of the whole run, in seconds or as 2h; none: as long as the epochs take"
+        None, gt=0, description="limit for the whole run, in seconds or as 2h; none: as long as the epochs take"
     )
     ray: str | None = Field(None, description="a Ray cluster whose nodes help: host:port of its head, auto or local")
     storage: str | None = Field(

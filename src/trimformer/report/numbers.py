@@ -37,7 +37,7 @@ def score(value: float) -> str:
 
 
 def points(difference: float, metric: str, unit: bool = True) -> str:
-    """A signed difference of a metric in points (hundredths); mse is no share and keeps its unit."""
+    """A signed difference of a metric in points (hundredths); mse is not a share and keeps its unit."""
     if metric == "mse":
         return _signed(difference, 3)
     return _signed(100 * difference, 1) + (" points" if unit else "")

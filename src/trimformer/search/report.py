@@ -113,7 +113,7 @@ def _missed(report: AutopilotReport) -> list[str]:
     if not report.points:
         limited = report.recipe["autopilot"]["time_budget"] is not None
         why = "in the time there was: give a longer --time-budget" if limited else "that would be worth training"
-        return [f"The dense model was only exported, for no candidate was found {why}."]
+        return [f"The dense model was only exported, because no candidate was found {why}."]
     if any(point.inside for point in report.points):
         return ["What could be removed inside the budget brought no more speed than that."]
     nearest = min(report.points, key=lambda point: point.drop)

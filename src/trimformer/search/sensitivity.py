@@ -19,7 +19,7 @@ from ..training.distill import logit_loss
 from ..training.evaluate import evaluating
 
 ROWS = 512
-"""Of the selection split, for all that is estimated before training."""
+"""Rows of the selection split that everything before training is estimated on."""
 
 BATCH = 64
 

@@ -14,7 +14,7 @@ MOST = 8
 
 
 def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[Predicted]:
-    """Of those that no other beats in both time and cost at most ``count``, spread over the range of times.
+    """At most ``count`` of those that no other beats in both time and cost, spread over the range of times.
 
     The first that is given, the dense model, is one that can beat others, and needs no training. fast: milliseconds;
     half of the places are for those that take no longer, the others for slower ones, should no fast one be good enough;

@@ -68,7 +68,7 @@ class Combination:
 def structures(layers: int, reads_first: bool) -> list[Combination]:
     """All combinations of layers and attention, the dense model first.
 
-    reads_first: the head reads the first token only, so that nothing but that token is computed after the last layer
+    reads_first: the head reads the first token only, so that only that token is computed after the last layer
     that mixes the tokens: ``none`` in all layers from there on is by far the fastest.
     """
 
@@ -86,7 +86,7 @@ def structures(layers: int, reads_first: bool) -> list[Combination]:
 
 
 def removable_shares(config: TrimformerConfig) -> dict[str, Sequence[float]]:
-    """Of heads, units and width what may stay in this architecture, all of them first."""
+    """The shares of heads, units and width that may stay in this architecture, all of them first."""
     shares: dict[str, Sequence[float]] = {"heads": HEADS, "units": UNITS, "width": WIDTHS}
     points = {"heads": "heads", "units": "ffn", "width": "hidden"}
     able = limits(config)

@@ -57,7 +57,7 @@ class TaskSettings(BaseModel, extra="forbid"):
         description="spans: tokens that neighbouring windows of a long context have in common, at most half of the "
         "room that the question leaves",
     )
-    train_limit: int | None = Field(default=None, ge=1, description="at most so many training rows, for quick runs")
+    train_limit: int | None = Field(default=None, ge=1, description="largest number of training rows, for quick runs")
     selection: float = Field(
         default=0.15,
         gt=0,
@@ -67,5 +67,5 @@ class TaskSettings(BaseModel, extra="forbid"):
 
     @property
     def validation_only(self) -> bool:
-        """Whether nothing but a validation file is named, so that there are no training rows."""
+        """Whether only a validation file is named, so that there are no training rows."""
         return self.name == "custom" and self.data is None and self.train is None

@@ -72,7 +72,7 @@ def traced(pairs: Iterable[Pair], trace: Trace) -> list[Pair]:
 
 
 def check_layer_map(layer_map: Sequence[int] | None, teacher: TrimformerConfig) -> None:
-    """Raise TrimformerError where the map names a layer that the teacher has not."""
+    """Raise TrimformerError where the map names a layer that the teacher does not have."""
     layers = teacher.num_hidden_layers
     wrong = [index for index in layer_map or [] if index >= layers]
     if wrong:

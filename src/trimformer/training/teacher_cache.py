@@ -30,7 +30,7 @@ LARGEST = 16 * 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """Of a model's output what the terms compare, by the index of the state and of the layer."""
+    """What the terms compare of a model's output, by the index of the state and of the layer."""
 
     logits: Tensor
     hidden_states: dict[int, Tensor]

@@ -59,7 +59,7 @@ def test_not_utf8(model: Path, tmp_path: Path) -> None:
 def test_a_mistake_leaves_no_output_file(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "good"}\nbroken\n')
     result = trimformer("predict", model, tmp_path / "a.jsonl", "--out", tmp_path / "labels.txt")
-    assert "a.jsonl, line 2: not valid JSON" in sentence(result)
+    assert "Line 2 of a.jsonl is not valid JSON" in sentence(result)
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
@@ -189,7 +189,7 @@ def test_two_cannot_write_one_output(
     assert predict(first).code == 0
     lock = tmp_path / ".out.txt.lock"
     assert set(refused) == {
-        f"Another process (id {os.getpid()}) is at work and holds {lock}: wait until it has ended, or stop it."
+        f"Another process (id {os.getpid()}) is running and holds {lock}: wait until it has ended, or stop it."
     }
     assert out.read_text() == whole
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "out.txt"}
@@ -224,7 +224,7 @@ def test_what_is_there_is_replaced_only_by_force(model: Path, tmp_path: Path) ->
         refused = sentence(trimformer("predict", model, texts, "--out", taken))
         assert refused == f"{taken} exists: name another file, or replace it with --force."
         assert "exists" in sentence(trimformer("predict", model, "--out", taken, stdin="good\n"))
-    assert "is no regular file" in sentence(trimformer("predict", model, texts, "--out", tmp_path, "--force"))
+    assert "is not a regular file" in sentence(trimformer("predict", model, texts, "--out", tmp_path, "--force"))
     assert (out.read_text(), (model / "config.json").read_bytes()) == ("precious\n", config)
     assert trimformer("predict", model, texts, "--out", out, "--force").code == 0
     assert len(out.read_text().splitlines()) == 30
@@ -264,7 +264,7 @@ def test_files_with_the_names_of_an_unfinished_output_stay(model: Path, tmp_path
         return said
 
     partial.write_text("precious\n")
-    assert refused() == f"{partial} is in the way, for {out} is written there first: rename it."
+    assert refused() == f"{partial} is in the way: rename it, because {out} is first written there."
     assert "There is no unfinished output" in refused("--resume")
     partial.unlink()
     for content in ("precious\n", "[1]", '{"settings": {}, "progress": {"rows": "5"}}', "\xff"):

@@ -48,23 +48,23 @@ def test_rows(name: str, content: str, columns: tuple[str, ...], rows: list[Row]
             "a.csv",
             "review,y\none,1\n",
             ("reveiw",),
-            "a.csv, line 2: no column 'reveiw'; name one of its own (review, y)",
+            "In a.csv, line 2 there is no column 'reveiw': name one of its own (review, y)",
         ),
         (
             "a.jsonl",
             '{"text": "x"}\n\n{"txt": "x"}\n',
             (),
-            "a.jsonl, line 3: no column 'text'; name one of its own (txt)",
+            "In a.jsonl, line 3 there is no column 'text': name one of its own (txt)",
         ),
-        ("a.jsonl", '{"text": "x"}\n{"text"\n', (), "a.jsonl, line 2: not valid JSON"),
-        ("a.jsonl", "[1]\n", (), "a.jsonl, line 1: not a JSON object"),
-        ("a.jsonl", '{"text": "\\ud800"}\n', (), "a.jsonl, line 1: half of a surrogate pair"),
-        ("a.jsonl", '{"text": null}\n', (), "a.jsonl, line 1: column 'text' is empty"),
-        ("a.csv", 'text,y\n"a\nb",1\nc\n', (), "a.csv, line 4: 1 columns where 2 are expected"),
-        ("a.csv", "text,y\na, b,1\n", (), "a.csv, line 2: 3 columns where 2 are expected"),
-        ("a.csv", 'text\na\n"open\n', (), "a.csv, line 3: not valid CSV"),
-        ("a.csv", 'text\nplain "quote\n"a\nb"\n"open\n', (), "a.csv, line 5: not valid CSV"),
-        ("a.tsv", "text\ty\na\n", (), "a.tsv, line 2: 1 columns where 2 are expected"),
+        ("a.jsonl", '{"text": "x"}\n{"text"\n', (), "Line 2 of a.jsonl is not valid JSON"),
+        ("a.jsonl", "[1]\n", (), "Line 1 of a.jsonl is not a JSON object"),
+        ("a.jsonl", '{"text": "\\ud800"}\n', (), "In a.jsonl, line 1 the text holds half of a surrogate pair"),
+        ("a.jsonl", '{"text": null}\n', (), "In a.jsonl, line 1 the column 'text' is empty"),
+        ("a.csv", 'text,y\n"a\nb",1\nc\n', (), "Line 4 of a.csv has 1 columns where 2 are expected"),
+        ("a.csv", "text,y\na, b,1\n", (), "Line 2 of a.csv has 3 columns where 2 are expected"),
+        ("a.csv", 'text\na\n"open\n', (), "Line 3 of a.csv is not valid CSV"),
+        ("a.csv", 'text\nplain "quote\n"a\nb"\n"open\n', (), "Line 5 of a.csv is not valid CSV"),
+        ("a.tsv", "text\ty\na\n", (), "Line 2 of a.tsv has 1 columns where 2 are expected"),
         ("a.parquet", "", (), "a.parquet cannot be read as a stream"),
         ("standard input", "one\n", ("review",), "leave --text and --text-pair out"),
     ],
@@ -97,7 +97,7 @@ def test_rows_of_questions() -> None:
 
 
 def test_mistakes_in_words_and_questions() -> None:
-    with pytest.raises(TrimformerError, match=r"a\.jsonl, line 2: column 'tokens' holds no list of words"):
+    with pytest.raises(TrimformerError, match=r"In a\.jsonl, line 2 the column 'tokens' holds no list of words"):
         read("a.jsonl", '{"tokens": ["a"]}\n{"tokens": ["a", 1]}\n', kind="tokens")
     with pytest.raises(TrimformerError, match=r"a\.txt has no columns for question and context"):
         read("a.txt", "a\n", kind="spans")
@@ -144,5 +144,5 @@ def test_a_mistake_is_named_by_its_line_in_the_file() -> None:
         list(format_of("a.txt", "classification").read(Piece(b"a\nb\ncaf\xe9\n", 10, 99)))
     rows = format_of("a.jsonl", "classification").read(Piece(b'{"text": "one"}\nbroken\n', 7, 99))
     assert next(rows) == "one"
-    with pytest.raises(TrimformerError, match=r"a\.jsonl, line 8: not valid JSON"):
+    with pytest.raises(TrimformerError, match=r"Line 8 of a\.jsonl is not valid JSON"):
         next(rows)

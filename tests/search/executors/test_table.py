@@ -146,5 +146,7 @@ def test_a_storage_that_does_not_answer_any_more(url: str) -> None:
     search = JobTable(url, "a")
     search.engine.dispose()
     Path(url.removeprefix("sqlite:///")).write_text("no database, but text of some length")
-    with pytest.raises(TrimformerError, match=r"does not answer \(file is not a database\): mend it and resume"):
+    with pytest.raises(
+        TrimformerError, match=r"does not answer \(file is not a database\): check the database and resume"
+    ):
         search.queue(JOBS, None)

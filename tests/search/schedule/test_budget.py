@@ -76,5 +76,5 @@ def test_spans_of_time(text, expected):
 
 @pytest.mark.parametrize("text", ["", "2", "2 hours", "h", "1h30"])
 def test_what_is_no_span_of_time(text):
-    with pytest.raises(ValueError, match="is no span of time: write 2h, 45m or 1h30m"):
+    with pytest.raises(ValueError, match="is not a duration: write 2h, 45m or 1h30m"):
         seconds(text)

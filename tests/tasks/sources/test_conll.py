@@ -115,7 +115,11 @@ def test_several_treebanks_in_one_folder(write: Write) -> None:
     [
         ("conll2003", {}, "has no eng.train or train.txt (plain or .gz) for CoNLL-2003: add the file or set task.data"),
         ("treebank", {}, "has no train.tsv or train.mrg or wsj_sample.tok_pos.tsv or wsj_sample.combined.mrg"),
-        ("treebank", {"data": None}, "The data of treebank are on no hub: set task.data to a folder with train.tsv or"),
+        (
+            "treebank",
+            {"data": None},
+            "The data of treebank are not on the hub: set task.data to a folder with train.tsv or",
+        ),
         ("ud", {"data": "no/such/folder"}, "The folder no/such/folder of task.data does not exist"),
         (
             "ud",

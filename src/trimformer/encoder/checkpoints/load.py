@@ -131,7 +131,7 @@ def _no_tokenizer(folder: Path, why: str) -> TrimformerError:
 def build(
     checkpoint: Checkpoint, *, labels: Sequence[str] | None = None, kind: Kind | None = None
 ) -> TrimformerModel | TrimformerWithHead:
-    """Make the model of a checkpoint; every weight must be there and fit. Arguments as of :func:`load`."""
+    """Make the model of a checkpoint; every weight must be there and fit. The arguments are those of :func:`load`."""
     config, weights = checkpoint.config, dict(checkpoint.weights)
     if kind is None and labels is not None:
         kind = "classification" if labels else "regression"

@@ -77,7 +77,7 @@ def _named_axes(model: nn.Module) -> Iterator[tuple[str, str, Axes]]:
 
 
 def sliced(name: str, weight: Tensor, axes: Sequence[Axis | None], shape: torch.Size) -> Tensor:
-    """The part of a weight that is kept; raises TrimformerError where it has not the shape that it is to have."""
+    """The part of a weight that is kept; raises TrimformerError where its shape is not the given one."""
     for dimension, axis in enumerate(axes):
         if axis is None:
             continue
@@ -88,8 +88,8 @@ def sliced(name: str, weight: Tensor, axes: Sequence[Axis | None], shape: torch.
             weight = weight * factor.reshape(-1, *[1] * (weight.ndim - dimension - 1))
     if weight.shape != shape:
         raise TrimformerError(
-            f"Of the weight {name} {tuple(weight.shape)} is left instead of {tuple(shape)}: the axes that its part "
-            "names do not fit the shape that its part gives the layer."
+            f"The weight {name} would have shape {tuple(weight.shape)} after trimming, but its layer needs "
+            f"{tuple(shape)}: correct the axes that its part names, or the shape that its part gives the layer."
         )
     return weight
 

@@ -27,10 +27,10 @@ class Limits:
     def require(self, point: str, remedy: str) -> None:
         """Raise TrimformerError, which ends with a remedy, where nothing can be removed at a gate point."""
         if point in self.keeps:
-            raise TrimformerError(f"This encoder cannot lose {_named(point)}, for {self.keeps[point]}: {remedy}.")
+            raise TrimformerError(f"This encoder cannot lose {_named(point)}, because {self.keeps[point]}: {remedy}.")
         if not self.can_lose(point):
             raise TrimformerError(
-                f"This encoder cannot lose {_named(point)} of some layers alone, for its layers share their weights: "
+                f"This encoder cannot lose {_named(point)} in single layers, because its layers share their weights: "
                 f"{remedy}."
             )
 

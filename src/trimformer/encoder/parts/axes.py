@@ -15,7 +15,7 @@ Axes = tuple[str | None, ...]
 
 
 COLUMNS = "bias_columns"
-"""Of a table with a bias for each head that all layers share, the columns of a layer's heads; else: all, in order."""
+"""The columns of a layer's heads in a table with a bias for each head that all layers share; else all, in order."""
 
 
 class Axis(NamedTuple):
@@ -32,7 +32,7 @@ def axis_of(gates: Tensor) -> Axis:
 
 
 def in_heads(gates: Tensor, alive: Tensor) -> Axis:
-    """Of (heads, size) the dimensions that are kept, as many in each living head as in that which keeps most.
+    """The kept dimensions among (heads, size): as many in each living head as in the one that keeps most.
 
     At least one; a head that keeps fewer gets others with the factor 0.
     """

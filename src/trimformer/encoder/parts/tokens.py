@@ -39,7 +39,7 @@ class Tokens:
         return asked
 
     def of(self, x: Tensor) -> Tensor:
-        """Of states (batch, n, …) those that are asked for."""
+        """The states that are asked for among (batch, n, …)."""
         return x if self.asked is None else x[:, : self.asked]
 
     def left(self) -> Tokens:

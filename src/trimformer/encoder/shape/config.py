@@ -88,7 +88,7 @@ class TrimformerConfig(PreTrainedConfig):
     embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
         None: they are ``hidden_size`` wide and there is no such map.
     attention_positions: how positions enter attention beyond that, a mechanism in
-        ``encoder/parts/positions``. Of it: the number of
+        ``encoder/parts/positions``. Its settings: the number of
         buckets of distances (0: each distance has its own), the distance from which on all count as one, and for
         ``disentangled`` the products (``c2p``, ``p2c``), whether they use the layer's own query and key weights, and
         whether the table is normalised; for ``relative_bias`` the columns of its table, None: one for each head.

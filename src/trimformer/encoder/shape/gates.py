@@ -26,7 +26,7 @@ class Values:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "given" or name not in POINTS:
-            raise AttributeError(f"there is no gate point {name!r}")
+            raise AttributeError(f"Unknown gate point {name!r}")
         return self.given.get(name)
 
     def __repr__(self) -> str:

@@ -23,7 +23,7 @@ def label_on_cluster(
 ) -> Generator[tuple[Place, Done], None, None]:
     """Pieces in order, labelled by ``workers`` actors of one core each (None = all cores of the cluster).
 
-    address: as of :func:`trimformer.cluster.connect`. The driver only learns where the pieces stand, and streams the
+    address: as in :func:`trimformer.cluster.connect`. The driver only learns where the pieces stand, and streams the
     finished lines.
 
     Raises TrimformerError where ray is missing or there is no cluster, and for what a node cannot read.

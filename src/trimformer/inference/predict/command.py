@@ -87,5 +87,5 @@ def predict_file(
 
 
 def worth(size: int | None) -> int:
-    """How many processes an input of so many bytes deserves; one where the size is not known."""
+    """How many processes an input of `size` bytes deserves; one where the size is not known."""
     return max(1, min(usable_cores(), (size or 0) // WORKER_BYTES))

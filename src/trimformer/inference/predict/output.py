@@ -74,7 +74,7 @@ class PartialFile:
     may be replaced. Nobody else works on ``OUT`` meanwhile, which is for the caller to claim.
 
     Raises TrimformerError where an unfinished output is there and ``resume`` is not set, where it is set and there
-    is none, or one of another job or input, and where files of these names are no unfinished output.
+    is none, or one of another job or input, and where files of these names are not an unfinished output.
     """
 
     def __init__(self, out: Path, settings: dict[str, Any], resume: bool, force: bool) -> None:
@@ -90,7 +90,7 @@ class PartialFile:
                 f"An unfinished output is in {self.partial}: go on with the same command and --resume, or delete it."
             )
         elif os.path.lexists(self.partial):
-            raise TrimformerError(f"{self.partial} is in the way, for {out} is written there first: rename it.")
+            raise TrimformerError(f"{self.partial} is in the way: rename it, because {out} is first written there.")
 
     def _saved(self) -> tuple[dict[str, Any], Progress] | None:
         """Settings and progress of what was begun before."""

@@ -150,13 +150,16 @@ class Format:
                     yield line, cells
                 line = before + reader.line_num + 1
         except csv.Error as error:
-            raise TrimformerError(f"{self.name}, line {line}: not valid CSV ({error}): correct this row.") from error
+            raise TrimformerError(
+                f"Line {line} of {self.name} is not valid CSV ({error}): correct this row."
+            ) from error
 
     def _named(self, rows: Iterable[tuple[int, list[str]]], names: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         for line, cells in rows:
             if len(cells) != len(names):
                 raise TrimformerError(
-                    f"{self.name}, line {line}: {len(cells)} columns where {len(names)} are expected: correct this row."
+                    f"Line {line} of {self.name} has {len(cells)} columns where {len(names)} are expected: correct "
+                    "this row."
                 )
             yield line, dict(zip(names, cells, strict=True))
 
@@ -167,11 +170,11 @@ class Format:
                     value = json.loads(line)
                 except ValueError as error:
                     raise TrimformerError(
-                        f"{self.name}, line {number}: not valid JSON ({error}): correct this line."
+                        f"Line {number} of {self.name} is not valid JSON ({error}): correct this line."
                     ) from error
                 if not isinstance(value, dict):
                     raise TrimformerError(
-                        f"{self.name}, line {number}: not a JSON object with the columns: correct this line."
+                        f"Line {number} of {self.name} is not a JSON object with the columns: correct this line."
                     )
                 yield number, value
 
@@ -210,14 +213,16 @@ def _cell(row: dict[str, Any], column: str, where: str) -> Any:
     if column not in row:
         known = list(row)
         near = did_you_mean(column, known)
-        raise TrimformerError(f"{where}: no column {column!r}; name one of its own ({', '.join(known)}).{near}")
+        raise TrimformerError(
+            f"In {where} there is no column {column!r}: name one of its own ({', '.join(known)}).{near}"
+        )
     return row[column]
 
 
 def _text(cell: Any, column: str, where: str) -> str:
     value = cell_text(cell)
     if value is None:
-        raise TrimformerError(f"{where}: column {column!r} is empty or holds no plain value: correct this row.")
+        raise TrimformerError(f"In {where} the column {column!r} is empty or holds no plain value: correct this row.")
     return _encodable(value, where)
 
 
@@ -226,7 +231,7 @@ def _words(cell: Any, column: str, where: str) -> list[str]:
     if isinstance(cell, str):
         return _encodable(cell, where).split()
     if not isinstance(cell, list) or not all(isinstance(word, str) for word in cell):
-        raise TrimformerError(f"{where}: column {column!r} holds no list of words: correct this row.")
+        raise TrimformerError(f"In {where} the column {column!r} holds no list of words: correct this row.")
     return [_encodable(word, where) for word in cell]
 
 
@@ -235,5 +240,5 @@ def _encodable(text: str, where: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise TrimformerError(f"{where}: half of a surrogate pair stands in the text: correct this row.") from error
+        raise TrimformerError(f"In {where} the text holds half of a surrogate pair: correct this row.") from error
     return text

@@ -46,7 +46,7 @@ class Settings:
 
     max_batch: tokens of a batch, by estimate. max_wait: seconds that a text waits for others while the model is idle.
     queue: texts that may wait. timeout: seconds for one request. limits: of one request.
-    Raises TrimformerError for times that are no use: NaN, infinite, or more waiting than the timeout leaves.
+    Raises TrimformerError for useless times: NaN, infinite, or more waiting than the timeout leaves.
     """
 
     max_batch: int = 4096
@@ -234,7 +234,7 @@ def _documentation(model: ServedModel) -> dict[str, Any]:
     answer = TypeAdapter(KINDS[model.predictor.kind].answer).json_schema()
     answers = {"type": "object", "properties": {"answers": {"type": "array", "items": answer}}}
     codes = {
-        400: "The body is no JSON",
+        400: "The body is not JSON",
         408: "The body came too slowly",
         413: "The body is too long",
         422: "The model cannot read these texts",

@@ -68,9 +68,9 @@ class Batcher:
     """Answers rows in the order in which they came, by each of ``workers`` in a thread of its own.
 
     workers: rows to answers, in order. turns: one is held while a batch runs; batchers that share them take turns,
-    since the cores belong to so many batches at a time. max_batch: tokens of a batch, by estimate (four characters
-    each). max_wait: seconds that a row waits for others while a thread is idle. capacity: rows that may wait. observe:
-    told the number of rows of each batch.
+    since the cores are enough for only a few batches at a time. max_batch: tokens of a batch, by estimate (four
+    characters each). max_wait: seconds that a row waits for others while a thread is idle. capacity: rows that may
+    wait. observe: told the number of rows of each batch.
     """
 
     def __init__(

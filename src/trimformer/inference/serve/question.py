@@ -53,7 +53,7 @@ class Question(BaseModel):
 
 
 def rows_of(body: bytes, kind: Kind, limits: Limits) -> list[Row]:
-    """The rows that a body asks about. Raises Refused: 400 for what is no JSON, 422 for what the model cannot read."""
+    """The rows that a body asks about. Raises Refused: 400 for what is not JSON, 422 for what the model cannot read."""
     try:
         question = Question.model_validate_json(body)
     except ValidationError as error:

@@ -54,7 +54,7 @@ class Bench:
     split: str = "validation"
 
     def shares(self) -> list[float | None]:
-        """Of each timing the share of the measured peak of its precision; None where either is not known."""
+        """Each timing's share of the measured peak of its precision; None where either is not known."""
         peaks = {peak.precision: peak.flops_per_s for peak in self.peaks}
         return [
             timing.flops_per_s / peaks[kind]
@@ -89,7 +89,7 @@ def bench(
     repeats: int = 10,
     seconds: float = 5.0,
 ) -> Bench:
-    """Measure variants. Arguments as of :func:`trimformer.measure.bench.latency.benchmark`, and:
+    """Measure variants. The arguments are those of :func:`trimformer.measure.bench.latency.benchmark`, and:
 
     texts, task: give the data's own lengths; a task also the score of every variant on its validation rows.
     backends: None = all that are installed here. fresh: start every variant in a process of its own as well.
@@ -106,7 +106,7 @@ def bench(
         workloads = make_workloads(variants, sizes, data)
         before = matrix_peaks(threads)
         timings = time_variants(variants, workloads, threads=threads, repeats=repeats, seconds=seconds)
-        peaks = best(before, matrix_peaks(threads))  # twice, for a machine's speed changes
+        peaks = best(before, matrix_peaks(threads))  # twice, because a machine's speed changes
         scores = score_variants(variants, given, task) if task is not None else []
         footprints = []
         with Ticker("Starting each alone", len(variants) * fresh) as tick:

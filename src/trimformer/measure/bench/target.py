@@ -23,7 +23,7 @@ SHAPES = {"latency": ((1, 32), (1, 128)), "throughput": ((16, 32), (4, 128))}
 """(batch, length) that are timed; 512 tokens in a batch are what the predictor takes."""
 TARGETS = (*SHAPES, "size")
 TIE = 1.05
-"""Of files that are at most so many times worse than the best, the one nearest to PyTorch is taken."""
+"""Among the files at most `TIE` times worse than the best, the one nearest to PyTorch is taken."""
 INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
@@ -116,7 +116,7 @@ def _why(target: str, chosen: MeasuredFile, candidates: Sequence[MeasuredFile]) 
     what = {"latency": "fastest for one text", "throughput": "fastest for batches", "size": "smallest"}[target]
     against = f", {best.value / chosen.value:.2f} times as good as the best in fp32 ({best.file.backend})"
     drop = chosen.file.score_drop
-    score = "its score is not known, for no data was given" if drop is None else f"it loses {drop:.2f} points"
+    score = "its score is not known because no data was given" if drop is None else f"it loses {drop:.2f} points"
     return f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
 
 

@@ -50,7 +50,7 @@ def fixed(config: TrimformerConfig, batch: int, length: int, seed: int = 0) -> W
 def own_lengths(data: Encoded, batches: Sequence[int]) -> list[Workload]:
     """Texts as they are, in batches of these sizes, padded and bucketed (a batch of one has no padding).
 
-    Of more than 256 sequences 256 are taken, evenly spread, in their order.
+    Where there are more than 256 sequences, 256 are taken, evenly spread, in their order.
     """
     rows = np.unique(np.linspace(0, len(data) - 1, min(len(data), SAMPLE)).round().astype(int))
     ways: tuple[tuple[Lengths, np.ndarray], ...] = (

@@ -146,8 +146,8 @@ class LatencyTable:
         other = next((name for name in frame if frame[name] != given.get(name)), None)
         if other is not None:
             raise TrimformerError(
-                f"The table was measured for {other} = {frame[other]}, but this model has {given.get(other)}: "
-                "measure one for it (trimformer bench MODEL --table auto)."
+                f"The table was measured for {other} = {frame[other]}, but this model has {other} = "
+                f"{given.get(other)}: measure one for this model (trimformer bench MODEL --table auto)."
             )
         return layers.shapes
 
@@ -279,7 +279,7 @@ def read_tables(file: Path) -> list[LatencyTable]:
         tables = [_from_json(table) for table in content["tables"]] if version == FORMAT_VERSION else []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrimformerError(
-            f"{file} is no table of latencies, or it is cut short: name another file, or delete it and measure again."
+            f"{file} is not a latency table or is incomplete: name another file, or delete it and measure again."
         ) from error
     if version != FORMAT_VERSION:
         raise TrimformerError(

@@ -80,7 +80,7 @@ def varied(model: Model, count: int, seed: int) -> dict[str, Model]:
 
 
 def _layer(config: TrimformerConfig, shape: LayerShape, generator: random.Random) -> LayerShape:
-    """Half of the layers attend. Units are a multiple of 8, as of models that were pruned for speed."""
+    """Half of the layers attend. Units are a multiple of 8, as in models that were pruned for speed."""
     most = max(shape.ffn for shape in config.shapes)
     units = generator.randint(max(1, most // 8), most)
     attending = [name for name, kind in ATTENTION.items() if kind.attends]

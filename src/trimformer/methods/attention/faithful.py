@@ -206,7 +206,7 @@ class Faithful(Method):
     def reinforce(self, episodes: list[tuple[Batch, Tensor]], rewards: Tensor, baseline: float) -> None:
         """One step of G along Σ (reward - baseline) ∇ log P(mask) (Eq. 4), rewards in units of their spread."""
         spread = rewards.std(correction=0).item()
-        spread = spread if spread > 1e-6 else 1.0  # equal rewards: rounding is no spread
+        spread = spread if spread > 1e-6 else 1.0  # equal rewards: rounding does not count as spread
         for (batch, masks), reward in zip(episodes, rewards.tolist(), strict=True):
             advantage = (reward - baseline) / spread
             log_p = log_probability(self.keep_logits(batch), masks, real_pairs(batch["attention_mask"])[:, None])

@@ -103,7 +103,7 @@ class Greedy(StudentMethod):
 
     def notes(self) -> list[str]:
         if not self.removals:
-            return ["no layer lost its attention."]
+            return ["No layer lost its attention."]
         rows = min(self.settings.rows, len(self.context.selection))
         order = ", ".join(f"layer {layer} (step {step}, loss {loss:.4f})" for step, layer, loss in self.removals)
-        return [f"attention was removed from {order}; losses on {rows} rows of the selection split."]
+        return [f"Attention was removed from {order}; losses were computed on {rows} rows of the selection split."]

@@ -117,7 +117,8 @@ class Layerwise(Method):
             self.cost = ExpectedCost(settings, context)
             if self.cost.share(self._gates(torch.zeros(self.layers))) >= 1:
                 raise TrimformerError(
-                    f"The layers need no fewer {self.cost} without attention: set keep_layers, or another cost."
+                    f"Removing attention would not reduce the {self.cost} of the layers: set keep_layers, or "
+                    "another cost."
                 )
 
     @classmethod

@@ -41,9 +41,7 @@ def check_cost(settings: CostSettings, config: TrimformerConfig) -> None:
         return
     known = [name for name in available_backends() if name not in STOCK]
     if settings.backend not in known:
-        raise TrimformerError(
-            f"There are no milliseconds of backend {settings.backend!r} here: use one of {', '.join(known)}."
-        )
+        raise TrimformerError(f"Backend {settings.backend!r} cannot be timed here: use one of {', '.join(known)}.")
     if settings.length is not None and settings.length > config.max_tokens:
         raise TrimformerError(f"length: the model takes at most {config.max_tokens} tokens, not {settings.length}.")
 

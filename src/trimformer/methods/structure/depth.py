@@ -52,7 +52,7 @@ class Depth(Method):
         why = limits(config).first_stays
         if settings.strategy == "bottom" and why is not None and settings.keep < config.num_hidden_layers:
             raise TrimformerError(
-                f"The first layer of this encoder cannot be removed, for {why}: choose another strategy than bottom."
+                f"The first layer of this encoder cannot be removed because {why}: choose another strategy than bottom."
             )
 
     @classmethod
@@ -88,17 +88,17 @@ class Depth(Method):
         if not self.similarity:
             return []
         listed = ", ".join(f"{index} {value:.3f}" for index, value in enumerate(self.similarity))
-        return [f"cosine of the first token's vector before and after each layer: {listed}."]
+        return [f"The cosine of the first token's vector before and after each layer is: {listed}."]
 
 
 def cosines(trace: tuple[Tensor, ...]) -> Tensor:
-    """Of the first token before and after each layer, from the hidden states of a pass: (layers, batch)."""
+    """Cosines of the first token before and after each layer, from the hidden states of a pass: (layers, batch)."""
     first = torch.stack([x[:, 0].float() for x in trace])
     return F.cosine_similarity(first[:-1], first[1:], dim=-1)
 
 
 def by_rule(strategy: str, layers: int, keep: int) -> list[int]:
-    """The layers that stay; of ``contribution``, which has to be measured, as many as of any other."""
+    """The layers that stay; ``contribution``, which has to be measured, leaves as many as any other."""
     match strategy:
         case "bottom":
             return list(range(layers - keep, layers))

@@ -5,10 +5,10 @@ sampled anew in each step from a distribution with mass at 0 and at 1, and that 
 Kingma, 2018). Gates and weights minimise the objective, while Lagrange multipliers, which ascend, hold the expected
 cost at a target that falls from that of the dense model.
 
-Where the published method is left: an attention layer can be replaced by its mean (AttendOut) instead of by nothing; of
-a removed feed-forward block the output bias stays; all gates start near 1, for the few epochs of a fine-tuning are too
-short to win back what gates of one half would lose at once; gates and multipliers learn faster in a shorter stage; and
-the gates without chance cost what is aimed at, not only on average.
+Where the published method is left: an attention layer can be replaced by its mean (AttendOut) instead of by nothing; a
+removed feed-forward block leaves its output bias; all gates start near 1, because the few epochs of a fine-tuning are
+too short to win back what gates of one half would lose at once; gates and multipliers learn faster in a shorter stage;
+and the gates without chance cost what is aimed at, not only on average.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LIMIT = math.log(100)
 SHARPNESS = 0.8  # of the value that a kept gate has in the end
 EPSILON = 1e-6
 TRAVEL = 40
-"""Of gates and multipliers in a stage, if they always went one way: four times the range of log α. With less the
+"""How far gates and multipliers get in a stage if they always go one way: four times the range of log α. With less the
 multipliers rise too late, and the cost then falls far below its target."""
 PUBLISHED_RATE = 0.01
 SHIFT_TOLERANCE = 1e-4
@@ -97,7 +97,7 @@ class HardConcrete(nn.Module):
         return {part: [sample(logits) for logits in given] for part, given in self._items()}
 
     def probabilities(self) -> dict[str, list[Tensor]]:
-        """Of each gate the probability that it is not 0; on the CPU, where costs are counted."""
+        """The probability of each gate that it is not 0; on the CPU, where costs are counted."""
         return {part: [keep_probability(logits.cpu()) for logits in given] for part, given in self._items()}
 
     @torch.no_grad()
@@ -199,7 +199,10 @@ class HardConcretePruning(StudentMethod):
         for part in settings.parts:
             limits(config).require(POINT[part], f"leave {part} out of parts")
         if config.sharing is not None:
-            raise TrimformerError("Layers that share their weights have the same parts: no gates can differ there.")
+            raise TrimformerError(
+                "Hard-concrete needs separate weights in each layer, but these layers share theirs: choose another "
+                "method."
+            )
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         with self.clock("step"):

@@ -105,7 +105,7 @@ class Importance(Method):
         return total
 
     def gradients(self, model: TrimformerWithHead, batch: dict[str, Tensor], kept: Parts) -> Parts:
-        """Of each text's loss by each gate: for each layer (batch, 1, parts)."""
+        """The gradients of each text's loss by each gate: for each layer (batch, 1, parts)."""
         device = batch["input_ids"].device
         rows = len(batch["input_ids"])
         gates = {
@@ -146,11 +146,11 @@ class Importance(Method):
 
     def notes(self) -> list[str]:
         rounds = self.settings.rounds
-        how = "once" if rounds == 1 else f"{rounds} times, each with what was removed before gone"
-        notes = [f"importance was estimated on {self.rows} rows of the training split, {how}."]
+        how = "once" if rounds == 1 else f"{rounds} times, each time without what was removed before"
+        notes = [f"Importance was estimated on {self.rows} rows of the training split, {how}."]
         if "attention" in self.scores:
             listed = ", ".join(f"{index} {own.item():.4f}" for index, own in enumerate(self.scores["attention"]))
-            notes.append(f"importance of the attention layers, 0 where one was gone already: {listed}.")
+            notes.append(f"The importance of the attention layers, 0 where one was gone already, is: {listed}.")
         return notes
 
 
@@ -166,7 +166,7 @@ def fallen(start: int, target: int, progress: float) -> int:
 
 
 def largest(scores: Tensor, kept: Tensor, count: int) -> Tensor:
-    """Gates of so many of those that are left, with the largest scores, of equals the first ones."""
+    """Gates that keep the `count` parts with the largest scores among those left; among equals the first stay."""
     order = torch.sort(scores.where(kept > 0, -1), descending=True, stable=True).indices
     chosen = torch.zeros_like(kept)
     chosen[order[:count]] = 1

@@ -52,7 +52,7 @@ class LayerDrop(StudentMethod):
 
 
 def every_other(layers: int, keep: int) -> list[int]:
-    """So many layers, evenly spaced from the first one on.
+    """The indices of `keep` layers, evenly spaced from the first one on.
 
     Where 1 in k goes it is each k-th, counted from 1, as published.
     """

@@ -65,7 +65,7 @@ class Vocabulary(Method):
                 f"{', '.join(KINDS)}: leave the stage out."
             )
         ids, kept, own = tokenizer.get_vocab(), self._kept(tokenizer, content), _words(content["model"])
-        # Those that only the list of added tokens knows come last, for they are numbered when the others are.
+        # Those that only the list of added tokens knows come last, because they are numbered when the others are.
         order = sorted(kept, key=lambda token: (token not in own, ids[token]))
         number, rows = {token: new for new, token in enumerate(order)}, [ids[token] for token in order]
         smaller = _with_tokenizer(tokenizer, _shortened(content, number))

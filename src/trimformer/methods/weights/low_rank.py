@@ -116,13 +116,13 @@ class LowRank(StudentMethod):
             f"{self.lost:.1%} of the squared singular values before training."
         ]
         for size in dict.fromkeys(each.size for each in self.maps if each not in thin):
-            notes.append(f"the maps {size[0]} -> {size[1]} stay as they are: {self._why_dense(size)}.")
+            notes.append(f"The maps {size[0]} -> {size[1]} stay as they are: {self._why_dense(size)}.")
         if self.saved is not None:
             listed = ", ".join(
                 f"{a} -> {b} {np.interp(self.plan.rank, [*saved], [*saved.values()]):+.3f}"
                 for (a, b), saved in self.saved.times.items()
             )
-            notes.append(f"milliseconds that two thin maps save at this rank, as measured: {listed}.")
+            notes.append(f"Two thin maps of this rank save, in milliseconds as measured: {listed}.")
         return notes
 
     def _why_dense(self, size: Size) -> str:
@@ -148,9 +148,13 @@ def dense_maps(config: TrimformerConfig, wanted: Sequence[str] | None) -> list[M
                 module = layer.get_submodule(name)
                 found.append(Map(index, name, (int(module.in_features), int(module.out_features))))  # type: ignore[arg-type]
     if unknown := [name for name in wanted or [] if name not in known]:
-        raise TrimformerError(f"maps: no layer has a map {unknown[0]!r}, use some of {', '.join(sorted(known))}.")
+        raise TrimformerError(
+            f"The setting maps names {unknown[0]!r}, which no layer has: use some of {', '.join(sorted(known))}."
+        )
     if not found:
-        raise TrimformerError("maps: the layers have no dense map of these left to decompose, choose others.")
+        raise TrimformerError(
+            "The layers have no dense map left to decompose among those that the setting maps names: choose others."
+        )
     return found
 
 
@@ -249,9 +253,9 @@ def kept_times(settings: LowRankSettings, context: Context, maps: list[Map], len
 
 
 def measured(settings: LowRankSettings, config: TrimformerConfig, maps: list[Map], length: int) -> Saved:
-    """Time models of four equal layers: whole layers, for runtimes fuse, with the maps of one size thin or dense.
+    """Time models of four equal layers: whole layers, because runtimes fuse, with the maps of one size thin or dense.
 
-    A layer's time is what its model takes longer than one of layers with nothing but their norms.
+    A layer's time is what its model takes longer than one of layers with only their norms.
     """
     layers: dict[LayerShape, str] = {shape: f"layer {index}" for index, shape in enumerate(config.shapes)}
     widest = max(config.shapes, key=lambda shape: shape.width)
@@ -280,7 +284,7 @@ def measured(settings: LowRankSettings, config: TrimformerConfig, maps: list[Map
 def milliseconds(
     config: TrimformerConfig, shapes: dict[str, LayerShape], settings: LowRankSettings, length: int
 ) -> dict[str, float]:
-    """Of one layer of each of these shapes, embeddings and the rest of a pass included."""
+    """The time of one layer of each of these shapes, embeddings and the rest of a pass included."""
     body = for_timing(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

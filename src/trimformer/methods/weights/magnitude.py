@@ -70,9 +70,7 @@ class Magnitude(StudentMethod):
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
         if settings.end < settings.begin:
-            raise TrimformerError(
-                f"end={settings.end} lies before begin={settings.begin}: no weights could go meanwhile."
-            )
+            raise TrimformerError(f"end={settings.end} lies before begin={settings.begin}: set end to at least begin.")
 
     def update(self, step: int) -> dict[str, float]:
         logged, settings = super().update(step), self.settings
@@ -106,7 +104,7 @@ class Magnitude(StudentMethod):
         return [
             f"{kept:,} of {total:,} weights of the layers' linear maps stay ({kept / total:.1%}), the largest of "
             f"{among}; the others are 0.",
-            "the zeros are stored like other numbers: the file is smaller only when it is compressed, and hardware for "
+            "The zeros are stored like other numbers: the file is smaller only when it is compressed, and hardware for "
             "dense matrices needs as long as before.",
         ]
 

@@ -16,7 +16,7 @@ from ...errors import TrimformerError
 def workers_on_nodes(address: str, out: Path, work: Callable[[Path], object]) -> Iterator[Callable[[], None]]:
     """One on every node but this one, where the search itself trains; none outlives the block.
 
-    address: as of :func:`trimformer.cluster.connect`. work: what each of them does with ``out``; a function that its
+    address: as in :func:`trimformer.cluster.connect`. work: what each of them does with ``out``; a function that its
     node can import. What is given says which of them have left with a mistake.
     """
     ray = connect(address)

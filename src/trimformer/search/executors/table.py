@@ -142,7 +142,7 @@ class JobTable:
                 yield connection
         except SQLAlchemyError as error:
             raise TrimformerError(
-                f"The storage of the search does not answer ({_reason(error)}): mend it and resume."
+                f"The storage of the search does not answer ({_reason(error)}): check the database and resume."
             ) from error
 
 

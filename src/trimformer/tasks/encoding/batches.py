@@ -11,7 +11,7 @@ MEGA_BATCH = 50
 
 
 def drawn_rows(rows: int, limit: int, seed: int) -> np.ndarray:
-    """At most `limit` of so many rows, drawn with the seed, in their order."""
+    """The indices of at most `limit` of `rows` rows, drawn with the seed, in their order."""
     return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
 
 

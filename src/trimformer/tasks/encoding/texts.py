@@ -19,7 +19,7 @@ def tokenise(
     """Rows laid end to end: 'ids' int32 (tokens,), 'offsets' int64 (n + 1,), 'truncated' int64 (), the rows that were
     cut, and, if the tokenizer makes them, 'types' uint8 (tokens,).
 
-    A row that is too long keeps all its special tokens. Of a pair the longer text is cut first. A text keeps its
+    A row that is too long keeps all its special tokens. The longer text of a pair is cut first. A text keeps its
     head, its tail, or a quarter from the head and the rest from the tail (Sun et al., 2019, section 5.3.1: 128
     and 382 of 510 tokens).
     """

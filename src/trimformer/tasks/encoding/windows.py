@@ -14,7 +14,7 @@ from ..settings import STRIDE
 from .chunks import chunks
 
 QUESTION = 64
-"""Longer questions are cut to so many tokens, as in BERT's published SQuAD code, and to half of a row at most."""
+"""Longer questions are cut to this number of tokens, as in BERT's published SQuAD code, at most half of a row."""
 
 
 class _Tokens(NamedTuple):

@@ -31,7 +31,7 @@ class TaskKind(ABC):
     per_token: ClassVar[bool]
     """Whether a model answers for every token."""
     reads: ClassVar[tuple[str, ...]]
-    """Of the settings that not every kind has, those that it reads."""
+    """The settings that it reads among those that not every kind has."""
     columns: ClassVar[tuple[str, str | None]]
     """What the columns of rows to predict are called; None where no second text is needed."""
     words: ClassVar[bool] = False

@@ -99,7 +99,7 @@ def best_span(
 def best_spans(data: Encoded, logits: np.ndarray, n_best: int = 20, max_tokens: int = 30) -> list[Span | None]:
     """The best span over all windows of each example, without white space at its ends; None where nothing is valid.
 
-    logits: (tokens, 2), start and end. Other arguments as of `best_span`.
+    logits: (tokens, 2), start and end. The other arguments are those of `best_span`.
     """
     assert data.owners is not None
     assert data.chars is not None

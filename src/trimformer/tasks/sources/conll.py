@@ -108,8 +108,8 @@ def _part(settings: TaskSettings, part: str) -> Tagged:
     tag = tag_column(settings.tags, corpus.tags)
     if settings.scheme is not None and tag not in corpus.spans:
         raise TrimformerError(
-            f"The setting task.scheme has no meaning for the {tag} tags of {settings.name}, which are no spans: remove "
-            "it."
+            f"The setting task.scheme has no meaning for the {tag} tags of {settings.name}, which do not mark spans: "
+            "remove it."
         )
     folder = local_folder(settings.data)
     if folder is not None:
@@ -120,7 +120,7 @@ def _part(settings: TaskSettings, part: str) -> Tagged:
         tagged = read_hub(dataset, corpus.hub_config, part, corpus.hub_columns.format(tag), **more)
     else:
         raise TrimformerError(
-            f"The data of {settings.name} are on no hub: set task.data to a folder with "
+            f"The data of {settings.name} are not on the hub: set task.data to a folder with "
             f"{' or '.join(corpus.train + corpus.sample)} (plain or .gz)."
         )
     if tag not in corpus.spans:

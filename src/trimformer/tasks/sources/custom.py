@@ -31,7 +31,7 @@ READERS: dict[Kind, Reader] = {
     "tokens": Reader(custom_tags.load, custom_tags.load_validation),
     "spans": Reader(custom_questions.load, custom_questions.load_validation),
 }
-"""Of the kinds whose files may be something else than tables of texts."""
+"""Readers of the kinds whose files may be something else than tables of texts."""
 
 
 def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:

@@ -16,7 +16,7 @@ from ..tables.tagged import Tagged, Word, gather
 from .tag_labels import from_train, from_validation
 
 ENDINGS = (".conll", ".conll.gz", ".conllu", ".conllu.gz")
-"""Of the files that hold tagged words only; tables have the endings in files.ENDINGS."""
+"""Endings of files that hold tagged words only; tables have the endings in files.ENDINGS."""
 
 TOKENS, TAGS = "tokens", "tags"
 """The columns of a table unless task.text and task.label name others."""

@@ -18,7 +18,7 @@ HUB = "nyu-mll/glue"
 class Glue:
     """One task; `labels` are the hub's, by id.
 
-    Of the names of columns and dev files the first one that is there is used. hub: the name there, if it is another.
+    The first name of a column or dev file that is there is used. hub: the name there, if it is another.
     """
 
     folder: str

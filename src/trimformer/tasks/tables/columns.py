@@ -19,7 +19,7 @@ CONLLU_TAGS = ("upos", "xpos")
 
 
 def tag_column(wanted: str | None, options: Sequence[str]) -> str:
-    """The column that `task.tags` wants, by default the first; raises TrimformerError if it is no option."""
+    """The column that `task.tags` wants, by default the first; raises TrimformerError if it is not an option."""
     if wanted is not None and wanted not in options:
         raise TrimformerError(
             f"The setting task.tags names '{wanted}', but the columns of tags are {', '.join(options)}: name one of "

@@ -16,14 +16,14 @@ from ...errors import TrimformerError
 from ..data import did_you_mean
 
 LISTS = (".jsonl", ".jsonl.gz", ".parquet")
-"""Of tables whose cells may hold lists."""
+"""Endings of tables whose cells may hold lists."""
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
 DELIMITED = ("csv", "tsv")
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
 
-# The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are none.
+# The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are not.
 csv.field_size_limit(100_000_000)
 
 
@@ -113,7 +113,7 @@ def read_text(path: Path) -> str:
 
 
 def cell_text(cell: object) -> str | None:
-    """A cell as text; None where the cell is missing (null, NaN) or is no plain value."""
+    """A cell as text; None where the cell is missing (null, NaN) or not a plain value."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, bool):

@@ -40,7 +40,7 @@ def read_questions(path: Path, settings: TaskSettings) -> Examples:
 
 
 def from_table(table: Table, settings: TaskSettings) -> Examples:
-    """The questions of a table; arguments and errors as of `read_questions`."""
+    """The questions of a table; arguments and errors are those of `read_questions`."""
     label = settings.label or next((name for name in ("answers", "answer") if name in table.names), "answers")
     names = {"question": settings.text or "question", "context": settings.text_pair or "context", "answers": label}
     columns = {key: table.column(name) for key, name in names.items()}

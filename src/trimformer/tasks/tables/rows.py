@@ -14,7 +14,7 @@ from ..labels import class_names, number, shown
 from .files import Table, cell_text
 
 FEW_INTEGERS = 20
-"""Integer labels with at most so many different values are taken for classes, more for numbers."""
+"""Integer labels with at most this number of different values are taken for classes, others for numbers."""
 
 MOSTLY_NUMBERS = 0.9
 """With this share of numbers the rest are taken for mistakes in numbers, not for the names of classes."""
@@ -98,7 +98,7 @@ class NumberRows(Rows):
         return ()
 
     def as_examples(self, names: Sequence[str] = ()) -> Examples:
-        """Examples with float labels; raises TrimformerError for a label that is no finite number."""
+        """Examples with float labels; raises TrimformerError for a label that is not a finite number."""
         for row, label in enumerate(self.labels):
             if number(label) is None:
                 raise TrimformerError(

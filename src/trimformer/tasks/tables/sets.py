@@ -19,9 +19,9 @@ class SetRows(Rows):
 
     @staticmethod
     def read_labels(table: Table, column: str) -> list[tuple[str, ...]]:
-        """Lists of names, in CSV and TSV names between '|'; an empty one is no label.
+        """Lists of names, in CSV and TSV names between '|'; an empty one is not a label.
 
-        Raises TrimformerError for a label that is no list of different names.
+        Raises TrimformerError for a label that is not a list of different names.
         """
         delimited = ending(table.path) in DELIMITED
         labels: list[tuple[str, ...]] = []

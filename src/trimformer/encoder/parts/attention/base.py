@@ -124,10 +124,12 @@ class Attention(nn.Module):
     def check(cls, shape: LayerShape) -> None:
         """Raise TrimformerError where the shape is not one of this kind."""
         if shape.kernel:
-            raise TrimformerError(f"A {cls.kind} layer has a kernel of 0, got {shape}.")
+            raise TrimformerError(f"Layers of kind {cls.kind} take no kernel, got {shape}: set kernel to 0.")
         unknown = [name for name in shape.own if name not in cls.settings]
         if unknown:
-            raise TrimformerError(f"A {cls.kind} layer has no {unknown[0]!r} of its own, got {shape}.")
+            raise TrimformerError(
+                f"Layers of kind {cls.kind} have no setting {unknown[0]!r}, got {shape}: remove it from own."
+            )
 
     @classmethod
     def cut(

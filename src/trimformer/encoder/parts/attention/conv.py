@@ -98,7 +98,7 @@ class ConvAttention(Attention):
 class TokenConvolution(nn.Module):
     """A filter over neighbouring tokens for each hidden dimension, zero at the start: (batch, n, hidden) -> the same.
 
-    Padding counts as zero. asked: the result for so many of the first tokens alone.
+    Padding counts as zero. asked: how many of the first tokens get a result.
     """
 
     def __init__(self, hidden: int, kernel: int) -> None:

@@ -99,7 +99,7 @@ class FullAttention(Attention):
                 f"{where.capitalize()} cannot lose dimensions of its queries and keys: {positions.keeps['query_key']}."
             )
         changed, axes = super().cut(config, shape, gates, where)
-        # Equal scores: all tokens weigh the same, where nothing but queries and keys decides.
+        # Equal scores: all tokens weigh the same, where only queries and keys decide.
         only_scores = shape.window is None and positions.only_scores
         if alive.any() and not scores[alive].any() and only_scores:
             left = ATTENTION["mean"].shaped(changed, query_key=changed.query_key if config.sharing else None)
@@ -124,7 +124,7 @@ class FullAttention(Attention):
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
         """8nd² + 4n²d with d units of queries, keys, values and outputs, and what positions add.
 
-        A window saves nothing, for the products are computed in full and masked.
+        A window saves nothing, because the products are computed in full and masked.
         """
         d = sizes.hidden
         maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
@@ -172,9 +172,9 @@ def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
 class ExportedAttention(nn.Module):
     """Self-attention with the scale of its scores inside the query's map.
 
-    Query, key and value stay three products, for one that is taken apart again takes longer under ONNX Runtime
-    (docs/benchmarks.md). positions: the mechanism, where more is to be done than adding to the scores. first_only:
-    attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n, hidden).
+    Query, key and value stay three products, because one that is taken apart again takes longer under ONNX
+    Runtime (docs/benchmarks.md). positions: the mechanism, where more is to be done than adding to the scores.
+    first_only: attend from the first token only; the result is then (batch, 1, hidden) instead of (batch, n, hidden).
     """
 
     def __init__(self, attention: FullAttention, positions: Any, first_only: bool) -> None:

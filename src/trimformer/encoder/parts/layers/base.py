@@ -141,7 +141,7 @@ class Layer(nn.Module):
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
         """The module that stands for it in an exported graph: (batch, n, hidden), :class:`ExportedTokens` -> (batch, n,
-        hidden), or (batch, 1, hidden) with ``first_only``. positions: as of attention."""
+        hidden), or (batch, 1, hidden) with ``first_only``. positions: as in attention."""
         raise NotImplementedError
 
 

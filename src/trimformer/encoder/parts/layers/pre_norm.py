@@ -20,8 +20,8 @@ from .base import ExportedLayer, Layer
 class PreNormLayer(Layer):
     """Norms before attention and before a gated feed-forward block.
 
-    The first layer has no norm before its attention, for the embeddings end with one; nor has one whose attention reads
-    nothing.
+    The first layer has no norm before its attention, because the embeddings end with one. A layer whose attention reads
+    nothing has none either.
     """
 
     kind = "pre-norm"

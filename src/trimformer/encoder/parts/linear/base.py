@@ -86,5 +86,5 @@ def flops(shape: LayerShape, name: str, inputs: Number, outputs: Number) -> Numb
 
 
 def kind_of(module: nn.Module) -> type[LinearMap] | None:
-    """The kind that a module is of, None where it is no linear map."""
+    """The kind of a linear map, None for other modules."""
     return next((kind for kind in LINEAR.values() if isinstance(module, kind.module)), None)

@@ -32,7 +32,7 @@ class Placed(Protocol):
 class Mechanism(nn.Module):
     """No positions in attention: the outline of all mechanisms.
 
-    only_scores: whether nothing but queries and keys decides where a token attends. same_for_layers: whether what is
+    only_scores: whether only queries and keys decide where a token attends. same_for_layers: whether what is
     added to the scores depends on no layer's queries and keys. by_token: whether the scores of a layer can be made anew
     from its queries and keys. keeps: the gate points that an encoder with it cannot lose, and why. axes: as those of
     attention.
@@ -103,14 +103,14 @@ def mechanism_of(config: TrimformerConfig) -> Mechanism:
 
 
 def distances(limit: int) -> Tensor:
-    """-limit … limit; on the CPU also where a model is made without memory, since this is no weight to be loaded."""
+    """-limit … limit; on the CPU also where a model is made without memory, since no file holds it."""
     return torch.arange(-limit, limit + 1, device="cpu")
 
 
 def by_distance(values: Tensor, distance: Tensor) -> Tensor:
     """The entry of each distance in a list over -limit … limit; what lies farther counts as the limit.
 
-    A list made beforehand, for the logarithms of two runtimes differ in the last bit, and that can be a whole bucket.
+    The list is made beforehand, because the logarithms of two runtimes differ in the last bit, which can move a bucket.
     """
     limit = len(values) // 2
     return values.to(distance.device)[distance.clamp(-limit, limit) + limit]
