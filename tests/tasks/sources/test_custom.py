@@ -47,6 +47,13 @@ def test_columns_and_pairs(write: Write) -> None:
     assert data.train.pairs == [text.replace("q", "a") for text in data.train.texts]
 
 
+@pytest.mark.parametrize("names", [{"text": "label"}, {"label": "text"}, {"text_pair": "label"}])
+def test_a_label_is_no_text(write: Write, names: dict[str, str]) -> None:
+    path = write("all.csv", csv_rows(20, ["a", "b"]))
+    with pytest.raises(TrimformerError, match="as a text and as the label"):
+        load(TaskSettings(data=str(path), **names))
+
+
 def test_regression(write: Write) -> None:
     path = write("all.jsonl", "".join(json.dumps({"text": f"t{i}", "label": i / 7}) + "\n" for i in range(30)))
     data = load_task(TaskSettings(data=str(path)))

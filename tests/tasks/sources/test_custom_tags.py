@@ -34,6 +34,13 @@ def test_jsonl(write: Write) -> None:
     assert load(train, None, TaskSettings())[2] is None
 
 
+def test_blanks_around_tags_do_not_hide_spans(write: Write) -> None:
+    path = write("t.jsonl", jsonl({"tokens": ["Ann", "runs", "on"], "tags": ["B-PER", "O ", "O"]}))
+    task, examples, _ = load(path, None, TaskSettings())
+    assert (task.labels, task.metrics[0]) == (("O", "B-PER", "I-PER"), "f1")
+    assert examples.labels == [(1, 0, 0)]
+
+
 def test_other_columns_and_integers(write: Write) -> None:
     """Numbers are labels too, in the order of their values."""
     path = write("t.jsonl", jsonl({"words": ["a", "b", "c"], "ids": [10, 9, 10]}))

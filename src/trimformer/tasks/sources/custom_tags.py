@@ -87,11 +87,12 @@ def _table_words(table: Table, tokens_name: str, tags_name: str) -> Iterator[Wor
                 raise TrimformerError(
                     f"In {table.where(row)}, the token {token!r} is not a string: write it in quotes."
                 )
-            if not isinstance(tag, str | int) or isinstance(tag, bool) or tag == "":
+            if not isinstance(tag, str | int) or isinstance(tag, bool) or not str(tag).strip():
                 raise TrimformerError(
                     f"In {table.where(row)}, the tag {tag!r} of '{token}' is neither a name nor an integer: correct it."
                 )
-            yield Word(token, str(tag), table.lines[row])
+            # "O " is O: with a blank in one tag none would look like spans, and words would be scored for entities.
+            yield Word(token, str(tag).strip(), table.lines[row])
         yield None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...encoder.model.heads import Kind
+from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..kinds import KINDS
 from ..settings import TaskSettings
@@ -40,7 +41,13 @@ def load_validation(kind: Kind, table: Table, settings: TaskSettings) -> tuple[T
 
 
 def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
-    return ROWS[kind].take(table, settings.text or "text", settings.text_pair, settings.label or "label")
+    text, label = settings.text or "text", settings.label or "label"
+    if label in (text, settings.text_pair):
+        raise TrimformerError(
+            f"The column '{label}' of {table.path} is named as a text and as the label, so that the text would give "
+            "the answer away: set task.text, task.text_pair and task.label to different columns."
+        )
+    return ROWS[kind].take(table, text, settings.text_pair, label)
 
 
 def _task(kind: Kind, rows: Rows, settings: TaskSettings, source: str) -> Task:
