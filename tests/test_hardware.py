@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_usable_cores_are_those_of_the_affinity_and_of_the_container(
 ) -> None:
     monkeypatch.setattr(module, "CGROUP", tmp_path / "cgroup")
     monkeypatch.setattr(module, "CGROUPS", tmp_path)
-    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
     (tmp_path / "cgroup").write_text(f"0::{group}\n")
     folder = tmp_path / group.strip("/")
     folder.mkdir(parents=True, exist_ok=True)
