@@ -305,3 +305,23 @@ def test_the_output_folder_must_be_new(tmp_path: Path, monkeypatch: pytest.Monke
     for nameless in (".", "..", "/"):
         with pytest.raises(TrimformerError, match="has no name of its own"):
             require_new_folder(Path(nameless))
+
+
+def test_what_is_written_has_the_rights_of_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with new_folder(tmp_path / "model") as folder:
+            (folder / "deep").mkdir()
+            save_file({"a": torch.zeros(1)}, folder / "deep" / "weights.safetensors")
+        with atomic_file(tmp_path / "weights.safetensors") as file:
+            save_file({"a": torch.zeros(1)}, file)
+    finally:
+        os.umask(before)
+    for file in (tmp_path / "model" / "deep" / "weights.safetensors", tmp_path / "weights.safetensors"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_the_root_of_a_disk_is_no_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda _: True)
+    with pytest.raises(TrimformerError, match="is the root of a disk: name a new folder in it"):
+        require_new_folder(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,29 @@ def test_int8_saturates_without_vnni(machine: Path, flags: str, expected: bool) 
 
 def test_int8_saturates_nowhere_else(machine: Path) -> None:
     assert module.int8_saturates() is False  # no x86 that is known
+
+
+@pytest.mark.parametrize(
+    ("group", "own", "above", "expected"),
+    [
+        ("/", "100000 100000", None, 1),
+        ("/pod/box", "250000 100000", "max 100000", 2),
+        ("/pod/box", "max 100000", "300000 100000", 3),
+        ("/pod/box", "50000 100000", None, 1),
+        ("/pod/box", "max 100000", None, 4),
+        ("/pod/box", "damaged", None, 4),
+    ],
+)
+def test_usable_cores_are_those_of_the_affinity_and_of_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, own: str, above: str | None, expected: int
+) -> None:
+    monkeypatch.setattr(module, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    (tmp_path / "cgroup").write_text(f"0::{group}\n")
+    folder = tmp_path / group.strip("/")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cpu.max").write_text(f"{own}\n")
+    if above:
+        (folder.parent / "cpu.max").write_text(f"{above}\n")
+    assert module.usable_cores() == expected

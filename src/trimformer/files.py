@@ -35,10 +35,19 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         temporary.mkdir()
         try:
             yield temporary
+            share(temporary)
             shutil.rmtree(target, ignore_errors=True)
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def share(folder: Path) -> None:
+    """Give the files in a new folder the rights of the folder, from the umask: writers of weights make them private."""
+    mode = folder.stat().st_mode & 0o666
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            file.chmod(mode | file.stat().st_mode & 0o111)
 
 
 @contextlib.contextmanager
@@ -50,11 +59,13 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 
 def require_new_folder(folder: Path) -> None:
-    """Raise TrimformerError where the output folder exists and is not empty, is a link, or has no name of its own."""
+    """Raise TrimformerError where the output folder exists and is not empty, is a link or a mount, or has no name."""
     if folder.name in ("", ".."):
         raise TrimformerError(f"The output folder {folder} has no name of its own: name a new folder.")
     if folder.is_symlink():
         raise TrimformerError(f"The output folder {folder} is a link: name the folder that it leads to.")
+    if folder.is_mount():  # which nothing can be renamed to
+        raise TrimformerError(f"The output folder {folder} is the root of a disk: name a new folder in it.")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise TrimformerError(f"The output folder {folder} exists and is not empty: choose another one.")
 
@@ -73,7 +84,9 @@ def atomic_file(target: Path) -> Iterator[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         try:
+            mode = temporary.stat().st_mode
             yield temporary
+            temporary.chmod(mode)  # that of the umask: writers of weights take it from everyone but the owner
             temporary.replace(file)
         finally:
             temporary.unlink(missing_ok=True)

@@ -85,15 +85,15 @@ def export(
     if json_:
         print(json.dumps(result, indent=2, default=lambda path: str(out / path.name)))
     elif stock:
-        output.print(f"Saved to {out}", soft_wrap=True)
+        output.print(f"Saved to {out}", markup=False, soft_wrap=True)
     elif target is not None:
         candidates = result["candidates"]
         _show([one["file"] for one in candidates], [one["milliseconds"] for one in candidates])
         for line in (result["why"], *result["notes"], f"Saved to {out}"):
-            output.print(line, soft_wrap=True)
+            output.print(line, markup=False, soft_wrap=True)
     else:
         _show(result)
-        output.print(f"Saved to {out}", soft_wrap=True)
+        output.print(f"Saved to {out}", markup=False, soft_wrap=True)
 
 
 def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = None) -> None:
@@ -113,4 +113,4 @@ def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = 
         rows.append(row)
     print_table(header, rows)
     for calibration in {file["calibration"] for file in files} - {None}:
-        output.print(f"The ranges of static int8 are those of {calibration}.")
+        output.print(f"The ranges of static int8 are those of {calibration}.", markup=False)

@@ -39,7 +39,8 @@ def resumable(out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         if (partial_folder(out) / "recipe.yaml").is_file():
-            console.print(f"Stopped; what is done is saved. Go on with: {resume_command(out)}", soft_wrap=True)
+            how = f"Stopped; what is done is saved. Go on with: {resume_command(out)}"
+            console.print(how, markup=False, soft_wrap=True)
         raise typer.Exit(130) from error
 
 
@@ -78,8 +79,11 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     print_table(["model", "backend", report.task.metric, "drop", "ms", "speed"], files, title)
     for line in (*report.conclusion, *report.notes):
         output.print(line, markup=False, soft_wrap=True)
-    output.print(f"Use it: trimformer predict {out / 'model'} --backend {report.chosen.backend}", soft_wrap=True)
-    output.print(f"Model, file, all trained models, picture: {out}  (open {out / 'frontier.html'})", soft_wrap=True)
+    output.print(
+        f"Use it: trimformer predict {out / 'model'} --backend {report.chosen.backend}", markup=False, soft_wrap=True
+    )
+    where = f"Model, file, all trained models, picture: {out}  (open {out / 'frontier.html'})"
+    output.print(where, markup=False, soft_wrap=True)
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
@@ -94,7 +98,10 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     removed = ", ".join(map(str, report.removed_layers()))
     title = f"Attention removed from layers: {removed}" if removed else removal_words(report)
     print_table(["", "dense", "trimmed", "change"], rows, title)
-    output.print(f"Model, ONNX files and report: {out}  (open {out / 'report.html'})", soft_wrap=True)
+    for note in report.notes:  # first those on the data and the head, which change the result
+        output.print(note, markup=False, soft_wrap=True)
+    where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
+    output.print(where, markup=False, soft_wrap=True)
 
 
 @grouped

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 NAME, FIGURE = 24, 20
 """Characters of a name that a narrow terminal does not break; of a figure: what is longer is read as a sentence."""
@@ -26,8 +28,13 @@ def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | N
     for name, length in zip(header[1:], longest[1:], strict=True):
         table.add_column(name, justify="left" if length > FIGURE else "right")
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*(Text(_one_line(cell)) for cell in row))
     output.print(table)
+
+
+def _one_line(text: str) -> str:
+    """Text with its control characters spelt out: line breaks and escape codes of a label would break the table."""
+    return "".join(repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in text)
 
 
 def fail(message: str) -> NoReturn:

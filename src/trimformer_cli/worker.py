@@ -29,4 +29,4 @@ def worker(
     except KeyboardInterrupt as error:
         console.print("Stopped; another worker goes on with what was being trained.")
         raise typer.Exit(130) from error
-    console.print(f"Trained {trained} model{'s' * (trained != 1)} for {out}", soft_wrap=True)
+    console.print(f"Trained {trained} model{'s' * (trained != 1)} for {out}", markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder.checkpoints.load import load
+from trimformer.errors import TrimformerError
 from trimformer.lock import hold
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.recipe.reading import load_recipe
@@ -240,3 +241,12 @@ def test_a_moved_run_goes_on(home: Path) -> None:
     edit("recipe.yaml", ("out: out", "out: other/out"))
     cut_at("make_dense", "--resume")
     assert load_recipe("other/out.partial/recipe.yaml").out == "other/out"
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "\x00"])
+def test_a_damaged_work_file_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "rung-1.json").write_text(text)
+    folder = RunFolder.__new__(RunFolder)
+    folder.work = tmp_path
+    with pytest.raises(TrimformerError, match=r"rung-1\.json is damaged: delete it"):
+        folder.read_json("rung-1.json", None)

@@ -213,3 +213,50 @@ def test_stages_or_an_autopilot(tmp_path: Path) -> None:
     assert (recipe.autopilot.time_budget, recipe.stages) == (5400, [])
     recipe.save(tmp_path / "recipe.yaml")
     assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+         + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
+         "has anchors that repeat too much"),
+        ("a: &a [*a]\n", "has anchors that repeat too much"),
+        ("[" * 5000, "is nested too deeply"),
+        ("out: 2026-99-99\n", "is not valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_bomb_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(TrimformerError, match=said) as refused:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", -5),
+        ("seed", 2**32),
+        ("dense.epochs", float("inf")),
+        ("dense.learning_rate", float("nan")),
+        ("measure.resamples", 10**11),
+        ("measure.batch", ["x" * 10**6]),
+    ],
+)
+def test_what_no_run_can_be_made_with_is_refused(key: str, value: Any) -> None:
+    content = yaml.safe_load(MINIMAL)
+    *path, last = key.split(".")
+    place = content
+    for part in path:
+        place = place.setdefault(part, {})
+    place[last] = value
+    with pytest.raises(TrimformerError, match=re.escape(key)) as refused:
+        parse(content, "r.yaml")
+    assert len(str(refused.value)) < 300
+
+
+def test_an_anchor_is_fine(tmp_path: Path) -> None:
+    text = MINIMAL.replace("  epochs: 1", "  &dense\n  epochs: 1").replace("      learning_rate: 5e-5", "      *dense")
+    (tmp_path / "recipe.yaml").write_text(text)
+    assert load_recipe(tmp_path / "recipe.yaml").stages[0].training.epochs == 1

@@ -39,7 +39,7 @@ from .result import Result
 class MethodSettings(BaseModel):
     """Settings of a method: each adds ``name``, a literal with the name of its method, and its own fields."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Any
 

@@ -138,7 +138,12 @@ class RunFolder:
     def read_json(self, name: str, default: Any) -> Any:
         """What was written down under this name; the default where nothing was."""
         file = self.work / name
-        return json.loads(file.read_text("utf-8")) if file.is_file() else default
+        if not file.is_file():
+            return default
+        try:
+            return json.loads(file.read_text("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise TrimformerError(f"{file} is damaged: delete it, and what it says is worked out again.") from error
 
     def write_json(self, name: str, content: Any) -> None:
         """Write plain values down, for a run that is resumed."""

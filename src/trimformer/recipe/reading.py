@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,9 @@ M = TypeVar("M", bound=BaseModel)
 REGISTRIES: dict[Any, Registry[Any]] = {"method": METHODS, "start": STARTS}
 """Where the settings come from that a name under a key chooses."""
 
+LARGEST = 100_000
+"""Nodes of a recipe; one of real use has some hundred."""
+
 
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe file; raises TrimformerError naming the key, the line and the nearest known key."""
@@ -31,13 +35,29 @@ def load_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise TrimformerError(f"The recipe {path} cannot be read: {error}.") from error
     try:
-        content = yaml.safe_load(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        if _size(root, {}) > LARGEST:
+            raise TrimformerError(f"The recipe {path} has anchors that repeat too much: write out what they stand for.")
+        content = yaml.safe_load(text)
+    except RecursionError as error:
+        raise TrimformerError(
+            f"The recipe {path} is nested too deeply: write it as mappings in docs/recipes.md."
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date or a number that does not exist
         raise TrimformerError(f"The recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):
         raise TrimformerError(f"The recipe {path} must be a YAML mapping with model, task, out and stages.")
     return parse(content, str(path), root)
+
+
+def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """Nodes of a document with its anchors written out, counted without writing them out; without end in a circle."""
+    if id(node) not in known:
+        known[id(node)] = float("inf")  # until it is counted: an anchor within itself
+        children = node.value if isinstance(node, yaml.CollectionNode) else []
+        nodes = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        known[id(node)] = 1 + sum(_size(child, known) for child in nodes)
+    return known[id(node)]
 
 
 def parse(content: dict[str, Any], source: str, root: yaml.Node | None = None) -> Recipe:
@@ -85,7 +105,7 @@ def _explain(error: ValidationError, model: type[BaseModel], source: str, root: 
         return REGISTRIES[path[-1]].unknown(first["ctx"]["tag"]).replace(":", f" in {where}:", 1)
     if first["type"] == "value_error":  # of a validator of ours
         return f"{key} in {where}: {first['ctx']['error']}."
-    return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {first['input']!r})."
+    return f"{key} in {where}: {first['msg'][:1].lower()}{first['msg'][1:]} (got {reprlib.repr(first['input'])})."
 
 
 def _known_keys(model: type[BaseModel], path: list[Any]) -> list[str]:

@@ -39,7 +39,7 @@ else:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class StageSettings(_Strict):
@@ -66,7 +66,7 @@ class MeasureSettings(_Strict):
     )
     threads: int | None = Field(None, ge=1, description="none: all cores")
     backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
-    resamples: int = Field(2000, ge=100, description="of the paired bootstrap")
+    resamples: int = Field(2000, ge=100, le=1_000_000, description="of the paired bootstrap")
 
     @field_validator("backends")
     @classmethod
@@ -130,7 +130,7 @@ class Recipe(_Strict):
     model: str = Field(description="folder or hub id of an encoder, or 'demo'")
     task: TaskSettings
     out: str = Field(description="folder for the results; must not exist or be empty")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     precision: Precision = Field("auto", description="auto: bf16 where the processor computes it natively")
     dense: TrainingSettings = Field(
         default_factory=TrainingSettings,

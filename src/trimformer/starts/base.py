@@ -22,7 +22,7 @@ from ..tasks.data import Task
 class StartSettings(BaseModel):
     """Settings of a start: each adds ``name``, a literal with the name of its start, and its own fields."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Any
 

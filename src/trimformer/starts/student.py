@@ -29,7 +29,7 @@ from .base import Start, StartSettings, register
 class FreshShape(BaseModel):
     """FreshShape of a fresh encoder; everything else is as in the dense model."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     layers: PositiveInt
     hidden: PositiveInt

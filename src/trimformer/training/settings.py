@@ -15,7 +15,7 @@ from .terms.base import Term, in_order
 class TrainingSettings(BaseModel):
     """How weights are trained: AdamW with warm-up and linear decay."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     epochs: float = Field(3.0, gt=0, description="passes over the training split; parts of a pass are allowed")
     learning_rate: float = Field(5e-5, gt=0)
@@ -51,7 +51,7 @@ _TermSettings: Any = settings_of(_ALL)
 class ObjectiveSettings(_TermSettings):
     """Weights of the terms, and what else these can be told; a weight of 0 switches a term off."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     layer_map: list[NonNegativeInt] | None = Field(
         None, description="the teacher's layer, from 0, for each of the student's; none: evenly spread"

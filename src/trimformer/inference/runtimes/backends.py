@@ -68,7 +68,7 @@ def parts(path: Path) -> list[Path]:
 
 
 def open_backend(path: Path, backend: str, threads: int | None = None) -> Session:
-    """Open an exported file, on the CPU; ``threads`` inside one operator, None = one for each core.
+    """Open an exported file, on the CPU; ``threads`` inside one operator, None = one for each usable core.
 
     Raises TrimformerError for an unknown back-end, a missing extra, a file that is missing or not readable, and a .pt2
     archive that this process did not write.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...hardware import usable_cores
 from .session import arrays, damaged, require, require_file
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -19,7 +20,7 @@ def require_onnx() -> None:
 
 
 class OnnxSession:
-    """An ONNX file under ONNX Runtime on the CPU; ``threads`` inside one operator, None = one for each core.
+    """An ONNX file under ONNX Runtime on the CPU; ``threads`` inside one operator, None = one for each usable core.
 
     Raises TrimformerError for a file that is missing or not a readable ONNX model.
     """
@@ -30,7 +31,7 @@ class OnnxSession:
 
         require_file(path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         # Threads that go on spinning after a run would take the cores from whatever runs next in this process.
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ...hardware import usable_cores
 from .session import arrays, damaged, require, require_file
 
 # Of the arithmetic; what is quantized in the file is so under any. Where the CPU has no bf16, OpenVINO takes fp32.
@@ -23,7 +24,7 @@ REPORTER = "openvino_telemetry"
 class OpenVinoSession:
     """An OpenVINO model on the CPU.
 
-    precision: ``fp32``, ``bf16``, ``int8`` or ``int4``. threads: inside one operator, None = one for each core.
+    precision: ``fp32``, ``bf16``, ``int8`` or ``int4``. threads: inside one operator, None = one for each usable core.
     Raises TrimformerError for a file that is missing or not readable.
     """
 
@@ -36,9 +37,8 @@ class OpenVinoSession:
             "NUM_STREAMS": 1,
             # Every process would pin its threads to the same first cores.
             "ENABLE_CPU_PINNING": False,
+            "INFERENCE_NUM_THREADS": threads or usable_cores(),
         }
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
         try:
             compiled = core().compile_model(str(path), "CPU", options)
         except Exception as error:

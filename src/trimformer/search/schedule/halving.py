@@ -8,8 +8,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
+
+from ...errors import TrimformerError
 
 FINALISTS = 2
 
@@ -44,6 +47,13 @@ class Point:
     drop: float | None = None
     epochs: float = 0.0
     rungs: int = 0
+
+    def __post_init__(self) -> None:
+        for name in (self.name, self.folder):
+            if not re.fullmatch(r"[\w-]*", name):
+                raise TrimformerError(
+                    f"{name!r} names no model of a search: its work files were changed, start it anew."
+                )
 
 
 def rungs(count: int) -> list[int]:
