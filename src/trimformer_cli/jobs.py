@@ -92,6 +92,17 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     rows = [dataclasses.astuple(row) for row in table(report)]
     removed = ", ".join(map(str, report.removed_layers())) or "none"
     print_table(["", "dense", "trimmed", "change"], rows, f"Attention removed from layers: {removed}")
+    files = [
+        (one.file, "none" if one.label_agreement is None else f"{100 * one.label_agreement:.1f} %", f"{one.score:.4f}")
+        for one in report.export
+        if one.score is not None
+    ]
+    if files:
+        title = "Exported files by their own answers on the validation rows"
+        print_table(["file", "as fp32", report.task.metric], files, title)
+    for note in report.notes:
+        if note.startswith("WARNING"):
+            output.print(note, markup=False, soft_wrap=True)
     output.print(f"Model, ONNX files and report: {out}  (open {out / 'report.html'})", soft_wrap=True)
 
 
