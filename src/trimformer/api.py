@@ -56,6 +56,7 @@ def compress_within(
     max_drop: float,
     out: str | Path,
     *,
+    sure: bool = False,
     min_speedup: float | None = None,
     time_budget: float | str | None = None,
     batch: int = 1,
@@ -69,7 +70,8 @@ def compress_within(
 ) -> AutopilotReport:
     """Find the fastest model that loses at most ``max_drop`` points of the task's metric, and leave it exported.
 
-    model, task, out: as in :func:`compress`. min_speedup: models that are predicted to be at least this many times as
+    model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside.
+    min_speedup: models that are predicted to be at least this many times as
     fast as the stock dense one get half of the places among those that are tried. time_budget: seconds, or a text such
     as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None: texts as long as those of the
     training data. training: of the dense model and of each that is tried. fine_tune: of the dense model, as in a
@@ -79,7 +81,8 @@ def compress_within(
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
     budget = {
-        "max_drop": max_drop, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage, "ray": ray,
+        "max_drop": max_drop, "sure": sure, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage,
+        "ray": ray,
     }  # fmt: skip
     settings = checked_task(task)
     recipe = autopilot_recipe(

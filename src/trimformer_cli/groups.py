@@ -95,6 +95,17 @@ class BudgetOptions:
             "as the stock one."
         ),
     ] = None
+    sure: Annotated[
+        bool | None,
+        typer.Option(
+            "--sure",
+            help="With --max-drop: only take what keeps it on the confirmation rows with 95 % confidence.",
+        ),
+    ] = None
+    confirmation: Annotated[
+        float | None,
+        typer.Option(help="With --max-drop: share of the rows held out from train that only confirm. Default 0.5."),
+    ] = None
     batch: Annotated[
         int | None, typer.Option(help="With --max-drop: texts in the batch that is to be fast. Default 1.")
     ] = None

@@ -98,7 +98,15 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     removed = ", ".join(map(str, report.removed_layers()))
     title = f"Attention removed from layers: {removed}" if removed else removal_words(report)
     print_table(["", "dense", "trimmed", "change"], rows, title)
-    for note in report.notes:  # first those on the data and the head, which change the result
+    files = [
+        (one.file, "none" if one.label_agreement is None else f"{100 * one.label_agreement:.1f} %", f"{one.score:.4f}")
+        for one in report.export
+        if one.score is not None
+    ]
+    if files:
+        title = "Exported files by their own answers on the validation rows"
+        print_table(["file", "as fp32", report.task.metric], files, title)
+    for note in report.notes:  # first those on files, data and head, which change the result
         output.print(note, markup=False, soft_wrap=True)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
     output.print(where, markup=False, soft_wrap=True)

@@ -33,7 +33,7 @@ def test_from_a_folder_and_a_file_to_a_model_in_use(home: Path, monkeypatch: pyt
     report = AutopilotReport.model_validate_json(found.out)
     assert report == AutopilotReport.model_validate_json(Path("out/autopilot.json").read_text())
     assert [step.name for step in report.steps] == [
-        "load", "dense", "files", "candidates", "teacher", "rung 1", "compare", "test",
+        "load", "dense", "files", "candidates", "teacher", "rung 1", "compare", "confirm", "test",
     ]  # fmt: skip
     assert (report.reference, report.workload, len(report.points)) == ("eager", "batch 1, 8 tokens", 2)
     assert {one.backend for one in report.files if one.name == report.chosen.name} == {"onnx", "onnx-int8"}

@@ -31,11 +31,17 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
     assert 2 <= len(whole.points) <= 8
     assert whole.reference == "eager"
     assert whole.conclusion
-    fastest = min((one for one in whole.files if one.inside), key=lambda one: one.ms)
-    assert whole.chosen == fastest
+    tried = [(one.name, one.backend) for one in whole.confirmations]
+    files = {(one.name, one.backend): one for one in whole.files}
+    fits = sorted((one for one in whole.files if one.inside), key=lambda one: one.ms)
+    assert tried[:-1] == [(one.name, one.backend) for one in fits][: len(tried) - 1]
+    assert whole.chosen == files[tried[-1]]
+    assert whole.confirmations[-1].confirmed
+    assert [one.confirmed for one in whole.confirmations[:-1]] == [False] * (len(tried) - 1)
+    assert whole.task.n_selection == whole.confirmations[-1].n_examples == 6
     card = Path("whole/model/README.md").read_text("utf-8")
-    chosen = next(point for point in whole.points if point.name == whole.chosen.name)
-    assert f"## What was removed\n\n{chosen.removed.capitalize()}." in card
+    removed = next((point.removed for point in whole.points if point.name == whole.chosen.name), "nothing")
+    assert f"## What was removed\n\n{removed.capitalize()}." in card
     assert 'from_pretrained("whole/model")' in card
     assert card.count("\n| onnx") == 2
     assert (
@@ -44,7 +50,9 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "done"), [("candidates", False), ("rung-1", True), ("compare", False)])
+@pytest.mark.parametrize(
+    ("name", "done"), [("candidates", False), ("rung-1", True), ("compare", False), ("confirm", False)]
+)
 def test_cut_and_resumed_equals_uninterrupted(
     home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, name: str, done: bool
 ) -> None:

@@ -49,11 +49,15 @@ class Inputs:
         """The same rows as another tokenizer encodes them; None: as they are."""
         if tokenizer is None:
             return self
+        other = dataclasses.replace(self, tokenizer=tokenizer)
         train, selection, validation = (
-            _encoded(self.task, split.examples, tokenizer, self.settings, self.length)
-            for split in (self.train, self.selection, self.validation)
+            other.encoded(split.examples) for split in (self.train, self.selection, self.validation)
         )
-        return dataclasses.replace(self, tokenizer=tokenizer, train=train, selection=selection, validation=validation)
+        return dataclasses.replace(other, train=train, selection=selection, validation=validation)
+
+    def encoded(self, rows: Examples) -> Encoded:
+        """Rows of the task as the tokenizer encodes them."""
+        return _encoded(self.task, rows, self.tokenizer, self.settings, self.length)
 
     def origins(self, dense: Origin | None = None, previous: Origin | None = None) -> Origins:
         """What a stage can start from. dense: None before it is there. previous: None for the first stage."""

@@ -15,7 +15,9 @@ from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware, usable_cores
+from ..inference.runtimes.backends import open_backend
 from ..measure.bench.latency import benchmark
+from ..measure.bench.score import as_model
 from ..measure.cost import cost
 from ..measure.significance import paired_bootstrap
 from ..methods import METHODS
@@ -41,6 +43,8 @@ from ..training.evaluate import on_fastest, predict_logits
 from .inputs import Inputs
 
 NAMES = ("dense", "trimmed")
+LEAST_AGREEMENT = 0.98
+"""A file that answers fewer rows as the fp32 file does is warned of."""
 
 
 def measure(
@@ -135,21 +139,44 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
     )
 
 
-def export_model(settings: ExportSettings, trimmed: Path, folder: Path) -> list[ExportInfo]:
-    """Write the ONNX files beside the model; parity is checked there and the figures come back."""
+def export_model(
+    settings: ExportSettings, trimmed: Path, folder: Path, task: Task, validation: Encoded
+) -> list[ExportInfo]:
+    """Write the ONNX files beside the model; parity is checked there, and each is scored by its own answers."""
     if not settings.onnx:
         return []
     precisions = ("fp32", "int8") if settings.int8 else ("fp32",)
     files = export(load(trimmed), folder, precision=precisions, tokenizer=load_tokenizer(trimmed))
+    found = []
+    for file in files:
+        session = open_backend(file.path, file.backend)
+        logits = predict_logits(as_model(session.run), validation, title=f"Scoring {file.path.name}")
+        found.append(outcome(task, validation, logits))
     return [
         ExportInfo(
             file=f"{folder.name}/{file.path.name}",
             bytes=file.bytes,
             precision=file.precision,
             max_abs_error=file.max_abs_error,
-            label_agreement=file.label_agreement,
+            label_agreement=None if task.kind == "regression" else _agreement(found[0].answers, one.answers),
+            score=one.scores[task.metrics[0]],
         )
-        for file in files
+        for file, one in zip(files, found, strict=True)
+    ]
+
+
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Share of the rows with equal answers."""
+    return float((first == second).reshape(len(first), -1).all(axis=1).mean())
+
+
+def warnings_of(exported: list[ExportInfo]) -> list[str]:
+    """A sentence for each file that should not be used in place of the fp32 one."""
+    return [
+        f"WARNING: {one.file} answers only {100 * one.label_agreement:.1f} % of the validation rows as the fp32 file "
+        f"does, and scores {100 * (one.score or 0):.2f} for {100 * (exported[0].score or 0):.2f}: use the fp32 file."
+        for one in exported
+        if one.label_agreement is not None and one.label_agreement < LEAST_AGREEMENT
     ]
 
 

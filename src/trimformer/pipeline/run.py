@@ -9,11 +9,11 @@ from accelerate import Accelerator
 
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe
-from ..report.schema import Report
+from ..report.schema import ExportInfo, Report
 from .accelerator import prepared
 from .dense import given_dense, make_dense
 from .inputs import Inputs, load_inputs
-from .results import assemble, export_model, measure
+from .results import assemble, export_model, measure, warnings_of
 from .run_folder import RunFolder
 from .stages import StageResult, Stages
 
@@ -64,14 +64,19 @@ def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[Sta
     def measured() -> dict[str, Any]:
         return measure(recipe.measure, inputs.task, (dense, inputs.validation), (trimmed, own.validation))
 
+    def exported() -> list[ExportInfo]:
+        return export_model(recipe.export, trimmed, folder.path / "onnx", inputs.task, own.validation)
+
+    figures = folder.step("measure", lambda: folder.kept("measure", measured))
+    files = folder.step("export", exported)
     report = assemble(
         recipe,
         inputs=inputs,
-        measured=folder.step("measure", lambda: folder.kept("measure", measured)),
-        exported=folder.step("export", lambda: export_model(recipe.export, trimmed, folder.path / "onnx")),
+        measured=figures,
+        exported=files,
         stages={result.name: result.info for result in results},
         steps=folder.steps,
-        notes=notes,
+        notes=warnings_of(files) + notes,
         trimmed=trimmed,
         folder=folder.path,
     )

@@ -93,6 +93,12 @@ class AutopilotSettings(_Strict):
         gt=1,
         description="half of the models tried should be at least this many times as fast as the stock dense one",
     )
+    sure: bool = Field(
+        False, description="the upper end of the drop's interval on the confirmation rows has to be inside, too"
+    )
+    confirmation: float = Field(
+        0.5, gt=0, lt=1, description="share of the rows held out from train that choose nothing and only confirm"
+    )
     time_budget: Seconds | None = Field(
         None, gt=0, description="limit for the whole run, in seconds or as 2h; none: as long as the epochs take"
     )

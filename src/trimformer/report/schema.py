@@ -126,8 +126,9 @@ class ExportInfo(_Strict):
     precision: str = Field(description="number format of the weights, such as fp32 or int8")
     max_abs_error: float = Field(description="largest absolute difference of a logit from the trimmed model")
     label_agreement: float | None = Field(
-        default=None, description="share (0 to 1) of examples with the trimmed model's label; null: none"
+        default=None, description="share (0 to 1) of validation rows answered as the fp32 file does; null: numbers"
     )
+    score: float | None = Field(default=None, description="official metric of the file itself on the validation rows")
 
 
 class Report(_Strict):

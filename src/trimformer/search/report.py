@@ -22,8 +22,9 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
+from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
-from .schedule.halving import Point, inside
+from .schedule.halving import Point, inside, within
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
@@ -58,11 +59,27 @@ class FileInfo(BaseModel):
     inside: bool
 
 
+class ConfirmationInfo(BaseModel):
+    """A file on the confirmation rows, which chose nothing. drop, upper: in points; upper only with ``sure``.
+
+    upper: end of the one-sided interval. rows: how many would bring it inside; None where it is, or no number would.
+    """
+
+    name: str
+    backend: str
+    n_examples: int
+    drop: float
+    upper: float | None
+    rows: int | None
+    confirmed: bool
+
+
 class AutopilotReport(BaseModel):
     """The result of a search.
 
     workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
-    ``model`` and, as ``file``, beside it. comparison: of that file with the dense model in PyTorch, fp32, on the
+    ``model`` and, as ``file``, beside it. confirmations: of the files that were tried, the chosen one last.
+    comparison: of that file with the dense model in PyTorch, fp32, on the
     validation rows; inside: whether it loses little enough there. conclusion: the same in sentences.
     """
 
@@ -82,6 +99,7 @@ class AutopilotReport(BaseModel):
     files: list[FileInfo]
     chosen: FileInfo
     file: str
+    confirmations: list[ConfirmationInfo] = []
     comparison: Comparison
     inside: bool
     conclusion: list[str]
@@ -92,7 +110,7 @@ class AutopilotReport(BaseModel):
 
 def conclude(report: AutopilotReport) -> list[str]:
     """What was reached, what not and why, and whether it holds on the validation rows."""
-    return [_reached(report), *_missed(report), *_too_slow(report), _validated(report)]
+    return [_reached(report), *_missed(report), *_too_slow(report), *_confirmed(report), _validated(report)]
 
 
 def _reached(report: AutopilotReport) -> str:
@@ -114,6 +132,8 @@ def _missed(report: AutopilotReport) -> list[str]:
         limited = report.recipe["autopilot"]["time_budget"] is not None
         why = "in the time there was: give a longer --time-budget" if limited else "that would be worth training"
         return [f"The dense model was only exported, because no candidate was found {why}."]
+    if any(not one.confirmed for one in report.confirmations):
+        return []  # how they failed is told with the confirmation
     if any(point.inside for point in report.points):
         return ["What could be removed inside the budget brought no more speed than that."]
     nearest = min(report.points, key=lambda point: point.drop)
@@ -138,6 +158,41 @@ def _too_slow(report: AutopilotReport) -> list[str]:
     return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes --max-drop {_above(nearest.drop)}."]
 
 
+def _confirmed(report: AutopilotReport) -> list[str]:
+    """What the chosen file loses on the rows that chose it and on those that did not, and what was stepped over."""
+    if not report.confirmations:
+        return []
+    *failed, last = report.confirmations
+    said = (
+        f"It loses {_signed(report.chosen.drop)} points on the {report.task.n_selection:,} selection rows and "
+        f"{_signed(last.drop)} on {last.n_examples:,} confirmation rows that chose nothing{_end(last)}: "
+        f"{'confirmed' if last.confirmed else 'not confirmed'}."
+    )
+    if not failed:
+        return [said]
+    count = "1 faster file was" if len(failed) == 1 else f"{len(failed)} faster files were"
+    over = "; ".join(
+        f"{one.name} under {numbers.backend(one.backend)} loses {_signed(one.drop)} there{_end(one)}" for one in failed
+    )
+    sentences = [said, f"{count} inside on selection and not confirmed: {over}."]
+    rows = [one.rows for one in failed if one.rows is not None]
+    if rows:
+        few = f"{failed[0].n_examples:,} confirmation rows are too few to be sure"
+        sentences.append(f"{few}: if the drops stay, it takes about {min(rows):,}.")
+    return sentences
+
+
+def _end(one: ConfirmationInfo) -> str:
+    return (
+        "" if one.upper is None else f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together)"
+    )
+
+
+def _signed(drop: float) -> str:
+    """A drop in points; a gain is below zero."""
+    return f"{drop + 0.0:.2f}".replace("-", "−")
+
+
 def _validated(report: AutopilotReport) -> str:
     test = report.comparison
     low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
@@ -147,7 +202,7 @@ def _validated(report: AutopilotReport) -> str:
     )
     if not report.inside:
         return f"{said}outside the budget of {report.max_drop:g} points."
-    doubt = "" if -100 * test.low <= report.max_drop else ", though so few rows cannot prove it"
+    doubt = "" if within(-100 * test.low, report.max_drop) else ", though so few rows cannot prove it"
     return f"{said}inside the budget of {report.max_drop:g} points{doubt}."
 
 
@@ -161,13 +216,17 @@ def assemble(
     inputs: Inputs,
     points: Sequence[Point],
     measured: Sequence[Measurement],
+    confirmed: Sequence[Confirmation],
     chosen: Measurement,
     tested: dict[str, Any],
     *,
     file: str,
     steps: Sequence[dict[str, Any]],
 ) -> AutopilotReport:
-    """Put the report together. measured: those of the comparison, the reference first. tested: the paired test."""
+    """Put the report together. measured: those of the comparison, the reference first.
+
+    confirmed: those tried. tested: the paired test.
+    """
     assert recipe.autopilot is not None
     settings, reference = recipe.autopilot, measured[0]
     files = [_file(one, reference, settings.max_drop) for one in measured if one.is_file]
@@ -189,8 +248,20 @@ def assemble(
         files=files,
         chosen=_file(chosen, reference, settings.max_drop),
         file=file,
+        confirmations=[
+            ConfirmationInfo(
+                name=one.name,
+                backend=one.backend,
+                n_examples=one.test["n_examples"],
+                drop=one.drop,
+                upper=one.upper,
+                rows=one.rows,
+                confirmed=one.confirmed,
+            )
+            for one in confirmed
+        ],
         comparison=Comparison(metric=inputs.task.metrics[0], **tested),
-        inside=-100 * tested["difference"] <= settings.max_drop,
+        inside=within(-100 * tested["difference"], settings.max_drop),
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
         notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],

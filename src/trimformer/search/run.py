@@ -26,7 +26,9 @@ from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
 from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
+from ..tasks.outcome import Outcome
 from ..training.settings import ObjectiveSettings
+from .confirmation import Confirmation, confirmation, step_down
 from .executors.job import Executor, TrainingJob
 from .executors.local import one_by_one
 from .executors.nodes import workers_on_nodes
@@ -52,6 +54,8 @@ from .space import gates_of
 from .training import SHARED, Ground, Trainer, stage_of
 from .worker import work
 
+FASTEST = 2
+"""So many models are exported in all precisions, so that there is another one where the first is not confirmed."""
 PREDICTING = 0.2
 """Share of the time that is left which may go into predictions."""
 FINDING = 3
@@ -90,9 +94,11 @@ class Autopilot(Trainer):
                 work = partial(self._rung, rung, sizes, points, ground, execute)
                 points = self.folder.step(f"rung {rung + 1}", work)
         measured = self.folder.step("compare", lambda: self._compare(points, ground))
-        chosen = order([one for one in measured if one.is_file], self.settings.max_drop)[0]
+        confirmed = self.folder.step("confirm", lambda: self._confirm(measured, points, ground))
+        taken = (confirmed[-1].name, confirmed[-1].backend)
+        chosen = next(one for one in measured if (one.timing.name, one.timing.backend) == taken)
         tested = self.folder.step("test", lambda: self._test(chosen, points, ground))
-        return self._leave(points, measured, chosen, tested, ground)
+        return self._leave(points, measured, confirmed, chosen, tested, ground)
 
     def _check_helpers(self) -> None:
         """Refuse before any work what nobody could be asked through."""
@@ -209,33 +215,57 @@ class Autopilot(Trainer):
         return after
 
     def _ending(self, points: int) -> float:
-        """Seconds that comparing and testing will take: as long as for the dense model, and an export of each point.
+        """Seconds that comparing and testing will take: for each of the fastest as long as for the dense model, and an
+        export of each point.
 
         That is half of what a file takes, the other half is scoring and timing it.
         """
         files = next(step["seconds"] for step in self.folder.steps if step["name"] == "files")
-        return float(files) * (1 + points / (2 * len(installed())))
+        return float(files) * (max(1, min(points, FASTEST)) + points / (2 * len(installed())))
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Measurement]:
-        """All points in fp32, the fastest inside the budget under everything else, too; beside the dense model."""
+        """All points in fp32, the fastest ones inside the budget under everything else, too; beside the dense model."""
 
         def measured() -> Any:
             inputs, exact = ground.inputs, installed()[0]
             folders = {point.name: self._model(point) for point in points}
-            references = list(dict.fromkeys([ground.measured[0].timing.backend, self._peer(ground).timing.backend]))
+            peer = self._peer(ground).timing.backend
+            references = list(dict.fromkeys([ground.measured[0].timing.backend, peer, exact]))
             dense = self._variants({DENSE: ground.dense.model_folder}, references, inputs)
             trimmed = self._variants(folders, [exact], inputs)
             scores = {(DENSE, one.timing.backend): one.score for one in ground.measured}
             scores |= {(point.name, exact): point.score for point in points if point.score is not None}
             fits = [one for one in self._measured(trimmed, scores, inputs) if inside(one, self.settings.max_drop)]
             if fits:
-                name = min(fits, key=lambda one: one.ms).timing.name
-                files = self._variants({name: folders[name]}, installed(), inputs)
+                names = [one.timing.name for one in order(fits, self.settings.max_drop)[:FASTEST]]
+                files = self._variants({name: folders[name] for name in names}, installed(), inputs)
                 scores |= scores_of(files, inputs.task, inputs.selection)
-                trimmed = [*files, *(variant for variant in trimmed if variant.name != name)]
+                trimmed = [*files, *(variant for variant in trimmed if variant.name not in names)]
             return [dataclasses.asdict(one) for one in self._measured([*dense, *trimmed], scores, inputs)]
 
         return [Measurement.from_json(values) for values in self.folder.kept("compare", measured)]
+
+    def _confirm(self, measured: list[Measurement], points: list[Point], ground: Ground) -> list[Confirmation]:
+        """The files that were tried on the confirmation rows; the last one is taken."""
+        task, rows = ground.inputs.task, self.confirming
+
+        def answers(model: str, folder: Path, backend: str) -> Outcome:
+            (variant,) = self._variants({model: folder}, [backend], ground.inputs)
+            return outcome_of(variant, task, rows)
+
+        def found() -> Any:
+            before = answers(DENSE, ground.dense.model_folder, "torch")
+
+            def confirm(one: Measurement, level: float | None) -> Confirmation:
+                after = answers(one.timing.name, self._folder_of(one, points, ground), one.timing.backend)
+                sure = level if self.settings.sure else None
+                resamples = self.recipe.measure.resamples
+                return confirmation(one, task, before, after, self.settings.max_drop, sure=sure, resamples=resamples)
+
+            tried = step_down(measured, self.settings.max_drop, installed()[0], confirm)
+            return [dataclasses.asdict(one) for one in tried]
+
+        return [Confirmation(**values) for values in self.folder.kept("confirm", found)]
 
     def _test(self, chosen: Measurement, points: list[Point], ground: Ground) -> dict[str, Any]:
         """The chosen file against the dense model in PyTorch on the validation rows, seen here for the first time."""
@@ -257,6 +287,7 @@ class Autopilot(Trainer):
         self,
         points: list[Point],
         measured: list[Measurement],
+        confirmed: list[Confirmation],
         chosen: Measurement,
         tested: dict[str, Any],
         ground: Ground,
@@ -275,7 +306,7 @@ class Autopilot(Trainer):
                 shutil.copy2(part, temporary)
             save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
         report = assemble(
-            self.recipe, ground.inputs, points, measured, chosen, tested,
+            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested,
             file=f"{place.name}/{file.name}", steps=self.folder.steps,
         )  # fmt: skip
         write(report, measured, self.folder.path)

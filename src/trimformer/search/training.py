@@ -22,11 +22,13 @@ from ..pipeline.run_folder import RunFolder
 from ..pipeline.stages import StageResult, Stages
 from ..recipe.settings import Recipe, StageSettings
 from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
 from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import LARGEST, size_of
+from .confirmation import set_apart
 from .executors.job import TrainingJob
 from .measurement import Measurement
 from .schedule.budget import TimeBudget, epochs_within
@@ -64,6 +66,7 @@ class Trainer:
     """What trains candidates in the folder of a search."""
 
     stages: Stages
+    confirming: Encoded  # rows that choose nothing, on which files are confirmed
     deadline: float | None = None  # of trainings, on the clock of time.monotonic
 
     def __init__(self, recipe: Recipe, resume: bool) -> None:
@@ -80,6 +83,7 @@ class Trainer:
     def load(self) -> Inputs:
         """Read everything that the search starts from; from then on there are stages."""
         inputs = begin(self.recipe, self.folder, self.accelerator)
+        inputs, self.confirming = set_apart(inputs, self.settings.confirmation, self.recipe.seed)
         self.stages = Stages(inputs, self.accelerator, self.recipe.seed, self.folder.work)
         return inputs
 

@@ -1,0 +1,130 @@
+"""Confirmation: whether a file that the selection rows chose keeps the budget on rows that chose nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import TrimformerError
+from ..measure.significance import exact_upper, paired_bootstrap, rows_for
+from ..pipeline.inputs import Inputs
+from ..tasks.data import Task
+from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
+from ..tasks.outcome import Outcome
+from ..tasks.split import FEWEST_ROWS, split
+from .measurement import DENSE, Measurement
+from .schedule.halving import inside, order, within
+
+MOST = 4
+"""Files that are tried at the most: each one more asks for surer evidence from all."""
+LEVEL = 0.05
+"""How often any file at all may be called sure that is not."""
+FEW = 10
+"""With fewer rows on which the answers differ, a bootstrap knows nothing of those that it has not seen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Confirmation:
+    """A file on the confirmation rows.
+
+    test: the paired test against the dense model. upper: with ``sure`` the upper end of the one-sided interval of the
+    drop, in points. rows: how many would bring that end inside, if the drop stays; None where none would, or it is.
+    """
+
+    name: str
+    backend: str
+    test: dict[str, Any]
+    upper: float | None
+    rows: int | None
+    confirmed: bool
+
+    @property
+    def drop(self) -> float:
+        """Points below the dense model."""
+        return -100 * float(self.test["difference"])
+
+
+def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]:
+    """The inputs with fewer selection rows, and the rows that went from there to the confirmation.
+
+    Raises TrimformerError where there are too few for both.
+    """
+    held = inputs.selection.examples
+    if len(held) < FEWEST_ROWS:
+        raise TrimformerError(
+            f"Only {len(held)} rows are held out from train, and a search needs {FEWEST_ROWS} to choose and to confirm "
+            "by: add rows, or raise task.selection."
+        )
+    selection, confirmation = split(held, round(len(held) * share) or 1, seed, keep=KINDS[inputs.task.kind].keeps)
+    return dataclasses.replace(inputs, selection=inputs.encoded(selection)), inputs.encoded(confirmation)
+
+
+def step_down(
+    measured: Sequence[Measurement],
+    max_drop: float,
+    exact: str,
+    confirm: Callable[[Measurement, float | None], Confirmation],
+) -> list[Confirmation]:
+    """Those tried, the last of which is to be taken: the fastest inside the budget on selection first.
+
+    exact: the back-end of the dense fp32 file, which ends every search, for nothing was removed from it.
+    confirm: is given a file and the level that its interval has to keep, None for the last. With k files that may be
+    tried each gets a k-th of ``LEVEL`` (Bonferroni; Dunn, "Multiple Comparisons Among Means", 1961), so that it holds
+    for all of them together, in any order; the k files are chosen on selection alone.
+    """
+    last = next(one for one in measured if (one.timing.name, one.timing.backend) == (DENSE, exact))
+    fits = [one for one in measured if one.is_file and inside(one, max_drop) and one.ms < last.ms]
+    tried = order(fits, max_drop)[:MOST]
+    found: list[Confirmation] = []
+    for one in tried:
+        found.append(confirm(one, LEVEL / len(tried)))
+        if found[-1].confirmed:
+            return found
+    return [*found, confirm(last, None)]
+
+
+def confirmation(
+    file: Measurement,
+    task: Task,
+    before: Outcome,
+    after: Outcome,
+    max_drop: float,
+    *,
+    sure: float | None,
+    resamples: int,
+) -> Confirmation:
+    """Judge a file by its own answers. sure: the level at which the interval has to be inside; None: the drop is.
+
+    The shares of right answers have an exact interval, other metrics that of the bootstrap; where nearly all answers
+    are the same, that of other metrics is taken to rule out nothing.
+    """
+    test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
+    drop, name, backend = -test.difference, file.timing.name, file.timing.backend
+    fits = within(100 * drop, max_drop)
+    if sure is None:
+        return Confirmation(name, backend, dataclasses.asdict(test), None, None, fits)
+    n, limit = test.n_examples, max_drop / 100
+    differs = (before.answers != after.answers).reshape(n, -1).any(axis=1)
+    rows: int | None
+    if task.kind == "classification" and task.metrics[0] == "accuracy":
+        right, still = before.answers == before.truth, after.answers == after.truth
+        losses, gains = int((right & ~still).sum()), int((still & ~right).sum())
+        upper = exact_upper(losses, gains, n, sure)
+        rows = rows_for(losses, gains, n, sure, limit)
+    elif differs.sum() < FEW:
+        upper, rows = 1.0, int(np.ceil(n * FEW / max(1, differs.sum())))
+    else:
+        strict = paired_bootstrap(
+            before.metric, before.answers, after.answers, before.truth, resamples, confidence=1 - 2 * sure
+        )
+        upper = -strict.low
+        # An interval shrinks with the root of the rows.
+        rows = int(np.ceil(n * ((upper - drop) / (limit - drop)) ** 2)) if drop < limit else None
+    proven = upper <= limit
+    return Confirmation(
+        name, backend, dataclasses.asdict(test), 100 * upper, None if proven else rows, fits and proven
+    )  # fmt: skip
