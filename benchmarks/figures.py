@@ -56,3 +56,18 @@ def choices(contents: dict[str, Any]) -> dict[str, str]:
             f"choices-{way}-worst-task": f"{min(means):+.2f}",
         }
     return figures
+
+
+def methods(contents: dict[str, Any]) -> dict[str, str]:
+    """By task and run of benchmarks/methods.py: the change in points, and by how much the weights' file is smaller."""
+    figures = {}
+    for task, found in contents.items():
+        whole = next((run for key, run in found.items() if key.startswith("trained-on ")), None)
+        for key, run in found.items():
+            name, _, _ = key.partition(" seed ")
+            if name == "times":
+                continue
+            figures[f"methods-{task}-{name}"] = f"{100 * run['comparison']['difference']:+.1f}".replace("-", "−")
+            for kind in ("megabytes", "compressed_megabytes") if whole else ():
+                figures[f"methods-{task}-{name}-{kind}"] = f"{100 * (1 - run[kind] / whole[kind]):.0f} %"
+    return figures

@@ -91,7 +91,11 @@ def methods_speed() -> str:
 
 def methods() -> str:
     """Each way to a smaller encoder, with the same training."""
-    return markdown(*method_tables.runs({task: read(f"methods_{task}") for task in ("sst2", "mrpc")}))
+    return markdown(*method_tables.runs(method_files()))
+
+
+def method_files() -> dict[str, Any]:
+    return {task: result_files.read(RESULTS / f"methods_{task}.json") for task in ("sst2", "mrpc")}
 
 
 def autopilot() -> str:
@@ -232,7 +236,11 @@ def attendout() -> str:
 
 def figures() -> dict[str, str]:
     """Those in sentences, by name."""
-    return in_sentences.autopilot(read("autopilot")) | in_sentences.choices(glue_files())
+    return (
+        in_sentences.autopilot(read("autopilot"))
+        | in_sentences.choices(glue_files())
+        | in_sentences.methods(method_files())
+    )
 
 
 MAKERS: dict[str, Callable[[], str]] = {
