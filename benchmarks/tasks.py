@@ -16,7 +16,7 @@ from typing import Any
 
 from result_files import add, read
 
-from trimformer.hardware import usable_cores
+from trimformer.cores import usable_cores
 from trimformer.measure.bench.latency import benchmark
 from trimformer.pipeline.run import run
 from trimformer.pipeline.run_folder import partial_folder

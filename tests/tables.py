@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.models import tiny
-from trimformer.hardware import usable_cores
+from trimformer.cores import usable_cores
 from trimformer.measure.device.table import LatencyTable, default_file, frame_of, write_tables
 
 PIECES = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trimformer import cores
 from trimformer import hardware as module
 from trimformer.hardware import hardware, has_native_bf16
 
@@ -85,8 +86,8 @@ def test_int8_saturates_nowhere_else(machine: Path) -> None:
 def test_usable_cores_are_those_of_the_affinity_and_of_the_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, own: str, above: str | None, expected: int
 ) -> None:
-    monkeypatch.setattr(module, "CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(module, "CGROUPS", tmp_path)
+    monkeypatch.setattr(cores, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(cores, "CGROUPS", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
     (tmp_path / "cgroup").write_text(f"0::{group}\n")
     folder = tmp_path / group.strip("/")
@@ -94,4 +95,4 @@ def test_usable_cores_are_those_of_the_affinity_and_of_the_container(
     (folder / "cpu.max").write_text(f"{own}\n")
     if above:
         (folder.parent / "cpu.max").write_text(f"{above}\n")
-    assert module.usable_cores() == expected
+    assert cores.usable_cores() == expected

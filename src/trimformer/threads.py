@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .hardware import usable_cores
+from .cores import usable_cores
 
 _TORCH = threading.RLock()
 

@@ -74,8 +74,8 @@ def bench(
     if task.task is None and (task.label or task.validation):
         fail("--label and --validation belong to a task: add --task custom, or the task's name.")
     settings = None if task.task is None else task.settings()
+    from trimformer.cores import usable_cores
     from trimformer.files import claim
-    from trimformer.hardware import usable_cores
     from trimformer.measure.bench.bench import Texts
     from trimformer.measure.bench.bench import bench as measure
     from trimformer.report.bench_picture import check_picture, write_picture

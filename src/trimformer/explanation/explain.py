@@ -11,13 +11,14 @@ from typing import Any
 from accelerate import PartialState
 
 from ..console import Ticker
+from ..cores import usable_cores
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
 from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
-from ..hardware import hardware, usable_cores
+from ..hardware import hardware
 from ..measure.bench.latency import Timing
 from ..measure.bench.score import validation
 from ..measure.bench.variants import Variant, make_variants, precision

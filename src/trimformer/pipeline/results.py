@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ..cores import usable_cores
 from ..deploy.export import export
 from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
-from ..hardware import hardware, usable_cores
+from ..hardware import hardware
 from ..inference.runtimes.backends import open_backend
 from ..measure.bench.latency import benchmark
 from ..measure.bench.score import as_model

@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 from ..console import console
+from ..cores import usable_cores
 from ..encoder.checkpoints.load import load_with_head, read_config
 from ..errors import TrimformerError
-from ..hardware import usable_cores
 from ..methods import METHODS
 from ..methods.base import DISTILLED
 from ..pipeline.accelerator import prepared

@@ -59,7 +59,7 @@ def test_not_utf8(model: Path, tmp_path: Path) -> None:
 def test_a_mistake_leaves_no_output_file(model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "good"}\nbroken\n')
     result = trimformer("predict", model, tmp_path / "a.jsonl", "--out", tmp_path / "labels.txt")
-    assert "Line 2 of a.jsonl is not valid JSON" in sentence(result)
+    assert f"Line 2 of {tmp_path / 'a.jsonl'} is not valid JSON" in sentence(result)
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 

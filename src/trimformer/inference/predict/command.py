@@ -7,10 +7,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...cores import usable_cores
 from ...encoder.checkpoints.load import read_kind
 from ...errors import TrimformerError
 from ...files import claim, is_stream
-from ...hardware import usable_cores
 from .cluster import label_on_cluster
 from .labeller import LabelJob
 from .meter import Meter

@@ -14,8 +14,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
+from ...cores import usable_cores
 from ...errors import TrimformerError
-from ...hardware import usable_cores
 from .labeller import Done, LabelJob, Labeller
 from .rows import Piece, Place
 

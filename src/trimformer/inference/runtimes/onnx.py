@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...hardware import usable_cores
+from ...cores import usable_cores
 from .session import arrays, damaged, require, require_file
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

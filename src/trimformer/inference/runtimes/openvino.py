@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...hardware import usable_cores
+from ...cores import usable_cores
 from .session import arrays, damaged, require, require_file
 
 # Of the arithmetic; what is quantized in the file is so under any. Where the CPU has no bf16, OpenVINO takes fp32.

@@ -9,8 +9,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from ...console import console
+from ...cores import usable_cores
 from ...errors import TrimformerError
-from ...hardware import usable_cores
 from ..predictor import Predictor
 from ..runtimes.session import require
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from ...cores import usable_cores
 from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for
 from ...errors import TrimformerError, explain_write_errors
-from ...hardware import cpu_flags, usable_cores
+from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ...tasks.settings import TaskSettings
 from .latency import time_variants

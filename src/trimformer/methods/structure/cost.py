@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...cores import usable_cores
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
-from ...hardware import usable_cores
 from ...measure.bench.variants import STOCK, available_backends
 from ...measure.cost import expected_flops, expected_params
 from ...measure.device.pieces import latency_tables

@@ -22,6 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...cores import usable_cores
 from ...encoder.model.body import TrimformerModel
 from ...encoder.model.heads import TrimformerWithHead
 from ...encoder.parts.attention.base import NONE
@@ -32,7 +33,6 @@ from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION, LAYERS
 from ...errors import TrimformerError
 from ...files import save_text
-from ...hardware import usable_cores
 from ...measure.bench.latency import benchmark
 from ...measure.cost import expected_flops, expected_params
 from ...measure.device.pieces import COPIES, for_timing
