@@ -21,6 +21,7 @@ from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
+from ..tasks.cuts import save_cuts
 from ..training.loop import total_steps, train
 from .inputs import Inputs
 
@@ -135,12 +136,9 @@ class Stages:
 
     def save(self, model: TrimformerWithHead, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         """Write a model and its tokenizer, None: that of the inputs, which cuts texts as the run does."""
-        tokenizer, settings = copy.deepcopy(tokenizer or self.inputs.tokenizer), self.inputs.settings
+        tokenizer, cuts = copy.deepcopy(tokenizer or self.inputs.tokenizer), self.inputs.cuts
         # Who uses the model cuts texts as those were cut that its score was measured on.
-        tokenizer.model_max_length = min(settings.max_length, model.config.max_tokens)
-        if settings.truncation == "tail":
-            tokenizer.truncation_side = "left"
-            tokenizer.init_kwargs["truncation_side"] = "left"  # only what stands here is saved, as the attribute has it
+        save_cuts(tokenizer, cuts._replace(max_length=min(cuts.max_length, model.config.max_tokens)))
         with atomic_folder(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
