@@ -23,6 +23,7 @@ from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.cuts import save_cuts
 from ..training.loop import total_steps, train
+from ..training.scale import Scale
 from .inputs import Inputs
 
 
@@ -52,6 +53,7 @@ class Stages:
 
     def __init__(self, inputs: Inputs, accelerator: Accelerator, seed: int, work: Path) -> None:
         self.inputs, self.accelerator, self.seed, self.work = inputs, accelerator, seed, work
+        self.scale = Scale.of(inputs.train)
 
     def run(
         self,
@@ -104,22 +106,23 @@ class Stages:
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info), encoding="utf-8")
-            self.save(result.model, folder / "model", result.tokenizer or context.tokenizer)
+            self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)
             remove_training_files(folder)
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
 
     def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
-        """What the method of a stage is given. before: as in :meth:`run`."""
+        """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`."""
         start = self._start(stage, before)
         model, own, teaches = start.model(), self.inputs.read_with(start.tokenizer()), stage.objective.needs_teacher
+        model = model if start.new_head else self.scale.unfold(model)
         return Context(
             model=model,
-            teacher=before[0].origin.model() if teaches else None,
+            teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
             task=own.task,
-            train=own.train,
-            selection=own.selection,
+            train=self.scale.rows(own.train),
+            selection=self.scale.rows(own.selection),
             training=stage.training,
             objective=stage.objective,
             accelerator=self.accelerator,
