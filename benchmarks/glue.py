@@ -19,7 +19,7 @@ from pathlib import Path
 
 from result_files import add, read
 
-from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
+from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head, read_config
 from trimformer.hardware import hardware
 from trimformer.measure.bench.latency import time_variants
 from trimformer.measure.bench.variants import make_variants
@@ -30,6 +30,7 @@ from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
+from trimformer.tasks.cuts import cuts_of
 from trimformer.tasks.encode import encode
 from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.settings import TaskSettings
@@ -133,8 +134,9 @@ def summary(report: Report, timed: bool) -> dict[str, object]:
 def splits(settings: TaskSettings, seed: int, model: Path) -> tuple[Encoded, Encoded]:
     """The training rows, to calibrate on, and the validation rows."""
     data, tokenizer = load_task(settings, seed), load_tokenizer(model)
+    cuts = cuts_of(settings, tokenizer, read_config(model).max_tokens)
     train, validation = (
-        encode(data.task, split, tokenizer, settings.max_length) for split in (data.train, data.validation)
+        encode(data.task, split, tokenizer, **cuts._asdict()) for split in (data.train, data.validation)
     )
     return train, validation
 

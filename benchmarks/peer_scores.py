@@ -29,6 +29,7 @@ from trimformer.pipeline.results import default_lengths
 from trimformer.pipeline.run import run
 from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
+from trimformer.tasks.cuts import cuts_of
 from trimformer.tasks.data import Task
 from trimformer.tasks.encode import encode
 from trimformer.tasks.encoding.encoded import Encoded
@@ -104,9 +105,10 @@ def read_splits(recipe: Recipe, dense_folder: Path) -> Splits:
     """The data as the run of this recipe read them."""
     config = read_config(dense_folder)
     data = with_label_order(load_task(recipe.task, recipe.seed), config.label_names)
-    tokenizer, length = load_tokenizer(dense_folder), min(recipe.task.max_length, config.max_tokens)
+    tokenizer = load_tokenizer(dense_folder)
+    cuts = cuts_of(recipe.task, tokenizer, config.max_tokens)._asdict()
     return Splits(
-        data.task, *(encode(data.task, s, tokenizer, length) for s in (data.train, data.selection, data.validation))
+        data.task, *(encode(data.task, s, tokenizer, **cuts) for s in (data.train, data.selection, data.validation))
     )
 
 

@@ -17,6 +17,7 @@ from .recipe.standard import autopilot_recipe, standard_recipe
 from .report.schema import Report
 from .search.report import AutopilotReport
 from .search.run import run as search
+from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task
 from .tasks.encode import encode
 from .tasks.encoding.encoded import Encoded
@@ -104,6 +105,7 @@ class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
     source: where the examples came from. truncated: texts (questions, for spans) longer than the limit, which were cut.
+    notes: where they were cut, of each model.
     """
 
     model: str
@@ -113,6 +115,7 @@ class Evaluation:
     truncated: int
     scores: dict[str, float]
     against: Bootstrap | None = None
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def evaluate(
@@ -120,6 +123,7 @@ def evaluate(
 ) -> Evaluation:
     """Score a fine-tuned model on the task's validation examples, in fp32.
 
+    task: texts are cut as it says, else as each model was saved with.
     against: another model, scored on the same examples; the result then holds the paired bootstrap of the difference
         (this model minus the other).
     """
@@ -129,25 +133,20 @@ def evaluate(
     if known.kind != net.kind:
         raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {known.kind}.")
     data, found = _outcome(model, net, known, examples, settings)
-    test = None
+    test, notes = None, [f"{model}: {note}" for note in cut_notes(data)]
     if against is not None:
         other = load_with_head(against)
         if other.kind != net.kind or (known.labels and other.config.label_names != net.config.label_names):
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
-        before = _outcome(against, other, known, examples, settings)[1]
+        other_data, before = _outcome(against, other, known, examples, settings)
+        notes += [f"{against}: {note}" for note in cut_notes(other_data)]
         test = paired_bootstrap(found.metric, before.answers, found.answers, found.truth)
-    return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test)
+    return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
 
 
 def _outcome(
     path: str | Path, model: TrimformerWithHead, task: Task, examples: Examples, settings: TaskSettings
 ) -> tuple[Encoded, Outcome]:
-    data = encode(
-        task,
-        examples,
-        load_tokenizer(path),
-        min(settings.max_length, model.config.max_tokens),
-        truncation=settings.truncation,
-        stride=settings.stride,
-    )
+    tokenizer = load_tokenizer(path)
+    data = encode(task, examples, tokenizer, **cuts_of(settings, tokenizer, model.config.max_tokens)._asdict())
     return data, outcome(task, data, predict_logits(on_fastest(model), data, title="Scoring"))

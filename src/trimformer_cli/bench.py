@@ -105,6 +105,8 @@ def bench(
         print_table(found.header, found.rows, found.title)
         for note in found.notes:
             output.print(note, markup=False, soft_wrap=True)
+    for note in result.notes():
+        output.print(note, markup=False, soft_wrap=True)
 
 
 def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:

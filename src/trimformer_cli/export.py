@@ -64,6 +64,7 @@ def export(
     from trimformer.errors import TrimformerError
     from trimformer.files import new_folder, require_new_folder
     from trimformer.measure.bench.target import export_for
+    from trimformer.tasks.cuts import cut_notes
 
     if form not in (*FORMATS, "huggingface"):
         raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")
@@ -81,6 +82,7 @@ def export(
             result = dataclasses.asdict(export_for(target, net, folder, tokenizer, settings, max_drop))
         else:
             scorer = scorer_for(net, tokenizer, settings)
+            cut = [] if scorer is None else cut_notes(scorer.validation)
             result = [dataclasses.asdict(file) for file in export_all(net, folder, backends, tokenizer, scorer)]
     if json_:
         print(json.dumps(result, indent=2, default=lambda path: str(out / path.name)))
@@ -93,6 +95,8 @@ def export(
             output.print(line, markup=False, soft_wrap=True)
     else:
         _show(result)
+        for line in cut:
+            output.print(line, markup=False, soft_wrap=True)
         output.print(f"Saved to {out}", markup=False, soft_wrap=True)
 
 

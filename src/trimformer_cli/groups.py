@@ -33,9 +33,20 @@ class TaskOptions:
     ] = "auto"
     tags: Annotated[str | None, typer.Option(help="conll2003: ner, pos or chunk; ud: upos or xpos.")] = None
     scheme: Annotated[str | None, typer.Option(help="How spans are tagged in the files: iob1 or iob2.")] = None
-    max_length: Annotated[int, typer.Option(help="Tokens per example; longer texts are cut.")] = 128
-    truncation: Annotated[str, typer.Option(help="Which part of a long text stays: head, tail or both.")] = "head"
-    stride: Annotated[int, typer.Option(help="Question answering: tokens that neighbouring windows share.", min=0)] = 64
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="Tokens per example; longer texts are cut. Default: as a tuned model was saved, or 128."),
+    ] = None
+    truncation: Annotated[
+        str | None,
+        typer.Option(help="Which part of a long text stays: head, tail or both. Default: as saved, or head."),
+    ] = None
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Question answering: tokens that neighbouring windows share. Default: as saved, or 64.", min=0
+        ),
+    ] = None
 
     @property
     def inputs(self) -> list[str]:

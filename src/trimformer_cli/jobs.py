@@ -232,3 +232,5 @@ def evaluate(
         interval = f"{test.difference:+.4f} (95 % {test.low:+.4f} to {test.high:+.4f}, p = {test.p_value:.3f})"
         rows.append((f"difference to {against}", interval))
     print_table(["", "value"], rows, f"{model} on {result.task}")
+    for note in result.notes:
+        output.print(note, markup=False, soft_wrap=True)

@@ -36,8 +36,7 @@ def test_a_command_gets_the_fields_of_its_groups_as_options() -> None:
 def test_settings_of_a_task() -> None:
     settings = TrainedTaskOptions(train="t.csv", text="review", max_length=64).settings(train_limit=None)
     assert settings.model_dump(exclude_unset=True) == {
-        "name": "custom", "train": "t.csv", "text": "review", "kind": "auto", "max_length": 64, "truncation": "head",
-        "stride": 64,
+        "name": "custom", "train": "t.csv", "text": "review", "kind": "auto", "max_length": 64,
     }  # fmt: skip
     assert TaskOptions("sst2").settings(train_limit=9).train_limit == 9
 

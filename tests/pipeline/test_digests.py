@@ -20,6 +20,7 @@ from trimformer.pipeline.inputs import Inputs
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import standard_recipe
 from trimformer.starts import STARTS
+from trimformer.tasks.cuts import Cuts
 from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.settings import TaskSettings
@@ -42,8 +43,7 @@ def inputs(**changes: Any) -> Inputs:
     weights = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
     task = Task("toy", "classification", ("no", "yes"), ("accuracy",), "test")
     checkpoint = Checkpoint(config(), weights, None, "here")
-    settings = TaskSettings(name="sst2")
-    same = Inputs(checkpoint, False, words_tokenizer(), task, settings, 16, rows(), rows(), rows(), [])
+    same = Inputs(checkpoint, False, words_tokenizer(), task, Cuts(16, "head", 64), rows(), rows(), rows(), [])
     return dataclasses.replace(same, **changes)
 
 
@@ -159,7 +159,7 @@ def test_a_start_with_files_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_recipe_names_the_key_and_its_first_value() -> None:
     longer = recipe().task.model_copy(update={"max_length": 64})
     assert differs(labels("a", "b"), task=longer, baseline="é") == [
-        "task.max_length in the recipe (at first 128)", "baseline in the recipe (at first null)", "the labels",
+        "task.max_length in the recipe (at first null)", "baseline in the recipe (at first null)", "the labels",
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ def test_defaults() -> None:
     assert (settings.name, settings.kind, settings.max_length, settings.selection) == (
         "custom",
         "auto",
-        128,
+        None,
         0.15,
     )
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder import TrimformerWithHead
 from ..errors import TrimformerError
 from ..inference.runtimes.session import Session
+from ..tasks.cuts import cuts_of
 from ..tasks.data import Examples
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
@@ -63,7 +64,5 @@ class Scorer:
             self.task,
             examples,
             self.tokenizer,
-            min(self.settings.max_length, self.model.config.max_tokens),
-            truncation=self.settings.truncation,
-            stride=self.settings.stride,
+            **cuts_of(self.settings, self.tokenizer, self.model.config.max_tokens)._asdict(),
         )

@@ -32,6 +32,7 @@ from ..recipe.reading import checked_task
 from ..search.measurement import DENSE, installed, outcome_of, timed
 from ..search.report import KNOWN
 from ..search.sensitivity import ROWS, sensitivity
+from ..tasks.cuts import cut_notes, cuts_of
 from ..tasks.data import Task
 from ..tasks.encode import encode
 from ..tasks.encoding.batches import drawn_rows
@@ -91,12 +92,13 @@ def explain(
             shapes, found.attention, found.layers, found.heads, found.units, times, saved, strict=True
         )
     ]
+    split = "validation" if settings.validation_only else "selection"
     result = Explanation(
         model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
-        split="validation" if settings.validation_only else "selection", rows=len(rows.examples), drawn=len(drawn),
+        split=split, rows=len(rows.examples), drawn=len(drawn),
         batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
-        notes=[REUSED if settings.validation_only else KNOWN, *skipped],
+        notes=[REUSED if settings.validation_only else KNOWN, *skipped, *cut_notes(rows, split)],
     )  # fmt: skip
     recipe, why = suggest(str(model), net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
@@ -120,11 +122,9 @@ def _rows(model: str | Path, net: TrimformerWithHead, settings: TaskSettings) ->
     data = with_label_order(load_task(settings), net.config.label_names)
     if data.task.kind != net.kind:
         raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {data.task.kind}.")
-    tokenizer, longest = load_tokenizer(model), min(settings.max_length, net.config.max_tokens)
-    train, selection = (
-        encode(data.task, split, tokenizer, longest, truncation=settings.truncation, stride=settings.stride)
-        for split in (data.train, data.selection)
-    )
+    tokenizer = load_tokenizer(model)
+    cuts = cuts_of(settings, tokenizer, net.config.max_tokens)._asdict()
+    train, selection = (encode(data.task, split, tokenizer, **cuts) for split in (data.train, data.selection))
     return data.task, selection, train
 
 

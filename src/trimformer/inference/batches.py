@@ -12,7 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import Kind
+from ..tasks.cuts import Cuts
+from ..tasks.data import Examples
 from ..tasks.encoding.encoded import Encoded, padding_id
+from ..tasks.encoding.texts import tokenise as tokenise_texts
 from ..tasks.kinds import KINDS
 
 BATCH_TOKENS = 512
@@ -22,8 +25,8 @@ Row = str | tuple[str, str] | list[str]
 """A text, a couple (text and second text, or question and context), or the words of a sentence."""
 
 
-def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Encoded:
-    """Token ids of rows without labels; what is longer than ``max_length`` tokens is cut, contexts into windows.
+def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> Encoded:
+    """Token ids of rows without labels; long texts are cut as ``cuts`` say, contexts into windows.
 
     Words that are not divided yet are divided at white space.
     Raises TrimformerError for a tokenizer that cannot do this, and for a question without a context.
@@ -31,14 +34,18 @@ def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
     pad_id, task_kind = padding_id(tokenizer), KINDS[kind]
     examples = task_kind.examples(rows)
     if task_kind.per_token:
-        arrays = task_kind.tokenise(examples, tokenizer, max_length)
+        arrays = task_kind.tokenise(examples, tokenizer, **cuts.read_by(task_kind.reads))
     else:
-        arrays = _texts(rows, tokenizer, max_length)
+        arrays = _texts(rows, tokenizer, cuts)
     return Encoded.from_arrays(arrays, np.empty(0), pad_id, kind, examples)
 
 
-def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
+def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> dict[str, np.ndarray]:
     """Straight through the tokenizer's fast form: the usual call costs four times as much, in Python objects."""
+    max_length = cuts.max_length
+    if cuts.truncation == "both":  # which no tokenizer can do
+        texts, pairs = (list(rows), None) if isinstance(rows[0], str) else map(list, zip(*rows, strict=True))
+        return tokenise_texts(Examples(texts, pairs, [None] * len(texts)), tokenizer, max_length, "both")
     has_types = "token_type_ids" in tokenizer.model_input_names
     fast: Any = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
@@ -47,7 +54,7 @@ def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, max_length: 
         ]
         ids, types = [one["input_ids"] for one in coded], [one.get("token_type_ids", []) for one in coded]
     else:
-        fast.enable_truncation(max_length, direction=tokenizer.truncation_side)
+        fast.enable_truncation(max_length, direction="left" if cuts.truncation == "tail" else "right")
         fast.no_padding()
         encodings = fast.encode_batch_fast(list(rows))
         ids, types = [one.ids for one in encodings], [one.type_ids for one in encodings] if has_types else []

@@ -15,9 +15,11 @@ from ..encoder import TrimformerWithHead
 from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
+from ..tasks.cuts import cuts_of, saved_length
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.kinds.answers import AnyAnswer
+from ..tasks.settings import TaskSettings
 from ..threads import torch_threads
 from .batches import Row, batches, inputs, tokenise
 from .runtimes.backends import FILE_BACKENDS, open_backend, parts
@@ -60,7 +62,9 @@ class Predictor:
         self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
-        self.max_length = min(max_length or self.tokenizer.model_max_length, self.config.max_tokens)
+        longest = self.config.max_tokens
+        wanted = max_length or saved_length(self.tokenizer) or longest
+        self.cuts = cuts_of(TaskSettings(), self.tokenizer, longest)._replace(max_length=min(wanted, longest))
         self.session: Session | None = None
         self.model: Any = None
         if file is None:
@@ -71,6 +75,11 @@ class Predictor:
             headless = self.session.output != "logits"
         if headless:
             raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest input that is not cut."""
+        return self.cuts.max_length
 
     def predict(
         self, texts: Sequence[str | list[str]], pairs: Sequence[str] | None = None, batch_size: int | None = None
@@ -98,7 +107,7 @@ class Predictor:
         iterator = iter(rows)
         while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
             with self._tokenizing:
-                data = tokenise(self.kind, window, self.tokenizer, self.max_length)
+                data = tokenise(self.kind, window, self.tokenizer, self.cuts)
             yield from KINDS[self.kind].answers(data, self._logits(data, batch_size), self.config.label_names)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -15,10 +16,10 @@ from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
 from ..report.templating import require_packages
 from ..starts import Origin, Origins
+from ..tasks.cuts import Cuts, cut_notes, cuts_of
 from ..tasks.data import Examples, Task, TaskData
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
-from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
 from ..training.teacher_cache import check_size
@@ -30,16 +31,14 @@ from .head import SCORED_ROWS, match_head, why_train
 class Inputs:
     """Everything read at the start.
 
-    train, selection, validation: as the tokenizer encodes them, each row cut to ``length`` tokens. settings: of the
-    task.
+    train, selection, validation: as the tokenizer encodes them, each row cut as ``cuts`` say.
     """
 
     checkpoint: Checkpoint
     has_trained_head: bool
     tokenizer: PreTrainedTokenizerBase
     task: Task
-    settings: TaskSettings
-    length: int
+    cuts: Cuts
     train: Encoded
     selection: Encoded
     validation: Encoded
@@ -57,7 +56,7 @@ class Inputs:
 
     def encoded(self, rows: Examples) -> Encoded:
         """Rows of the task as the tokenizer encodes them."""
-        return _encoded(self.task, rows, self.tokenizer, self.settings, self.length)
+        return encode(self.task, rows, self.tokenizer, **self.cuts._asdict())
 
     def origins(self, dense: Origin | None = None, previous: Origin | None = None) -> Origins:
         """What a stage can start from. dense: None before it is there. previous: None for the first stage."""
@@ -66,11 +65,8 @@ class Inputs:
         return Origins(checkpoint, self.tokenizer, self.has_trained_head, self.task, dense, previous or dense)
 
     def cut(self) -> list[str]:
-        """How many validation rows the tokenizer cuts, as a sentence; empty where it cuts none."""
-        count, kind = self.validation.truncated, self.task.kind
-        what = {"tokens": "sentences", "spans": "questions"}.get(kind, "texts")
-        where = "" if kind == "spans" else f" at {self.length} tokens"
-        return [f"{count} of {len(self.validation.examples)} validation {what} were cut{where}."] if count else []
+        """How many validation rows the tokenizer cuts and where, as a sentence; empty where it cuts none."""
+        return cut_notes(self.validation)
 
 
 def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
@@ -85,17 +81,17 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             f"measure.length: {recipe.model} takes at most {checkpoint.config.max_tokens} tokens, "
             f"not {max(recipe.measure.length or [0])}."
         )
-    processes, length = accelerator.num_processes, min(recipe.task.max_length, checkpoint.config.max_tokens)
+    processes, cuts = accelerator.num_processes, _cuts(recipe, checkpoint, tokenizer)
     with accelerator.main_process_first():
         data = load_task(recipe.task, recipe.seed)
-        checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, length, accelerator)
+        checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
         notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), _some_texts(data.train))
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
-        students = check_stages(recipe.stages, origins, length)
+        students = check_stages(recipe.stages, origins, cuts.max_length)
         train, selection, validation = (
-            _encoded(data.task, rows, tokenizer, recipe.task, length)
+            encode(data.task, rows, tokenizer, **cuts._asdict())
             for rows in (data.train, data.selection, data.validation)
         )
     largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
@@ -107,7 +103,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     for stage, student in zip(recipe.stages, students, strict=True):
         if stage.objective.cache:
             check_size(readings_of(terms_of(stage.objective, student, dense.config)), train)
-    inputs = Inputs(checkpoint, trained, tokenizer, data.task, recipe.task, length, train, selection, validation, notes)
+    inputs = Inputs(checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes)
     notes += inputs.cut()
     return inputs
 
@@ -117,7 +113,7 @@ def _head(
     checkpoint: Checkpoint,
     data: TaskData,
     tokenizer: PreTrainedTokenizerBase,
-    length: int,
+    cuts: Cuts,
     accelerator: Accelerator,
 ) -> tuple[Checkpoint, TaskData, bool, list[str]]:
     """As :func:`match_head`, and whether the head is used as it is, which ``fine_tune`` of the recipe decides."""
@@ -133,7 +129,7 @@ def _head(
     if recipe.fine_tune == "auto" and trained:
         count = len(data.selection)
         chosen = np.linspace(0, count - 1, min(SCORED_ROWS, count)).astype(int).tolist()
-        rows = _encoded(data.task, data.selection.take(chosen), tokenizer, recipe.task, length)
+        rows = encode(data.task, data.selection.take(chosen), tokenizer, **cuts._asdict())
         why_not = why_train(build(checkpoint).to(accelerator.device), data.task, rows)
         if why_not is not None:
             note = (
@@ -144,11 +140,14 @@ def _head(
     return checkpoint, data, trained, notes
 
 
+def _cuts(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Cuts:
+    """As the recipe says, else as the model was saved with that is the dense one."""
+    longest = checkpoint.config.max_tokens
+    if recipe.baseline is not None:
+        with contextlib.suppress(TrimformerError):  # it may be weights alone, which say nothing of lengths
+            return cuts_of(recipe.task, load_tokenizer(recipe.baseline), longest)
+    return cuts_of(recipe.task, tokenizer, longest, has_head=checkpoint.head is not None)
+
+
 def _some_texts(rows: Examples, most: int = 50) -> list[str]:
     return [text if isinstance(text, str) else " ".join(text) for text in rows.texts[:most]]
-
-
-def _encoded(
-    task: Task, rows: Examples, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings, length: int
-) -> Encoded:
-    return encode(task, rows, tokenizer, length, truncation=settings.truncation, stride=settings.stride)

@@ -21,7 +21,9 @@ from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
+from ..tasks.cuts import save_cuts
 from ..training.loop import total_steps, train
+from ..training.scale import Scale
 from .inputs import Inputs
 
 
@@ -51,6 +53,7 @@ class Stages:
 
     def __init__(self, inputs: Inputs, accelerator: Accelerator, seed: int, work: Path) -> None:
         self.inputs, self.accelerator, self.seed, self.work = inputs, accelerator, seed, work
+        self.scale = Scale.of(inputs.train)
 
     def run(
         self,
@@ -103,22 +106,23 @@ class Stages:
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info), encoding="utf-8")
-            self.save(result.model, folder / "model", result.tokenizer or context.tokenizer)
+            self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)
             remove_training_files(folder)
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
 
     def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
-        """What the method of a stage is given. before: as in :meth:`run`."""
+        """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`."""
         start = self._start(stage, before)
         model, own, teaches = start.model(), self.inputs.read_with(start.tokenizer()), stage.objective.needs_teacher
+        model = model if start.new_head else self.scale.unfold(model)
         return Context(
             model=model,
-            teacher=before[0].origin.model() if teaches else None,
+            teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
             task=own.task,
-            train=own.train,
-            selection=own.selection,
+            train=self.scale.rows(own.train),
+            selection=self.scale.rows(own.selection),
             training=stage.training,
             objective=stage.objective,
             accelerator=self.accelerator,
@@ -135,12 +139,9 @@ class Stages:
 
     def save(self, model: TrimformerWithHead, folder: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         """Write a model and its tokenizer, None: that of the inputs, which cuts texts as the run does."""
-        tokenizer, settings = copy.deepcopy(tokenizer or self.inputs.tokenizer), self.inputs.settings
+        tokenizer, cuts = copy.deepcopy(tokenizer or self.inputs.tokenizer), self.inputs.cuts
         # Who uses the model cuts texts as those were cut that its score was measured on.
-        tokenizer.model_max_length = min(settings.max_length, model.config.max_tokens)
-        if settings.truncation == "tail":
-            tokenizer.truncation_side = "left"
-            tokenizer.init_kwargs["truncation_side"] = "left"  # only what stands here is saved, as the attribute has it
+        save_cuts(tokenizer, cuts._replace(max_length=min(cuts.max_length, model.config.max_tokens)))
         with atomic_folder(folder) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)

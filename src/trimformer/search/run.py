@@ -163,7 +163,7 @@ class Autopilot(Trainer):
         name = one.combination.name
         point = Point(name, one.combination.removed(len(found.attention)), one.ms, f"0-{name}")
         model = trim(context.model, gates_of(one.combination, found)).cpu()
-        self.stages.save(model, self._model(point))
+        self.stages.save(self.stages.scale.fold(model), self._model(point))
         return point
 
     def _ask_teacher(self, points: list[Point], ground: Ground) -> None:

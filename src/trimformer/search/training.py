@@ -142,7 +142,8 @@ class Trainer:
 
     def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
         """Measured on the first batches, with weights that are thrown away."""
-        method = METHODS["finetune"](stage.method, self.stages.context(stage, before))
+        context = self.stages.context(stage, before)
+        method = METHODS["finetune"](stage.method, context)
         size = stage.training.batch_size
         batches = itertools.cycle(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0))
         started = 0.0
@@ -150,7 +151,7 @@ class Trainer:
             if step == 1:  # the first one pays for what is made once
                 started = time.perf_counter()
             for _ in range(stage.training.accumulate):
-                batch = inputs.train.batch(next(batches))
+                batch = context.train.batch(next(batches))
                 method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
             method.update(step)
         self.accelerator.free_memory()

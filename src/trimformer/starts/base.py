@@ -92,6 +92,11 @@ class Start(ABC):
         """Whether it reads texts with another tokenizer than the run's checkpoint."""
         return False
 
+    @property
+    def new_head(self) -> bool:
+        """Whether the head starts with random weights, which answer in no unit."""
+        return False
+
     @abstractmethod
     def model(self) -> TrimformerWithHead:
         """The model with a head for the task, in evaluation mode."""

@@ -27,6 +27,10 @@ class Pretrained(Start):
     def config(self) -> TrimformerConfig:
         return self.origins.checkpoint.config
 
+    @property
+    def new_head(self) -> bool:
+        return not self.origins.has_trained_head
+
     def model(self) -> TrimformerWithHead:
         checkpoint, task = self.origins.checkpoint, self.origins.task
         if self.origins.has_trained_head:

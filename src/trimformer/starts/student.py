@@ -85,6 +85,10 @@ class Student(Start):
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
         return load_tokenizer(self.settings.checkpoint) if self.own_tokenizer else None
 
+    @property
+    def new_head(self) -> bool:
+        return self.settings.layers is None
+
     def model(self) -> TrimformerWithHead:
         task = self.origins.task
         if self.settings.layers is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from ..files import cache_folder
+from .cuts import Cuts
 from .data import Examples, Task
 from .encoding import cache as cached
 from .encoding.encoded import Encoded, padding_id
@@ -32,11 +33,11 @@ def encode(
     be written is done without. Raises TrimformerError for a tokenizer that has no padding token.
     """
     kind, pad_id = KINDS[task.kind], padding_id(tokenizer)
-    cuts = {"truncation": truncation, "stride": stride}
-    how: dict[str, Any] = {"max_length": max_length} | {name: cuts[name] for name in cuts if name in kind.reads}
+    how = Cuts(max_length, truncation, stride).read_by(kind.reads)
     file = (cache or cache_folder()) / cached.file_name(kind.form, examples, tokenizer, how)
     arrays = cached.read(file)
     if arrays is None:
         arrays = kind.tokenise(examples, tokenizer, **how)
         cached.write(file, arrays)
-    return Encoded.from_arrays(arrays, kind.labels(task, arrays, examples), pad_id, task.kind, examples)
+    data = Encoded.from_arrays(arrays, kind.labels(task, arrays, examples), pad_id, task.kind, examples)
+    return replace(data, max_length=max_length, truncation=truncation)

@@ -8,8 +8,10 @@ from pydantic import BaseModel, Field
 
 Truncation = Literal["head", "tail", "both"]
 
+MAX_LENGTH, SHORTEST = 128, 8
+"""Tokens of a row where neither the task nor the model says otherwise, and the fewest that there may be."""
 STRIDE = 64
-"""Tokens that neighbouring windows of a long context have in common, unless a task says otherwise."""
+"""Tokens that neighbouring windows of a long context have in common, unless a task or a model says otherwise."""
 
 
 class TaskSettings(BaseModel, extra="forbid"):
@@ -45,17 +47,21 @@ class TaskSettings(BaseModel, extra="forbid"):
     scheme: Literal["iob1", "iob2"] | None = Field(
         default=None, description="tokens: how spans are tagged; default: iob1 in files of conll2003, iob2 elsewhere"
     )
-    max_length: int = Field(default=128, ge=8, description="tokens per example; longer ones are cut")
-    truncation: Truncation = Field(
-        default="head",
-        description="one or two texts: which part of a long one stays: its head, its tail, or a quarter of the length "
-        "from the head and the rest from the tail (Sun et al., 2019)",
+    max_length: int | None = Field(
+        default=None,
+        ge=SHORTEST,
+        description="tokens per example; longer ones are cut; none: what a fine-tuned model was saved with, else 128",
     )
-    stride: int = Field(
-        default=STRIDE,
+    truncation: Truncation | None = Field(
+        default=None,
+        description="texts and words: which part of a long one stays: its head, its tail, or a quarter of the length "
+        "from the head and the rest from the tail (Sun et al., 2019); none: what the tokenizer was saved with",
+    )
+    stride: int | None = Field(
+        default=None,
         ge=0,
         description="spans: tokens that neighbouring windows of a long context have in common, at most half of the "
-        "room that the question leaves",
+        "room that the question leaves; none: what the model was saved with, else 64",
     )
     train_limit: int | None = Field(default=None, ge=1, description="largest number of training rows, for quick runs")
     selection: float = Field(

@@ -33,8 +33,8 @@ _GLUE = Source(
     lambda settings, _: glue.load_validation(settings.name, settings.data),
     ("data", "truncation"),
 )
-_TREEBANK = Source(conll.load, conll.load_validation, ("data",))
-_TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme"))
+_TREEBANK = Source(conll.load, conll.load_validation, ("data", "truncation"))
+_TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
     *("tags", "scheme", "truncation", "stride"),

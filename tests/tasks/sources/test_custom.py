@@ -197,7 +197,7 @@ def test_the_cells_of_named_columns_are_looked_at(
         ("train.csv", csv_rows(9, ["a", "b"]), "stride", 32, "classification"),
         ("train.csv", csv_rows(9, ["a", "b"]), "tags", "xpos", "classification"),
         ("train.csv", csv_rows(9, ["0.5", "1"]), "stride", 32, "regression"),
-        ("train.conll", WORDS, "truncation", "tail", "tokens"),
+        ("train.conll", WORDS, "stride", 32, "tokens"),
         ("train.conll", WORDS, "text_pair", "b", "tokens"),
         ("train.jsonl", json.dumps(QUESTION) + "\n", "truncation", "both", "spans"),
         ("train.jsonl", json.dumps(QUESTION) + "\n", "scheme", "iob2", "spans"),

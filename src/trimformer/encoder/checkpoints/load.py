@@ -62,6 +62,11 @@ def read_kind(path_or_id: str | Path) -> Kind:
     return kind_of(read_config(folder), _named_head(folder) or HEADS[0])
 
 
+def has_head(path_or_id: str | Path) -> bool:
+    """Whether a saved model has a head for a task, by its config.json alone."""
+    return _named_head(resolve(path_or_id)) is not None
+
+
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
     """The model class that config.json names, None where it names none that has a head."""
     named = architecture(folder)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ...console import Ticker
-from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind
+from ...encoder.checkpoints.load import has_head, load_tokenizer, read_config, read_kind
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.batches import tokenise
 from ...inference.predict.rows import format_of, split
+from ...tasks.cuts import cuts_of
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded
 from ...tasks.settings import TaskSettings
@@ -38,7 +39,7 @@ class Texts:
     file: Path
     text: str | None = None
     text_pair: str | None = None
-    max_length: int = 128
+    max_length: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Bench:
             else None
             for timing in self.timings
         ]
+
+    def notes(self) -> list[str]:
+        """Where the texts of each scored model were cut."""
+        return list(dict.fromkeys(f"{score.name}: {score.cut}" for score in self.scores if score.cut))
 
     def score_of(self, timing: Timing) -> float | None:
         """The score of the variant that was timed."""
@@ -147,8 +152,9 @@ def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
     data = load_task(settings)
     folder = tokenizer_folder(model)
     rows = data.train.take(range(min(CALIBRATION, len(data.train))))
-    longest = min(settings.max_length, read_config(folder).max_tokens)
-    return encode(data.task, rows, load_tokenizer(folder), longest, truncation=settings.truncation)
+    tokenizer = load_tokenizer(folder)
+    cuts = cuts_of(settings, tokenizer, read_config(folder).max_tokens)
+    return encode(data.task, rows, tokenizer, **cuts._asdict())
 
 
 def _read(model: Any, texts: Texts) -> Encoded:
@@ -162,5 +168,5 @@ def _read(model: Any, texts: Texts) -> Encoded:
     if not rows:
         raise TrimformerError(f"{texts.file} holds no texts: give a file with at least one.")
     tokenizer = load_tokenizer(folder)
-    longest = min(texts.max_length, tokenizer.model_max_length, read_config(folder).max_tokens)
-    return tokenise(kind, rows, tokenizer, longest)
+    settings, longest = TaskSettings(max_length=texts.max_length), read_config(folder).max_tokens
+    return tokenise(kind, rows, tokenizer, cuts_of(settings, tokenizer, longest, has_head=has_head(folder)))

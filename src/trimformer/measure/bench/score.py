@@ -13,6 +13,7 @@ import torch
 from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind, resolve
 from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
+from ...tasks.cuts import cut_notes, cuts_of
 from ...tasks.data import Task
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded
@@ -25,7 +26,10 @@ from .variants import ForwardPass, Variant, backends_of, reason
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """The task's official metric of a variant; None where it could not be scored, skipped says why."""
+    """The task's official metric of a variant; None where it could not be scored, skipped says why.
+
+    cut: where its texts were cut, as a sentence; empty where none was.
+    """
 
     name: str
     backend: str
@@ -33,6 +37,7 @@ class Score:
     score: float | None
     n_examples: int
     skipped: str = ""
+    cut: str = ""
 
 
 def score_variants(variants: Sequence[Variant], models: Mapping[str, Any], settings: TaskSettings) -> list[Score]:
@@ -58,11 +63,8 @@ def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded]:
     task, examples = load_validation(settings, config.label_names)
     if task.kind != kind:
         raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}.")
-    data = encode(
-        task, examples, load_tokenizer(folder), min(settings.max_length, config.max_tokens),
-        truncation=settings.truncation, stride=settings.stride,
-    )  # fmt: skip
-    return task, data
+    tokenizer = load_tokenizer(folder)
+    return task, encode(task, examples, tokenizer, **cuts_of(settings, tokenizer, config.max_tokens)._asdict())
 
 
 def tokenizer_folder(model: Any) -> Path:
@@ -79,8 +81,9 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
         for variant in variants:
             yield Score(variant.name, variant.backend, "", None, 0, str(error))
         return
+    cut = " ".join(cut_notes(data))
     for variant in variants:
-        found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped)
+        found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped, cut)
         if variant.run is None:
             yield found
             continue

@@ -15,6 +15,7 @@ from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, sc
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
+from ...tasks.cuts import cut_notes
 from ...tasks.settings import TaskSettings
 from .latency import time_variants
 from .variants import Variant, available_backends
@@ -71,6 +72,7 @@ def export_for(
         raise TrimformerError('No runtime is installed: pip install "trimformer[onnx,openvino]".')
     folder = Path(folder)
     scorer = scorer_for(model, tokenizer, task)
+    cut = [] if scorer is None else cut_notes(scorer.validation)
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".target-") as scratch:
@@ -81,7 +83,7 @@ def export_for(
                 part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
     written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
-    return Choice(written, _why(target, chosen, candidates), _notes(target, candidates, max_drop), candidates)
+    return Choice(written, _why(target, chosen, candidates), [*cut, *_notes(target, candidates, max_drop)], candidates)
 
 
 def choose(candidates: Sequence[MeasuredFile], max_drop: float) -> MeasuredFile:

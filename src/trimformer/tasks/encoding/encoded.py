@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from ...encoder.model.heads import IGNORED, Kind
 from ...errors import TrimformerError
 from ..data import Examples
+from ..settings import Truncation
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Encoded:
     """A tokenised split, its rows laid end to end: row i is `ids[offsets[i]:offsets[i + 1]]`.
 
     ids int32 (tokens,); types uint8 (tokens,) or None if the tokenizer makes no token types; offsets int64 (n
-    + 1,); `truncated` counts the rows that were cut to fit; `examples` is what was tokenised.
+    + 1,); `truncated` counts the rows that were cut to `max_length` tokens, `truncation` says which part of them
+    stays; `examples` is what was tokenised.
 
     labels: int64 (n,) for classification, float32 (n,) for regression, float32 (n, labels) for multilabel; int64
     (tokens,) for tokens, -100 where a token has none; int64 (n, 2) for spans: first and last token in the row.
@@ -39,6 +41,8 @@ class Encoded:
     words: np.ndarray | None = None
     owners: np.ndarray | None = None
     chars: np.ndarray | None = None
+    max_length: int | None = None
+    truncation: Truncation = "head"
 
     @classmethod
     def from_arrays(

@@ -33,13 +33,13 @@ def tokenise(
         part = examples.take(range(len(examples))[rows])
         coded = tokenizer(part.texts, part.pairs, truncation=False, return_attention_mask=False, verbose=False)
         for at, tokens in enumerate(coded["input_ids"]):
-            kept: slice | np.ndarray = slice(None)
+            stays: slice | np.ndarray = slice(None)
             if len(tokens) > max_length:
-                kept = _kept(_sequences(tokenizer, coded, part, at), max_length, truncation)
+                stays = kept(_sequences(tokenizer, coded, part, at), max_length, truncation)
                 truncated += 1
-            ids.append(np.asarray(tokens, dtype=np.int32)[kept])
+            ids.append(np.asarray(tokens, dtype=np.int32)[stays])
             if "token_type_ids" in coded:
-                types.append(np.asarray(coded["token_type_ids"][at], dtype=np.uint8)[kept])
+                types.append(np.asarray(coded["token_type_ids"][at], dtype=np.uint8)[stays])
     arrays = {
         "ids": np.concatenate(ids),
         "offsets": np.cumsum([0, *map(len, ids)], dtype=np.int64),
@@ -61,8 +61,11 @@ def _sequences(tokenizer: PreTrainedTokenizerBase, coded: BatchEncoding, part: E
     return np.maximum(-1 - np.array(marks), -1)
 
 
-def _kept(sequences: np.ndarray, max_length: int, truncation: Truncation) -> np.ndarray:
-    """Which tokens of a row stay: bool (tokens,) with `max_length` of them true."""
+def kept(sequences: np.ndarray, max_length: int, truncation: Truncation) -> np.ndarray:
+    """Which tokens of a row stay: bool (tokens,) with `max_length` of them true.
+
+    sequences: for each token the text it belongs to, 0 or 1, or -1 for a special token, which always stays.
+    """
     keep = sequences < 0
     room = max_length - int(keep.sum())
     shorter, longer = sorted((np.flatnonzero(sequences == text) for text in (0, 1)), key=len)

@@ -14,24 +14,27 @@ from transformers import PreTrainedTokenizerBase
 
 from ...encoder.model.heads import IGNORED
 from ..data import Examples
+from ..settings import Truncation
 from .chunks import chunks
+from .texts import kept
 
 
 class _Row(NamedTuple):
-    """One sentence: ids; types if the tokenizer makes them; the word of each token; whether words were lost."""
+    """One whole sentence: ids; types if the tokenizer makes them; the word of each token, None for a special token."""
 
     ids: list[int]
     types: list[int] | None
     words: Sequence[int | None]
-    cut: bool
 
 
-def tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, np.ndarray]:
-    """Word pieces of every sentence, laid end to end, cut on the right to `max_length` tokens.
+def tokenise(
+    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, truncation: Truncation = "head"
+) -> dict[str, np.ndarray]:
+    """Word pieces of every sentence, laid end to end, cut to `max_length` tokens as texts are.
 
     ids int32 (tokens,); types uint8 (tokens,) if the tokenizer makes them; offsets int64 (n + 1,); words int32
     (tokens,): the index of the word that begins at this token, -1 elsewhere; truncated: sentences that lost words. A
-    word without any piece (control characters only) begins nowhere.
+    word without any piece (control characters only), or whose first piece was cut off, begins nowhere.
     """
     rows_of = _fast_rows if getattr(tokenizer, "backend_tokenizer", None) is not None else _slow_rows
     ids: list[np.ndarray] = []
@@ -39,13 +42,16 @@ def tokenise(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length:
     words: list[np.ndarray] = []
     truncated = 0
     for part in chunks(sum(map(len, sentence)) for sentence in examples.texts):
-        for row in rows_of(examples.texts[part], tokenizer, max_length):
-            ids.append(np.asarray(row.ids, dtype=np.int32))
+        for row in rows_of(examples.texts[part], tokenizer):
+            stays: slice | np.ndarray = slice(None)
+            if len(row.ids) > max_length:
+                stays = kept(np.array([-1 if word is None else 0 for word in row.words]), max_length, truncation)
+            ids.append(np.asarray(row.ids, dtype=np.int32)[stays])
             if row.types is not None:
-                types.append(np.asarray(row.types, dtype=np.uint8))
+                types.append(np.asarray(row.types, dtype=np.uint8)[stays])
             begins = [-1 if word is None or word == before else word for before, word in pairwise([None, *row.words])]
-            words.append(np.asarray(begins, dtype=np.int32))
-            truncated += row.cut
+            words.append(np.asarray(begins, dtype=np.int32)[stays])
+            truncated += int((words[-1] >= 0).sum()) < sum(word >= 0 for word in begins)
     arrays = {
         "ids": np.concatenate(ids),
         "offsets": np.cumsum([0, *map(len, ids)], dtype=np.int64),
@@ -65,41 +71,33 @@ def labels_of(words: np.ndarray, offsets: np.ndarray, examples: Examples) -> np.
     return np.where(words >= 0, flat[word_at], IGNORED)
 
 
-def _fast_rows(sentences: Sequence[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[_Row]:
+def _fast_rows(sentences: Sequence[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase) -> list[_Row]:
     # Byte-level tokenizers tell the first piece of a word by the space before it, and these words have none.
     space = " " if _is_byte_level(tokenizer) else ""
-    side, tokenizer.truncation_side = tokenizer.truncation_side, "right"
-    try:
-        texts = [[space + word for word in sentence] for sentence in sentences]
-        coded = tokenizer(texts, is_split_into_words=True, truncation=True, max_length=max_length)
-    finally:
-        tokenizer.truncation_side = side
+    texts = [[space + word for word in sentence] for sentence in sentences]
+    coded = tokenizer(texts, is_split_into_words=True, truncation=False, verbose=False)
     types = coded.get("token_type_ids") or [None] * len(sentences)
-    rows = []
-    for encoding, row_types in zip(coded.encodings or [], types, strict=True):
-        lost = {word for part in encoding.overflowing for word in part.word_ids} - set(encoding.word_ids)
-        rows.append(_Row(encoding.ids, row_types, encoding.word_ids, bool(lost)))
-    return rows
+    return [
+        _Row(encoding.ids, row_types, encoding.word_ids)
+        for encoding, row_types in zip(coded.encodings or [], types, strict=True)
+    ]
 
 
-def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any, max_length: int) -> list[_Row]:
+def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any) -> list[_Row]:
     """Word by word, for tokenizers that are written in Python and know nothing of words."""
-    room = max_length - tokenizer.num_special_tokens_to_add()
     rows = []
     for sentence in sentences:
         pieces = [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(word)) for word in sentence]
         flat = [piece for ids in pieces for piece in ids]
         owners = [word for word, ids in enumerate(pieces) for _ in ids]
         # The tokenizer puts its special tokens around marks, -1 for the first piece, -2 for the second and so on.
-        marks = range(-1, -1 - min(len(owners), room), -1)
-        built = tokenizer.build_inputs_with_special_tokens(list(marks))
+        built = tokenizer.build_inputs_with_special_tokens(list(range(-1, -1 - len(flat), -1)))
         ids = [flat[-1 - mark] if mark < 0 else mark for mark in built]
         words = [owners[-1 - mark] if mark < 0 else None for mark in built]
         types = None
         if "token_type_ids" in tokenizer.model_input_names:
-            types = tokenizer.create_token_type_ids_from_sequences(flat[:room])
-        lost = set(owners[room:]) - set(owners[:room])
-        rows.append(_Row(ids, types, words, bool(lost)))
+            types = tokenizer.create_token_type_ids_from_sequences(flat)
+        rows.append(_Row(ids, types, words))
     return rows
 
 

@@ -27,7 +27,7 @@ class Tokens(TaskKind):
     form = "tokens"
     tokenise = staticmethod(word_pieces.tokenise)
     per_token = True
-    reads = ("tags", "scheme")
+    reads = ("tags", "scheme", "truncation")
     columns = ("tokens", None)
     words = True
     answer = Tags
