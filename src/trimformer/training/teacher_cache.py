@@ -156,7 +156,7 @@ class TeacherCache:
             np.save(temporary / "logits.npy", np.concatenate([logits[row] for row in range(len(data))]))
 
 
-def _reserved(file: Path, shape: tuple[int, ...]) -> np.memmap:
+def _reserved(file: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
     """A new array of half precision on disk, with its room taken: a disk that fills up would end a write into the map
     with SIGBUS, where here it is an OSError."""
     array = np.lib.format.open_memmap(file, "w+", np.float16, shape)
