@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,13 @@ def serve(
     ] = 1,
     against: Annotated[
         str | None, typer.Option(help="A second model, such as the dense one, to compare with on the page.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A host name that requests may be for; repeat it for more. At loopback only its own names."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with a token that every request has to send (Authorization: Bearer).")
     ] = None,
     max_batch: Annotated[
         int, typer.Option(help="Largest batch in tokens, estimated from the characters.", min=1)
@@ -41,6 +49,7 @@ def serve(
     try:
         serve_model(
             model, host, port, backend=backend, threads=threads, workers=workers, against=against,
+            allow_host=allow_host or (), token_file=token_file,
             max_batch=max_batch, max_wait=max_wait_ms / 1e3, queue=queue, timeout=timeout,
         )  # fmt: skip
     except KeyboardInterrupt as error:

@@ -136,3 +136,11 @@ def test_numbers_that_mean_nothing_are_no_answer(kind: str, tmp_path: Path) -> N
     next(predictor.model.parameters()).data.fill_(float("nan"))
     with pytest.raises(TrimformerError, match="not finite"):
         predictor.predict(["the film"])
+
+
+def test_a_plain_string_is_one_text_and_what_is_missing_gets_a_sentence(saved: Path) -> None:
+    predictor = Predictor(saved / "model", "torch")
+    assert predictor.predict(WORDS[0]) == predictor.predict([WORDS[0]])
+    for missing in (None, float("nan"), ("a", None)):
+        with pytest.raises(TrimformerError, match="where a text is expected"):
+            predictor.predict(["a", missing])  # type: ignore[list-item]

@@ -1,6 +1,7 @@
 """The cache gives what the teacher gives, runs it once, and is never another's."""
 
 import dataclasses
+import errno
 
 import numpy as np
 import pytest
@@ -155,3 +156,13 @@ def test_numbers_beyond_half_precision_are_refused(tmp_path):
     made.teacher.encoder.layers[2].ffn_norm.weight.data.mul_(1e6)
     with pytest.raises(TrimformerError, match="too large for half precision"):
         made.make_objective()
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(teacher_cache.os, "posix_fallocate", full)
+    made = stage(tmp_path, teacher={"layers": 6}, terms=NONE | {"hidden": 1.0})
+    with pytest.raises(TrimformerError, match="The disk is full while writing"):
+        loss(made)

@@ -82,13 +82,19 @@ class Predictor:
         return self.cuts.max_length
 
     def predict(
-        self, texts: Sequence[str | list[str]], pairs: Sequence[str] | None = None, batch_size: int | None = None
+        self,
+        texts: str | Sequence[str | list[str]],
+        pairs: str | Sequence[str] | None = None,
+        batch_size: int | None = None,
     ) -> list[AnyAnswer]:
         """Predict for texts, or for (text, pair) couples; in the order given.
 
         texts: of a model that tags words, the words of each sentence (or the sentence, divided at white space); of a
-        model that answers questions, the questions, and their contexts in ``pairs``.
+        model that answers questions, the questions, and their contexts in ``pairs``. A plain string is one text.
+        Raises TrimformerError as :meth:`stream`.
         """
+        texts = [texts] if isinstance(texts, str) else texts
+        pairs = [pairs] if isinstance(pairs, str) else pairs
         if pairs is not None and len(pairs) != len(texts):
             raise TrimformerError(f"Got {len(texts)} texts and {len(pairs)} pairs: give one pair for each text.")
         rows: Iterable[Any] = texts if pairs is None else zip(texts, pairs, strict=True)
@@ -106,6 +112,7 @@ class Predictor:
             raise TrimformerError(f"The batch size must be at least 1, got {batch_size}.")
         iterator = iter(rows)
         while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
+            _check(window)
             with self._tokenizing:
                 data = tokenise(self.kind, window, self.tokenizer, self.cuts)
             yield from KINDS[self.kind].answers(data, self._logits(data, batch_size), self.config.label_names)
@@ -137,6 +144,17 @@ class Predictor:
         with torch_threads(self.threads), torch.inference_mode():
             logits: np.ndarray = self.model(**batch).logits.numpy()
         return logits
+
+
+def _check(rows: Sequence[Any]) -> None:
+    """Raises TrimformerError for rows that are, or hold, something else than text, such as None or NaN."""
+    for row in rows:
+        for part in row if isinstance(row, tuple | list) else [row]:
+            if not isinstance(part, str):
+                raise TrimformerError(
+                    f"A row holds {part!r} ({type(part).__name__}) where a text is expected: leave out what is "
+                    "missing, and give numbers as text."
+                )
 
 
 def model_files(folder: str | Path, backend: str) -> list[Path]:

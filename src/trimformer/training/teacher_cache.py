@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -138,9 +139,7 @@ class TeacherCache:
             if check_size(self.readings, data) > shutil.disk_usage(temporary).free:
                 raise TrimformerError(f"The disk has no room for the teacher's cache {folder}: free some space.")
             arrays = {
-                reading: np.lib.format.open_memmap(
-                    temporary / f"{reading.file}.npy", "w+", np.float16, (len(data.ids), *reading.shape)
-                )
+                reading: _reserved(temporary / f"{reading.file}.npy", (len(data.ids), *reading.shape))
                 for reading in self.readings
             }
             for rows in batches:
@@ -155,6 +154,16 @@ class TeacherCache:
             for array in arrays.values():
                 array.flush()
             np.save(temporary / "logits.npy", np.concatenate([logits[row] for row in range(len(data))]))
+
+
+def _reserved(file: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """A new array of half precision on disk, with its room taken: a disk that fills up would end a write into the map
+    with SIGBUS, where here it is an OSError."""
+    array = np.lib.format.open_memmap(file, "w+", np.float16, shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def _half(values: Tensor) -> np.ndarray:

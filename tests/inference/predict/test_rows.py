@@ -33,6 +33,7 @@ def read(name: str, content: str, *columns: str, kind: Kind = "classification") 
         ("A.CSV", 'y,q\r\n1,"a, ""b""\nc"\r\n\r\n2,d\r\n', ("q",), ['a, "b"\nc', "d"]),
         ("a.tsv", 'q\ta\n"one\ttwo\n', ("q", "a"), [('"one', "two")]),
         ("a.jsonl", '{"text": "one"}\n\n{"text": 2}\n', (), ["one", "2"]),
+        ("a.ndjson", '{"text": "one"}\n', (), ["one"]),
         ("a.jsonl", '{"q": "one", "a": "two"}', ("q", "a"), [("one", "two")]),
         ("standard input", "one,two\n", (), ["one,two"]),
     ],
@@ -146,3 +147,15 @@ def test_a_mistake_is_named_by_its_line_in_the_file() -> None:
     assert next(rows) == "one"
     with pytest.raises(TrimformerError, match=r"Line 8 of a\.jsonl is not valid JSON"):
         next(rows)
+
+
+def test_a_json_array_is_not_read_as_lines_of_text() -> None:
+    with pytest.raises(TrimformerError, match=r"a\.json cannot be read as a stream: write its array as JSON lines"):
+        format_of("a.json", "classification")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_a_line_without_end_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_BYTES", 2**20)
+    with pytest.raises(TrimformerError, match="a line of more than 1 MiB"):
+        read(name, "x" * (2**20 + 1))

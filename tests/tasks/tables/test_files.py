@@ -110,3 +110,23 @@ def test_tsv_without_header_and_dropped_rows(write: Write) -> None:
 def test_cell_text() -> None:
     cells = ["a", True, 3, 3.0, 0.5, float("nan"), None, ["a"]]
     assert [cell_text(cell) for cell in cells] == ["a", "true", "3", "3", "0.5", None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\na,1\n".encode("utf-16"), "a.csv is UTF-16: save it as UTF-8, for example with iconv"),
+        ("a.jsonl", b'[{"text": "a"}]', "one {...} with the columns per line (jq -c '.[]' does it for an array)"),
+        ("a.jsonl", b'[\n{"text": "a"}\n]', "correct this line (jq -c '.[]' does it for an array)"),
+        ("a.csv", b"text;label\na;1\n", "divided by semicolons (text;label): save it with commas"),
+    ],
+)
+def test_the_remedy_is_the_right_one(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TrimformerError, match=like(message)):
+        read_table(tmp_path / name)
+
+
+def test_a_folder_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(TrimformerError, match="is a folder: name a file in it"):
+        read_table(tmp_path)

@@ -40,8 +40,8 @@ Add = Callable[[Place, Done], object]
 @contextmanager
 def standard_output() -> Iterator[Add]:
     def add(place: Place, done: Done) -> None:
-        sys.stdout.write(done.lines.decode())
-        sys.stdout.flush()
+        sys.stdout.buffer.write(done.lines)  # UTF-8, whatever the terminal is set to
+        sys.stdout.buffer.flush()
 
     yield add
 

@@ -20,6 +20,8 @@ from ..batches import Row
 
 PIECE_LINES = 4096
 PIECE_BYTES = 256 * 1024
+LINE_BYTES = 16 * 2**20
+"""Of one line: no text is so long, and a file without line ends shall not fill the memory."""
 TABLES = (".csv", ".tsv")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -83,13 +85,13 @@ def split(source: BinaryIO, ending: str, start: int = 0, line: int = 1) -> Itera
 def _whole_rows(source: BinaryIO, ending: str) -> Iterator[list[bytes]]:
     """The lines of each row: one, except in CSV, where a quoted cell may hold line ends."""
     if ending != ".csv":
-        for line in source:
+        for line in _bounded(source):
             yield [line]
         return
     taken: list[bytes] = []
 
     def lines() -> Iterator[str]:
-        for line in source:
+        for line in _bounded(source):
             taken.append(line)
             yield line.decode("latin-1")  # any bytes will do: what divides cells and rows is ASCII
 
@@ -99,6 +101,13 @@ def _whole_rows(source: BinaryIO, ending: str) -> Iterator[list[bytes]]:
             taken = []
     if taken:
         yield taken
+
+
+def _bounded(source: BinaryIO) -> Iterator[bytes]:
+    while line := source.readline(LINE_BYTES + 1):
+        if len(line) > LINE_BYTES:
+            raise TrimformerError(f"The input has a line of more than {LINE_BYTES // 2**20} MiB: divide it into lines.")
+        yield line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,6 +203,13 @@ def format_of(name: str, kind: Kind, text: str | None = None, text_pair: str | N
     Raises TrimformerError for a source that cannot be read as a stream, and for columns of one that has none.
     """
     ending = Path(name).suffix.lower()
+    if ending == ".ndjson":
+        ending = ".jsonl"
+    if ending == ".json":
+        raise TrimformerError(
+            f"{name} cannot be read as a stream: write its array as JSON lines (jq -c '.[]'), or name it .jsonl if "
+            "each line is an object."
+        )
     if ending in (".parquet", ".gz"):
         raise TrimformerError(f"{name} cannot be read as a stream: give JSONL, CSV, TSV or plain text.")
     words, (first, second) = KINDS[kind].words, KINDS[kind].columns

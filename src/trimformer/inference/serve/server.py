@@ -6,6 +6,8 @@ import gc
 import signal
 import socket
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...console import console
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn")
 CONNECTIONS = 1000
+HEAD = 64 * 1024
+"""Bytes of request line and headers, which are kept until they are whole."""
 
 
 def serve(
@@ -31,12 +35,15 @@ def serve(
     threads: int | None = None,
     workers: int = 1,
     against: str | None = None,
+    allow_host: Sequence[str] = (),
+    token_file: Path | None = None,
     **settings: float,
 ) -> None:
-    """Serve a model; returns after Ctrl-C or SIGTERM, when what was accepted is answered.
+    """Serve a model; returns after Ctrl-C, SIGTERM or SIGHUP, when what was accepted is answered.
 
     port: 0 = any free one. workers: batches at a time, each on an equal part of the threads. against: a second model
-    to compare with. settings: of :class:`.app.Settings`.
+    to compare with. allow_host: names that requests may have beside those of the loopback. token_file: holds what
+    requests have to send. settings: of :class:`.app.Settings`.
     Raises TrimformerError for a missing package, a model that cannot be served and an address that cannot be used.
     """
     require("serve", PACKAGES)
@@ -51,11 +58,14 @@ def serve(
         return [first, *(Predictor(name, backend, each) for _ in range(workers - 1))]
 
     from .app import Settings, create_app
+    from .door import Door, allowed_hosts, read_token
 
     chosen = Settings(**settings)  # type: ignore[arg-type]
+    token = None if token_file is None else read_token(token_file)
     with bind(host, port) as listener:
         other = (against, opened(against)) if against is not None else None
         app = create_app(model, opened(model), chosen, other)
+        app.add_middleware(Door, hosts=allowed_hosts(host, allow_host), token=token)
         server = make_server(app, chosen.timeout)
         # What is there now stays: searching the libraries' many objects for garbage would stop all answers for 0.3 s.
         gc.collect()
@@ -63,6 +73,7 @@ def serve(
         listener.listen(server.config.backlog)
         console.print(f"Serving {model} at {address(listener)} (stop with Ctrl-C)", markup=False, soft_wrap=True)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn passes it on when all is answered
+        drain_on_hangup(server)
         server.run(sockets=[listener])
 
 
@@ -73,6 +84,8 @@ def make_server(app: FastAPI, timeout: float) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http="h11",  # httptools collects a request line and headers of any size, and stalls all others meanwhile
+            h11_max_incomplete_event_size=HEAD,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -80,6 +93,12 @@ def make_server(app: FastAPI, timeout: float) -> uvicorn.Server:
             timeout_graceful_shutdown=int(2 * timeout) + 1,
         )
     )
+
+
+def drain_on_hangup(server: uvicorn.Server) -> None:
+    """A terminal that closes ends the service as SIGTERM does, unless it is to outlive it (nohup)."""
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _, frame: server.handle_exit(signal.SIGTERM, frame))
 
 
 def bind(host: str, port: int) -> socket.socket:

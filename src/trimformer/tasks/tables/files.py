@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -20,6 +21,8 @@ LISTS = (".jsonl", ".jsonl.gz", ".parquet")
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
 DELIMITED = ("csv", "tsv")
+
+ARRAY = " (jq -c '.[]' does it for an array)"
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
 
@@ -69,6 +72,8 @@ def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
     Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending; its
     message lists `endings`.
     """
+    if path.is_dir():
+        raise TrimformerError(f"The path {path} is a folder: name a file in it.")
     if not path.is_file():
         raise TrimformerError(f"The path {path} is not a file: correct it.{_sibling(path)}")
     kind = ending(path)
@@ -103,6 +108,10 @@ def read_text(path: Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise TrimformerError(f"The file {path} cannot be read ({error}): check it or write it again.") from error
     try:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise TrimformerError(
+                f"The file {path} is UTF-16: save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8."
+            )
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
@@ -161,6 +170,10 @@ def _delimited(
     for number, cells in numbered:
         if names is None:
             names = [cell.strip() for cell in cells]
+            if len(names) == 1 and ";" in names[0] and ending(path) == "csv":
+                raise TrimformerError(
+                    f"The columns of {path} are divided by semicolons ({names[0]}): save it with commas."
+                )
             if len(set(names)) < len(names):
                 raise TrimformerError(f"The file {path} names a column twice ({', '.join(names)}): rename one of them.")
         elif len(cells) == len(names):
@@ -179,16 +192,20 @@ def _delimited(
 def _jsonl(path: Path) -> Table:
     objects: list[dict[str, object]] = []
     lines: list[int] = []
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    text = read_text(path)
+    hint = ARRAY if text.lstrip().startswith("[") else ""
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except ValueError as error:
-            raise TrimformerError(f"Line {number} of {path} is not valid JSON ({error}): correct this line.") from error
+            raise TrimformerError(
+                f"Line {number} of {path} is not valid JSON ({error}): correct this line{hint}."
+            ) from error
         if not isinstance(value, dict):
             raise TrimformerError(
-                f"Line {number} of {path} is not a JSON object: write one {{...}} with the columns per line."
+                f"Line {number} of {path} is not a JSON object: write one {{...}} with the columns per line{ARRAY}."
             )
         if "\\ud" in line.lower() and not encodable(json.dumps(value, ensure_ascii=False)):
             raise TrimformerError(f"In line {number} of {path}, {HALF_CHARACTER}: correct this line.")
