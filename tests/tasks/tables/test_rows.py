@@ -45,3 +45,10 @@ def test_labels_that_cannot_be_used(write: Write) -> None:
         NumberRows.take(*columns).as_examples()
     with pytest.raises(TrimformerError, match=r"line 3 of .*, the label 'x' is not among the known labels \(0, 1\)"):
         ClassRows.take(*columns).as_examples(["0", "1"])
+
+
+def test_many_integers_from_0_that_repeat_are_classes_and_others_are_numbers() -> None:
+    ids = [str(i) for i in range(77)]
+    assert decide_kind(ids * 2) == "classification"
+    assert decide_kind(ids) == "regression"
+    assert decide_kind(ids[1:] * 2) == "regression"

@@ -52,6 +52,9 @@ def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
 
 def _task(kind: Kind, rows: Rows, settings: TaskSettings, source: str) -> Task:
     if isinstance(rows, NumberRows) and settings.kind == "auto":
-        source += f" (labels read as numbers, because they are not at most {FEW_INTEGERS} different integers)"
+        source += (
+            f" (labels read as numbers, because they are neither at most {FEW_INTEGERS} different integers nor 0, 1, "
+            "2, … without a gap, each more than once)"
+        )
     names = rows.names()
     return Task("custom", kind, names, KINDS[kind].metrics(names), source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -117,7 +118,9 @@ def decide_kind(labels: Sequence[str]) -> Kind:
     if len(values) < MOSTLY_NUMBERS * len(labels):
         return "classification"
     integers = all(value.is_integer() for value in values)
-    return "classification" if integers and len(set(values)) <= FEW_INTEGERS else "regression"
+    counts = Counter(values)
+    ids = set(counts) == set(range(len(counts))) and min(counts.values(), default=0) > 1  # of classes, each seen again
+    return "classification" if integers and (len(counts) <= FEW_INTEGERS or ids) else "regression"
 
 
 def text_column(table: Table, name: str) -> list[str]:
