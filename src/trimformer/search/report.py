@@ -202,8 +202,7 @@ def _validated(report: AutopilotReport) -> str:
     )
     if not report.inside:
         return f"{said}outside the budget of {report.max_drop:g} points."
-    proven = within(-100 * test.low, report.max_drop) and not test.low == test.high == 0
-    doubt = "" if proven else ", though so few rows cannot prove it"
+    doubt = "" if within(-100 * test.low, report.max_drop) else ", though so few rows cannot prove it"
     return f"{said}inside the budget of {report.max_drop:g} points{doubt}."
 
 
