@@ -123,6 +123,7 @@ def test_headline_without_measurements(report: Report) -> None:
     ("metric", "low", "high", "words"),
     [
         ("accuracy", -0.02, 0.01, "do not tell them apart"),
+        ("accuracy", 0.0, 0.0, "proves nothing about other texts"),
         ("accuracy", -0.03, -0.01, "is worse by more than chance"),
         ("accuracy", 0.01, 0.03, "is better by more than chance"),
         ("mse", 0.01, 0.03, "is worse by more than chance"),

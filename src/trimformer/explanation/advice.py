@@ -96,7 +96,8 @@ def _precision(found: Explanation, kind: str) -> str:
     if best is None:
         why = "" if shown.speedup < TIE else f": more than {MAX_DROP} points down"
         return f"{kind} does not pay here: {what}, and {score}{why}."
-    doubt = "" if -100 * shown.low <= MAX_DROP else f"; so few rows cannot prove that it loses less than {MAX_DROP}"
+    proven = -100 * shown.low <= MAX_DROP and not shown.low == shown.high == 0
+    doubt = "" if proven else f"; so few rows cannot prove that it loses less than {MAX_DROP}"
     return f"{kind} pays here: {what}, and {score}{doubt}."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import numbers
-from .schema import Latency, Report
+from .schema import Comparison, Latency, Report
 
 LOWER_IS_BETTER = {"mse"}
 
@@ -73,7 +73,7 @@ def score_words(report: Report) -> str:
     if dense is None or dense.score is None:
         return text
     details = f"difference {numbers.points(trimmed.score - dense.score, metric)}"
-    if report.comparison is not None and report.comparison.metric == metric:
+    if report.comparison is not None and report.comparison.metric == metric and _has_width(report.comparison):
         ends = (report.comparison.low, report.comparison.high)
         low, high = (numbers.points(end, metric, unit=False) for end in ends)
         details += f", 95\u00a0% interval {low} to {high}"
@@ -96,10 +96,17 @@ def verdict(report: Report) -> str:
     if test is None:
         return ""
     examples = f"{test.n_examples} validation examples ({numbers.p_value(test.p_value)})"
+    if test.low == test.high == 0:
+        return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
     if test.low <= 0 <= test.high:
         return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
     better = (test.difference > 0) != (test.metric in LOWER_IS_BETTER)
     return f"The trimmed model is {'better' if better else 'worse'} by more than chance on these {examples}."
+
+
+def _has_width(test: Comparison) -> bool:
+    """Where no row that counts differs, the bootstrap knows no spread: [0, 0] is not an interval of the truth."""
+    return not test.low == test.high == 0
 
 
 def setting_words(entry: Latency) -> str:
