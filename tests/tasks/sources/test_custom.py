@@ -64,6 +64,15 @@ def test_regression(write: Write) -> None:
     assert load_task(TaskSettings(data=str(path), kind="classification")).task.kind == "classification"
 
 
+def test_many_ids_are_classes_and_the_source_says_so(write: Write) -> None:
+    path = write("all.csv", csv_rows(154, [str(i) for i in range(77)]))
+    data = load_task(TaskSettings(data=str(path)))
+    assert (data.task.kind, len(data.task.labels)) == ("classification", 77)
+    assert "read as classes, because they are 0 to 76 without a gap" in data.task.source
+    asked = load_task(TaskSettings(data=str(path), kind="regression")).task
+    assert (asked.kind, "read as" in asked.source) == ("regression", False)
+
+
 def test_train_limit(write: Write) -> None:
     path = write("all.csv", csv_rows(200, ["a", "b"]))
     data = load_task(TaskSettings(data=str(path), train_limit=40))

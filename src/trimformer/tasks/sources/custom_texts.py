@@ -8,6 +8,7 @@ from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..kinds import KINDS
+from ..labels import number
 from ..settings import TaskSettings
 from ..tables.files import Table, read_table
 from ..tables.rows import FEW_INTEGERS, ClassRows, NumberRows, Rows
@@ -57,4 +58,10 @@ def _task(kind: Kind, rows: Rows, settings: TaskSettings, source: str) -> Task:
             "2, … without a gap, each more than once)"
         )
     names = rows.names()
+    if kind == "classification" and settings.kind == "auto" and len(names) > FEW_INTEGERS:
+        if all(number(name) is not None for name in names):
+            source += (
+                f" (labels read as classes, because they are 0 to {len(names) - 1} without a gap, each more than once; "
+                "--kind regression reads amounts)"
+            )
     return Task("custom", kind, names, KINDS[kind].metrics(names), source)
