@@ -58,10 +58,10 @@ def _task(kind: Kind, rows: Rows, settings: TaskSettings, source: str) -> Task:
             "2, … without a gap, each more than once)"
         )
     names = rows.names()
-    if kind == "classification" and settings.kind == "auto" and len(names) > FEW_INTEGERS:
-        if all(number(name) is not None for name in names):
-            source += (
-                f" (labels read as classes, because they are 0 to {len(names) - 1} without a gap, each more than once; "
-                "--kind regression reads amounts)"
-            )
+    many_ids = len(names) > FEW_INTEGERS and all(number(name) is not None for name in names)
+    if kind == "classification" and settings.kind == "auto" and many_ids:
+        source += (
+            f" (labels read as classes, because they are 0 to {len(names) - 1} without a gap, each more than once; "
+            "--kind regression reads amounts)"
+        )
     return Task("custom", kind, names, KINDS[kind].metrics(names), source)
