@@ -207,7 +207,7 @@ def test_recipes(bert: Path, home: Path) -> None:
     assert ", line " in refused("run", recipe)
     assert "cannot be read" in refused("run", "no.yaml")
     recipe = write_recipe(bert, "out")
-    recipe.write_text(recipe.read_text().replace("length: null", "length: [64]"))
+    recipe.write_text(recipe.read_text().replace("  length: null", "  length: [64]"))
     assert "takes at most 40 tokens, not 64." in refused("run", recipe)
 
     recipe = write_recipe(bert, "out")

@@ -147,10 +147,10 @@ def test_another_baseline_is_named(home: Path) -> None:
 
 
 def test_an_edited_recipe_is_refused_though_it_is_the_one_in_the_folder(home: Path) -> None:
-    edit(str(SAVED), ("max_length: 128", "max_length: 16"))
+    edit(str(SAVED), ("max_length: null", "max_length: 16"))
     assert refused(SAVED) == (
         "The unfinished run in out.partial cannot go on with what has changed since its start: "
-        "task.max_length in the recipe (at first 128); restore that, or start in a new folder."
+        "task.max_length in the recipe (at first null); restore that, or start in a new folder."
     )
 
 

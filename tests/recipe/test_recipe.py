@@ -104,7 +104,7 @@ def test_defaults_fill_what_a_recipe_leaves_out(saved: Path) -> None:
     recipe = load_recipe(saved)
     assert recipe.dense.epochs == 1
     assert recipe.stages[0].training.learning_rate == 5e-5  # YAML reads 5e-5, without a dot, as a string
-    assert (recipe.export.int8, recipe.precision, recipe.task.max_length) == (True, "auto", 128)
+    assert (recipe.export.int8, recipe.precision, recipe.task.max_length) == (True, "auto", None)
 
 
 def test_differences_name_the_keys_and_their_first_values() -> None:

@@ -52,8 +52,8 @@ def saved_length(tokenizer: PreTrainedTokenizerBase) -> int | None:
         return None
     if length < SHORTEST:
         raise TrimformerError(
-            f"model_max_length in tokenizer_config.json is {length}, which leaves no room for a text: write at least "
-            f"{SHORTEST} there, or set max_length of the task."
+            f"The model_max_length in tokenizer_config.json is {length}, which leaves no room for a text: write at "
+            f"least {SHORTEST} there, or set max_length of the task."
         )
     return int(length)
 

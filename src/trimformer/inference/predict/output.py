@@ -40,8 +40,12 @@ Add = Callable[[Place, Done], object]
 @contextmanager
 def standard_output() -> Iterator[Add]:
     def add(place: Place, done: Done) -> None:
-        sys.stdout.buffer.write(done.lines)  # UTF-8, whatever the terminal is set to
-        sys.stdout.buffer.flush()
+        stream = getattr(sys.stdout, "buffer", None)
+        if stream is None:  # a program that calls us has put its own in the place
+            sys.stdout.write(done.lines.decode("utf-8"))
+        else:
+            stream.write(done.lines)  # UTF-8, whatever the terminal is set to
+        sys.stdout.flush()
 
     yield add
 
