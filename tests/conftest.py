@@ -15,14 +15,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick() -> Iterator[None]:
-    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only.
-
-    What the imports left behind is never collected: each stage of a run looks for garbage, which takes a second else.
-    """
+    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only."""
     from tests.exporter import PLACE, quickly_traced
 
-    gc.collect()
-    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PLACE, quickly_traced)
         patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
@@ -32,9 +27,14 @@ def _quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_precision() -> Iterator[None]:
-    """A run leaves no precision behind for the tests of other modules."""
+    """A run leaves no precision behind for the tests of other modules.
+
+    What imports left behind is not looked at again: each stage of a run collects garbage, which takes a second else.
+    """
     from accelerate.state import AcceleratorState
 
+    gc.collect()
+    gc.freeze()
     AcceleratorState._reset_state(reset_partial_state=True)
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
