@@ -17,7 +17,7 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-from result_files import add, read
+from result_files import add, latencies, read, summary
 
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head, read_config
 from trimformer.hardware import hardware
@@ -106,27 +106,13 @@ def dense_model(folder: Path) -> Path:
     return folder / "trained-on" / "dense" / "model"
 
 
-def summary(report: Report, timed: bool) -> dict[str, object]:
-    """What the table needs from a report."""
-    dense, trimmed = report.variant("dense"), report.variant("trimmed")
-    assert dense is not None
-    assert trimmed is not None
-    return {
-        "metric": trimmed.metric,
-        "scores": trimmed.scores,
-        "dense_scores": dense.scores,
+def found_by(report: Report, timed: bool) -> dict[str, object]:
+    """What the table needs from a run."""
+    return summary(report) | {
         "removed_layers": report.removed_layers(),
-        "comparison": report.comparison.model_dump() if report.comparison else None,
-        "params": [dense.params, trimmed.params],
-        "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
-        "latency_ms": {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants}
-        if timed
-        else {},
+        "latency_ms": latencies(report) if timed else {},
         "training_cost": report.training_cost,
-        "steps": [step.model_dump() for step in report.steps],
-        "notes": report.notes,
         "examples": report.task.model_dump() | {"source": "GLUE"},
-        "hardware": report.hardware,
         "recipe": report.recipe | {"out": "", "baseline": "dense"} | {"task": report.recipe["task"] | {"data": "glue"}},
     }
 
@@ -187,7 +173,7 @@ def main() -> None:
             if options.limit:
                 made.task.train_limit = options.limit
             report = run(made, resume=partial_folder(Path(made.out)).exists())
-            found = summary(report, not options.untimed)
+            found = found_by(report, not options.untimed)
             add(file, key, found)
             print(task, name, report.removed_layers(), found["scores"], flush=True)
 

@@ -15,7 +15,7 @@ import gzip
 from pathlib import Path
 from typing import Any
 
-from result_files import add, read
+from result_files import add, read, summary
 
 from trimformer.hardware import hardware
 from trimformer.measure.bench.latency import benchmark
@@ -86,24 +86,11 @@ def megabytes(model: Path) -> dict[str, float]:
     return {"megabytes": len(content) / 1e6, "compressed_megabytes": len(gzip.compress(content, 6)) / 1e6}
 
 
-def summary(report: Report, out: Path) -> dict[str, Any]:
-    """What the table needs from a report."""
-    dense, trimmed = report.variant("dense"), report.variant("trimmed")
-    assert dense is not None
-    assert trimmed is not None
-    return {
-        "metric": trimmed.metric,
-        "scores": trimmed.scores,
-        "dense_scores": dense.scores,
-        "comparison": report.comparison.model_dump() if report.comparison else None,
-        "params": [dense.params, trimmed.params],
-        "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
-        "steps": [step.model_dump() for step in report.steps],
-        "notes": report.notes,
-        "examples": report.task.model_dump() | {"source": "GLUE"},
-        "hardware": report.hardware,
-        "recipe": report.recipe | {"out": "", "baseline": "dense"} | {"task": report.recipe["task"] | {"data": "glue"}},
-    } | megabytes(out / "model")
+def found_by(report: Report, out: Path) -> dict[str, Any]:
+    """What the table needs from a run."""
+    recipe = report.recipe | {"out": "", "baseline": "dense"} | {"task": report.recipe["task"] | {"data": "glue"}}
+    examples = report.task.model_dump() | {"source": "GLUE"}
+    return summary(report) | {"examples": examples, "recipe": recipe} | megabytes(out / "model")
 
 
 def times(task: str, folder: Path, seed: int) -> None:
@@ -137,7 +124,7 @@ def main() -> None:
                 continue
             made = recipe(task, name, options.data, folder, options.seed)
             report = run(made, resume=partial_folder(Path(made.out)).exists())
-            found = summary(report, folder / name)
+            found = found_by(report, folder / name)
             add(file, key, found)
             print(task, name, found["dense_scores"], found["scores"], flush=True)
 

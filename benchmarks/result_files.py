@@ -7,6 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from trimformer.files import atomic_file
+from trimformer.report.schema import Report
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """What tables need from the report of any run."""
+    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+    assert dense is not None
+    assert trimmed is not None
+    return {
+        "metric": trimmed.metric,
+        "scores": trimmed.scores,
+        "dense_scores": dense.scores,
+        "comparison": report.comparison.model_dump() if report.comparison else None,
+        "params": [dense.params, trimmed.params],
+        "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
+        "steps": [step.model_dump() for step in report.steps],
+        "notes": report.notes,
+        "hardware": report.hardware,
+    }
+
+
+def latencies(report: Report) -> dict[str, Any]:
+    """The times of each model in a report."""
+    return {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants}
 
 
 def read(path: Path) -> dict[str, Any]:

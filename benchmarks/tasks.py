@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from result_files import add, read
+from result_files import add, latencies, read, summary
 
 from trimformer.cores import usable_cores
 from trimformer.measure.bench.latency import benchmark
@@ -143,28 +143,17 @@ def recipe(task: str, data: Path, work: Path, seed: int) -> Recipe:
     return made
 
 
-def summary(report: Report, task: str) -> dict[str, Any]:
-    """What the table needs from a report."""
-    dense, trimmed = report.variant("dense"), report.variant("trimmed")
+def found_by(report: Report, task: str) -> dict[str, Any]:
+    """What the table needs from a run."""
+    found = summary(report) | {"removed_layers": report.removed_layers(), "part": TASKS[task][2]}
+    dense = report.variant("dense")
     assert dense is not None
-    assert trimmed is not None
-    return {
-        "metric": trimmed.metric,
-        "scores": trimmed.scores,
-        "dense_scores": dense.scores,
-        "removed_layers": report.removed_layers(),
-        "comparison": report.comparison.model_dump() if report.comparison else None,
-        "part": TASKS[task][2],
-        "params": [dense.params, trimmed.params],
-        "flops_per_example": [dense.flops_per_example, trimmed.flops_per_example],
+    task_settings = report.recipe["task"] | {"data": "", "train": "", "validation": ""}
+    return found | {
         "flops_length": dense.flops_length,
-        "latency_ms": {variant.name: [time.model_dump() for time in variant.latency_ms] for variant in report.variants},
-        "steps": [step.model_dump() for step in report.steps],
-        "notes": report.notes,
+        "latency_ms": latencies(report),
         "examples": report.task.model_dump(exclude={"source"}),
-        "hardware": report.hardware,
-        "recipe": report.recipe
-        | {"out": "", "task": report.recipe["task"] | {"data": "", "train": "", "validation": ""}},
+        "recipe": report.recipe | {"out": "", "task": task_settings},
     }
 
 
@@ -199,7 +188,7 @@ def measure_scores(options: argparse.Namespace) -> None:
             continue
         made = recipe(task, options.data, options.work, options.seed)
         report = run(made, resume=partial_folder(Path(made.out)).exists())
-        found = summary(report, task)
+        found = found_by(report, task)
         add(file, key, found)
         print(task, report.removed_layers(), found["dense_scores"], found["scores"], flush=True)
 

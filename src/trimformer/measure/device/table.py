@@ -240,9 +240,7 @@ def common_maps(shapes: Sequence[LayerShape]) -> dict[str, Any]:
 
 def with_maps(shape: LayerShape, maps: dict[str, Any]) -> LayerShape:
     """The layer with those of the maps that its kind of attention has."""
-    own = ATTENTION[shape.attention].maps
-    chosen = {name: given for name, given in maps.items() if name in own or not name.startswith("attention.")}
-    return dataclasses.replace(shape, maps=chosen)
+    return dataclasses.replace(shape, maps=ATTENTION[shape.attention].maps_among(maps))
 
 
 def this_machine() -> dict[str, str]:

@@ -113,11 +113,15 @@ class Attention(nn.Module):
         return {} if text == cls.kind else None
 
     @classmethod
+    def maps_among(cls, maps: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a layer's linear maps that it has with this kind of attention."""
+        return {name: given for name, given in maps.items() if name in cls.maps or not name.startswith("attention.")}
+
+    @classmethod
     def shaped(cls, shape: LayerShape, **fields: Any) -> LayerShape:
         """A layer's shape with this kind of attention in it; raises TrimformerError where the fields do not fit."""
         own = {name: value for name, value in shape.own.items() if name in cls.settings}
-        maps = shape.maps_outside_attention | {name: shape.maps[name] for name in cls.maps if name in shape.maps}
-        changes: dict[str, Any] = {"kernel": 0, "own": own, "maps": maps} | fields
+        changes: dict[str, Any] = {"kernel": 0, "own": own, "maps": cls.maps_among(shape.maps)} | fields
         return dataclasses.replace(shape, attention=cls.kind, **changes)
 
     @classmethod
