@@ -96,7 +96,7 @@ class Standard(NamedTuple):
 class Context:
     """What a stage hands to its method.
 
-    model: the weights to start from. teacher: the dense fine-tuned model, where the objective distils.
+    model: the weights to start from. teacher: the dense fine-tuned model, where the objective or the method needs it.
     train: what weights are trained on. selection: held out from train, what structure is chosen on.
     steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk. tokenizer: of the model.
     teacher_train: the rows of train as the teacher's tokenizer encodes them, where it is another one.
@@ -184,6 +184,7 @@ class Method:
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
     changes_tokenizer: ClassVar[bool] = False
+    needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     standard: ClassVar[Standard] = Standard()
 
     def __init__(self, settings: Any, context: Context) -> None:
@@ -202,6 +203,10 @@ class Method:
             raise out_of_range("keep_layers", keep_layers, 0, len(removable(config, stand_in_of(settings))))
         if keep is not None and not 1 <= keep <= layers:
             raise out_of_range("keep", keep, 1, layers)
+
+    @classmethod
+    def check_beside(cls, config: TrimformerConfig, dense: TrimformerConfig, same_tokens: bool) -> None:
+        """Raise TrimformerError where it cannot use this dense model; same_tokens: whether both read texts alike."""
 
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:

@@ -28,6 +28,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         try:
             student = start.config
             left = method.after(stage.method, student)
+            method.check_beside(student, origins.dense.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, origins.dense.config)
             if start.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)

@@ -115,7 +115,8 @@ class Stages:
     def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
         """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`."""
         start = self._start(stage, before)
-        model, own, teaches = start.model(), self.inputs.read_with(start.tokenizer()), stage.objective.needs_teacher
+        model, own = start.model(), self.inputs.read_with(start.tokenizer())
+        teaches = stage.objective.needs_teacher or METHODS[stage.method.name].needs_dense
         model = model if start.new_head else self.scale.unfold(model)
         return Context(
             model=model,

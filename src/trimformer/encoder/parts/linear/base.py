@@ -56,6 +56,12 @@ class LinearMap(ABC):
         """Operations for one row, differentiable in soft sizes."""
 
     @classmethod
+    def last(cls, module: Any) -> nn.Module:
+        """The module in it that has the ``weight`` (outputs, …) and the ``bias`` which the outputs come from."""
+        found: nn.Module = module
+        return found
+
+    @classmethod
     @abstractmethod
     def scaled(cls, module: Any, factor: float) -> nn.Module:
         """A constant copy whose outputs are multiplied by a number, for export."""
@@ -88,3 +94,9 @@ def flops(shape: LayerShape, name: str, inputs: Number, outputs: Number) -> Numb
 def kind_of(module: nn.Module) -> type[LinearMap] | None:
     """The kind of a linear map, None for other modules."""
     return next((kind for kind in LINEAR.values() if isinstance(module, kind.module)), None)
+
+
+def last_of(module: nn.Module) -> nn.Module:
+    """The module in a linear map that its outputs come from; any other module is its own."""
+    kind = kind_of(module)
+    return module if kind is None else kind.last(module)

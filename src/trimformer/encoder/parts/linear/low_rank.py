@@ -68,6 +68,11 @@ class LowRankMap(LinearMap):
         return 2 * settings["rank"] * (inputs + outputs)
 
     @classmethod
+    def last(cls, module: Any) -> nn.Module:
+        found: nn.Module = module.second
+        return found
+
+    @classmethod
     def scaled(cls, module: Any, factor: float) -> nn.Module:
         bias = module.second.bias
         return nn.Sequential(
