@@ -229,8 +229,10 @@ def evaluate(
     rows: list[tuple[str, Any]] = [(name, f"{value:.4f}") for name, value in result.scores.items()]
     rows += [("data", result.source), ("examples", result.n_examples), ("cut at the length limit", result.truncated)]
     if (test := result.against) is not None:
-        interval = f"{test.difference:+.4f} (95 % {test.low:+.4f} to {test.high:+.4f}, p = {test.p_value:.3f})"
-        rows.append((f"difference to {against}", interval))
+        exact = "exact " if test.interval == "exact" else ""
+        interval = f"{exact}95 % {test.low:+.4f} to {test.high:+.4f}" if test.proves else "too few answers differ"
+        drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
+        rows.append((f"difference to {against}", f"{test.difference:+.4f} ({interval}, p = {test.p_value:.3f}{drawn})"))
     print_table(["", "value"], rows, f"{model} on {result.task}")
     for note in result.notes:
         output.print(note, markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -135,6 +136,30 @@ def test_verdict(report: Report, metric: str, low: float, high: float, words: st
     )
     assert words in summary.verdict(report)
     assert "872 validation examples (p < 0.001)" in summary.verdict(report)
+
+
+def compared(**values: Any) -> Comparison:
+    known = {"metric": "accuracy", "difference": 0.0, "low": -0.01, "high": 0.01, "p_value": 1.0, "n_examples": 872}
+    return Comparison.model_validate(known | {"resamples": 2000} | values)
+
+
+def test_an_exact_interval_is_shown_and_named(report: Report) -> None:
+    report.comparison = compared(interval="exact", differing=0, resamples=0)
+    assert ", exact 95\u00a0% interval −1.0 to +1.0)" in summary.headline(report)
+    assert "do not tell them apart: the true difference may lie anywhere in that interval" in summary.verdict(report)
+    assert summary.interval_words(report.comparison) == (
+        "The interval is exact (Clopper and Pearson), because only 0 answers differ in being right."
+    )
+
+
+def test_a_bootstrap_of_few_that_differ_proves_nothing(report: Report) -> None:
+    report.comparison = compared(low=-0.01, high=-0.001, differing=4, groups=7, proves=False)
+    assert "interval" not in summary.headline(report)
+    assert summary.verdict(report) == (
+        "Only 4 of the 7 groups of answers to these 872 validation examples (p = 1.000) differ: this proves nothing "
+        "about other texts."
+    )
+    assert "bootstrap of 7 groups, whose examples are drawn together" in summary.interval_words(report.comparison)
 
 
 @pytest.mark.parametrize(

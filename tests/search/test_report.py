@@ -26,7 +26,7 @@ def file(name: str, drop: float, speedup: float) -> FileInfo:
 def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **others: Any) -> str:
     test = Comparison(
         metric="accuracy", difference=others.pop("difference", 0.001), low=low, high=0.01, p_value=0.5,
-        n_examples=1200, resamples=2000,
+        n_examples=1200, resamples=2000, **others.pop("test", {}),
     )  # fmt: skip
     report = AutopilotReport.model_construct(
         chosen=chosen, points=points, files=[chosen], reference="eager", reference_ms=12.0,
@@ -56,6 +56,19 @@ def test_few_rows_prove_nothing() -> None:
         "inside the budget of 0.5 points, though so few rows cannot prove it."
     )
     assert said(chosen, points, difference=-0.01, inside=False).endswith(": outside the budget of 0.5 points.")
+
+
+def test_an_interval_of_too_few_that_differ_is_no_proof_but_for_the_dense_file_itself() -> None:
+    none = {"proves": False, "differing": 0, "groups": 40}
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], low=0.0, difference=0.0, test=none)
+    assert text.endswith(
+        "by 0.0 points (95 % interval 0.0 to +1.0, 40 groups drawn as a whole): inside the budget of 0.5 points, "
+        "though so few rows cannot prove it."
+    )
+    itself = file("dense", 0.0, 1.0).model_copy(update={"backend": "onnx"})
+    exact = {"interval": "exact", "differing": 0}
+    text = said(itself, [], low=-0.01, difference=0.0, test=exact)
+    assert text.endswith("(exact 95 % interval −1.0 to +1.0): inside the budget of 0.5 points.")
 
 
 def test_nothing_inside_names_the_nearest_and_what_it_takes() -> None:

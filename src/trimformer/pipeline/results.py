@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shutil
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from ..inference.runtimes.backends import open_backend
 from ..measure.bench.latency import benchmark
 from ..measure.bench.score import as_model
 from ..measure.cost import cost
-from ..measure.significance import paired_bootstrap
+from ..measure.significance import paired_test
 from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
 from ..report.card import model_card
@@ -87,17 +88,8 @@ def measure(
             for t in timings
             if t.name == variant.name and t.median_ms is not None and t.p95_ms is not None
         ]
-    first, second = outcomes["dense"], outcomes["trimmed"]
-    test = paired_bootstrap(first.metric, first.answers, second.answers, first.truth, settings.resamples)
-    comparison = Comparison(
-        metric=task.metrics[0],
-        difference=test.difference,
-        low=test.low,
-        high=test.high,
-        p_value=test.p_value,
-        n_examples=test.n_examples,
-        resamples=test.resamples,
-    )
+    test = paired_test(outcomes["dense"], outcomes["trimmed"], settings.resamples)
+    comparison = Comparison(metric=task.metrics[0], **dataclasses.asdict(test))
     return {
         "variants": [variant.model_dump(mode="json") for variant in variants],
         "comparison": comparison.model_dump(mode="json"),

@@ -82,7 +82,7 @@ class ModelInfo(_Strict):
 
 
 class Comparison(_Strict):
-    """Paired bootstrap between the two variants on the same examples."""
+    """Paired test between the two variants on the same examples."""
 
     metric: str = Field(description="name of the metric that is compared")
     difference: float = Field(description="trimmed minus dense, in units of the metric (0.01 = one point)")
@@ -90,7 +90,20 @@ class Comparison(_Strict):
     high: float = Field(description="upper end of the 95 % interval of the difference, same unit")
     p_value: float = Field(description="two-sided, of no difference between the variants; between 0 and 1")
     n_examples: int = Field(description="examples that both variants were scored on")
-    resamples: int = Field(description="bootstrap samples drawn")
+    resamples: int = Field(description="bootstrap samples drawn; an exact interval needs none")
+    interval: Literal["bootstrap", "exact"] = Field(
+        default="bootstrap",
+        description="how low and high were found: by the paired bootstrap, or exactly, of few examples that differ",
+    )
+    differing: int | None = Field(
+        default=None, description="examples on which the variants differ, or groups of them; null: not counted"
+    )
+    groups: int | None = Field(
+        default=None, description="groups of examples that were drawn together; null: each stands alone"
+    )
+    proves: bool = Field(
+        default=True, description="whether so much differs that the interval says anything of other texts"
+    )
 
 
 class Step(_Strict):

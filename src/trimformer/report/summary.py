@@ -73,10 +73,11 @@ def score_words(report: Report) -> str:
     if dense is None or dense.score is None:
         return text
     details = f"difference {numbers.points(trimmed.score - dense.score, metric)}"
-    if report.comparison is not None and report.comparison.metric == metric and _has_width(report.comparison):
+    if report.comparison is not None and report.comparison.metric == metric and _proves(report.comparison):
         ends = (report.comparison.low, report.comparison.high)
         low, high = (numbers.points(end, metric, unit=False) for end in ends)
-        details += f", 95\u00a0% interval {low} to {high}"
+        exact = "exact " if report.comparison.interval == "exact" else ""
+        details += f", {exact}95\u00a0% interval {low} to {high}"
     return f"{text} vs {numbers.score(dense.score)} ({details})"
 
 
@@ -96,17 +97,31 @@ def verdict(report: Report) -> str:
     if test is None:
         return ""
     examples = f"{test.n_examples} validation examples ({numbers.p_value(test.p_value)})"
-    if test.low == test.high == 0:
-        return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
-    if test.low <= 0 <= test.high:
+    if not _proves(test):
+        if not test.differing:
+            return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
+        where = "answers" if test.groups is None else f"of the {test.groups} groups of answers"
+        return f"Only {test.differing} {where} to these {examples} differ: this proves nothing about other texts."
+    if test.p_value > 0.05 if test.interval == "exact" else test.low <= 0 <= test.high:
         return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
     better = (test.difference > 0) != (test.metric in LOWER_IS_BETTER)
     return f"The trimmed model is {'better' if better else 'worse'} by more than chance on these {examples}."
 
 
-def _has_width(test: Comparison) -> bool:
-    """Where no row that counts differs, the bootstrap knows no spread: [0, 0] is not an interval of the truth."""
-    return not test.low == test.high == 0
+def interval_words(test: Comparison | None) -> str:
+    """How the interval of the difference was found, in one sentence; empty without one."""
+    if test is None:
+        return ""
+    if test.interval == "exact":
+        few = f"only {test.differing or 0} answers differ in being right"
+        return f"The interval is exact (Clopper and Pearson), because {few}."
+    of = "" if test.groups is None else f" of {test.groups} groups, whose examples are drawn together"
+    return f"The interval is a paired bootstrap{of} with {test.resamples} resamples."
+
+
+def _proves(test: Comparison) -> bool:
+    """Reports of before do not say so; there an interval from 0 to 0 means that nothing differed."""
+    return test.proves and not test.low == test.high == 0
 
 
 def setting_words(entry: Latency) -> str:

@@ -14,6 +14,7 @@ from ..files import atomic_file
 from ..hardware import hardware
 from ..measure.bench.bench import Bench
 from ..measure.bench.score import Score
+from ..measure.bench.variants import precision
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import task_info
 from ..recipe.settings import Recipe
@@ -63,6 +64,7 @@ class ConfirmationInfo(BaseModel):
     """A file on the confirmation rows, which chose nothing. drop, upper: in points; upper only with ``sure``.
 
     upper: end of the one-sided interval. rows: how many would bring it inside; None where it is, or no number would.
+    groups: how many the rows were drawn by; None: one by one.
     """
 
     name: str
@@ -72,6 +74,7 @@ class ConfirmationInfo(BaseModel):
     upper: float | None
     rows: int | None
     confirmed: bool
+    groups: int | None = None
 
 
 class AutopilotReport(BaseModel):
@@ -183,9 +186,10 @@ def _confirmed(report: AutopilotReport) -> list[str]:
 
 
 def _end(one: ConfirmationInfo) -> str:
-    return (
-        "" if one.upper is None else f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together)"
-    )
+    if one.upper is None:
+        return ""
+    drawn = "" if one.groups is None else f", {one.groups:,} groups drawn as a whole"
+    return f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
 
 
 def _signed(drop: float) -> str:
@@ -196,13 +200,17 @@ def _signed(drop: float) -> str:
 def _validated(report: AutopilotReport) -> str:
     test = report.comparison
     low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
+    exact = "exact " if test.interval == "exact" else ""
+    drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
     said = (
         f"On the {test.n_examples:,} validation rows its {test.metric} differs from that of the dense model by "
-        f"{numbers.points(test.difference, test.metric)} (95 % interval {low} to {high}): "
+        f"{numbers.points(test.difference, test.metric)} ({exact}95 % interval {low} to {high}{drawn}): "
     )
     if not report.inside:
         return f"{said}outside the budget of {report.max_drop:g} points."
-    doubt = "" if within(-100 * test.low, report.max_drop) else ", though so few rows cannot prove it"
+    same = (report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")  # compared with itself
+    proven = same or (test.proves and within(-100 * test.low, report.max_drop))
+    doubt = "" if proven else ", though so few rows cannot prove it"
     return f"{said}inside the budget of {report.max_drop:g} points{doubt}."
 
 
@@ -257,6 +265,7 @@ def assemble(
                 upper=one.upper,
                 rows=one.rows,
                 confirmed=one.confirmed,
+                groups=one.test.get("groups"),
             )
             for one in confirmed
         ],

@@ -72,6 +72,14 @@ class TaskKind(ABC):
     def measure(self, task: Task, name: str) -> Metric:
         """One metric of the task, as a fraction (0..1) where it is one."""
 
+    def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+        """Whether each answer is right, bool (n,), where the first metric is the share of those; None elsewhere."""
+        return None
+
+    def groups(self, examples: Examples) -> list[str] | None:
+        """What each example belongs to with others; None: nothing."""
+        return examples.groups
+
     def scores(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher."""
         if len(answers) != len(truth):
