@@ -28,6 +28,10 @@ class TaskOptions:
     text: Text = None
     text_pair: TextPair = None
     label: Label = None
+    group: Annotated[
+        str | None,
+        typer.Option(help="Your column of what belongs together, such as an author: held out and tested as a whole."),
+    ] = None
     kind: Annotated[
         str, typer.Option(help="Kind of task of your own files (docs/tasks.md); auto sees it from the rows.")
     ] = "auto"

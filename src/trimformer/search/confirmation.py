@@ -56,7 +56,7 @@ def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]
             f"Only {len(held)} rows are held out from train, and a search needs {FEWEST_ROWS} to choose and to confirm "
             "by: add rows, or raise task.selection."
         )
-    selection, confirmation = split(held, round(len(held) * share) or 1, seed, keep=KINDS[inputs.task.kind].keeps)
+    selection, confirmation = split(held, round(len(held) * share) or 1, seed, keep=KINDS[inputs.task.kind].keep(held))
     return dataclasses.replace(inputs, selection=inputs.encoded(selection)), inputs.encoded(confirmation)
 
 
