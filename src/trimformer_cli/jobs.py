@@ -89,7 +89,7 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, or the whole report as JSON."""
     from trimformer.report.schema import table
-    from trimformer.report.summary import removal_words
+    from trimformer.report.summary import details, removal_words
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -106,6 +106,7 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     if files:
         title = "Exported files by their own answers on the validation rows"
         print_table(["file", "as fp32", report.task.metric], files, title)
+    output.print(details(report), markup=False, soft_wrap=True)
     for note in report.notes:  # first those on files, data and head, which change the result
         output.print(note, markup=False, soft_wrap=True)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
@@ -149,7 +150,9 @@ def compress(
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
     if budget.max_drop is None:
-        recipe = standard_recipe(model, settings, str(out), method=method.settings(), **how)
+        recipe = standard_recipe(
+            model, settings, str(out), method=method.settings(), control=method.dense_control, **how
+        )
     else:
         recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
     _run(recipe, resume, json_)

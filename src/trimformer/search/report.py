@@ -15,6 +15,7 @@ from ..hardware import hardware
 from ..measure.bench.bench import Bench
 from ..measure.bench.score import Score
 from ..measure.bench.variants import precision
+from ..measure.significance import FEW
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import task_info
 from ..recipe.settings import Recipe
@@ -23,6 +24,7 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
+from ..report.summary import epochs_words
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside, within
@@ -113,7 +115,14 @@ class AutopilotReport(BaseModel):
 
 def conclude(report: AutopilotReport) -> list[str]:
     """What was reached, what not and why, and whether it holds on the validation rows."""
-    return [_reached(report), *_missed(report), *_too_slow(report), *_confirmed(report), _validated(report)]
+    return [
+        _reached(report),
+        *_missed(report),
+        *_too_slow(report),
+        *_confirmed(report),
+        *_trained(report),
+        _validated(report),
+    ]
 
 
 def _reached(report: AutopilotReport) -> str:
@@ -125,6 +134,17 @@ def _reached(report: AutopilotReport) -> str:
         f"{numbers.backend(report.reference)}{where}: {numbers.milliseconds(chosen.ms)} against "
         f"{numbers.milliseconds(report.reference_ms)} ({report.workload})."
     )
+
+
+def _trained(report: AutopilotReport) -> list[str]:
+    """How much longer the chosen model was trained than the dense one, whose score might rise by that, too."""
+    epochs = next((point.epochs for point in report.points if point.name == report.chosen.name), 0.0)
+    if not epochs:
+        return []
+    return [
+        f"It was trained for {epochs_words(epochs)} more than the dense model, and by distillation from it: what "
+        "that alone brings is not known, because no control was run."
+    ]
 
 
 def _missed(report: AutopilotReport) -> list[str]:
@@ -188,6 +208,10 @@ def _confirmed(report: AutopilotReport) -> list[str]:
 def _end(one: ConfirmationInfo) -> str:
     if one.upper is None:
         return ""
+    if one.upper >= 100:
+        return (
+            f" (unproven: fewer than {FEW} {'answers' if one.groups is None else f'of {one.groups:,} groups'} differ)"
+        )
     drawn = "" if one.groups is None else f", {one.groups:,} groups drawn as a whole"
     return f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
 
