@@ -211,7 +211,7 @@ def evaluate(
     model: Model,
     *,
     task: TaskOptions,
-    against: Annotated[str | None, typer.Option(help="Another model: adds the paired bootstrap test.")] = None,
+    against: Annotated[str | None, typer.Option(help="Another model: adds the paired test of the difference.")] = None,
     json_: Json = False,
 ) -> None:
     """Score a fine-tuned model on validation data, alone or against another model.
