@@ -23,7 +23,7 @@ from trimformer.files import atomic_folder
 from trimformer.hardware import has_native_bf16
 from trimformer.inference.runtimes.backends import open_backend
 from trimformer.measure.cost import cost
-from trimformer.measure.significance import paired_bootstrap
+from trimformer.measure.significance import paired_test
 from trimformer.methods import METHODS, Context
 from trimformer.pipeline.results import default_lengths
 from trimformer.pipeline.run import run
@@ -152,9 +152,7 @@ def scores(
             "name": name,
             "backend": backend,
             "scores": found.scores,
-            "against_dense": dataclasses.asdict(
-                paired_bootstrap(found.metric, reference.answers, found.answers, found.truth)
-            ),
+            "against_dense": dataclasses.asdict(paired_test(reference, found)),
             "flops": cost(model, length).flops,
             "flops_length": length,
             "params": cost(model, length).params,

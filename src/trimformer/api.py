@@ -9,7 +9,7 @@ from typing import Any
 from .encoder.checkpoints.load import load_tokenizer, load_with_head
 from .encoder.model.heads import TrimformerWithHead
 from .errors import TrimformerError
-from .measure.significance import Bootstrap, paired_bootstrap
+from .measure.significance import PairedTest, paired_test
 from .pipeline.run import run
 from .recipe.reading import checked_task
 from .recipe.settings import FineTune, Recipe
@@ -114,7 +114,7 @@ class Evaluation:
     n_examples: int
     truncated: int
     scores: dict[str, float]
-    against: Bootstrap | None = None
+    against: PairedTest | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -124,7 +124,7 @@ def evaluate(
     """Score a fine-tuned model on the task's validation examples, in fp32.
 
     task: texts are cut as it says, else as each model was saved with.
-    against: another model, scored on the same examples; the result then holds the paired bootstrap of the difference
+    against: another model, scored on the same examples; the result then holds the paired test of the difference
         (this model minus the other).
     """
     settings = checked_task(task)
@@ -140,7 +140,7 @@ def evaluate(
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
         other_data, before = _outcome(against, other, known, examples, settings)
         notes += [f"{against}: {note}" for note in cut_notes(other_data)]
-        test = paired_bootstrap(found.metric, before.answers, found.answers, found.truth)
+        test = paired_test(before, found)
     return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
 
 

@@ -6,7 +6,7 @@ What is wrong with the options alone is said before ``trimformer`` is loaded.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,10 @@ class TaskOptions:
     text: Text = None
     text_pair: TextPair = None
     label: Label = None
+    group: Annotated[
+        str | None,
+        typer.Option(help="Your column of what belongs together, such as an author: held out and tested as a whole."),
+    ] = None
     kind: Annotated[
         str, typer.Option(help="Kind of task of your own files (docs/tasks.md); auto sees it from the rows.")
     ] = "auto"
@@ -161,16 +165,27 @@ class MethodOptions:
         str | None, typer.Option(help="What a layer without attention becomes, such as none (docs/concepts.md).")
     ] = None
     control: Annotated[
-        str | None, typer.Option(help="What stands in for the learned choice (docs/methods/attendout.md).")
+        str | None,
+        typer.Option(
+            help="`dense`: train the dense model on for as long, too, and compare with it; else what stands in for the "
+            "learned choice (docs/methods/controls.md)."
+        ),
     ] = None
     set: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Any setting of the method, as in a recipe; may be repeated."),
     ] = None
 
+    @property
+    def dense_control(self) -> Literal["dense"] | None:
+        """The control that is one of the run, and none of the method."""
+        return "dense" if self.control == "dense" else None
+
     def settings(self) -> dict[str, Any]:
         """The method's name and settings, checked."""
         values = given(self)
+        if self.dense_control:
+            del values["control"]
         values["name"] = values.pop("method", "attendout")
         assigned = _assigned(values.pop("set", []))
         for name in assigned.keys() & values.keys():

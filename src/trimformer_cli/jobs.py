@@ -89,7 +89,7 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, or the whole report as JSON."""
     from trimformer.report.schema import table
-    from trimformer.report.summary import removal_words
+    from trimformer.report.summary import details, removal_words
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -106,6 +106,7 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     if files:
         title = "Exported files by their own answers on the validation rows"
         print_table(["file", "as fp32", report.task.metric], files, title)
+    output.print(details(report), markup=False, soft_wrap=True)
     for note in report.notes:  # first those on files, data and head, which change the result
         output.print(note, markup=False, soft_wrap=True)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
@@ -149,7 +150,9 @@ def compress(
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
     if budget.max_drop is None:
-        recipe = standard_recipe(model, settings, str(out), method=method.settings(), **how)
+        recipe = standard_recipe(
+            model, settings, str(out), method=method.settings(), control=method.dense_control, **how
+        )
     else:
         recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
     _run(recipe, resume, json_)
@@ -208,7 +211,7 @@ def evaluate(
     model: Model,
     *,
     task: TaskOptions,
-    against: Annotated[str | None, typer.Option(help="Another model: adds the paired bootstrap test.")] = None,
+    against: Annotated[str | None, typer.Option(help="Another model: adds the paired test of the difference.")] = None,
     json_: Json = False,
 ) -> None:
     """Score a fine-tuned model on validation data, alone or against another model.
@@ -229,8 +232,10 @@ def evaluate(
     rows: list[tuple[str, Any]] = [(name, f"{value:.4f}") for name, value in result.scores.items()]
     rows += [("data", result.source), ("examples", result.n_examples), ("cut at the length limit", result.truncated)]
     if (test := result.against) is not None:
-        interval = f"{test.difference:+.4f} (95 % {test.low:+.4f} to {test.high:+.4f}, p = {test.p_value:.3f})"
-        rows.append((f"difference to {against}", interval))
+        exact = "exact " if test.interval == "exact" else ""
+        interval = f"{exact}95 % {test.low:+.4f} to {test.high:+.4f}" if test.proves else "too few answers differ"
+        drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
+        rows.append((f"difference to {against}", f"{test.difference:+.4f} ({interval}, p = {test.p_value:.3f}{drawn})"))
     print_table(["", "value"], rows, f"{model} on {result.task}")
     for note in result.notes:
         output.print(note, markup=False, soft_wrap=True)

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from trimformer.errors import TrimformerError
-from trimformer.measure.significance import paired_bootstrap
+from trimformer.measure.significance import FEW, paired_bootstrap, paired_test
+from trimformer.tasks.outcome import Outcome
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -110,3 +111,62 @@ def test_is_fast_for_accuracy() -> None:
     start = time.process_time()
     paired_bootstrap(accuracy, a, b, labels)
     assert time.process_time() - start < 2
+
+
+def _outcomes(losses: int, gains: int, n: int, groups: np.ndarray | None = None) -> tuple[Outcome, Outcome]:
+    """Two models with so many rows that only the first, and only the second has right."""
+    truth, a, b = np.ones(n, int), np.ones(n, int), np.ones(n, int)
+    b[:losses], a[losses : losses + gains] = 0, 0
+    first, second = (Outcome({}, one, truth, accuracy, one == truth, groups) for one in (a, b))
+    return first, second
+
+
+def test_without_a_differing_row_the_interval_is_exact_and_not_0_to_0() -> None:
+    """Of 100 rows none differs: at most 4.29 points may be lost or gained, as 1 - 0.0125 ** (1 / 100) says."""
+    found = paired_test(*_outcomes(0, 0, 100))
+    assert (found.interval, found.difference, found.p_value, found.resamples) == ("exact", 0, 1, 0)
+    assert found.high == pytest.approx(1 - 0.0125**0.01)
+    assert found.low == -found.high
+
+
+def test_few_rows_have_an_exact_interval_and_many_the_bootstrap() -> None:
+    found = paired_test(*_outcomes(7, 2, 500))
+    assert (found.interval, found.differing) == ("exact", 9)
+    lost, gained = (stats.binomtest(k, 500).proportion_ci(0.975, "exact") for k in (7, 2))
+    assert found.low == pytest.approx(gained.low - lost.high)
+    assert found.high == pytest.approx(gained.high - lost.low)
+    assert found.p_value == pytest.approx(stats.binomtest(7, 9).pvalue)
+    first, second = _outcomes(7, 3, 500)
+    assert paired_test(first, second) == paired_bootstrap(accuracy, first.answers, second.answers, first.truth)
+
+
+def test_the_exact_interval_covers_a_rare_truth() -> None:
+    """Each of 200 rows is lost with 0.5 %; a bootstrap sees none in a third of the cases, and misses that."""
+    random, covered, trials = np.random.default_rng(5), 0, 200
+    for losses in random.binomial(200, 0.005, trials):
+        found = paired_test(*_outcomes(int(losses), 0, 200), resamples=20)
+        covered += found.low <= -0.005 <= found.high
+    assert covered / trials >= 0.95
+
+
+def test_groups_are_drawn_whole() -> None:
+    """Fifty groups of ten that are lost or kept together spread as fifty rows do, not as five hundred."""
+    groups = np.repeat(np.arange(50), 10)[np.random.default_rng(6).permutation(500)]
+    lost = groups < 12
+    truth = np.ones(500, int)
+    first, second = (Outcome({}, one, truth, accuracy, one == truth, groups) for one in (truth, 1 - lost))
+    found = paired_test(first, second)
+    assert (found.groups, found.differing, found.interval) == (50, 12, "bootstrap")
+    small = paired_bootstrap(accuracy, np.ones(50), 1.0 * (np.arange(50) >= 12), np.ones(50))
+    assert (found.low, found.high) == pytest.approx((small.low, small.high))
+    assert found.difference == pytest.approx(-0.24)
+    row_by_row = paired_bootstrap(accuracy, first.answers, second.answers, truth)
+    assert found.high - found.low > 2 * (row_by_row.high - row_by_row.low)
+
+
+def test_fewer_than_ten_groups_prove_nothing() -> None:
+    first, second = _outcomes(100, 0, 900, groups=np.arange(900) % (FEW - 1))
+    found = paired_test(first, second)
+    assert (found.groups, found.interval, found.proves) == (9, "bootstrap", False)
+    assert paired_test(*_outcomes(100, 0, 900, groups=np.arange(900) % FEW)).proves
+    assert not paired_test(*_outcomes(0, 0, 900, groups=np.arange(900) % 100)).proves  # 0 to 0, of 100 groups

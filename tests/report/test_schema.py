@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from trimformer.report import numbers, schema, summary
-from trimformer.report.schema import Comparison, Report, table
+from trimformer.report.schema import Comparison, ControlInfo, Report, TrainingInfo, table
 
 MODELS = [
     model
@@ -135,6 +136,59 @@ def test_verdict(report: Report, metric: str, low: float, high: float, words: st
     )
     assert words in summary.verdict(report)
     assert "872 validation examples (p < 0.001)" in summary.verdict(report)
+
+
+def compared(**values: Any) -> Comparison:
+    known = {"metric": "accuracy", "difference": 0.0, "low": -0.01, "high": 0.01, "p_value": 1.0, "n_examples": 872}
+    return Comparison.model_validate(known | {"resamples": 2000} | values)
+
+
+def test_an_exact_interval_is_shown_and_named(report: Report) -> None:
+    report.comparison = compared(interval="exact", differing=0, resamples=0)
+    assert ", exact 95\u00a0% interval −1.0 to +1.0)" in summary.headline(report)
+    assert "do not tell them apart: the true difference may lie anywhere in that interval" in summary.verdict(report)
+    assert summary.interval_words(report.comparison) == (
+        "The interval is exact (Clopper and Pearson), because only 0 answers differ in being right."
+    )
+
+
+def test_how_much_longer_the_trimmed_model_was_trained(report: Report) -> None:
+    assert summary.training_words(report) == ""  # a report of before
+    report.training = TrainingInfo(epochs=5, distilled=3, on_top=True, dense_epochs=3)
+    unknown = ": what that alone brings is not known, because no control was run (--control dense)."
+    assert summary.details(report).endswith(
+        "The trimmed model was trained for 5 epochs more than the dense one, 3 of them by distillation from it"
+        + unknown
+    )
+    report.training = TrainingInfo(epochs=1, distilled=0, on_top=False, dense_epochs=2.5)
+    assert summary.training_words(report) == (
+        f"The trimmed model was trained for 1 epoch beside the dense one, which was trained 2.5 epochs{unknown}"
+    )
+    report.training.dense_epochs = 0
+    assert f"which was trained before this run{unknown}" in summary.training_words(report)
+    report.training.epochs = 0
+    assert summary.training_words(report) == ""
+
+
+def test_the_control_is_compared(report: Report) -> None:
+    report.training = TrainingInfo(epochs=5, distilled=3, on_top=True, dense_epochs=3)
+    test = compared(difference=-0.02, low=-0.03, high=-0.01, p_value=0.004)
+    report.control = ControlInfo(score=0.93, scores={"accuracy": 0.93}, comparison=test)
+    assert summary.details(report).endswith(
+        "Trained for as long as the trimmed model, with the same data, objective and learning rate, the dense model "
+        "has accuracy 0.930; the trimmed one differs from that by −2.0 points, 95\u00a0% interval −3.0 to −1.0. The "
+        "trimmed model is worse by more than chance on these 872 validation examples (p = 0.004)."
+    )
+
+
+def test_a_bootstrap_of_few_that_differ_proves_nothing(report: Report) -> None:
+    report.comparison = compared(low=-0.01, high=-0.001, differing=4, groups=7, proves=False)
+    assert "interval" not in summary.headline(report)
+    assert summary.verdict(report) == (
+        "Only 4 of the 7 groups of answers to these 872 validation examples (p = 1.000) differ: this proves nothing "
+        "about other texts."
+    )
+    assert "bootstrap of 7 groups, whose examples are drawn together" in summary.interval_words(report.comparison)
 
 
 @pytest.mark.parametrize(

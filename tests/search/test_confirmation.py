@@ -23,16 +23,19 @@ def file(name: str, ms: float, drop: float, backend: str = "onnx") -> Measuremen
 DENSE = file("dense", 9.0, 0.0)
 
 
-def outcome(answers: np.ndarray, task: Task = TASK) -> Outcome:
-    return Outcome({}, answers, np.zeros(len(answers), int), KINDS[task.kind].metric(task))
+def outcome(answers: np.ndarray, task: Task = TASK, groups: np.ndarray | None = None) -> Outcome:
+    kind, truth = KINDS[task.kind], np.zeros(len(answers), int)
+    return Outcome({}, answers, truth, kind.metric(task), kind.hits(task, answers, truth), groups)
 
 
-def judged(losses: int, gains: int, n: int, sure: float | None, task: Task = TASK) -> Confirmation:
+def judged(
+    losses: int, gains: int, n: int, sure: float | None, task: Task = TASK, groups: np.ndarray | None = None
+) -> Confirmation:
     """With so many rows that only the dense model has right, and only the file."""
     before, after = np.zeros(n, int), np.zeros(n, int)
     after[:losses], before[losses : losses + gains] = 1, 1
-    found = (outcome(before, task), outcome(after, task))
-    return confirmation(DENSE, task, *found, 0.5, sure=sure, resamples=100)
+    found = (outcome(before, task, groups), outcome(after, task, groups))
+    return confirmation(DENSE, *found, 0.5, sure=sure, resamples=100)
 
 
 def stepped(files: list[Measurement], good: set[str]) -> tuple[list[str], list[float | None]]:
@@ -74,6 +77,18 @@ def test_other_metrics_prove_nothing_without_differing_answers() -> None:
     found = judged(3, 0, 5000, 0.05, Task("t", "classification", ("a", "b"), ("f1_macro",), ""))
     assert not found.confirmed
     assert found.upper == 100
+
+
+def test_rows_of_one_group_prove_as_much_as_one() -> None:
+    """Fifty rows lost, each in a group of ten: no exact bound holds there, and of nine groups nothing is known."""
+    n = 5000
+    few, many = np.arange(n) % 9, np.arange(n) // 10
+    assert judged(12, 12, n, 0.05).upper < judged(12, 12, n, 0.05, groups=few).upper == 100
+    alike = judged(12, 12, n, 0.05, groups=many)  # 24 rows differ, in three groups
+    assert (alike.test["groups"], alike.test["differing"], alike.upper, alike.confirmed) == (500, 3, 100, False)
+    apart = judged(12, 12, n, 0.05, groups=np.arange(n) % 500)
+    assert apart.test["differing"] == 24
+    assert 0 < apart.upper < 1
 
 
 def test_no_number_of_rows_proves_a_drop_outside() -> None:

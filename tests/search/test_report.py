@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from trimformer.report.schema import Comparison
-from trimformer.search.report import AutopilotReport, FileInfo, PointInfo, conclude
+from trimformer.report.schema import Comparison, TaskInfo
+from trimformer.search.report import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo, conclude
 
 
 def point(name: str, drop: float, speedup: float, max_drop: float = 0.5) -> PointInfo:
@@ -26,7 +26,7 @@ def file(name: str, drop: float, speedup: float) -> FileInfo:
 def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **others: Any) -> str:
     test = Comparison(
         metric="accuracy", difference=others.pop("difference", 0.001), low=low, high=0.01, p_value=0.5,
-        n_examples=1200, resamples=2000,
+        n_examples=1200, resamples=2000, **others.pop("test", {}),
     )  # fmt: skip
     report = AutopilotReport.model_construct(
         chosen=chosen, points=points, files=[chosen], reference="eager", reference_ms=12.0,
@@ -40,9 +40,29 @@ def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **other
 def test_what_was_reached() -> None:
     assert said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)]) == (
         "a3 under ONNX Runtime int8 is 4.0× as fast as the dense model under Transformers eager: 3.00 ms against "
-        "12.0 ms (batch 1, 8 tokens). On the 1,200 validation rows its accuracy differs from that of the dense model "
-        "by +0.1 points (95 % interval −0.1 to +1.0): inside the budget of 0.5 points."
+        "12.0 ms (batch 1, 8 tokens). It was trained for 1 epoch more than the dense model, and by distillation from it"
+        ": what that alone brings is not known, because no control was run. On the 1,200 validation rows its accuracy "
+        "differs from that of the dense model by +0.1 points (95 % interval −0.1 to +1.0): inside the budget of 0.5 "
+        "points."
     )
+
+
+@pytest.mark.parametrize(
+    ("upper", "groups", "end"),
+    [
+        (0.4, None, "at most 0.40, one-sided 95 % interval, for all tried together"),
+        (0.4, 40, "at most 0.40, one-sided 95 % interval, for all tried together, 40 groups drawn as a whole"),
+        (100.0, 9, "unproven: fewer than 10 of 9 groups differ"),
+        (100.0, None, "unproven: fewer than 10 answers differ"),
+    ],
+)
+def test_how_sure_the_confirmation_is(upper: float, groups: int | None, end: str) -> None:
+    one = ConfirmationInfo(
+        name="a3", backend="onnx", n_examples=500, drop=0.1, upper=upper, rows=None, confirmed=True, groups=groups
+    )
+    task = TaskInfo.model_construct(n_selection=500)
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], confirmations=[one], task=task)
+    assert f"0.10 on 500 confirmation rows that chose nothing ({end}): confirmed." in text
 
 
 def test_a_model_on_the_gpu_is_no_equal_of_a_file_on_the_cpu() -> None:
@@ -56,6 +76,19 @@ def test_few_rows_prove_nothing() -> None:
         "inside the budget of 0.5 points, though so few rows cannot prove it."
     )
     assert said(chosen, points, difference=-0.01, inside=False).endswith(": outside the budget of 0.5 points.")
+
+
+def test_an_interval_of_too_few_that_differ_is_no_proof_but_for_the_dense_file_itself() -> None:
+    none = {"proves": False, "differing": 0, "groups": 40}
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], low=0.0, difference=0.0, test=none)
+    assert text.endswith(
+        "by 0.0 points (95 % interval 0.0 to +1.0, 40 groups drawn as a whole): inside the budget of 0.5 points, "
+        "though so few rows cannot prove it."
+    )
+    itself = file("dense", 0.0, 1.0).model_copy(update={"backend": "onnx"})
+    exact = {"interval": "exact", "differing": 0}
+    text = said(itself, [], low=-0.01, difference=0.0, test=exact)
+    assert text.endswith("(exact 95 % interval −1.0 to +1.0): inside the budget of 0.5 points.")
 
 
 def test_nothing_inside_names_the_nearest_and_what_it_takes() -> None:

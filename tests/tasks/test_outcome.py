@@ -45,6 +45,8 @@ def test_spans_are_scored_by_question_over_its_windows() -> None:
     logits[1, 0] = logits[2, 1] = 5  # red … fox
     logits[4, 0] = logits[5, 1] = 1  # big … dog, in the first window of the second question
     found = outcome(task, data, logits)
+    assert found.groups is not None
+    assert found.groups.tolist() == [1, 0]  # two contexts, whose windows are no rows of their own
     assert found.scores == pytest.approx({"f1": (1 + 2 / 3) / 2, "exact_match": 0.5})
     assert found.metric(found.answers[1:], found.truth[1:]) == pytest.approx(2 / 3)
 

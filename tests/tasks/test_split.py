@@ -2,6 +2,7 @@ import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Examples
+from trimformer.tasks.kinds import KINDS
 from trimformer.tasks.split import held_rows, split
 
 
@@ -42,6 +43,16 @@ def test_questions_on_one_context_stay_together() -> None:
     assert len(rest) == 3  # one context is always left to train on
     rest, held = split(Examples(list("abcdefghij"), ["c"] * 10, [()] * 10), 4, keep="contexts", seed=0)
     assert (len(rest), len(held)) == (6, 4)
+
+
+def test_a_group_stays_together_whatever_its_labels() -> None:
+    whole = Examples([f"t{i}" for i in range(30)], None, [i % 2 for i in range(30)], [f"g{i % 10}" for i in range(30)])
+    keep = KINDS["classification"].keep(whole)
+    assert (keep, KINDS["spans"].keep(whole)) == ("groups", "groups")
+    assert KINDS["classification"].keep(examples([0, 1])) == "shares"
+    rest, held = split(whole, 8, seed=0, keep=keep)
+    assert (len(rest), len(held)) == (24, 6)
+    assert not set(rest.groups or []) & set(held.groups or [])
 
 
 def test_a_large_context_does_not_take_everything() -> None:

@@ -89,14 +89,15 @@ def _precision(found: Explanation, kind: str) -> str:
     shown = best or min(own, key=lambda file: file.ms)
     what = f"{numbers.backend(shown.backend)} is {shown.speedup:.2f}× as fast as the fastest in fp32"
     low, high = (numbers.points(end, found.metric, unit=False) for end in (shown.low, shown.high))
+    exact = "exact " if shown.interval == "exact" else ""
     score = (
-        f"its {found.metric} differs by {numbers.points(shown.difference, found.metric)} (95 % interval {low} to "
-        f"{high}) on {found.rows:,} rows"
+        f"its {found.metric} differs by {numbers.points(shown.difference, found.metric)} ({exact}95 % interval {low} "
+        f"to {high}) on {found.rows:,} rows"
     )
     if best is None:
         why = "" if shown.speedup < TIE else f": more than {MAX_DROP} points down"
         return f"{kind} does not pay here: {what}, and {score}{why}."
-    proven = -100 * shown.low <= MAX_DROP and not shown.low == shown.high == 0
+    proven = -100 * shown.low <= MAX_DROP and shown.proves
     doubt = "" if proven else f"; so few rows cannot prove that it loses less than {MAX_DROP}"
     return f"{kind} pays here: {what}, and {score}{doubt}."
 

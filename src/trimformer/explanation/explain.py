@@ -25,7 +25,7 @@ from ..measure.bench.variants import Variant, make_variants, precision
 from ..measure.bench.workload import fixed
 from ..measure.device.pieces import latency_tables
 from ..measure.device.table import LatencyTable
-from ..measure.significance import paired_bootstrap
+from ..measure.significance import paired_test
 from ..methods import Context
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
@@ -157,10 +157,11 @@ def _files(
     files = []
     for timing in times:
         after = outcomes[timing.backend]
-        test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth)
+        test = paired_test(before, after)
         found = FileFinding(
             timing.backend, precision(timing.backend), _ms(timing), fastest / _ms(timing),
-            after.scores[task.metrics[0]], test.difference, test.low, test.high,
+            after.scores[task.metrics[0]], test.difference, test.low, test.high, test.interval,
+            test.proves,
         )  # fmt: skip
         files.append(found)
     return files, [f"{variant.backend} did not run: {variant.skipped}" for variant in made if variant.run is None]

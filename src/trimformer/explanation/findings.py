@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..measure.significance import Interval
 from ..recipe.settings import Recipe
 
 MOST = 0.9
@@ -39,7 +40,8 @@ class FileFinding:
     """The model under a back-end.
 
     ms: of a batch. speedup: over the fastest in fp32. difference, low, high: score minus that of the model in PyTorch
-    in fp32, with the 95 % interval of the paired bootstrap.
+    in fp32, with its 95 % interval, made as ``interval`` says. proves: whether so many answers differ that it says
+    anything of other rows.
     """
 
     backend: str
@@ -50,6 +52,8 @@ class FileFinding:
     difference: float
     low: float
     high: float
+    interval: Interval = "bootstrap"
+    proves: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

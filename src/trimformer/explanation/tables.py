@@ -49,11 +49,13 @@ def _precisions(found: Explanation) -> TextTable:
 
 
 def _difference(found: Explanation, file: FileFinding) -> tuple[str, str]:
-    """In points, with the interval of the paired bootstrap."""
+    """In points, with the interval; a bootstrap of too few answers that differ has none."""
     if file.backend == "torch":
         return "", ""
     shown = [numbers.points(value, found.metric, unit=False) for value in (file.difference, file.low, file.high)]
-    return shown[0], f"{shown[1]} to {shown[2]}"
+    if not file.proves:
+        return shown[0], "none, too few answers differ"
+    return shown[0], f"{shown[1]} to {shown[2]}{' (exact)' if file.interval == 'exact' else ''}"
 
 
 def _change(difference: float) -> str:

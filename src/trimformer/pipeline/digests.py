@@ -97,9 +97,9 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
 
 
 def _rows(data: Encoded) -> list[Any]:
-    """As encoded; and the labels as they were given, for those of words that were cut are in no row."""
+    """As encoded; and the labels as they were given, for those of words that were cut are in no row; and groups."""
     arrays = data.ids, data.types, data.offsets, data.labels, data.words, data.owners, data.chars
-    return [*arrays, data.examples.labels]
+    return [*arrays, data.examples.labels, *(data.examples.groups or [])]
 
 
 def _of(*parts: Any) -> str:

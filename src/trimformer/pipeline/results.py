@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shutil
 from importlib.metadata import version
@@ -20,13 +21,14 @@ from ..inference.runtimes.backends import open_backend
 from ..measure.bench.latency import benchmark
 from ..measure.bench.score import as_model
 from ..measure.cost import cost
-from ..measure.significance import paired_bootstrap
+from ..measure.significance import paired_test
 from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
 from ..report.card import model_card
 from ..report.report import write_report
 from ..report.schema import (
     Comparison,
+    ControlInfo,
     Curve,
     CurvePoint,
     ExportInfo,
@@ -36,10 +38,11 @@ from ..report.schema import (
     Report,
     Step,
     TaskInfo,
+    TrainingInfo,
 )
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
-from ..tasks.outcome import outcome
+from ..tasks.outcome import Outcome, outcome
 from ..training.evaluate import on_fastest, predict_logits
 from .inputs import Inputs
 
@@ -49,13 +52,17 @@ LEAST_AGREEMENT = 0.98
 
 
 def measure(
-    settings: MeasureSettings, task: Task, dense: tuple[Path, Encoded], trimmed: tuple[Path, Encoded]
+    settings: MeasureSettings,
+    task: Task,
+    dense: tuple[Path, Encoded],
+    trimmed: tuple[Path, Encoded],
+    control: tuple[Path, Encoded] | None = None,
 ) -> dict[str, Any]:
     """Score, cost and latency of both models, and the paired test between them, as plain JSON values.
 
-    dense, trimmed: the folder of a model, and the validation rows as its tokenizer encodes them. Scores are those of
-    the saved weights in fp32. Latency is measured interleaved in one run, without a length at those of the dense
-    model's rows.
+    A control, which is the dense model trained on, is scored and tested, too. All are given as the folder of a model
+    and the validation rows as its tokenizer encodes them. Scores are those of the saved weights in fp32. Latency is
+    measured interleaved in one run, without a length at those of the dense model's rows.
     """
     lengths = settings.length or default_lengths(dense[1])
     given = dict(zip(NAMES, (dense, trimmed), strict=True))
@@ -87,20 +94,21 @@ def measure(
             for t in timings
             if t.name == variant.name and t.median_ms is not None and t.p95_ms is not None
         ]
-    first, second = outcomes["dense"], outcomes["trimmed"]
-    test = paired_bootstrap(first.metric, first.answers, second.answers, first.truth, settings.resamples)
-    comparison = Comparison(
-        metric=task.metrics[0],
-        difference=test.difference,
-        low=test.low,
-        high=test.high,
-        p_value=test.p_value,
-        n_examples=test.n_examples,
-        resamples=test.resamples,
-    )
+
+    def compared(other: Outcome) -> Comparison:
+        test = paired_test(other, outcomes["trimmed"], settings.resamples)
+        return Comparison(metric=task.metrics[0], **dataclasses.asdict(test))
+
+    beside = None
+    if control is not None:
+        logits = predict_logits(on_fastest(load_with_head(control[0])), control[1], title="Scoring control")
+        found = outcome(task, control[1], logits)
+        score = found.scores[task.metrics[0]]
+        beside = ControlInfo(score=score, scores=found.scores, comparison=compared(found))
     return {
         "variants": [variant.model_dump(mode="json") for variant in variants],
-        "comparison": comparison.model_dump(mode="json"),
+        "comparison": compared(outcomes["dense"]).model_dump(mode="json"),
+        "control": None if beside is None else beside.model_dump(mode="json"),
     }
 
 
@@ -188,6 +196,7 @@ def assemble(
     measured: dict[str, Any],
     exported: list[ExportInfo],
     stages: dict[str, dict[str, Any]],
+    training: TrainingInfo,
     steps: list[dict[str, Any]],
     notes: list[str],
     trimmed: Path,
@@ -203,6 +212,8 @@ def assemble(
         hardware=hardware(),
         variants=[ModelInfo.model_validate(variant) for variant in measured["variants"]],
         comparison=Comparison.model_validate(measured["comparison"]),
+        training=training,
+        control=measured.get("control"),
         steps=[Step.model_validate(step) for step in steps],
         training_cost={
             f"{name}: {part}": seconds for name, info in stages.items() for part, seconds in info["clock"].items()

@@ -11,6 +11,7 @@ from ..errors import TrimformerError
 from ..recipe.settings import Recipe
 from ..report.schema import ExportInfo, Report
 from .accelerator import prepared
+from .control import check_control, train_control, training_info
 from .dense import given_dense, make_dense
 from .inputs import Inputs, load_inputs
 from .results import assemble, export_model, measure, warnings_of
@@ -27,6 +28,7 @@ def run(recipe: Recipe, *, resume: bool = False) -> Report:
     """
     if recipe.autopilot is not None:
         raise TrimformerError("This recipe has an autopilot and no stages: use `trimformer run` or compress_within.")
+    check_control(recipe)
     recipe, accelerator = prepared(recipe)
     folder = RunFolder(recipe, resume, accelerator)
     with folder.claimed():
@@ -40,7 +42,8 @@ def _run(recipe: Recipe, folder: RunFolder, accelerator: Accelerator) -> Report:
     for number, stage in enumerate(recipe.stages):
         place = folder.work / f"{number}-{stage.name}"
         results.append(folder.step(stage.name, partial(stages.run, stage, number, place, results)))
-    report = _finish(recipe, folder, inputs, results) if accelerator.is_main_process else None
+    control = train_control(recipe, folder, stages, results[0])
+    report = _finish(recipe, folder, inputs, results, control) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
     return report or Report.model_validate_json((folder.out / "report.json").read_text(encoding="utf-8"))
 
@@ -53,7 +56,9 @@ def begin(recipe: Recipe, folder: RunFolder, accelerator: Accelerator) -> Inputs
     return inputs
 
 
-def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[StageResult]) -> Report:
+def _finish(
+    recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[StageResult], control: list[StageResult]
+) -> Report:
     """Measure, export, report; then give the folder its name."""
     dense, trimmed = results[0].model_folder, results[-1].model_folder
     own = inputs.read_with(results[-1].origin.tokenizer())
@@ -62,7 +67,8 @@ def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[Sta
         notes += [f"By the trimmed model's tokenizer: {note}" for note in own.cut()]
 
     def measured() -> dict[str, Any]:
-        return measure(recipe.measure, inputs.task, (dense, inputs.validation), (trimmed, own.validation))
+        beside = (control[-1].model_folder, inputs.validation) if control else None
+        return measure(recipe.measure, inputs.task, (dense, inputs.validation), (trimmed, own.validation), beside)
 
     def exported() -> list[ExportInfo]:
         return export_model(recipe.export, trimmed, folder.path / "onnx", inputs.task, own.validation)
@@ -74,11 +80,12 @@ def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[Sta
         inputs=inputs,
         measured=figures,
         exported=files,
-        stages={result.name: result.info for result in results},
+        stages={result.name: result.info for result in [*results, *control]},
+        training=training_info(recipe, results),
         steps=folder.steps,
         notes=warnings_of(files) + notes,
         trimmed=trimmed,
         folder=folder.path,
     )
-    folder.finish([result.folder / "metrics.jsonl" for result in results])
+    folder.finish([result.folder / "metrics.jsonl" for result in [*results, *control]])
     return report

@@ -100,6 +100,7 @@ class Stages:
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
+            "epochs": stage.training.epochs * steps / context.steps,
             "notes": [f"{stage.name}: {note}" for note in result.notes],
             "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
         }

@@ -152,6 +152,9 @@ class Recipe(_Strict):
     )
     autopilot: AutopilotSettings | None = Field(None, description="a search within a budget instead of stages")
     stages: list[StageSettings] = Field([], validate_default=True)
+    control: Literal["dense"] | None = Field(
+        None, description="dense: the dense model is trained on for as long as the trimmed one, and compared with it"
+    )
     measure: MeasureSettings = Field(default_factory=MeasureSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
 
@@ -165,6 +168,13 @@ class Recipe(_Strict):
         if stages and info.data["autopilot"] is not None:
             raise ValueError("an autopilot finds its own models, leave out one of the two")
         return stages
+
+    @field_validator("control")
+    @classmethod
+    def _of_stages(cls, control: str | None, info: ValidationInfo) -> str | None:
+        if control is not None and info.data.get("autopilot") is not None:
+            raise ValueError("an autopilot trains no control, leave it out or give stages")
+        return control
 
     @field_validator("stages")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ..methods import METHODS
 from ..tasks.settings import TaskSettings
@@ -19,6 +19,7 @@ def standard_recipe(
     method: dict[str, Any],
     training: TrainingSettings | None = None,
     fine_tune: FineTune = "auto",
+    control: Literal["dense"] | None = None,
     seed: int = 0,
 ) -> Recipe:
     """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
@@ -50,6 +51,7 @@ def standard_recipe(
             "dense": training,
             "fine_tune": fine_tune,
             "stages": stages,
+            "control": control,
         },
         "these settings",
     )

@@ -43,6 +43,7 @@ def model_card(report: Report, repo_name: str) -> str:
         method,
         headline=summary.headline(report),
         details=summary.details(report),
+        interval=summary.interval_words(report.comparison),
         rows=table(report),
         removed=[
             ([index for index, said in fates if said == about], about)

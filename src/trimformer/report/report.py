@@ -35,6 +35,7 @@ def html(report: Report) -> str:
         report=report,
         headline=summary.headline(report),
         details=summary.details(report),
+        interval=summary.interval_words(report.comparison),
         rows=table(report),
         trimmed=report.variant("trimmed"),
         removed=set(report.removed_layers()),

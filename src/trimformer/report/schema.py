@@ -82,7 +82,7 @@ class ModelInfo(_Strict):
 
 
 class Comparison(_Strict):
-    """Paired bootstrap between the two variants on the same examples."""
+    """Paired test between the two variants on the same examples."""
 
     metric: str = Field(description="name of the metric that is compared")
     difference: float = Field(description="trimmed minus dense, in units of the metric (0.01 = one point)")
@@ -90,7 +90,37 @@ class Comparison(_Strict):
     high: float = Field(description="upper end of the 95 % interval of the difference, same unit")
     p_value: float = Field(description="two-sided, of no difference between the variants; between 0 and 1")
     n_examples: int = Field(description="examples that both variants were scored on")
-    resamples: int = Field(description="bootstrap samples drawn")
+    resamples: int = Field(description="bootstrap samples drawn; an exact interval needs none")
+    interval: Literal["bootstrap", "exact"] = Field(
+        default="bootstrap",
+        description="how low and high were found: by the paired bootstrap, or exactly, of few examples that differ",
+    )
+    differing: int | None = Field(
+        default=None, description="examples on which the variants differ, or groups of them; null: not counted"
+    )
+    groups: int | None = Field(
+        default=None, description="groups of examples that were drawn together; null: each stands alone"
+    )
+    proves: bool = Field(
+        default=True, description="whether so much differs that the interval says anything of other texts"
+    )
+
+
+class TrainingInfo(_Strict):
+    """For how long the trimmed model was trained beside the dense one."""
+
+    epochs: float = Field(description="passes over the training examples in the stages that led to the trimmed model")
+    distilled: float = Field(description="of these, the passes in which it learned from the dense model")
+    on_top: bool = Field(description="whether they came on top of the dense model's own training")
+    dense_epochs: float = Field(description="passes of the dense model in this run; 0 where it was trained before")
+
+
+class ControlInfo(_Strict):
+    """The dense model, trained on for as long as the trimmed one, with the same data, objective and learning rate."""
+
+    score: float = Field(description="official metric on the validation examples")
+    scores: dict[str, float] = Field(description="value of each metric by its name")
+    comparison: Comparison = Field(description="test of the difference: trimmed minus this model")
 
 
 class Step(_Strict):
@@ -143,6 +173,12 @@ class Report(_Strict):
     hardware: dict[str, str] = Field(default_factory=dict, description="machine and software, by name")
     variants: list[ModelInfo] = Field(description="the model before (dense) and after (trimmed)")
     comparison: Comparison | None = Field(default=None, description="test of the difference; null: none")
+    training: TrainingInfo | None = Field(
+        default=None, description="how much longer the trimmed model was trained; null: not known"
+    )
+    control: ControlInfo | None = Field(
+        default=None, description="the dense model with as much training; null: no control was run"
+    )
     steps: list[Step] = Field(default_factory=list, description="the steps of the run, in order")
     training_cost: dict[str, float] = Field(
         default_factory=dict, description="seconds per optimiser step, by part of the training"

@@ -73,40 +73,93 @@ def score_words(report: Report) -> str:
     if dense is None or dense.score is None:
         return text
     details = f"difference {numbers.points(trimmed.score - dense.score, metric)}"
-    if report.comparison is not None and report.comparison.metric == metric and _has_width(report.comparison):
-        ends = (report.comparison.low, report.comparison.high)
-        low, high = (numbers.points(end, metric, unit=False) for end in ends)
-        details += f", 95\u00a0% interval {low} to {high}"
+    if report.comparison is not None and report.comparison.metric == metric:
+        details += _interval(report.comparison)
     return f"{text} vs {numbers.score(dense.score)} ({details})"
 
 
 def details(report: Report) -> str:
-    """What the headline leaves out: the range of the speed-up, and what the interval says; empty without either."""
+    """What the headline leaves out: the range of the speed-up, what the interval says, and how much of the difference
+    may come from longer training; empty without any of these.
+    """
     ratios = [dense.median / trimmed.median for dense, trimmed in report.speedups()]
     sentences = []
     if len(ratios) > 1:
         span = f"{min(ratios):.2f}× to {max(ratios):.2f}×"
         sentences.append(f"Over all {len(ratios)} settings timed the speed is {span} that of the dense model.")
-    return " ".join([*sentences, verdict(report)]).strip()
+    return " ".join(text for text in [*sentences, verdict(report), training_words(report)] if text)
 
 
 def verdict(report: Report) -> str:
     """What the interval of the difference says, in one sentence; empty without a comparison."""
-    test = report.comparison
-    if test is None:
+    return "" if report.comparison is None else _judged(report.comparison)
+
+
+def training_words(report: Report) -> str:
+    """How much longer the trimmed model was trained, or what it is beside a dense model with as much training."""
+    info, control, metric = report.training, report.control, report.task.metric
+    if info is None or not info.epochs:
         return ""
+    if control is not None:
+        test = control.comparison
+        return (
+            f"Trained for as long as the trimmed model, with the same data, objective and learning rate, the dense "
+            f"model has {metric} {numbers.score(control.score)}; the trimmed one differs from that by "
+            f"{numbers.points(test.difference, metric)}{_interval(test)}. {_judged(test)}"
+        )
+    distilled = f", {round(info.distilled, 2):g} of them by distillation from it" if info.distilled else ""
+    if info.on_top:
+        said = f"{epochs_words(info.epochs)} more than the dense one{distilled}"
+    else:
+        own = epochs_words(info.dense_epochs) if info.dense_epochs else "before this run"
+        said = f"{epochs_words(info.epochs)} beside the dense one{distilled}, which was trained {own}"
+    return (
+        f"The trimmed model was trained for {said}: what that alone brings is not known, because no control was run "
+        "(--control dense)."
+    )
+
+
+def epochs_words(count: float) -> str:
+    """A length of training; a part of an epoch has at most two decimals."""
+    return f"{round(count, 2):g} epoch{'' if round(count, 2) == 1 else 's'}"
+
+
+def _interval(test: Comparison) -> str:
+    """The interval of a difference, after it; empty where it says nothing."""
+    if not _proves(test):
+        return ""
+    low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
+    return f", {'exact ' if test.interval == 'exact' else ''}95\u00a0% interval {low} to {high}"
+
+
+def _judged(test: Comparison) -> str:
+    """What the interval of a difference says, in one sentence."""
     examples = f"{test.n_examples} validation examples ({numbers.p_value(test.p_value)})"
-    if test.low == test.high == 0:
-        return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
-    if test.low <= 0 <= test.high:
+    if not _proves(test):
+        if not test.differing:
+            return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
+        where = "answers" if test.groups is None else f"of the {test.groups} groups of answers"
+        return f"Only {test.differing} {where} to these {examples} differ: this proves nothing about other texts."
+    if test.p_value > 0.05 if test.interval == "exact" else test.low <= 0 <= test.high:
         return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
     better = (test.difference > 0) != (test.metric in LOWER_IS_BETTER)
     return f"The trimmed model is {'better' if better else 'worse'} by more than chance on these {examples}."
 
 
-def _has_width(test: Comparison) -> bool:
-    """Where no row that counts differs, the bootstrap knows no spread: [0, 0] is not an interval of the truth."""
-    return not test.low == test.high == 0
+def interval_words(test: Comparison | None) -> str:
+    """How the interval of the difference was found, in one sentence; empty without one."""
+    if test is None:
+        return ""
+    if test.interval == "exact":
+        few = f"only {test.differing or 0} answers differ in being right"
+        return f"The interval is exact (Clopper and Pearson), because {few}."
+    of = "" if test.groups is None else f" of {test.groups} groups, whose examples are drawn together"
+    return f"The interval is a paired bootstrap{of} with {test.resamples} resamples."
+
+
+def _proves(test: Comparison) -> bool:
+    """Reports of before do not say so; there an interval from 0 to 0 means that nothing differed."""
+    return test.proves and not test.low == test.high == 0
 
 
 def setting_words(entry: Latency) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import TrimformerError
-from ..measure.significance import exact_upper, paired_bootstrap, rows_for
+from ..measure.significance import FEW, exact_upper, paired_test, rows_for
 from ..pipeline.inputs import Inputs
-from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.outcome import Outcome
@@ -23,8 +22,6 @@ MOST = 4
 """Files that are tried at the most: each one more asks for surer evidence from all."""
 LEVEL = 0.05
 """How often any file at all may be called sure that is not."""
-FEW = 10
-"""With fewer rows on which the answers differ, a bootstrap knows nothing of those that it has not seen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +56,7 @@ def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]
             f"Only {len(held)} rows are held out from train, and a search needs {FEWEST_ROWS} to choose and to confirm "
             "by: add rows, or raise task.selection."
         )
-    selection, confirmation = split(held, round(len(held) * share) or 1, seed, keep=KINDS[inputs.task.kind].keeps)
+    selection, confirmation = split(held, round(len(held) * share) or 1, seed, keep=KINDS[inputs.task.kind].keep(held))
     return dataclasses.replace(inputs, selection=inputs.encoded(selection)), inputs.encoded(confirmation)
 
 
@@ -89,7 +86,6 @@ def step_down(
 
 def confirmation(
     file: Measurement,
-    task: Task,
     before: Outcome,
     after: Outcome,
     max_drop: float,
@@ -99,29 +95,24 @@ def confirmation(
 ) -> Confirmation:
     """Judge a file by its own answers. sure: the level at which the interval has to be inside; None: the drop is.
 
-    The shares of right answers have an exact interval, other metrics that of the bootstrap; where nearly all answers
-    are the same, that of other metrics is taken to rule out nothing.
+    The shares of right answers have an exact interval, unless rows belong together; all else has that of the bootstrap,
+    which is taken to rule out nothing where nearly all answers are the same.
     """
-    test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
+    test = paired_test(before, after, resamples)
     drop, name, backend = -test.difference, file.timing.name, file.timing.backend
     fits = within(100 * drop, max_drop)
     if sure is None:
         return Confirmation(name, backend, dataclasses.asdict(test), None, None, fits)
     n, limit = test.n_examples, max_drop / 100
-    differs = (before.answers != after.answers).reshape(n, -1).any(axis=1)
     rows: int | None
-    if task.kind == "classification" and task.metrics[0] == "accuracy":
-        right, still = before.answers == before.truth, after.answers == after.truth
-        losses, gains = int((right & ~still).sum()), int((still & ~right).sum())
+    if before.hits is not None and after.hits is not None and test.groups is None:
+        losses, gains = int((before.hits & ~after.hits).sum()), int((after.hits & ~before.hits).sum())
         upper = exact_upper(losses, gains, n, sure)
         rows = rows_for(losses, gains, n, sure, limit)
-    elif differs.sum() < FEW:
-        upper, rows = 1.0, int(np.ceil(n * FEW / max(1, differs.sum())))
+    elif not test.proves:
+        upper, rows = 1.0, int(np.ceil(n * FEW / max(1, test.differing or 0)))
     else:
-        strict = paired_bootstrap(
-            before.metric, before.answers, after.answers, before.truth, resamples, confidence=1 - 2 * sure
-        )
-        upper = -strict.low
+        upper = -paired_test(before, after, resamples, confidence=1 - 2 * sure).low
         # An interval shrinks with the root of the rows.
         rows = int(np.ceil(n * ((upper - drop) / (limit - drop)) ** 2)) if drop < limit else None
     proven = upper <= limit

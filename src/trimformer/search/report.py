@@ -14,6 +14,8 @@ from ..files import atomic_file
 from ..hardware import hardware
 from ..measure.bench.bench import Bench
 from ..measure.bench.score import Score
+from ..measure.bench.variants import precision
+from ..measure.significance import FEW
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import task_info
 from ..recipe.settings import Recipe
@@ -22,6 +24,7 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
+from ..report.summary import epochs_words
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside, within
@@ -63,6 +66,7 @@ class ConfirmationInfo(BaseModel):
     """A file on the confirmation rows, which chose nothing. drop, upper: in points; upper only with ``sure``.
 
     upper: end of the one-sided interval. rows: how many would bring it inside; None where it is, or no number would.
+    groups: how many the rows were drawn by; None: one by one.
     """
 
     name: str
@@ -72,6 +76,7 @@ class ConfirmationInfo(BaseModel):
     upper: float | None
     rows: int | None
     confirmed: bool
+    groups: int | None = None
 
 
 class AutopilotReport(BaseModel):
@@ -110,7 +115,14 @@ class AutopilotReport(BaseModel):
 
 def conclude(report: AutopilotReport) -> list[str]:
     """What was reached, what not and why, and whether it holds on the validation rows."""
-    return [_reached(report), *_missed(report), *_too_slow(report), *_confirmed(report), _validated(report)]
+    return [
+        _reached(report),
+        *_missed(report),
+        *_too_slow(report),
+        *_confirmed(report),
+        *_trained(report),
+        _validated(report),
+    ]
 
 
 def _reached(report: AutopilotReport) -> str:
@@ -122,6 +134,17 @@ def _reached(report: AutopilotReport) -> str:
         f"{numbers.backend(report.reference)}{where}: {numbers.milliseconds(chosen.ms)} against "
         f"{numbers.milliseconds(report.reference_ms)} ({report.workload})."
     )
+
+
+def _trained(report: AutopilotReport) -> list[str]:
+    """How much longer the chosen model was trained than the dense one, whose score might rise by that, too."""
+    epochs = next((point.epochs for point in report.points if point.name == report.chosen.name), 0.0)
+    if not epochs:
+        return []
+    return [
+        f"It was trained for {epochs_words(epochs)} more than the dense model, and by distillation from it: what "
+        "that alone brings is not known, because no control was run."
+    ]
 
 
 def _missed(report: AutopilotReport) -> list[str]:
@@ -183,9 +206,14 @@ def _confirmed(report: AutopilotReport) -> list[str]:
 
 
 def _end(one: ConfirmationInfo) -> str:
-    return (
-        "" if one.upper is None else f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together)"
-    )
+    if one.upper is None:
+        return ""
+    if one.upper >= 100:
+        return (
+            f" (unproven: fewer than {FEW} {'answers' if one.groups is None else f'of {one.groups:,} groups'} differ)"
+        )
+    drawn = "" if one.groups is None else f", {one.groups:,} groups drawn as a whole"
+    return f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
 
 
 def _signed(drop: float) -> str:
@@ -196,13 +224,17 @@ def _signed(drop: float) -> str:
 def _validated(report: AutopilotReport) -> str:
     test = report.comparison
     low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
+    exact = "exact " if test.interval == "exact" else ""
+    drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
     said = (
         f"On the {test.n_examples:,} validation rows its {test.metric} differs from that of the dense model by "
-        f"{numbers.points(test.difference, test.metric)} (95 % interval {low} to {high}): "
+        f"{numbers.points(test.difference, test.metric)} ({exact}95 % interval {low} to {high}{drawn}): "
     )
     if not report.inside:
         return f"{said}outside the budget of {report.max_drop:g} points."
-    doubt = "" if within(-100 * test.low, report.max_drop) else ", though so few rows cannot prove it"
+    same = (report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")  # compared with itself
+    proven = same or (test.proves and within(-100 * test.low, report.max_drop))
+    doubt = "" if proven else ", though so few rows cannot prove it"
     return f"{said}inside the budget of {report.max_drop:g} points{doubt}."
 
 
@@ -257,6 +289,7 @@ def assemble(
                 upper=one.upper,
                 rows=one.rows,
                 confirmed=one.confirmed,
+                groups=one.test.get("groups"),
             )
             for one in confirmed
         ],

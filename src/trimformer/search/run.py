@@ -20,7 +20,7 @@ from ..files import atomic_folder
 from ..inference.runtimes.backends import FILE_BACKENDS, parts
 from ..measure.bench.variants import Variant
 from ..measure.bench.workload import Workload, fixed, own_lengths
-from ..measure.significance import paired_bootstrap
+from ..measure.significance import paired_test
 from ..methods import Context
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
@@ -260,7 +260,7 @@ class Autopilot(Trainer):
                 after = answers(one.timing.name, self._folder_of(one, points, ground), one.timing.backend)
                 sure = level if self.settings.sure else None
                 resamples = self.recipe.measure.resamples
-                return confirmation(one, task, before, after, self.settings.max_drop, sure=sure, resamples=resamples)
+                return confirmation(one, before, after, self.settings.max_drop, sure=sure, resamples=resamples)
 
             tried = step_down(measured, self.settings.max_drop, installed()[0], confirm)
             return [dataclasses.asdict(one) for one in tried]
@@ -276,8 +276,7 @@ class Autopilot(Trainer):
             (file,) = self._variants({chosen.timing.name: folder}, [chosen.timing.backend], inputs)
             (dense,) = self._variants({DENSE: ground.dense.model_folder}, ["torch"], inputs)
             before, after = (outcome_of(variant, inputs.task, inputs.validation) for variant in (dense, file))
-            resamples = self.recipe.measure.resamples
-            test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
+            test = paired_test(before, after, self.recipe.measure.resamples)
             return dataclasses.asdict(test) | {"file": str(file.path)}
 
         known: dict[str, Any] = self.folder.kept("test", tested)

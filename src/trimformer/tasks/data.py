@@ -46,19 +46,24 @@ class Examples:
     tokens            tuple of words          None              tuple of label ids, one per word
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     ================  ======================  ================  ==========================================
+
+    groups: what each row belongs to, where the user's data say so; rows of one group stay together.
     """
 
     texts: list[Any]
     pairs: list[str] | None
     labels: list[Any]
+    groups: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: Sequence[int]) -> Examples:
         """The rows at these indices, in this order."""
-        pairs = None if self.pairs is None else [self.pairs[i] for i in indices]
-        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices])
+        pairs, groups = (
+            None if column is None else [column[i] for i in indices] for column in (self.pairs, self.groups)
+        )
+        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices], groups)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,16 @@ class Outcome:
     scores: each metric of the task, the official one first. answers, truth: one row per example, so that
     ``metric(answers[rows], truth[rows])`` is the official metric on these examples. For tokens and spans the
     answers are counts, compared with the truth already, of which the metric is a function of their sum.
+    hits: whether each answer is right, where the official metric is the share of those; None elsewhere. groups: equal
+    where examples belong together; None: each stands alone.
     """
 
     scores: dict[str, float]
     answers: np.ndarray
     truth: np.ndarray
     metric: Callable[[np.ndarray, np.ndarray], float]
+    hits: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
 
 def outcome(task: Task, data: Encoded, logits: np.ndarray) -> Outcome:
@@ -40,4 +44,6 @@ def outcome(task: Task, data: Encoded, logits: np.ndarray) -> Outcome:
         )
     kind = KINDS[task.kind]
     answers, truth = kind.compare(task, data, logits)
-    return Outcome(kind.scores(task, answers, truth), answers, truth, kind.metric(task))
+    hits, groups = kind.hits(task, answers, truth), kind.groups(data.examples)
+    numbers = None if groups is None else np.unique(np.asarray(groups, dtype=object), return_inverse=True)[1]
+    return Outcome(kind.scores(task, answers, truth), answers, truth, kind.metric(task), hits, numbers)

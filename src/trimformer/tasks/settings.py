@@ -35,6 +35,11 @@ class TaskSettings(BaseModel, extra="forbid"):
     text: str | None = Field(default=None, description="custom: the text column (default 'text')")
     text_pair: str | None = Field(default=None, description="custom: the second text column, for pairs")
     label: str | None = Field(default=None, description="custom: the label column (default 'label')")
+    group: str | None = Field(
+        default=None,
+        description="custom: the column that says which rows belong together, such as an author; they are held out and "
+        "resampled together",
+    )
     kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans"] = Field(
         default="auto",
         description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "

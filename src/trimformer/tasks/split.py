@@ -1,4 +1,4 @@
-"""Seeded splits that keep the share of every class, or questions on the same context together."""
+"""Seeded splits that keep the share of every class, or rows that belong together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from ..errors import TrimformerError
 from .data import Examples
 
+Keep = Literal["shares", "contexts", "groups"]
+
 SELECTION_ROWS = 4000
 """More rows than this make a choice slower and hardly surer."""
 
@@ -17,13 +19,11 @@ FEWEST_ROWS = 10
 """With fewer rows a split leaves parts that measure nothing."""
 
 
-def split(
-    examples: Examples, held: int, seed: int, *, keep: Literal["shares", "contexts"] | None = None
-) -> tuple[Examples, Examples]:
+def split(examples: Examples, held: int, seed: int, *, keep: Keep | None = None) -> tuple[Examples, Examples]:
     """Two parts, the second of at most `held` rows, each in file order.
 
-    keep: the `shares` of the classes, where one with a single row stays in the first part; or `contexts`, whose
-    questions stay together, because a model that has read the context would be judged too kindly.
+    keep: the `shares` of the classes, where one with a single row stays in the first part; or `contexts` or `groups`,
+    whose rows stay together, because a model that has read one of them would be judged too kindly on the others.
     Raises TrimformerError if there are fewer than 10 rows.
     """
     if len(examples) < FEWEST_ROWS:
@@ -32,8 +32,9 @@ def split(
             "add rows, or raise task.train_limit if it is set."
         )
     rng = np.random.default_rng(seed)
-    if keep == "contexts" and len(set(examples.pairs or [])) > 1:
-        taken = _whole_contexts(examples.pairs or [], held, rng)
+    together = {"contexts": examples.pairs, "groups": examples.groups}.get(keep or "") or []
+    if len(set(together)) > 1:
+        taken = _whole(together, held, rng)
     else:
         groups = np.asarray(examples.labels) if keep == "shares" else np.zeros(len(examples), dtype=np.int64)
         taken = _stratified(groups, held, rng)
@@ -47,14 +48,14 @@ def held_rows(rows: int, share: float) -> int:
     return max(1, min(SELECTION_ROWS, round(rows * share)))
 
 
-def _whole_contexts(contexts: Sequence[str], held: int, rng: np.random.Generator) -> Sequence[int]:
-    """Indices of all rows of random contexts, as many as make at most `held` rows; the smallest one at least."""
-    number = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
-    groups = np.array([number[context] for context in contexts])
+def _whole(names: Sequence[str], held: int, rng: np.random.Generator) -> Sequence[int]:
+    """Indices of all rows of random groups, as many as make at most `held` rows; the smallest one at least."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    groups = np.array([number[name] for name in names])
     sizes = np.bincount(groups)
     chosen: list[int] = []
     room = held
-    for group in rng.permutation(len(number))[:-1].tolist():  # one context is always left
+    for group in rng.permutation(len(number))[:-1].tolist():  # one group is always left
         if sizes[group] <= room:
             chosen.append(group)
             room -= sizes[group]

@@ -37,7 +37,7 @@ _TREEBANK = Source(conll.load, conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
-    *("tags", "scheme", "truncation", "stride"),
+    *("tags", "scheme", "truncation", "stride", "group"),
 )
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
@@ -62,15 +62,16 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     """
     _check(settings)
     task, train, validation = SOURCES[settings.name].load(settings)
-    keep = KINDS[task.kind].keeps
+    kind = KINDS[task.kind]
+    keep = kind.keep(train)
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
         train, validation = split(train, share, seed=0, keep=keep)
         task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
     if settings.train_limit is not None and settings.train_limit < len(train):
-        train = split(train, settings.train_limit, seed, keep=None if keep == "contexts" else keep)[1]
+        train = split(train, settings.train_limit, seed, keep=None if kind.keeps == "contexts" else kind.keeps)[1]
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
-    if keep == "shares" and len(set(train.labels)) < 2:
+    if kind.keeps == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
     return TaskData(task, train, selection, validation)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...encoder.model.heads import Kind
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
+from ..split import Keep
 from .answers import AnyAnswer
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -36,8 +37,8 @@ class TaskKind(ABC):
     """What the columns of rows to predict are called; None where no second text is needed."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words."""
-    keeps: ClassVar[Literal["shares", "contexts"] | None] = None
-    """What a split of its rows keeps."""
+    keeps: ClassVar[Keep | None] = None
+    """What a split of its rows keeps, where they have no groups."""
     answer: ClassVar[type[AnyAnswer]]
     """The class of its answers."""
 
@@ -71,6 +72,18 @@ class TaskKind(ABC):
     @abstractmethod
     def measure(self, task: Task, name: str) -> Metric:
         """One metric of the task, as a fraction (0..1) where it is one."""
+
+    def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+        """Whether each answer is right, bool (n,), where the first metric is the share of those; None elsewhere."""
+        return None
+
+    def keep(self, examples: Examples) -> Keep | None:
+        """What a split of these rows keeps."""
+        return self.keeps if examples.groups is None else "groups"
+
+    def groups(self, examples: Examples) -> list[str] | None:
+        """What each example belongs to with others; None: nothing."""
+        return examples.groups
 
     def scores(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher."""

@@ -36,6 +36,9 @@ class Classification(TextKind):
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return logits.astype(np.float64).argmax(axis=1), data.labels
 
+    def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+        return answers == truth if task.metrics[0] == "accuracy" else None
+
     def measure(self, task: Task, name: str) -> Metric:
         if name == "f1":
             return lambda answers, truth: _f1(answers == task.positive, truth == task.positive)

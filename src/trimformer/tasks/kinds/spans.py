@@ -61,6 +61,10 @@ class Spans(TaskKind):
         found = counts(data, best_texts(data, logits))
         return found, np.zeros(len(found))
 
+    def groups(self, examples: Examples) -> list[str] | None:
+        """A text that is hard to read is so for all questions on it."""
+        return examples.groups or examples.pairs
+
     def measure(self, task: Task, name: str) -> Metric:
         """The mean of a column of `counts`."""
         column = COLUMNS.index(name)

@@ -16,6 +16,7 @@ from ..tables.files import DELIMITED, Table, cell_text, ending, read_table
 from ..tables.rows import decide_kind
 from ..tables.sets import SEPARATOR
 from . import custom_questions, custom_tags, custom_texts
+from .custom_groups import grouped, groups_said
 
 ENDINGS = (*files.ENDINGS, *custom_tags.ENDINGS, *questions.ENDINGS)
 
@@ -47,8 +48,13 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
     kind, table = _kind(train_file, settings)
     _check(settings, kind)
     if table is None:
-        return READERS[kind].load(train_file, validation_file, settings)
-    return custom_texts.load(kind, table, validation_file, settings)
+        task, train, validation = READERS[kind].load(train_file, validation_file, settings)
+    else:
+        task, train, validation = custom_texts.load(kind, table, validation_file, settings)
+    train = grouped(train, train_file, settings)
+    if validation_file is not None and validation is not None:
+        validation = grouped(validation, validation_file, settings)
+    return groups_said(task, train, validation), train, validation
 
 
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tuple[Task, Examples] | None:
@@ -62,8 +68,10 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tup
     kind, table = _kind(file, settings, labels)
     _check(settings, kind)
     if table is None:
-        return READERS[kind].validation(file, settings, labels)
-    return custom_texts.load_validation(kind, table, settings)
+        task, examples = READERS[kind].validation(file, settings, labels)
+    else:
+        task, examples = custom_texts.load_validation(kind, table, settings)
+    return task, grouped(examples, file, settings)
 
 
 def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
