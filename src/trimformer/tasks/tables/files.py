@@ -30,6 +30,7 @@ ARRAY = " (jq -c '.[]' does it for an array)"
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
 
+SEMICOLONS = "The columns of {name} are divided by semicolons ({header}): save it with commas."
 UTF16 = "{name} is UTF-16: save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8."
 
 # The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are not.
@@ -138,6 +139,11 @@ def is_utf16(raw: bytes) -> bool:
     return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 3 * begin.count(0) > len(begin)
 
 
+def by_semicolons(header: Sequence[str]) -> bool:
+    """Whether the header of a CSV file is divided by them, as spreadsheets write it in some languages."""
+    return len(header) == 1 and ";" in header[0]
+
+
 def cell_text(cell: object) -> str | None:
     """A cell as text; None where the cell is missing (null, NaN) or not a plain value."""
     if isinstance(cell, str):
@@ -196,10 +202,8 @@ def _delimited(
     for number, cells in numbered:
         if names is None:
             names = [cell.strip() for cell in cells]
-            if len(names) == 1 and ";" in names[0] and ending(path) == "csv":
-                raise TrimformerError(
-                    f"The columns of {path} are divided by semicolons ({names[0]}): save it with commas."
-                )
+            if ending(path) == "csv" and by_semicolons(names):
+                raise TrimformerError(SEMICOLONS.format(name=path, header=names[0]))
             if len(set(names)) < len(names):
                 raise TrimformerError(f"The file {path} names a column twice ({', '.join(names)}): rename one of them.")
         elif len(cells) == len(names):
