@@ -48,6 +48,8 @@ def predict_file(
     """
     piped = file == "-"
     source = Path(file)
+    if piped and sys.stdin is None:
+        raise TrimformerError("Standard input is closed: name a file.")
     if not piped and source.is_dir():
         raise TrimformerError(f"{file} is a folder: name a file in it.")
     if not piped and not source.is_file():

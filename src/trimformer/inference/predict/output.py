@@ -39,6 +39,10 @@ Add = Callable[[Place, Done], object]
 
 @contextmanager
 def standard_output() -> Iterator[Add]:
+    """Raises TrimformerError where it is closed."""
+    if sys.stdout is None:
+        raise TrimformerError("Standard output is closed: name a file for the lines with --out.")
+
     def add(place: Place, done: Done) -> None:
         stream = getattr(sys.stdout, "buffer", None)
         if stream is None:  # a program that calls us has put its own in the place
