@@ -36,7 +36,7 @@ ROWS = [("all", "with embeddings and head", "", "5,410"), ("0", "mean", 12, "1,9
 
 
 @pytest.mark.parametrize(
-    ("width", "shown"), [(80, "│   12 │"), (40, "  heads: 12\n  weights: 1,960,123\n"), (20, "  heads: 12\n")]
+    ("width", "shown"), [(80, "    12 │"), (40, "  heads: 12\n  weights: 1,960,123\n"), (20, "  heads: 12\n")]
 )
 def test_no_figure_is_cut_off_by_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, width: int, shown: str) -> None:
     file = io.StringIO()

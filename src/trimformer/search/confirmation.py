@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, with_config
+from typing_extensions import TypedDict
 
 from ..errors import TrimformerError
 from ..measure.significance import exact_upper, paired_bootstrap, rows_for
@@ -27,6 +28,17 @@ FEW = 10
 """With fewer rows on which the answers differ, a bootstrap knows nothing of those that it has not seen."""
 
 
+@with_config(ConfigDict(extra="allow"))
+class PairedTest(TypedDict):
+    """What is asked of a paired test that was written down."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n_examples: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Confirmation:
     """A file on the confirmation rows.
@@ -37,7 +49,7 @@ class Confirmation:
 
     name: str
     backend: str
-    test: dict[str, Any]
+    test: PairedTest
     upper: float | None
     rows: int | None
     confirmed: bool

@@ -73,7 +73,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises TrimformerError where it holds none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise TrimformerError(f"{path} cannot be read ({error.strerror}): give this user the right to read it.") from error
+    except ValueError as error:
         raise TrimformerError(f"{path} is not a readable JSON file: {error}.") from error
     except RecursionError as error:
         raise TrimformerError(

@@ -30,8 +30,14 @@ def read_weights(folder: Path, body: str) -> dict[str, Tensor]:
         if not (folder / name).is_file():
             raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
         try:
+            (folder / name).open("rb").close()  # safetensors calls a file that may not be read missing
             weights |= load_file(folder / name)
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
+            raise TrimformerError(
+                f"The weight file {folder / name} cannot be read ({error.strerror or error}): give this user the right "
+                "to read it, or name another model."
+            ) from error
+        except SafetensorError as error:
             raise TrimformerError(
                 f"The weight file {folder / name} cannot be read, it is truncated or not a safetensors file "
                 f"({error}): fetch or save it again."

@@ -110,7 +110,7 @@ class PartialFile:
             if not all(type(value) is int and value >= 0 for value in dataclasses.astuple(progress)):
                 raise ValueError(progress)
             return dict(saved["settings"]), progress
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise TrimformerError(
                 f"{self.state} does not say how far an unfinished output is: rename it, or delete it if it is damaged."
             ) from error
