@@ -77,7 +77,9 @@ def test_what_may_not_be_read_is_not_called_broken(folder, monkeypatch, name):
         return opened(self, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(TrimformerError, match=rf"{name} cannot be read \(Permission denied\): give this user the right"):
+    with pytest.raises(
+        TrimformerError, match=rf"{name} cannot be read \(Permission denied\): give this user the right"
+    ):
         load(folder)
 
 

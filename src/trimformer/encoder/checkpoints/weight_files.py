@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...errors import TrimformerError
+from ...files import require_readable
 from .config_file import read_json, shortened
 
 WEIGHTS = "model.safetensors"
@@ -29,15 +30,10 @@ def read_weights(folder: Path, body: str) -> dict[str, Tensor]:
     for name in _files(folder):
         if not (folder / name).is_file():
             raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
+        require_readable(folder / name)
         try:
-            (folder / name).open("rb").close()  # safetensors calls a file that may not be read missing
             weights |= load_file(folder / name)
-        except OSError as error:
-            raise TrimformerError(
-                f"The weight file {folder / name} cannot be read ({error.strerror or error}): give this user the right "
-                "to read it, or name another model."
-            ) from error
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise TrimformerError(
                 f"The weight file {folder / name} cannot be read, it is truncated or not a safetensors file "
                 f"({error}): fetch or save it again."
