@@ -115,10 +115,11 @@ def confirmation(
     are the same, that of other metrics is taken to rule out nothing.
     """
     test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
+    plain: Any = dataclasses.asdict(test)
     drop, name, backend = -test.difference, file.timing.name, file.timing.backend
     fits = within(100 * drop, max_drop)
     if sure is None:
-        return Confirmation(name, backend, dataclasses.asdict(test), None, None, fits)
+        return Confirmation(name, backend, plain, None, None, fits)
     n, limit = test.n_examples, max_drop / 100
     differs = (before.answers != after.answers).reshape(n, -1).any(axis=1)
     rows: int | None
@@ -138,5 +139,5 @@ def confirmation(
         rows = int(np.ceil(n * ((upper - drop) / (limit - drop)) ** 2)) if drop < limit else None
     proven = upper <= limit
     return Confirmation(
-        name, backend, dataclasses.asdict(test), 100 * upper, None if proven else rows, fits and proven
+        name, backend, plain, 100 * upper, None if proven else rows, fits and proven
     )  # fmt: skip
