@@ -103,6 +103,16 @@ def require_regular(target: Path) -> None:
         raise TrimformerError(f"{target} is not a regular file: name another one.")
 
 
+def require_readable(file: Path) -> None:
+    """Raise TrimformerError where this user may not read a file, which libraries call missing or damaged."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise TrimformerError(
+            f"{file} cannot be read ({error.strerror}): give this user the right to read it."
+        ) from error
+
+
 @contextlib.contextmanager
 def claim(*targets: Path | None, force: bool, inputs: Sequence[str | Path | None] = ()) -> Iterator[None]:
     """Keep the files that the user wants written from other processes, and refuse before any work what would be lost.

@@ -20,7 +20,7 @@ from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
 from .service import serve
-from .terminal import console, fail
+from .terminal import console, fail, prepare_streams
 from .worker import worker
 
 app = typer.Typer(
@@ -56,13 +56,15 @@ def options(
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence and exit code 2; ``--debug`` shows where it arose."""
+    prepare_streams()
     _quieten_transformers()
     if "--debug" in sys.argv:  # it belongs to the program: take it wherever it stands
         sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
         app()
     except BrokenPipeError:  # the reader of our output has gone, as in `trimformer predict … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno is None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -19,17 +21,43 @@ console = Console(stderr=True, highlight=False)
 output = Console(highlight=False)
 
 
+def prepare_streams() -> None:
+    """Let standard streams that are closed lead nowhere, and letters that the terminal has not be spelt out.
+
+    The next file that is opened would else be written what belongs on a closed stream.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # which takes the lowest that is free
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
-    """Print rows to standard output: names first, kept whole up to NAME characters, then figures and sentences."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    """Print rows to standard output: names first, kept whole up to NAME characters, then figures and sentences.
+
+    A terminal that is too narrow for the table, which would cut figures off, gets a list.
+    """
+    cells = [[_one_line(str(cell)) for cell in row] for row in rows]
     longest = [max((len(row[place]) for row in cells), default=0) for place in range(len(header))]
-    table = Table(title=title, title_justify="left")
+    table = Table(title=None if title is None else Text(title), title_justify="left")
     table.add_column(header[0], overflow="fold", min_width=min(longest[0], NAME))
     for name, length in zip(header[1:], longest[1:], strict=True):
         table.add_column(name, justify="left" if length > FIGURE else "right")
     for row in cells:
-        table.add_row(*(Text(_one_line(cell)) for cell in row))
-    output.print(table)
+        table.add_row(*map(Text, row))
+    unbounded = output.options.update(max_width=10_000)
+    if Measurement.get(output, unbounded, table).minimum <= output.width:
+        output.print(table)
+        return
+    lines = [] if title is None else [title]
+    for name, *others in cells:
+        lines.append(name)
+        lines += [f"  {of}: {cell}" if of else f"  {cell}" for of, cell in zip(header[1:], others, strict=True) if cell]
+    output.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
 def _one_line(text: str) -> str:

@@ -1,7 +1,9 @@
 """Loading checks what it reads, and says what is wrong."""
 
+import errno
 import io
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,6 +63,23 @@ def test_a_truncated_file_is_named(folder):
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(TrimformerError, match=r"model\.safetensors cannot be read, it is truncated"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_what_may_not_be_read_is_not_called_broken(folder, monkeypatch, name):
+    """Root may read everything, so that the refusal is made up."""
+    opened = Path.open
+
+    def refuse(self, *arguments, **options):
+        if self.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(
+        TrimformerError, match=rf"{name} cannot be read \(Permission denied\): give this user the right"
+    ):
         load(folder)
 
 

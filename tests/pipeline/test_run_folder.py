@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.command import sentence, trimformer
@@ -17,13 +19,22 @@ from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder.checkpoints.load import load
 from trimformer.errors import TrimformerError
 from trimformer.lock import hold
+from trimformer.measure.bench.latency import Timing
+from trimformer.pipeline.results import Measured
 from trimformer.pipeline.run_folder import RunFolder
+from trimformer.pipeline.stages import StageInfo
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import ExportSettings, MeasureSettings
 from trimformer.recipe.standard import standard_recipe
-from trimformer.report.schema import Report
+from trimformer.report.schema import Report, Step
+from trimformer.search.confirmation import Confirmation
+from trimformer.search.measurement import Measurement
+from trimformer.search.run import FileTest
+from trimformer.search.schedule.halving import Point
+from trimformer.search.training import Shared
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
+from trimformer.work_files import explain_damage, read_work_file
 
 RECIPE = Path("recipe.yaml")
 SAVED = Path("out.partial/recipe.yaml")
@@ -243,10 +254,65 @@ def test_a_moved_run_goes_on(home: Path) -> None:
     assert load_recipe("other/out.partial/recipe.yaml").out == "other/out"
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 100_000, "\x00"])
-def test_a_damaged_work_file_is_one_sentence(tmp_path: Path, text: str) -> None:
-    (tmp_path / "rung-1.json").write_text(text)
+def folder_with(path: Path, name: str, text: str) -> RunFolder:
+    (path / name).write_text(text)
     folder = RunFolder.__new__(RunFolder)
-    folder.work = tmp_path
-    with pytest.raises(TrimformerError, match=r"rung-1\.json is damaged: delete it"):
-        folder.read_json("rung-1.json", None)
+    folder.work = path
+    return folder
+
+
+POINT = {"name": "a", "removed": "", "ms": 1.0, "folder": "0-a"}
+TIMING: dict[str, Any] = {
+    "name": "a", "backend": "torch", "batch": 1, "length": 8, "median_ms": 1.0, "p95_ms": 1.0, "runs": 1, "threads": 1
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "text", "said"),
+    [
+        *(("rung-1", list[Point], text, "") for text in ("{", "[" * 100_000, "\x00")),
+        ("rung-1", list[Point], "{}", r" \(Input should be a valid list\)"),
+        ("rung-1", list[Point], '[{"name": "a"}]', r" \(0\.removed: "),
+        ("rung-1", list[Point], json.dumps([POINT | {"ms": "fast"}]), r" \(0\.ms: "),
+        ("files", list[Measurement], json.dumps([{"timing": [], "score": 1, "drop": 0}]), r" \(0\.timing: "),
+        ("files", list[Measurement], json.dumps([{"timing": TIMING | {"batch": None}}]), r" \(0\.timing\.batch: "),
+        ("confirm", list[Confirmation], '[{"name": "a", "backend": "b", "test": {}}]', r" \(0\.test\.difference: "),
+        ("jobs", Shared, "[]", r" \(Input should be a valid dictionary\)"),
+        ("steps", list[Step], '[{"name": "load"}]', r" \(0\.seconds: "),
+        ("measure", Measured, '{"variants": [{}]}', r" \(variants\.0\."),
+        ("test", FileTest, '{"file": 3}', r" \(difference: "),
+    ],
+)
+def test_a_damaged_work_file_is_one_sentence(tmp_path: Path, name: str, of: Any, text: str, said: str) -> None:
+    folder = folder_with(tmp_path, f"{name}.json", text)
+    with pytest.raises(TrimformerError, match=rf"{name}\.json is damaged{said}.*: delete it, and what it says is"):
+        folder.read_json(f"{name}.json", of, None)
+
+
+def test_what_is_written_down_comes_back_as_it_was(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, "rung-1.json", json.dumps([POINT]))
+    point = Point("a", "", 1.0, "0-a")
+    assert folder.kept("rung-1", list[Point], lambda: pytest.fail("known")) == [point]
+    measurement = Measurement(Timing(**TIMING), 0.5, 1.0)
+    for _ in range(2):
+        assert folder.kept("files", list[Measurement], lambda: [dataclasses.asdict(measurement)]) == [measurement]
+    with pytest.raises(TrimformerError, match="names no model of a search"):
+        folder_with(tmp_path, "rung-1.json", json.dumps([POINT | {"name": "../a"}])).read_json(
+            "rung-1.json", list[Point], None
+        )
+
+
+def test_a_damaged_state_of_a_training_is_one_sentence(tmp_path: Path) -> None:
+    for content in (b"", b"PK\x03\x04", b"\x80"):
+        (tmp_path / "state-0.pt").write_bytes(content)
+        with (
+            pytest.raises(TrimformerError, match=r"state-0\.pt is damaged: start anew\."),
+            explain_damage(tmp_path / "state-0.pt", "start anew"),
+        ):
+            torch.load(tmp_path / "state-0.pt", weights_only=True)
+
+
+def test_a_stage_with_a_damaged_note_says_what_to_delete(tmp_path: Path) -> None:
+    (tmp_path / "stage.json").write_text('{"history": {"loss": [[1, "x"]]}, "clock": {}, "steps": 1, "notes": []}')
+    with pytest.raises(TrimformerError, match=r"stage\.json is damaged \(history\.loss\.0\.1\..*: delete the folder"):
+        read_work_file(tmp_path / "stage.json", StageInfo, "delete the folder")

@@ -85,9 +85,9 @@ def test_rows_of_one_group_prove_as_much_as_one() -> None:
     few, many = np.arange(n) % 9, np.arange(n) // 10
     assert judged(12, 12, n, 0.05).upper < judged(12, 12, n, 0.05, groups=few).upper == 100
     alike = judged(12, 12, n, 0.05, groups=many)  # 24 rows differ, in three groups
-    assert (alike.test["groups"], alike.test["differing"], alike.upper, alike.confirmed) == (500, 3, 100, False)
+    assert (alike.test.groups, alike.test.differing, alike.upper, alike.confirmed) == (500, 3, 100, False)
     apart = judged(12, 12, n, 0.05, groups=np.arange(n) % 500)
-    assert apart.test["differing"] == 24
+    assert apart.test.differing == 24
     assert 0 < apart.upper < 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from ..cores import usable_cores
 from ..deploy.export import export
@@ -49,6 +50,14 @@ from .inputs import Inputs
 NAMES = ("dense", "trimmed")
 LEAST_AGREEMENT = 0.98
 """A file that answers fewer rows as the fp32 file does is warned of."""
+
+
+class Measured(TypedDict):
+    """What is written down of :func:`measure`."""
+
+    variants: list[ModelInfo]
+    comparison: Comparison
+    control: ControlInfo | None
 
 
 def measure(
@@ -210,10 +219,10 @@ def assemble(
         task=task_info(inputs),
         method=method_label(recipe),
         hardware=hardware(),
-        variants=[ModelInfo.model_validate(variant) for variant in measured["variants"]],
-        comparison=Comparison.model_validate(measured["comparison"]),
+        variants=measured["variants"],
+        comparison=measured["comparison"],
         training=training,
-        control=measured.get("control"),
+        control=measured["control"],
         steps=[Step.model_validate(step) for step in steps],
         training_cost={
             f"{name}: {part}": seconds for name, info in stages.items() for part, seconds in info["clock"].items()

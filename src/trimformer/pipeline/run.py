@@ -14,7 +14,7 @@ from .accelerator import prepared
 from .control import check_control, train_control, training_info
 from .dense import given_dense, make_dense
 from .inputs import Inputs, load_inputs
-from .results import assemble, export_model, measure, warnings_of
+from .results import Measured, assemble, export_model, measure, warnings_of
 from .run_folder import RunFolder
 from .stages import StageResult, Stages
 
@@ -73,7 +73,7 @@ def _finish(
     def exported() -> list[ExportInfo]:
         return export_model(recipe.export, trimmed, folder.path / "onnx", inputs.task, own.validation)
 
-    figures = folder.step("measure", lambda: folder.kept("measure", measured))
+    figures = folder.step("measure", lambda: folder.kept("measure", Measured, measured))
     files = folder.step("export", exported)
     report = assemble(
         recipe,

@@ -19,7 +19,9 @@ from ..errors import TrimformerError, explain_write_errors
 from ..files import atomic_file, atomic_folder, require_new_folder
 from ..lock import hold
 from ..recipe.settings import Recipe
+from ..report.schema import Step
 from ..tasks.labels import shown
+from ..work_files import read_work_file
 from .digests import StartedWith, changed, digests, read_start
 from .inputs import Inputs
 
@@ -38,7 +40,8 @@ class RunFolder:
         self.work = self.path / "work"
         self._claim = contextlib.ExitStack()
         self.continued = False
-        self.steps: list[dict[str, Any]] = self.read_json("steps.json", [])
+        steps: list[Step] = self.read_json("steps.json", list[Step], [])
+        self.steps: list[dict[str, Any]] = [step.model_dump() for step in steps]
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -119,12 +122,13 @@ class RunFolder:
             console.print(f"[bold]{name}[/bold] {seconds:.1f} s" if entry is None else f"{name} (done before)")
         return result
 
-    def kept(self, name: str, work: Callable[[], Any]) -> Any:
-        """Plain values that are worked out once, and read when the run is resumed."""
-        known = self.read_json(f"{name}.json", None)
+    def kept(self, name: str, of: Any, work: Callable[[], Any]) -> Any:
+        """Plain values that are worked out once, and read when the run is resumed, as values of a type."""
+        known = self.read_json(f"{name}.json", of, None)
         if known is None:
-            known = work()
-            self.write_json(f"{name}.json", known)
+            found = work()
+            self.write_json(f"{name}.json", found)
+            known = self.read_json(f"{name}.json", of, None)
         return known
 
     def finish(self, metrics: Sequence[Path]) -> None:
@@ -135,15 +139,12 @@ class RunFolder:
             self.path.rename(self.out)
             shutil.rmtree(self.out / "work")
 
-    def read_json(self, name: str, default: Any) -> Any:
-        """What was written down under this name; the default where nothing was."""
+    def read_json(self, name: str, of: Any, default: Any) -> Any:
+        """What was written down under this name, as values of a type; the default where nothing was."""
         file = self.work / name
-        if not file.is_file():
-            return default
-        try:
-            return json.loads(file.read_text("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise TrimformerError(f"{file} is damaged: delete it, and what it says is worked out again.") from error
+        return (
+            read_work_file(file, of, "delete it, and what it says is worked out again") if file.is_file() else default
+        )
 
     def write_json(self, name: str, content: Any) -> None:
         """Write plain values down, for a run that is resumed."""

@@ -7,11 +7,12 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
+from typing_extensions import TypedDict
 
 from ..console import progress_bar
 from ..encoder.checkpoints.load import read_config
@@ -19,12 +20,24 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..errors import explain_write_errors
 from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
+from ..methods.history import Value
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.cuts import save_cuts
 from ..training.loop import total_steps, train
 from ..training.scale import Scale
+from ..work_files import read_work_file
 from .inputs import Inputs
+
+
+class StageInfo(TypedDict):
+    """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds."""
+
+    history: dict[str, list[tuple[int, Value]]]
+    clock: dict[str, float]
+    steps: int
+    notes: list[str]
+    own_tokenizer: NotRequired[bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +84,8 @@ class Stages:
         result_file = folder / "stage.json"
         if (folder / "model").is_dir():
             remove_training_files(folder)
-            return StageResult(stage.name, folder, json.loads(result_file.read_text("utf-8")))
+            remedy = f"delete the folder {folder}, and the stage is done again"
+            return StageResult(stage.name, folder, read_work_file(result_file, StageInfo, remedy))
         if self.accelerator.is_main_process:
             with explain_write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..errors import TrimformerError
-from ..measure.significance import FEW, exact_upper, paired_test, rows_for
+from ..measure.significance import FEW, PairedTest, exact_upper, paired_test, rows_for
 from ..pipeline.inputs import Inputs
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
@@ -34,7 +33,7 @@ class Confirmation:
 
     name: str
     backend: str
-    test: dict[str, Any]
+    test: PairedTest
     upper: float | None
     rows: int | None
     confirmed: bool
@@ -42,7 +41,7 @@ class Confirmation:
     @property
     def drop(self) -> float:
         """Points below the dense model."""
-        return -100 * float(self.test["difference"])
+        return -100 * self.test.difference
 
 
 def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]:
@@ -102,7 +101,7 @@ def confirmation(
     drop, name, backend = -test.difference, file.timing.name, file.timing.backend
     fits = within(100 * drop, max_drop)
     if sure is None:
-        return Confirmation(name, backend, dataclasses.asdict(test), None, None, fits)
+        return Confirmation(name, backend, test, None, None, fits)
     n, limit = test.n_examples, max_drop / 100
     rows: int | None
     if before.hits is not None and after.hits is not None and test.groups is None:
@@ -117,5 +116,5 @@ def confirmation(
         rows = int(np.ceil(n * ((upper - drop) / (limit - drop)) ** 2)) if drop < limit else None
     proven = upper <= limit
     return Confirmation(
-        name, backend, dataclasses.asdict(test), 100 * upper, None if proven else rows, fits and proven
+        name, backend, test, 100 * upper, None if proven else rows, fits and proven
     )  # fmt: skip

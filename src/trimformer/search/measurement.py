@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
@@ -50,10 +49,6 @@ class Measurement:
     @property
     def is_file(self) -> bool:
         return self.timing.backend in FILE_BACKENDS
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Measurement:
-        return cls(**values | {"timing": Timing(**values["timing"])})
 
 
 def installed() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from ..hardware import hardware
 from ..measure.bench.bench import Bench
 from ..measure.bench.score import Score
 from ..measure.bench.variants import precision
-from ..measure.significance import FEW
+from ..measure.significance import FEW, PairedTest
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import task_info
 from ..recipe.settings import Recipe
@@ -250,7 +251,7 @@ def assemble(
     measured: Sequence[Measurement],
     confirmed: Sequence[Confirmation],
     chosen: Measurement,
-    tested: dict[str, Any],
+    tested: PairedTest,
     *,
     file: str,
     steps: Sequence[dict[str, Any]],
@@ -284,17 +285,17 @@ def assemble(
             ConfirmationInfo(
                 name=one.name,
                 backend=one.backend,
-                n_examples=one.test["n_examples"],
+                n_examples=one.test.n_examples,
                 drop=one.drop,
                 upper=one.upper,
                 rows=one.rows,
                 confirmed=one.confirmed,
-                groups=one.test.get("groups"),
+                groups=one.test.groups,
             )
             for one in confirmed
         ],
-        comparison=Comparison(metric=inputs.task.metrics[0], **tested),
-        inside=within(-100 * tested["difference"], settings.max_drop),
+        comparison=Comparison(metric=inputs.task.metrics[0], **dataclasses.asdict(tested)),
+        inside=within(-100 * tested.difference, settings.max_drop),
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
         notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..cluster import connect
 from ..deploy.export import save_tokenizer
@@ -20,7 +20,7 @@ from ..files import atomic_folder
 from ..inference.runtimes.backends import FILE_BACKENDS, parts
 from ..measure.bench.variants import Variant
 from ..measure.bench.workload import Workload, fixed, own_lengths
-from ..measure.significance import paired_test
+from ..measure.significance import PairedTest, paired_test
 from ..methods import Context
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
@@ -51,7 +51,7 @@ from .schedule.halving import Point, done_before, inside, order, promoted, rungs
 from .sensitivity import ROWS, Divergence, RemovalCost, Sensitivity, sensitivity
 from .shortlist import MOST, promising
 from .space import gates_of
-from .training import SHARED, Ground, Trainer, stage_of
+from .training import SHARED, Ground, Shared, Trainer, stage_of
 from .worker import work
 
 FASTEST = 2
@@ -74,6 +74,14 @@ def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
         return autopilot.search()
 
 
+@dataclasses.dataclass(frozen=True)
+class FileTest:
+    """The file that was tested, and what came out."""
+
+    file: str
+    test: PairedTest
+
+
 class Autopilot(Trainer):
     """One search in its folder."""
 
@@ -83,7 +91,7 @@ class Autopilot(Trainer):
         inputs = self.folder.step("load", self.load)
         self.deadline = self.budget.deadline(self.budget.left() / 2)
         dense = self.folder.step("dense", self.dense)
-        late = self.folder.kept("late", lambda: self.budget.passed(self.deadline))
+        late = self.folder.kept("late", bool, lambda: self.budget.passed(self.deadline))
         inputs.notes.extend([LATE] if late else [])
         ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense)))
         points = self.folder.step("candidates", lambda: self._candidates(ground))
@@ -115,7 +123,7 @@ class Autopilot(Trainer):
             scores = scores_of(variants, inputs.task, inputs.selection)
             return [dataclasses.asdict(one) for one in self._measured(variants, scores, inputs)]
 
-        return [Measurement.from_json(values) for values in self.folder.kept("files", measured)]
+        return cast(list[Measurement], self.folder.kept("files", list[Measurement], measured))
 
     def _candidates(self, ground: Ground) -> list[Point]:
         """The combinations that are worth training, trimmed from the dense model; none where time is too short."""
@@ -132,7 +140,7 @@ class Autopilot(Trainer):
             chosen = promising(predicted, self._fast_enough(ground), MOST)
             return [dataclasses.asdict(self._trimmed(one, context, found)) for one in chosen]
 
-        return [Point(**values) for values in self.folder.kept("candidates", trimmed)]
+        return cast(list[Point], self.folder.kept("candidates", list[Point], trimmed))
 
     def _predicted(
         self, context: Context, found: Sensitivity, cost: RemovalCost, ground: Ground
@@ -177,7 +185,7 @@ class Autopilot(Trainer):
             self.accelerator.free_memory()
             return True
 
-        self.folder.kept("teacher", asked)
+        self.folder.kept("teacher", bool, asked)
 
     @contextlib.contextmanager
     def _executor(self) -> Iterator[Executor]:
@@ -186,7 +194,7 @@ class Autopilot(Trainer):
         if storage is None:
             yield one_by_one
             return
-        shared = self.folder.read_json(SHARED, {"search": f"{self.folder.out.name}-{uuid.uuid4().hex[:8]}"})
+        shared = self.folder.read_json(SHARED, Shared, {"search": f"{self.folder.out.name}-{uuid.uuid4().hex[:8]}"})
         jobs = open_jobs(storage, self.folder.work, shared["search"])
         self.folder.write_json(SHARED, shared | {"open": True})  # from here on workers find it
         helpers = contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.folder.out, work)
@@ -208,7 +216,7 @@ class Autopilot(Trainer):
                 found[point.name] = dataclasses.replace(point, rungs=rung + 1)
             return [dataclasses.asdict(point) for point in found.values()]
 
-        after = [Point(**values) for values in self.folder.kept(f"rung-{rung + 1}", trained)]
+        after: list[Point] = self.folder.kept(f"rung-{rung + 1}", list[Point], trained)
         for point in after:  # of what there is by now only the last weights are needed from here on
             for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
                 shutil.rmtree(self.folder.work / folder / "model", ignore_errors=True)
@@ -243,7 +251,7 @@ class Autopilot(Trainer):
                 trimmed = [*files, *(variant for variant in trimmed if variant.name not in names)]
             return [dataclasses.asdict(one) for one in self._measured([*dense, *trimmed], scores, inputs)]
 
-        return [Measurement.from_json(values) for values in self.folder.kept("compare", measured)]
+        return cast(list[Measurement], self.folder.kept("compare", list[Measurement], measured))
 
     def _confirm(self, measured: list[Measurement], points: list[Point], ground: Ground) -> list[Confirmation]:
         """The files that were tried on the confirmation rows; the last one is taken."""
@@ -265,9 +273,9 @@ class Autopilot(Trainer):
             tried = step_down(measured, self.settings.max_drop, installed()[0], confirm)
             return [dataclasses.asdict(one) for one in tried]
 
-        return [Confirmation(**values) for values in self.folder.kept("confirm", found)]
+        return cast(list[Confirmation], self.folder.kept("confirm", list[Confirmation], found))
 
-    def _test(self, chosen: Measurement, points: list[Point], ground: Ground) -> dict[str, Any]:
+    def _test(self, chosen: Measurement, points: list[Point], ground: Ground) -> FileTest:
         """The chosen file against the dense model in PyTorch on the validation rows, seen here for the first time."""
 
         def tested() -> Any:
@@ -277,10 +285,9 @@ class Autopilot(Trainer):
             (dense,) = self._variants({DENSE: ground.dense.model_folder}, ["torch"], inputs)
             before, after = (outcome_of(variant, inputs.task, inputs.validation) for variant in (dense, file))
             test = paired_test(before, after, self.recipe.measure.resamples)
-            return dataclasses.asdict(test) | {"file": str(file.path)}
+            return dataclasses.asdict(FileTest(str(file.path), test))
 
-        known: dict[str, Any] = self.folder.kept("test", tested)
-        return known
+        return cast(FileTest, self.folder.kept("test", FileTest, tested))
 
     def _leave(
         self,
@@ -288,11 +295,11 @@ class Autopilot(Trainer):
         measured: list[Measurement],
         confirmed: list[Confirmation],
         chosen: Measurement,
-        tested: dict[str, Any],
+        tested: FileTest,
         ground: Ground,
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
-        file = Path(tested.pop("file"))
+        file = Path(tested.file)
         place = self.folder.path / FILE_BACKENDS[chosen.timing.backend].folder
         source = self._folder_of(chosen, points, ground)
         copies = {self.folder.path / "model": source}
@@ -305,7 +312,7 @@ class Autopilot(Trainer):
                 shutil.copy2(part, temporary)
             save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
         report = assemble(
-            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested,
+            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested.test,
             file=f"{place.name}/{file.name}", steps=self.folder.steps,
         )  # fmt: skip
         write(report, measured, self.folder.path)

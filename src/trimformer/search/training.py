@@ -6,7 +6,9 @@ import dataclasses
 import itertools
 import shutil
 import time
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from ..console import console
 from ..cores import usable_cores
@@ -45,7 +47,14 @@ ASKING = 0.1
 """Share of the time that is left which may go into writing down the teacher's answers."""
 
 SHARED = "jobs.json"
-"""What a search tells its workers: the name that its jobs are stored under, and whether there may be more of them."""
+"""What a search tells its workers."""
+
+
+class Shared(TypedDict):
+    """search: the name that its jobs are stored under. open: whether there may be more of them."""
+
+    search: str
+    open: NotRequired[bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +120,7 @@ class Trainer:
             left = self.deadline - self.budget.clock() - scoring
             return epochs_within(left, step, len(inputs.train), training), scoring
 
-        epochs, scoring = self.folder.kept(f"plan-{job.rung + 1}-{point.name}", planned)
+        epochs, scoring = self.folder.kept(f"plan-{job.rung + 1}-{point.name}", tuple[float, float], planned)
         if self.deadline is not None:
             self.deadline -= scoring
         stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}), objective)
@@ -138,7 +147,7 @@ class Trainer:
             in_time = copies * len(train) / speed <= ASKING * self.budget.left()
             return in_time and copies * size_of(readings, train) <= room
 
-        return DISTILLED.model_copy(update={"cache": self.folder.kept("cache", fits)})
+        return DISTILLED.model_copy(update={"cache": self.folder.kept("cache", bool, fits)})
 
     def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
         """Measured on the first batches, with weights that are thrown away."""

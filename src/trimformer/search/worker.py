@@ -13,7 +13,7 @@ from ..recipe.reading import load_recipe
 from .executors.storage import open_jobs
 from .executors.workers import POLL, train_next
 from .measurement import Measurement
-from .training import SHARED, Ground, Trainer
+from .training import SHARED, Ground, Shared, Trainer
 
 
 def work(out: Path) -> int:
@@ -51,10 +51,10 @@ class Worker(Trainer):
             search = self._wait_for_search()
             if search is None:
                 return trained
-            measured = [Measurement.from_json(values) for values in self.folder.read_json("files.json", [])]
+            measured = self.folder.read_json("files.json", list[Measurement], [])
             train = partial(self.train, ground=Ground(inputs, self.dense(), measured))
             jobs = open_jobs(self.storage, self.folder.work, search)
-            while self.folder.read_json(SHARED, {}).get("open"):
+            while self.folder.read_json(SHARED, Shared, {}).get("open"):
                 if train_next(jobs, train):
                     trained += 1
                 else:
@@ -68,7 +68,7 @@ class Worker(Trainer):
         """The name of its jobs, as soon as it has candidates; None where it ends without."""
         console.print("Waiting for work")
         while self.folder.path.is_dir():
-            shared = self.folder.read_json(SHARED, None)
+            shared = self.folder.read_json(SHARED, Shared, None)
             if shared is not None:
                 return str(shared["search"])
             time.sleep(POLL)

@@ -24,6 +24,7 @@ from ..errors import TrimformerError
 from ..files import atomic_file
 from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.encoding.encoded import Encoded
+from ..work_files import explain_damage
 from .clock import Clock
 from .network import Network, NonFiniteLoss
 from .paired import Paired
@@ -146,6 +147,7 @@ class _Run:
         self.learner, self.accelerator, self.folder = learner, accelerator, folder
         self.state_file = folder / f"state-{accelerator.process_index}.pt"
         self.best_file = folder / "best.pt"
+        self.remedy = f"delete the folder {folder}, and its training starts anew"
         self.metrics_file = folder / "metrics.jsonl"
         self.step = 0  # optimiser steps done
         self.micro = 0  # micro-batches seen
@@ -176,9 +178,10 @@ class _Run:
 
     def restore_best(self) -> None:
         if self.best is not None:
-            best = torch.load(self.best_file, weights_only=True, map_location="cpu")
-            for name, network in self.learner.networks.items():
-                network.bare.load_state_dict(best[name])
+            with explain_damage(self.best_file, self.remedy):
+                best = torch.load(self.best_file, weights_only=True, map_location="cpu")
+                for name, network in self.learner.networks.items():
+                    network.bare.load_state_dict(best[name])
 
     def log(self, values: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
@@ -217,6 +220,10 @@ class _Run:
         self.write_metrics()
 
     def restore(self) -> None:
+        with explain_damage(self.state_file, self.remedy):
+            self._restore()
+
+    def _restore(self) -> None:
         state: dict[str, Any] = {"step": 0, "processes": self.accelerator.num_processes}
         if self.state_file.is_file():
             state = torch.load(self.state_file, weights_only=True, map_location="cpu")

@@ -23,6 +23,7 @@ from ..files import atomic_folder
 from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
+from ..work_files import explain_damage
 from .reading import Reading
 
 LARGEST = 16 * 2**30
@@ -78,8 +79,9 @@ class TeacherCache:
         folder = parent / f"teacher-{_key(model, data, readings, precision)}"
         if not folder.is_dir():
             self._fill(folder, forward, model.device)
-        self.logits = np.load(folder / "logits.npy", mmap_mode="r")
-        self.arrays = {reading: np.load(folder / f"{reading.file}.npy", mmap_mode="r") for reading in readings}
+        with explain_damage(folder, "delete this folder, and the teacher answers again"):
+            self.logits = np.load(folder / "logits.npy", mmap_mode="r")
+            self.arrays = {reading: np.load(folder / f"{reading.file}.npy", mmap_mode="r") for reading in readings}
         self.rows = {_row_key(*_row(data, row)): row for row in range(len(data))}
 
     def __call__(

@@ -34,6 +34,31 @@ def write_texts(path: Path, count: int = 30) -> Path:
     return path
 
 
+def test_quotes_that_are_not_clear_are_named(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text('text\ty\n"good bad"\t1\n')
+    result = trimformer("predict", model, tmp_path / "a.tsv")
+    assert (result.code, len(result.out.splitlines())) == (0, 1)
+    assert result.err.startswith(f"Note: quotes around whole cells of {tmp_path / 'a.tsv'} were kept as letters")
+
+
+def test_arrays_and_quoted_tables_are_read(model: Path, tmp_path: Path) -> None:
+    plain = trimformer("predict", model, "--json", stdin="good good\nbad\n").out
+    (tmp_path / "a.json").write_text('[{"text": "good good"}, {"text": "bad"}]')
+    (tmp_path / "a.tsv").write_text('"text"\t"y"\n"good good"\t"1"\n"bad"\t"0"\n')
+    for name in ("a.json", "a.tsv"):
+        result = trimformer("predict", model, "--json", tmp_path / name, "--out", tmp_path / f"{name}.out")
+        assert (result.code, result.err) == (0, "")
+        assert (tmp_path / f"{name}.out").read_text() == plain
+
+
+def test_a_table_without_rows_and_a_folder(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,y\n")
+    assert trimformer("predict", model, tmp_path / "a.csv") == Result(0, "", "")
+    (tmp_path / "a.csv").write_text('text,y\n"open')
+    assert "Line 2 of" in sentence(trimformer("predict", model, tmp_path / "a.csv"))
+    assert sentence(trimformer("predict", model, tmp_path)) == f"{tmp_path} is a folder: name a file in it."
+
+
 def test_order_is_kept(model: Path) -> None:
     texts = ["good " * (i * 7 % 11) + "bad " * (i % 5) for i in range(40)]
     together = trimformer("predict", model, "--json", "--batch-size", 2, stdin="\n".join(texts))

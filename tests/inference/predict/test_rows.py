@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +14,20 @@ from trimformer.encoder.model.heads import Kind
 from trimformer.errors import TrimformerError
 from trimformer.inference.batches import Row
 from trimformer.inference.predict import rows as module
-from trimformer.inference.predict.rows import Piece, format_of, split
+from trimformer.inference.predict.rows import Format, Piece, format_of, split
 
 
 def read(name: str, content: str, *columns: str, kind: Kind = "classification") -> list[Row]:
     form = format_of(name, kind, *columns)
+    return read_as(form, content)
+
+
+def looked_into(path: Path, content: str | bytes, *columns: str) -> Format:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return format_of(path.name, "classification", *columns, source=path)
+
+
+def read_as(form: Format, content: str) -> list[Row]:
     return [row for piece in split(io.BytesIO(content.encode()), form.ending) for row in form.read(piece)]
 
 
@@ -149,9 +160,98 @@ def test_a_mistake_is_named_by_its_line_in_the_file() -> None:
         next(rows)
 
 
-def test_a_json_array_is_not_read_as_lines_of_text() -> None:
-    with pytest.raises(TrimformerError, match=r"a\.json cannot be read as a stream: write its array as JSON lines"):
-        format_of("a.json", "classification")
+ARRAY = [
+    '{"text": "one, \\"[two"}',
+    '{"y": [1, {"z": "]"}],\n "text": "é\\\\"}',
+    '{"text": "three"}',
+    '{"text": "four"}',
+]
+ROWS = ['one, "[two', "é\\", "three", "four"]
+
+
+@pytest.mark.parametrize("divider", [",", ",\n", " , "])
+def test_an_array_is_read_as_a_stream(tmp_path: Path, divider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = f" [{divider.join(ARRAY)} ]\n"
+    form = looked_into(tmp_path / "a.json", content)
+    assert read_as(form, content) == ROWS
+    monkeypatch.setattr(module, "PIECE_LINES", 2)
+    for chunk in (1, 2, 7):  # wherever the stream is cut
+        monkeypatch.setattr("trimformer.inference.predict.array.CHUNK", chunk)
+        pieces = list(split(io.BytesIO(content.encode()), ".json"))
+        assert [row for piece in pieces for row in form.read(piece)] == ROWS
+        first = pieces[0].place
+        (rest,) = split(io.BytesIO(content.encode()), ".json", first.end, first.next_line)
+        assert list(form.read(rest)) == ROWS[2:]
+    assert list(split(io.BytesIO(content.encode()), ".json", len(content.encode()), 9)) == []
+
+
+def test_json_that_is_no_array_is_lines(tmp_path: Path) -> None:
+    content = '{"text": "one"}\n{"text": "two"}\n'
+    assert read_as(looked_into(tmp_path / "a.json", content), content) == ["one", "two"]
+    assert read_as(looked_into(tmp_path / "a.json", "[]"), "[]") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('[{"text": "a"},\n1]', "Line 2 of a.json is not a JSON object"),
+        ('[{"text": "a"},\n{"text" "b"}]', "The array in a.json is not valid JSON after line 1 (Expecting ':'"),
+        ('[{"text": "a"} {"text": "b"}]', "Expecting ',' or the end of the array"),
+        ('[{"text": "a"}] []', "Expecting ',' or the end of the array"),
+        ('[{"text": "a"},', "The input ends inside its JSON array"),
+        ('[{"text": "a', "The input ends inside its JSON array"),
+        (json.dumps([{"text": "x" * 3 * 2**20}]), "an element of more than 1 MiB"),
+    ],
+)
+def test_mistakes_in_an_array(tmp_path: Path, content: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LINE_BYTES", 2**20)
+    form = looked_into(tmp_path / "a.json", content)
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        read_as(form, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ('text\ty\n"a ""good"" film"\t1\n"one\ntwo"\t0\n"a\tb"\t1\n', ['a "good" film', "one\ntwo", "a\tb"]),
+        ('text\ty\n"No" is a word\t1\n5" wide\t0\n', ['"No" is a word', '5" wide']),
+        ('text\ty\n"A whole sentence."\t1\n', ['"A whole sentence."']),
+    ],
+)
+def test_quotes_of_tsv(tmp_path: Path, content: str, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    form = looked_into(tmp_path / "a.tsv", content)
+    assert bool(form.note) == ("sentence" in content)
+    assert read_as(form, content) == rows
+    monkeypatch.setattr(module, "PIECE_LINES", 1)
+    assert read_as(form, content) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text;y\na;1\n", "The columns of a.csv are divided by semicolons (text;y): save it with commas."),
+        ("a.jsonl", '[{"text": "a"}]\n', "correct this line (of an array the file ends in .json)"),
+        ("a.jsonl", '[\n{"text": "a"}\n]\n', "correct this line (of an array the file ends in .json)"),
+        ("a.csv", "text,y\ra,1\rb,0\r", "end with a bare \\r: write \\n for each"),
+        ("a.csv", "text,y\ra,1\nb,0\n", "Line 1 of a.csv is not valid CSV (new-line character seen"),
+        ("a.tsv", "text\ty\ra\t1\r", "end with a bare \\r"),
+        ("a.txt", "one\rtwo\r", "end with a bare \\r"),
+        ("a.jsonl", '{"text": "a"}\r{"text": "b"}', "end with a bare \\r"),
+        ("a.csv", 'te"xt,"y\na,1\n', "Line 1 of a.csv is not valid CSV"),
+    ],
+)
+def test_the_remedy_is_the_right_one(name: str, content: str, message: str) -> None:
+    with pytest.raises(TrimformerError, match=re.escape(message)):
+        read(name, content)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.json", "a.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_utf_16_is_named(tmp_path: Path, name: str, encoding: str) -> None:
+    raw = "text\ty\n写\t1\nplain words\t0\n".encode(encoding)
+    form = looked_into(tmp_path / name, raw)
+    with pytest.raises(TrimformerError, match=f"{name} is UTF-16: save it as UTF-8"):
+        [row for piece in split(io.BytesIO(raw), form.ending) for row in form.read(piece)]
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])

@@ -73,6 +73,22 @@ def test_many_ids_are_classes_and_the_source_says_so(write: Write) -> None:
     assert (asked.kind, "read as" in asked.source) == ("regression", False)
 
 
+def test_a_json_array_is_a_table(write: Write) -> None:
+    rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(40)]
+    assert load_task(TaskSettings(data=str(write("a.json", json.dumps(rows))))).task.labels == ("a", "b")
+    questions = [{"question": "who?", "context": "a dog", "answers": [{"text": "dog", "answer_start": 2}]}] * 2
+    assert _kind(write("b.json", json.dumps(questions)), TaskSettings())[0] == "spans"
+    tags = [{"tokens": ["a"], "tags": ["X"]}] * 2
+    assert _kind(write("c.json", json.dumps(tags)), TaskSettings())[0] == "tokens"
+
+
+def test_quotes_that_may_be_letters_are_named_in_the_source(write: Write) -> None:
+    text = "text\tlabel\n" + "".join(f'"text {i}"\t{"ab"[i % 2]}\n' for i in range(40))
+    data = load_task(TaskSettings(data=str(write("a.tsv", text))))
+    assert '"text 1"' in [*data.train.texts, *data.selection.texts, *data.validation.texts]
+    assert "were kept as letters of the texts" in data.task.source
+
+
 def test_train_limit(write: Write) -> None:
     path = write("all.csv", csv_rows(200, ["a", "b"]))
     data = load_task(TaskSettings(data=str(path), train_limit=40))

@@ -152,7 +152,7 @@ def test_broken_rows(write: Write, row: dict[str, Any], message: str) -> None:
             "t.xml",
             "",
             {},
-            "t.xml has an unknown ending: use one of .jsonl, .jsonl.gz, .parquet, .conll, .conll.gz, .co",
+            "t.xml has an unknown ending: use one of .jsonl, .jsonl.gz, .ndjson, .ndjson.gz, .json, .json.gz, .p",
         ),
         ("t.conllu", "", {"tags": "ner"}, "The setting task.tags names 'ner', but the columns of tags are upos, xpos"),
     ],

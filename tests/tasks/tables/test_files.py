@@ -130,3 +130,82 @@ def test_the_remedy_is_the_right_one(tmp_path: Path, name: str, content: bytes, 
 def test_a_folder_is_no_table(tmp_path: Path) -> None:
     with pytest.raises(TrimformerError, match="is a folder: name a file in it"):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ('text\tlabel\n"a ""good"" film"\t1\nb\t0\n', ['a "good" film', "b"]),
+        ('text\tlabel\n"a\tb"\t1\n"one\ntwo"\t0\n', ["a\tb", "one\ntwo"]),
+        ('"text"\t"label"\n"a b"\t"1"\n', ["a b"]),
+        ('text\tlabel\nHe said "no" twice\t1\n"No" is a word\t0\n', ['He said "no" twice', '"No" is a word']),
+        ('text\tlabel\n"a ""good"" film"\t1\n12" vinyl\t0\n', ['"a ""good"" film"', '12" vinyl']),
+        ('text\tlabel\n"open\t1\nclosed"\t0\n', ['"open', 'closed"']),
+        ('text\tlabel\n"A whole sentence."\t1\n', ['"A whole sentence."']),
+    ],
+)
+def test_quotes_of_tsv_are_marks_where_they_stand_as_csv_writes_them(write: Write, text: str, cells: list[str]) -> None:
+    table = read_table(write("a.tsv", text))
+    assert table.column("text") == cells
+    assert bool(table.note) == (
+        text in ('text\tlabel\n"open\t1\nclosed"\t0\n', 'text\tlabel\n"A whole sentence."\t1\n')
+    )
+
+
+def test_tsv_as_pandas_writes_it(tmp_path: Path) -> None:
+    import pandas
+
+    texts = ['"Good," she said', "tab\there", "line\nend", "plain", 'a "b" c', ""]
+    frame = pandas.DataFrame({"text": texts, "label": [0, 1, 0, 1, 0, 1]})
+    for name, options in (("a.tsv", {}), ("b.tsv.gz", {}), ("c.tsv", {"quoting": 1}), ("d.tsv", {"columns": ["text"]})):
+        frame.to_csv(tmp_path / name, sep="\t", index=False, **options)
+        assert read_table(tmp_path / name).column("text") == texts, name
+
+
+def test_what_corpora_quote_is_a_letter(write: Write) -> None:
+    text = 'text\tlabel\n"a ""good"" film"\t1\n'
+    assert read_tsv(write("a.tsv", text)).column("text") == ['"a ""good"" film"']
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", '[{"text": "a", "label": 1},\n {"text": "b"}]'),
+        ("a.json", '{"text": "a", "label": 1}\n{"text": "b"}\n'),
+        ("a.ndjson", '{"text": "a", "label": 1}\n{"text": "b"}\n'),
+    ],
+)
+def test_json_is_read_as_what_it_is(write: Write, name: str, content: str) -> None:
+    table = read_table(write(name, content))
+    assert (table.names, table.column("label"), table.lines) == (["text", "label"], [1, None], [1, 2])
+    assert table.where(1).startswith("line" if name == "a.ndjson" else "row")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "a.json has no rows"),
+        ('[{"text": "a"}, 1]', "Row 2 of …a.json is not a JSON object"),
+        ('[{"text": "\\ud800"}]', "In row 1 of …a.json, half of a surrogate"),
+        ('[{"text": "a"}', "a.json is not valid JSON"),
+        ('{"text": {"0": "a"}}', "a.json is one JSON object: write an array"),
+        ("[" * 100_000, "a.json is not valid JSON"),
+    ],
+)
+def test_broken_json(write: Write, content: str, message: str) -> None:
+    with pytest.raises(TrimformerError, match=like(message)):
+        read_table(write("a.json", content))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_lines_that_end_with_a_bare_cr(tmp_path: Path, name: str) -> None:
+    rows = {"a.csv": "text,label\ra,1\rb,0\r", "a.tsv": "text\tlabel\ra\t1\rb\t0\r"}
+    content = rows.get(name, '{"text": "a"}\r{"text": "b"}\r')
+    (tmp_path / name).write_bytes(content.encode())
+    assert read_table(tmp_path / name).column("text") == ["a", "b"]
+
+
+def test_utf_16_without_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text,label\na,1\n".encode("utf-16-le"))
+    with pytest.raises(TrimformerError, match=r"a\.csv is UTF-16"):
+        read_table(tmp_path / "a.csv")

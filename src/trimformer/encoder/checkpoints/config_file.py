@@ -11,6 +11,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from ...errors import TrimformerError
+from ...files import require_readable
 from ..shape.config import TrimformerConfig
 from .families import family_of
 
@@ -71,6 +72,8 @@ def architecture(folder: Path) -> str:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; raises TrimformerError where it holds none."""
+    if path.is_file():
+        require_readable(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...errors import TrimformerError
+from ...files import require_readable
 from .config_file import read_json, shortened
 
 WEIGHTS = "model.safetensors"
@@ -29,6 +30,7 @@ def read_weights(folder: Path, body: str) -> dict[str, Tensor]:
     for name in _files(folder):
         if not (folder / name).is_file():
             raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
+        require_readable(folder / name)
         try:
             weights |= load_file(folder / name)
         except (SafetensorError, OSError) as error:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...console import console
 from ...cores import usable_cores
 from ...encoder.checkpoints.load import read_kind
 from ...errors import TrimformerError
@@ -47,6 +48,10 @@ def predict_file(
     """
     piped = file == "-"
     source = Path(file)
+    if piped and sys.stdin is None:
+        raise TrimformerError("Standard input is closed: name a file.")
+    if not piped and source.is_dir():
+        raise TrimformerError(f"{file} is a folder: name a file in it.")
     if not piped and not source.is_file():
         raise TrimformerError(f"There is no file {file} to predict.")
     if resume and (piped or out is None or is_stream(out)):
@@ -56,7 +61,9 @@ def predict_file(
     if ray is not None and piped:
         raise TrimformerError("The nodes of a cluster read the file themselves: name a file, or leave --ray out.")
     size = None if piped else source.stat().st_size
-    form = format_of("standard input" if piped else file, read_kind(model), text, text_pair)
+    form = format_of("standard input" if piped else file, read_kind(model), text, text_pair, None if piped else source)
+    if form.note:
+        console.print(f"Note: {form.note}.", markup=False, soft_wrap=True)
     job = LabelJob(model, form, backend, batch_size, as_json)
     with ExitStack() as stack:
         stack.enter_context(claim(out, force=force, inputs=["/dev/stdin" if piped else source]))

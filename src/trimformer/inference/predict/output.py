@@ -39,6 +39,10 @@ Add = Callable[[Place, Done], object]
 
 @contextmanager
 def standard_output() -> Iterator[Add]:
+    """Raises TrimformerError where it is closed."""
+    if sys.stdout is None:
+        raise TrimformerError("Standard output is closed: name a file for the lines with --out.")
+
     def add(place: Place, done: Done) -> None:
         stream = getattr(sys.stdout, "buffer", None)
         if stream is None:  # a program that calls us has put its own in the place
@@ -106,7 +110,7 @@ class PartialFile:
             if not all(type(value) is int and value >= 0 for value in dataclasses.astuple(progress)):
                 raise ValueError(progress)
             return dict(saved["settings"]), progress
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise TrimformerError(
                 f"{self.state} does not say how far an unfinished output is: rename it, or delete it if it is damaged."
             ) from error

@@ -15,14 +15,21 @@ from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ...tasks.data import did_you_mean
 from ...tasks.kinds import KINDS
-from ...tasks.tables.files import cell_text
+from ...tasks.tables.files import SEMICOLONS, UTF16, by_semicolons, cell_text, is_utf16
+from ...tasks.tables.quotes import UNCLEAR, Quotes, quotes_of
 from ..batches import Row
+from .array import elements, opening, values
 
 PIECE_LINES = 4096
 PIECE_BYTES = 256 * 1024
 LINE_BYTES = 16 * 2**20
 """Of one line: no text is so long, and a file without line ends shall not fill the memory."""
-TABLES = (".csv", ".tsv")
+TABLES: dict[str, dict[str, Any]] = {
+    ".csv": {"strict": True},
+    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
+    "quoted .tsv": {"delimiter": "\t", "strict": True},
+}
+"""How the csv module is to read the formats that have a header."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -40,7 +47,7 @@ class Piece:
     """Some whole rows of a source, as they stand there: what one worker labels at a time.
 
     line: number of the first line, from 1. start: position of ``data`` in the source, in bytes. header: the lines that
-    name the columns of CSV and TSV, else empty.
+    name the columns of CSV and TSV, of JSON the bracket that opens the array, else empty.
     """
 
     data: bytes
@@ -58,19 +65,18 @@ def split(source: BinaryIO, ending: str, start: int = 0, line: int = 1) -> Itera
 
     The same source always gives the same pieces. start, line: go on where a piece ended (its end and next line).
     """
-    rows = _whole_rows(source, ending)
-    header = b""
-    if ending in TABLES:
-        header = b"".join(next(rows, []))
-        while header and not header.removeprefix(BYTE_ORDER_MARK).strip() and (row := next(rows, [])):
-            header += b"".join(row)
+    header = opening(source) if ending == ".json" else _header(source, ending)
     if start:
         source.seek(start)
     else:
         start, line = len(header), 1 + header.count(b"\n")
+    if ending != ".json":
+        _refuse_bare_cr(header)
     lines: list[bytes] = []
     size = 0
-    for row in rows:
+    for row in _whole_rows(source, ending):
+        if start == 0 and not lines:
+            _refuse_bare_cr(row[0])
         lines += row
         size += sum(map(len, row))
         if len(lines) >= PIECE_LINES or size >= PIECE_BYTES:
@@ -78,13 +84,34 @@ def split(source: BinaryIO, ending: str, start: int = 0, line: int = 1) -> Itera
             yield piece
             _, start, _, line = piece.place
             lines, size = [], 0
-    if lines:
+    if lines or (header and start == len(header)):  # whoever reads the piece says what is wrong with the header
         yield Piece(b"".join(lines), line, start, header)
 
 
+def _header(source: BinaryIO, ending: str) -> bytes:
+    """The first row of a table that is not blank, with what stands before it."""
+    header = b""
+    rows = _whole_rows(source, ending) if ending in TABLES else iter(())
+    for row in rows:
+        header += b"".join(row)
+        if header.removeprefix(BYTE_ORDER_MARK).strip():
+            break
+    return header
+
+
+def _refuse_bare_cr(first: bytes) -> None:
+    """first: line of a source."""
+    if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
+        raise TrimformerError("The lines of the input end with a bare \\r: write \\n for each (tr '\\r' '\\n').")
+
+
 def _whole_rows(source: BinaryIO, ending: str) -> Iterator[list[bytes]]:
-    """The lines of each row: one, except in CSV, where a quoted cell may hold line ends."""
-    if ending != ".csv":
+    """The lines of each row: one, except where a quoted cell, or an element of an array, may hold line ends."""
+    if ending == ".json":
+        for element in elements(source, LINE_BYTES):
+            yield [element]
+        return
+    if not TABLES.get(ending, {}).get("strict"):
         for line in _bounded(source):
             yield [line]
         return
@@ -96,7 +123,7 @@ def _whole_rows(source: BinaryIO, ending: str) -> Iterator[list[bytes]]:
             yield line.decode("latin-1")  # any bytes will do: what divides cells and rows is ASCII
 
     with contextlib.suppress(csv.Error):  # who reads the piece says what is wrong with its last row, and where
-        for _ in csv.reader(lines(), strict=True):
+        for _ in csv.reader(lines(), **TABLES[ending]):
             yield taken
             taken = []
     if taken:
@@ -114,32 +141,39 @@ def _bounded(source: BinaryIO) -> Iterator[bytes]:
 class Format:
     """How the rows of a source are to be read; made by :func:`format_of`.
 
-    name: of the source, in messages. ending: ``.jsonl``, ``.csv`` and ``.tsv`` have columns, all others one row per
-    line. columns: to take, in the order in which the model reads them. words: whether a row is a list of words.
+    name: of the source, in messages. ending: ``.jsonl``, ``.json`` (an array) and TABLES have columns, all others one
+    row per line. columns: to take, in the order in which the model reads them. words: whether a row is a list of words.
+    note: how it is read, where that was not clear.
     """
 
     name: str
     ending: str
     columns: tuple[str, ...]
     words: bool = False
+    note: str = ""
 
     def read(self, piece: Piece) -> Iterator[Row]:
         """The rows of a piece. A blank line is a row of a text file, and none of the others.
 
         Raises TrimformerError naming the line for what cannot be read, and the columns where one is missing.
         """
+        header = self._lines(piece.header.removeprefix(BYTE_ORDER_MARK), 1)
         lines = self._lines(piece.data if piece.start else piece.data.removeprefix(BYTE_ORDER_MARK), piece.line)
         if self.ending in TABLES:
-            header = self._lines(piece.header.removeprefix(BYTE_ORDER_MARK), 1)
             names = next((cells for _, cells in self._cells(header, 1)), [])
+            if self.ending == ".csv" and by_semicolons(names):
+                raise TrimformerError(SEMICOLONS.format(name=self.name, header=names[0]))
             yield from self._columns(self._named(self._cells(lines, piece.line), [name.strip() for name in names]))
-        elif self.ending == ".jsonl":
-            yield from self._columns(self._objects(lines, piece.line))
+        elif self.ending in (".jsonl", ".json"):
+            found = self._objects if self.ending == ".jsonl" else self._elements
+            yield from self._columns(self._of_objects(found(lines, piece.line)))
         else:
             for line in lines:
                 yield line.rstrip("\r\n")
 
     def _lines(self, data: bytes, line: int) -> Iterable[str]:
+        if is_utf16(data):
+            raise TrimformerError(UTF16.format(name=self.name))
         try:
             return io.StringIO(data.decode("utf-8"), newline="\n")
         except UnicodeDecodeError as error:
@@ -148,10 +182,7 @@ class Format:
 
     def _cells(self, lines: Iterable[str], line: int) -> Iterator[tuple[int, list[str]]]:
         """First line and cells of each row that is not empty."""
-        if self.ending == ".tsv":
-            reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        else:
-            reader = csv.reader(lines, strict=True)
+        reader = csv.reader(lines, **TABLES[self.ending])
         before = line - 1
         try:
             for cells in reader:
@@ -172,20 +203,36 @@ class Format:
                 )
             yield line, dict(zip(names, cells, strict=True))
 
-    def _objects(self, lines: Iterable[str], first: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _objects(self, lines: Iterable[str], first: int) -> Iterator[tuple[int, Any]]:
         for number, line in enumerate(lines, first):
             if line.strip():
                 try:
-                    value = json.loads(line)
-                except ValueError as error:
+                    yield number, json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    hint = " (of an array the file ends in .json)" if line.lstrip().startswith("[") else ""
                     raise TrimformerError(
-                        f"Line {number} of {self.name} is not valid JSON ({error}): correct this line."
+                        f"Line {number} of {self.name} is not valid JSON ({error}): correct this line{hint}."
                     ) from error
-                if not isinstance(value, dict):
-                    raise TrimformerError(
-                        f"Line {number} of {self.name} is not a JSON object with the columns: correct this line."
-                    )
+
+    def _elements(self, lines: Iterable[str], first: int) -> Iterator[tuple[int, Any]]:
+        number = first
+        try:
+            for before, value in values("".join(lines)):
+                number = first + before
                 yield number, value
+        except (ValueError, RecursionError) as error:
+            raise TrimformerError(
+                f"The array in {self.name} is not valid JSON after line {number} ({error}): correct it."
+            ) from error
+
+    def _of_objects(self, found: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, value in found:
+            if not isinstance(value, dict):
+                hint = " (of an array the file ends in .json)" if isinstance(value, list) else ""
+                raise TrimformerError(
+                    f"Line {number} of {self.name} is not a JSON object with the columns: correct this line{hint}."
+                )
+            yield number, value
 
     def _columns(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[Row]:
         for line, row in rows:
@@ -197,32 +244,50 @@ class Format:
                 yield texts[0] if len(texts) == 1 else (texts[0], texts[1])
 
 
-def format_of(name: str, kind: Kind, text: str | None = None, text_pair: str | None = None) -> Format:
+def format_of(
+    name: str, kind: Kind, text: str | None = None, text_pair: str | None = None, source: Path | None = None
+) -> Format:
     """The format of a source by its name's ending, with the columns that this kind of task reads.
 
-    Raises TrimformerError for a source that cannot be read as a stream, and for columns of one that has none.
+    source: the file, which is looked into for what the ending leaves open. Raises TrimformerError for a source that
+    cannot be read as a stream, and for columns of one that has none.
     """
     ending = Path(name).suffix.lower()
+    note = ""
     if ending == ".ndjson":
         ending = ".jsonl"
-    if ending == ".json":
-        raise TrimformerError(
-            f"{name} cannot be read as a stream: write its array as JSON lines (jq -c '.[]'), or name it .jsonl if "
-            "each line is an object."
-        )
+    if source is not None and ending == ".json" and not _has_array(source):
+        ending = ".jsonl"
+    if source is not None and ending == ".tsv":
+        found = _quotes(source)
+        ending = "quoted .tsv" if found == "marks" else ending
+        note = UNCLEAR.format(name=name) if found == "unclear" else ""
     if ending in (".parquet", ".gz"):
         raise TrimformerError(f"{name} cannot be read as a stream: give JSONL, CSV, TSV or plain text.")
     words, (first, second) = KINDS[kind].words, KINDS[kind].columns
     if words and text_pair:
         raise TrimformerError("--text-pair has no meaning for a model that tags words: leave it out.")
-    if ending not in (*TABLES, ".jsonl"):
+    if ending not in (*TABLES, ".jsonl", ".json"):
         if text or text_pair:
             raise TrimformerError(f"{name} is read as plain lines, without columns: leave --text and --text-pair out.")
         if second is not None:
             raise TrimformerError(f"{name} has no columns for question and context: give JSONL, CSV or TSV.")
         return Format(name, "", ())
     text, text_pair = text or first, text_pair or second
-    return Format(name, ending, (text,) if text_pair is None else (text, text_pair), words)
+    return Format(name, ending, (text,) if text_pair is None else (text, text_pair), words, note)
+
+
+def _has_array(source: Path) -> bool:
+    with source.open("rb") as file:
+        return file.read(PIECE_BYTES).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
+
+
+def _quotes(source: Path) -> Quotes:
+    with source.open("rb") as file:
+        if not any(b'"' in line for line in _bounded(file)):
+            return "letters"
+        file.seek(0)
+        return quotes_of(line.decode("latin-1") for line in _bounded(file))
 
 
 def _cell(row: dict[str, Any], column: str, where: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...errors import TrimformerError
+from ...files import require_readable
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -47,6 +48,7 @@ def require_file(path: Path) -> None:
     """Raise TrimformerError where there is no exported file."""
     if not path.is_file():
         raise TrimformerError(f"There is no {path}: export the model first (trimformer.export).")
+    require_readable(path)
 
 
 def damaged(path: Path, form: str, error: Exception) -> TrimformerError:

@@ -158,11 +158,13 @@ def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
 
 
 def _read(model: Any, texts: Texts) -> Encoded:
+    if texts.file.is_dir():
+        raise TrimformerError(f"{texts.file} is a folder: name a file in it.")
     if not texts.file.is_file():
         raise TrimformerError(f"There is no file {texts.file}: give a text file, JSONL, CSV or TSV, or name a --task.")
     folder = tokenizer_folder(model)
     kind = read_kind(folder)
-    form = format_of(str(texts.file), kind, texts.text, texts.text_pair)
+    form = format_of(str(texts.file), kind, texts.text, texts.text_pair, texts.file)
     with texts.file.open("rb") as source:
         rows = list(itertools.islice((row for piece in split(source, form.ending) for row in form.read(piece)), TEXTS))
     if not rows:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
@@ -274,8 +275,9 @@ def read_tables(file: Path) -> list[LatencyTable]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         version, machine = content["format_version"], dict(content["machine"])
-        tables = [_from_json(table) for table in content["tables"]] if version == FORMAT_VERSION else []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        same = version == FORMAT_VERSION
+        tables = TypeAdapter(list[LatencyTable]).validate_python(content["tables"]) if same else []
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TrimformerError(
             f"{file} is not a latency table or is incomplete: name another file, or delete it and measure again."
         ) from error
@@ -297,9 +299,3 @@ def find(tables: Sequence[LatencyTable], model: Model, way: tuple[str, int, int,
     """The first that can predict the model. way: back-end, batch, length, threads."""
     same = (t for t in tables if (t.backend, t.batch, t.length, t.threads) == way and t.head == type(model).__name__)
     return next((table for table in same if table.fits(model.config)), None)
-
-
-def _from_json(values: dict[str, Any]) -> LatencyTable:
-    """JSON has no numbers as keys."""
-    pieces = {name: {int(size): float(ms) for size, ms in times.items()} for name, times in values["pieces"].items()}
-    return LatencyTable(**values | {"pieces": pieces})

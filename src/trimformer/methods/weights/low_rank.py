@@ -36,6 +36,7 @@ from ...files import save_text
 from ...measure.bench.latency import benchmark
 from ...measure.cost import expected_flops, expected_params
 from ...measure.device.pieces import COPIES, for_timing
+from ...work_files import read_work_file
 from ..base import DISTILLED, Context, Standard, StudentMethod, register
 from ..structure.cost import CostSettings, check_cost
 
@@ -248,7 +249,8 @@ def kept_times(settings: LowRankSettings, context: Context, maps: list[Map], len
     if not file.is_file():
         found = measured(settings, config, maps, length)
         save_text(file, json.dumps([found.layers, [[*size, [*of.items()]] for size, of in found.times.items()]]))
-    layers, times = json.loads(file.read_text("utf-8"))
+    kept = tuple[float, list[tuple[int, int, list[tuple[int, float]]]]]
+    layers, times = read_work_file(file, kept, "delete it, and its times are measured again")
     return Saved(layers, {(a, b): dict(of) for a, b, of in times})
 
 

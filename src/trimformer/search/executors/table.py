@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...errors import TrimformerError
+from ...work_files import checked
 from ..schedule.halving import Point
 from .job import TrainingJob
 
@@ -164,8 +165,10 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def _stored(row: sa.Row[tuple[object, ...]]) -> StoredJob:
-    job = TrainingJob(row.rung, row.rungs, Point(**row.point))
-    return StoredJob(row.id, job, row.until, row.owner, Point(**row.result) if row.result else None, row.error)
+    source, remedy = f"Row {row.id} of the table of jobs", "delete it, and its training waits anew"
+    job = TrainingJob(row.rung, row.rungs, checked(row.point, Point, source, remedy))
+    result = checked(row.result, Point, source, remedy) if row.result else None
+    return StoredJob(row.id, job, row.until, row.owner, result, row.error)
 
 
 def _reason(error: Exception) -> str:

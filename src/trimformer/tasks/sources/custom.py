@@ -18,7 +18,7 @@ from ..tables.sets import SEPARATOR
 from . import custom_questions, custom_tags, custom_texts
 from .custom_groups import grouped, groups_said
 
-ENDINGS = (*files.ENDINGS, *custom_tags.ENDINGS, *questions.ENDINGS)
+ENDINGS = (*files.ENDINGS, *custom_tags.ENDINGS)
 
 
 class Reader(NamedTuple):
@@ -123,7 +123,7 @@ def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = Non
         return settings.kind, None if settings.kind in READERS else read_table(path)
     if path.name.lower().endswith(custom_tags.ENDINGS):
         return "tokens", None
-    if path.name.lower().endswith(questions.ENDINGS):
+    if questions.is_squad(path):
         return "spans", None
     table = read_table(path, ENDINGS)
     if settings.text is None and {"tokens", "tags"} <= set(table.names):

@@ -25,20 +25,25 @@ def load(
     Raises TrimformerError for missing columns, for labels that do not fit, and for a single class.
     """
     rows = _rows(kind, table, settings)
-    source = f"train: {table.path}" + ("" if validation is None else f"; validation: {validation}")
+    source = f"train: {table.path}{_note(table)}"
+    held = None if validation is None else read_table(validation)
+    if held is not None:
+        source += f"; validation: {validation}{_note(held)}"
     task = _task(kind, rows, settings, source)
     rows.check_variety()
-    others = None
-    if validation is not None:
-        others = _rows(kind, read_table(validation), settings).as_examples(task.labels)
+    others = None if held is None else _rows(kind, held, settings).as_examples(task.labels)
     return task, rows.as_examples(task.labels), others
 
 
 def load_validation(kind: Kind, table: Table, settings: TaskSettings) -> tuple[Task, Examples]:
     """The task with the labels of the validation table alone, and its rows."""
     rows = _rows(kind, table, settings)
-    task = _task(kind, rows, settings, f"validation: {table.path}")
+    task = _task(kind, rows, settings, f"validation: {table.path}{_note(table)}")
     return task, rows.as_examples(task.labels)
+
+
+def _note(table: Table) -> str:
+    return f" ({table.note})" if table.note else ""
 
 
 def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:

@@ -1,4 +1,4 @@
-"""Tables from CSV, TSV, JSONL (each plain or .gz) and Parquet, every row knowing where it stands."""
+"""Tables from CSV, TSV, JSONL, JSON (each plain or .gz) and Parquet, every row knowing where it stands."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ import json
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ...errors import TrimformerError
 from ..data import did_you_mean
+from .quotes import UNCLEAR, quotes_of
 
-LISTS = (".jsonl", ".jsonl.gz", ".parquet")
+LISTS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".parquet")
 """Endings of tables whose cells may hold lists."""
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
 DELIMITED = ("csv", "tsv")
 
+LINES = ("jsonl", "ndjson")
+
 ARRAY = " (jq -c '.[]' does it for an array)"
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
+
+SEMICOLONS = "The columns of {name} are divided by semicolons ({header}): save it with commas."
+UTF16 = "{name} is UTF-16: save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8."
 
 # The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are not.
 csv.field_size_limit(100_000_000)
@@ -32,13 +39,17 @@ csv.field_size_limit(100_000_000)
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one file; `lines[i]` is where row i begins (a 1-based line, in Parquet a 1-based row)."""
+    """Rows of one file; `lines[i]` is where row i begins (a 1-based line, in Parquet and JSON a 1-based row).
+
+    note: how it was read, where that was not clear.
+    """
 
     path: Path
     names: list[str]
     rows: list[Sequence[object]]
     lines: list[int]
     dropped: int = 0
+    note: str = ""
 
     def where(self, row: int) -> str:
         """'line 12 of file', for messages."""
@@ -63,7 +74,7 @@ def ending(path: Path) -> str:
 
 def unit(path: Path) -> str:
     """What the rows of a file are counted in."""
-    return "row" if ending(path) == "parquet" else "line"
+    return "row" if ending(path) in ("parquet", "json") else "line"
 
 
 def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
@@ -78,18 +89,20 @@ def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
         raise TrimformerError(f"The path {path} is not a file: correct it.{_sibling(path)}")
     kind = ending(path)
     if kind == "csv":
-        return _csv(path)
+        return _csv(path, read_text(path), ",")
     if kind == "tsv":
-        return read_tsv(path)
-    if kind == "jsonl":
-        return _jsonl(path)
+        return _tsv(path)
+    if kind == "json":
+        return _json(path)
+    if kind in LINES:
+        return _jsonl(path, read_text(path))
     if kind == "parquet" and path.suffix.lower() != ".gz":
         return _parquet(path)
     raise TrimformerError(f"The file {path} has an unknown ending: use one of {', '.join(endings)}.")
 
 
 def read_tsv(path: Path, names: Sequence[str] | None = None, drop_ragged: bool = False) -> Table:
-    """A TSV file without quoting; `names` are the columns of a file without a header.
+    """A TSV file whose quotes are letters, as corpora have them; `names` are the columns of a file without a header.
 
     `drop_ragged` leaves out and counts rows with another number of columns instead of raising
     TrimformerError.
@@ -108,17 +121,27 @@ def read_text(path: Path) -> str:
     except (OSError, EOFError, zlib.error) as error:
         raise TrimformerError(f"The file {path} cannot be read ({error}): check it or write it again.") from error
     try:
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise TrimformerError(
-                f"The file {path} is UTF-16: save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8."
-            )
-        return raw.decode("utf-8").removeprefix("\ufeff")
+        if is_utf16(raw):
+            raise TrimformerError(UTF16.format(name=f"The file {path}"))
+        text = raw.decode("utf-8").removeprefix("\ufeff")
+        return text if "\n" in text else text.replace("\r", "\n")  # a bare \r ended lines once
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise TrimformerError(
             f"The file {path} is not UTF-8 at line {line} (byte 0x{raw[error.start]:02x} at offset {error.start}): "
             "save it as UTF-8, for example with iconv -f WINDOWS-1252 -t UTF-8."
         ) from error
+
+
+def is_utf16(raw: bytes) -> bool:
+    """Whether bytes begin as UTF-16 does, or have no mark and a zero for every other letter."""
+    begin = raw[:4096]
+    return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 3 * begin.count(0) > len(begin)
+
+
+def by_semicolons(header: Sequence[str]) -> bool:
+    """Whether the header of a CSV file is divided by them, as spreadsheets write it in some languages."""
+    return len(header) == 1 and ";" in header[0]
 
 
 def cell_text(cell: object) -> str | None:
@@ -143,8 +166,17 @@ def encodable(text: str) -> bool:
     return True
 
 
-def _csv(path: Path) -> Table:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+def _tsv(path: Path) -> Table:
+    """A TSV file of the user's, whose quotes are what :func:`quotes_of` finds."""
+    text = read_text(path)
+    found = quotes_of(io.StringIO(text, newline="\n")) if '"' in text else "letters"
+    if found == "marks":
+        return _csv(path, text, "\t")
+    return replace(read_tsv(path), note=UNCLEAR.format(name=path) if found == "unclear" else "")
+
+
+def _csv(path: Path, text: str, delimiter: str) -> Table:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
     def rows() -> Iterable[tuple[int, list[str]]]:
         begin = 1
@@ -170,10 +202,8 @@ def _delimited(
     for number, cells in numbered:
         if names is None:
             names = [cell.strip() for cell in cells]
-            if len(names) == 1 and ";" in names[0] and ending(path) == "csv":
-                raise TrimformerError(
-                    f"The columns of {path} are divided by semicolons ({names[0]}): save it with commas."
-                )
+            if ending(path) == "csv" and by_semicolons(names):
+                raise TrimformerError(SEMICOLONS.format(name=path, header=names[0]))
             if len(set(names)) < len(names):
                 raise TrimformerError(f"The file {path} names a column twice ({', '.join(names)}): rename one of them.")
         elif len(cells) == len(names):
@@ -189,17 +219,52 @@ def _delimited(
     return _filled(Table(path, list(names or []), rows, lines, dropped))
 
 
-def _jsonl(path: Path) -> Table:
+def json_form(text: str) -> Literal["array", "lines", "object"]:
+    """What a .json file holds: an array, an object a line (which some call .json, too), or one object, as SQuAD is."""
+    text = text.strip()
+    if text.startswith("["):
+        return "array"
+    first, _, more = text.partition("\n")
+    try:
+        return "lines" if more and isinstance(json.loads(first), dict) else "object"
+    except (ValueError, RecursionError):
+        return "object"
+
+
+def _json(path: Path) -> Table:
+    text = read_text(path)
+    form = json_form(text)
+    if form == "lines":
+        table = _jsonl(path, text)
+        return replace(table, lines=list(range(1, len(table.rows) + 1)))
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TrimformerError(f"The file {path} is not valid JSON ({error}): correct it.") from error
+    if not isinstance(values, list):
+        raise TrimformerError(
+            f"The file {path} is one JSON object: write an array with an object of columns for each row "
+            "(orient='records' of pandas)."
+        )
+    lines = list(range(1, len(values) + 1))
+    for number, value in enumerate(values, 1):
+        if not isinstance(value, dict):
+            raise TrimformerError(f"Row {number} of {path} is not a JSON object: write one {{...}} with its columns.")
+        if not encodable(json.dumps(value, ensure_ascii=False)):
+            raise TrimformerError(f"In row {number} of {path}, {HALF_CHARACTER}: correct this row.")
+    return _objects(path, values, lines)
+
+
+def _jsonl(path: Path, text: str) -> Table:
     objects: list[dict[str, object]] = []
     lines: list[int] = []
-    text = read_text(path)
     hint = ARRAY if text.lstrip().startswith("[") else ""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TrimformerError(
                 f"Line {number} of {path} is not valid JSON ({error}): correct this line{hint}."
             ) from error
@@ -211,6 +276,10 @@ def _jsonl(path: Path) -> Table:
             raise TrimformerError(f"In line {number} of {path}, {HALF_CHARACTER}: correct this line.")
         objects.append(value)
         lines.append(number)
+    return _objects(path, objects, lines)
+
+
+def _objects(path: Path, objects: Sequence[dict[str, object]], lines: list[int]) -> Table:
     names = list(dict.fromkeys(name for value in objects for name in value))
     return _filled(Table(path, names, [[value.get(name) for name in names] for value in objects], lines))
 

@@ -7,15 +7,19 @@ from pathlib import Path
 from ...errors import TrimformerError
 from ..data import Examples, GoldAnswer
 from ..settings import TaskSettings
-from .files import ENDINGS as FILE_ENDINGS
-from .files import Table, cell_text, read_table
+from .files import Table, cell_text, ending, json_form, read_table, read_text
 from .nodes import Node, read_json, row_node
 
 ENDINGS = (".json", ".json.gz")
-"""Of SQuAD JSON, beside the endings of tables."""
+"""Of SQuAD JSON; tables may have them, too."""
 
 SHOWN = 60
 """Characters of an answer that a message shows."""
+
+
+def is_squad(path: Path) -> bool:
+    """Whether a file is one JSON object, as SQuAD is, and no table."""
+    return ending(path) == "json" and path.is_file() and json_form(read_text(path)) == "object"
 
 
 def read_questions(path: Path, settings: TaskSettings) -> Examples:
@@ -29,14 +33,14 @@ def read_questions(path: Path, settings: TaskSettings) -> Examples:
     Raises TrimformerError, with file, line and question, for what is missing or of the wrong type, an answer that is
     not in its context, and questions without an answer, which SQuAD 2.0 has.
     """
-    if path.name.lower().endswith(ENDINGS):
+    if is_squad(path):
         for field in ("text", "text_pair", "label"):
             if getattr(settings, field) is not None:
                 raise TrimformerError(
                     f"The setting task.{field} names a column of a table, which {path} is not: remove it."
                 )
         return _from_json(path)
-    return from_table(read_table(path, (*FILE_ENDINGS, *ENDINGS)), settings)
+    return from_table(read_table(path), settings)
 
 
 def from_table(table: Table, settings: TaskSettings) -> Examples:
