@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ...console import console
 from ...cores import usable_cores
 from ...encoder.checkpoints.load import read_kind
 from ...errors import TrimformerError
@@ -79,9 +80,12 @@ def predict_file(
             labelled = label_here(job, pieces, workers or worth(size))
         stack.enter_context(closing(labelled))
         meter = stack.enter_context(Meter(size, begun.start))
-        rows = begun.rows
+        rows, said = begun.rows, False
         for place, done in labelled:
             add(place, done)
+            for note in () if said else done.notes:
+                console.print(note, markup=False, soft_wrap=True)
+            said = said or bool(done.notes)
             rows += done.rows
             meter.update(place.end, rows)
 

@@ -36,6 +36,9 @@ class Classification(TextKind):
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return logits.astype(np.float64).argmax(axis=1), data.labels
 
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.equal(exact.argmax(axis=1), other.argmax(axis=1))
+
     def measure(self, task: Task, name: str) -> Metric:
         if name == "f1":
             return lambda answers, truth: _f1(answers == task.positive, truth == task.positive)

@@ -61,6 +61,11 @@ class Spans(TaskKind):
         found = counts(data, best_texts(data, logits))
         return found, np.zeros(len(found))
 
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether a question has the same text as its answer, which only rows have."""
+        assert data is not None
+        return np.equal(*(np.asarray(best_texts(data, logits), dtype=object) for logits in (exact, other)))
+
     def measure(self, task: Task, name: str) -> Metric:
         """The mean of a column of `counts`."""
         column = COLUMNS.index(name)
