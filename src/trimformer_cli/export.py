@@ -11,7 +11,7 @@ import typer
 from .groups import TrainedTaskOptions
 from .options import Json, Model, Out
 from .signature import grouped
-from .terminal import fail, output, print_table
+from .terminal import console, fail, output, print_table
 
 
 @grouped
@@ -71,6 +71,7 @@ def export(
     require_new_folder(out)
     net = load(model)
     tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
+    notes: list[str] = []
     with new_folder(out) as folder:
         if stock:
             to_huggingface(net).save_pretrained(folder)
@@ -86,6 +87,8 @@ def export(
             result = [dataclasses.asdict(file) for file in files]
     if json_:
         print(json.dumps(result, indent=2, default=lambda path: str(out / path.name)))
+        for line in notes:
+            console.print(line, markup=False, soft_wrap=True)
     elif stock:
         output.print(f"Saved to {out}", markup=False, soft_wrap=True)
     elif target is not None:

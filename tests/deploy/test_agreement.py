@@ -48,7 +48,7 @@ def outliers(of_texts: bool = True) -> Any:
                 weight *= 5
                 weight[:, 0] = 0
         logits = model(**(asked() if of_texts else random_inputs(model.config, 64, 20, padded=True))).logits
-        model.head.output.bias[0] += (logits[:, 1] - logits[:, 0]).median()
+        model.head.output.bias[0] += (logits[:, 1] - logits[:, 0]).median() + 0.003  # the median itself is no tie
     return model
 
 
@@ -95,7 +95,7 @@ def test_compress_warns(exported: list[ExportedFile], rows: Path, monkeypatch: p
     task, examples = load_validation(settings, outliers().config.label_names)
     data = encode(task, examples, words_tokenizer(), 40)
     files = results.export_model(ExportSettings(), rows.parent, exported[0].path.parent, task, data)
-    assert [file.label_agreement for file in files] == [file.agreement for file in exported]
+    assert [file.label_agreement for file in files] == pytest.approx([file.agreement for file in exported])
     (said,) = results.warnings_of(files)
     assert said.startswith("WARNING: ")
     assert "for 100.00: use the fp32 file." in said

@@ -99,7 +99,7 @@ class Bench:
         values = dataclasses.asdict(self)
         for entry, factor, share in zip(values["timings"], speedups(self.timings), self.shares(), strict=True):
             entry |= {"speedup": factor, "peak_share": share}
-        return values
+        return values | {"notes": self.notes()}
 
 
 def bench(
