@@ -120,7 +120,8 @@ def logits_of(variant: Variant, data: Encoded) -> np.ndarray:
 
 def scores_of(variants: Sequence[Variant], task: Task, data: Encoded) -> Scores:
     """What the variants' answers on a split are worth, and how many are those of the first in fp32 of its name."""
-    found, exact = {}, dict[str, np.ndarray]()
+    found: Scores = {}
+    exact: dict[str, np.ndarray] = {}
     for one in sorted(variants, key=lambda variant: precision(variant.backend) != "fp32"):
         logits = logits_of(one, data)
         if precision(one.backend) == "fp32":

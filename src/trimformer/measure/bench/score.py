@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from ...deploy.agreement import agreement, agrees, warning
@@ -92,7 +93,8 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
         for variant in variants:
             yield Score(variant.name, variant.backend, "", None, 0, str(error))
         return
-    said, exact = " ".join([*_read(model, data), *cut_notes(data)]), None
+    said = " ".join([*_read(model, data), *cut_notes(data)])
+    exact: np.ndarray | None = None
     for variant in sorted(variants, key=lambda variant: precision(variant.backend) != "fp32"):
         found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped, said)
         if variant.run is None:

@@ -37,7 +37,8 @@ class Classification(TextKind):
         return logits.astype(np.float64).argmax(axis=1), data.labels
 
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return np.equal(exact.argmax(axis=1), other.argmax(axis=1))
+        equal: np.ndarray = np.equal(exact.argmax(axis=1), other.argmax(axis=1))
+        return equal
 
     def measure(self, task: Task, name: str) -> Metric:
         if name == "f1":

@@ -41,7 +41,8 @@ class Multilabel(TextKind):
 
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether a text has the same set of labels."""
-        return np.equal(exact > 0, other > 0).all(axis=1)
+        equal: np.ndarray = np.equal(exact > 0, other > 0).all(axis=1)
+        return equal
 
     def measure(self, task: Task, name: str) -> Metric:
         """F1 over all decisions; the mean F1 of the labels (0 for a label that is neither there nor predicted); the

@@ -54,7 +54,8 @@ class Regression(TextKind):
         """Whether numbers differ by at most `CLOSE` standard deviations of those in fp32, or by what is rounding."""
         first, second = (logits.astype(np.float64).reshape(len(logits)) for logits in (exact, other))
         rounding = 1e-4 * max(1.0, np.abs(first).max())
-        return np.less_equal(np.abs(first - second), CLOSE * first.std() + rounding)
+        equal: np.ndarray = np.less_equal(np.abs(first - second), CLOSE * first.std() + rounding)
+        return equal
 
     def measure(self, task: Task, name: str) -> Metric:
         return _METRICS[name]

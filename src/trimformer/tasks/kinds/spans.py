@@ -64,7 +64,8 @@ class Spans(TaskKind):
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether a question has the same text as its answer, which only rows have."""
         assert data is not None
-        return np.equal(*(np.asarray(best_texts(data, logits), dtype=object) for logits in (exact, other)))
+        pairs = zip(best_texts(data, exact), best_texts(data, other), strict=True)
+        return np.array([first == second for first, second in pairs])
 
     def measure(self, task: Task, name: str) -> Metric:
         """The mean of a column of `counts`."""

@@ -71,7 +71,8 @@ class Tokens(TaskKind):
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether a word has the same tag."""
         words = slice(None) if data is None or data.words is None else data.words >= 0
-        return np.equal(exact[words].argmax(axis=1), other[words].argmax(axis=1))
+        equal: np.ndarray = np.equal(exact[words].argmax(axis=1), other[words].argmax(axis=1))
+        return equal
 
     def measure(self, task: Task, name: str) -> Metric:
         """A metric of the sums of `counts` over the sentences (micro average); 0 where nothing can be divided."""
