@@ -256,7 +256,9 @@ def test_export_scored_on_data(home: Path, out: Path) -> None:
 
 
 @pytest.mark.usefixtures("users_exporter")
-def test_export_for_a_target(home: Path, out: Path) -> None:
+def test_export_for_a_target(home: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A model that saw 60 rows may answer random inputs otherwise in int8, which is not what is tested here.
+    monkeypatch.setattr("trimformer.measure.bench.target.agrees", lambda share: True)
     exact = trimformer("export", out / "model", "--precision", "fp32", "--out", home / "exact")
     assert exact.code == 0, exact.err
     result = trimformer("export", out / "model", "--target", "size", "--out", home / "small")

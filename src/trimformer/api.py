@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from .encoder.checkpoints.load import load_tokenizer, load_with_head
+from .encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
+from .encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from .encoder.model.heads import TrimformerWithHead
 from .errors import TrimformerError
 from .measure.significance import PairedTest, paired_test
@@ -105,7 +106,7 @@ class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
     source: where the examples came from. truncated: texts (questions, for spans) longer than the limit, which were cut.
-    notes: where they were cut, of each model.
+    notes: where they were cut, and what is odd about how they were read, of each model.
     """
 
     model: str
@@ -132,21 +133,23 @@ def evaluate(
     known, examples = load_validation(settings, net.config.label_names)
     if known.kind != net.kind:
         raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {known.kind}.")
-    data, found = _outcome(model, net, known, examples, settings)
-    test, notes = None, [f"{model}: {note}" for note in cut_notes(data)]
+    data, found, said = _outcome(model, net, known, examples, settings)
+    test, notes = None, [f"{model}: {note}" for note in said]
     if against is not None:
         other = load_with_head(against)
         if other.kind != net.kind or (known.labels and other.config.label_names != net.config.label_names):
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
-        other_data, before = _outcome(against, other, known, examples, settings)
-        notes += [f"{against}: {note}" for note in cut_notes(other_data)]
+        _, before, said = _outcome(against, other, known, examples, settings)
+        notes += [f"{against}: {note}" for note in said]
         test = paired_test(before, found)
     return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
 
 
 def _outcome(
     path: str | Path, model: TrimformerWithHead, task: Task, examples: Examples, settings: TaskSettings
-) -> tuple[Encoded, Outcome]:
+) -> tuple[Encoded, Outcome, list[str]]:
+    """The rows, what the model's answers are worth, and what is odd about how it reads them."""
     tokenizer = load_tokenizer(path)
     data = encode(task, examples, tokenizer, **cuts_of(settings, tokenizer, model.config.max_tokens)._asdict())
-    return data, outcome(task, data, predict_logits(on_fastest(model), data, title="Scoring"))
+    said = [*reading_notes(tokenizer, resolve(path), some_texts(examples.texts)), *cut_notes(data)]
+    return data, outcome(task, data, predict_logits(on_fastest(model), data, title="Scoring")), said

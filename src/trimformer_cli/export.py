@@ -11,7 +11,7 @@ import typer
 from .groups import TrainedTaskOptions
 from .options import Json, Model, Out
 from .signature import grouped
-from .terminal import fail, output, print_table
+from .terminal import console, fail, output, print_table
 
 
 @grouped
@@ -58,13 +58,12 @@ def export(
     if stock and (precision or task.named):
         fail("--precision and data have no meaning for huggingface: leave them out.")
     settings = task.settings() if task.named else None
-    from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for
+    from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for, warnings_of
     from trimformer.encoder.checkpoints.families import to_huggingface
     from trimformer.encoder.checkpoints.load import load, load_tokenizer
     from trimformer.errors import TrimformerError
     from trimformer.files import new_folder, require_new_folder
     from trimformer.measure.bench.target import export_for
-    from trimformer.tasks.cuts import cut_notes
 
     if form not in (*FORMATS, "huggingface"):
         raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")
@@ -72,6 +71,7 @@ def export(
     require_new_folder(out)
     net = load(model)
     tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
+    notes: list[str] = []
     with new_folder(out) as folder:
         if stock:
             to_huggingface(net).save_pretrained(folder)
@@ -82,10 +82,13 @@ def export(
             result = dataclasses.asdict(export_for(target, net, folder, tokenizer, settings, max_drop))
         else:
             scorer = scorer_for(net, tokenizer, settings)
-            cut = [] if scorer is None else cut_notes(scorer.validation)
-            result = [dataclasses.asdict(file) for file in export_all(net, folder, backends, tokenizer, scorer)]
+            files = export_all(net, folder, backends, tokenizer, scorer)
+            notes = [*warnings_of(files), *([] if scorer is None else scorer.notes)]
+            result = [dataclasses.asdict(file) for file in files]
     if json_:
         print(json.dumps(result, indent=2, default=lambda path: str(out / path.name)))
+        for line in notes:
+            console.print(line, markup=False, soft_wrap=True)
     elif stock:
         output.print(f"Saved to {out}", markup=False, soft_wrap=True)
     elif target is not None:
@@ -95,20 +98,22 @@ def export(
             output.print(line, markup=False, soft_wrap=True)
     else:
         _show(result)
-        for line in cut:
+        for line in notes:
             output.print(line, markup=False, soft_wrap=True)
         output.print(f"Saved to {out}", markup=False, soft_wrap=True)
 
 
 def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = None) -> None:
     """One row for each file; columns without a value in any are left out."""
+    from trimformer.deploy.agreement import percent
+
     scored = files[0]["score"] is not None
     timed = milliseconds is not None and bool(milliseconds[0])
-    header = ["back-end", "MB", "largest error", "same label"]
+    header = ["back-end", "MB", "largest error", "as fp32"]
     header += ["score", "drop in points"] * scored + ["ms, short", "ms, long"] * timed
     rows = []
     for index, file in enumerate(files):
-        same = "" if file["label_agreement"] is None else f"{file['label_agreement']:.1%}"
+        same = "" if file["agreement"] is None else percent(file["agreement"])
         row = [file["backend"], f"{file['bytes'] / 1e6:.1f}", f"{file['max_abs_error']:.1e}", same]
         if scored:
             row += [f"{100 * file['score']:.2f}", f"{file['score_drop']:+.2f}"]

@@ -63,6 +63,7 @@ def _run(recipe: Any, resume: bool, as_json: bool) -> None:
 
 def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
+    from trimformer.deploy.agreement import percent
     from trimformer.search.report import figures, point_tables
 
     if as_json:
@@ -71,12 +72,12 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     for points in point_tables(report):
         print_table(points.header, points.rows, points.title)
     files = [
-        (one.name, one.backend, *figures(one))
+        (one.name, one.backend, *figures(one), "none" if one.agreement is None else percent(one.agreement))
         for one in sorted(report.files, key=lambda one: one.ms)
         if one.name in ("dense", report.chosen.name)
     ]
     title = f"Files on the selection rows (speed: over {report.reference} of the dense model)"
-    print_table(["model", "backend", report.task.metric, "drop", "ms", "speed"], files, title)
+    print_table(["model", "backend", report.task.metric, "drop", "ms", "speed", "as fp32"], files, title)
     for line in (*report.conclusion, *report.notes):
         output.print(line, markup=False, soft_wrap=True)
     output.print(
@@ -88,6 +89,7 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, or the whole report as JSON."""
+    from trimformer.deploy.agreement import percent
     from trimformer.report.schema import table
     from trimformer.report.summary import details, removal_words
 
@@ -97,9 +99,10 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     rows = [dataclasses.astuple(row) for row in table(report)]
     removed = ", ".join(map(str, report.removed_layers()))
     title = f"Attention removed from layers: {removed}" if removed else removal_words(report)
-    print_table(["", "dense", "trimmed", "change"], rows, title)
+    scored = f"beside each time the {report.task.metric} of what was timed"
+    print_table(["", "dense", "trimmed", "change"], rows, f"{title}; {scored}")
     files = [
-        (one.file, "none" if one.label_agreement is None else f"{100 * one.label_agreement:.1f} %", f"{one.score:.4f}")
+        (one.file, "none" if one.label_agreement is None else percent(one.label_agreement), f"{one.score:.4f}")
         for one in report.export
         if one.score is not None
     ]

@@ -96,3 +96,11 @@ def test_without_attention_nothing_is_said_of_it() -> None:
     found = explanation()
     rest = dataclasses.replace(found, layers=found.layers[2:])
     assert not any("attention of layer" in line for line in conclude(rest))
+
+
+def test_a_precision_that_answers_otherwise_does_not_pay() -> None:
+    odd = dataclasses.replace(int8(2.0, 0.0, 0.0), agreement=0.9)
+    said = " ".join(conclude(explanation(odd)))
+    assert "WARNING: ONNX Runtime int8 answers only 90.0 % of the selection rows as fp32 does" in said
+    assert "int8 does not pay here" in said
+    assert "trimformer export" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -51,6 +52,29 @@ def test_tables_are_sorted_and_mark_the_fastest() -> None:
     assert fresh.rows[0][:4] == ["dense", "eager", "1.00 MB", "2.00"]
     assert [row[2] for row in scores.rows] == ["90.00", "88.00", "85.00"]
     assert peaks.rows[1][-1] == "400"
+
+
+def test_a_variant_that_answers_otherwise_is_not_recommended(tmp_path: Path) -> None:
+    """Neither the mark nor the headline is its, and it is warned of; each row of a speed has its own score."""
+    bench = made_up()
+    scores = [dataclasses.replace(s, agreement=0.6 if s.name == "<new>" else 1.0) for s in bench.scores]
+    bench = dataclasses.replace(bench, scores=scores)
+    speed = tables(bench)[0]
+    assert [row[6] for row in speed.rows] == ["8.00x", "*4.00x", "1.00x"]
+    assert speed.title.endswith("* fastest that answers as fp32 does")
+    assert [row[8] for row in speed.rows] == ["85.00", "88.00", "90.00"]
+    assert bench.notes() == [
+        "WARNING: <new> under onnx-int8 answers only 60.0 % of the rows as fp32 does, so that it is not recommended."
+    ]
+    write_picture(bench, tmp_path / "bench.html")
+    page = (tmp_path / "bench.html").read_text(encoding="utf-8")
+    assert "<h1>dense under ONNX Runtime int8 is up to 4.0× as fast" in page
+    assert "WARNING" in page
+
+
+def test_times_without_scores_say_so() -> None:
+    (note,) = made_up(scores=False).notes()
+    assert note.startswith("Times alone: the answers of dense under onnx-int8, <new> under onnx-int8 were not compared")
 
 
 def test_nothing_beats_the_frontier() -> None:

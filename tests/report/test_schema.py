@@ -62,6 +62,9 @@ def test_table(report: Report) -> None:
     assert (rows["Weights"].dense, rows["Weights"].trimmed, rows["Weights"].change) == ("22.7 M", "21.8 M", "−4 %")
     assert rows["FLOPs at 128 tokens"].change == "−29 %"
     assert rows["PyTorch, batch 1, 32 tokens"].change == "1.56×"
+    assert rows["PyTorch, batch 1, 32 tokens"].dense == "4.35 ms (0.874)"
+    assert rows["ONNX Runtime int8, batch 1, 32 tokens"].trimmed.endswith("ms (0.858)")  # its own, not that of fp32
+    assert rows["Transformers SDPA, batch 1, 32 tokens"].dense.endswith("ms (not scored)")
     only_dense = rows["Transformers SDPA, batch 1, 32 tokens"]
     assert (only_dense.trimmed, only_dense.change) == ("–", "–")
 

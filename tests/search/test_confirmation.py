@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,12 @@ def test_from_the_fastest_down_to_the_first_that_is_confirmed() -> None:
     names, levels = stepped(files, {"middle", "slow"})
     assert names == ["fast", "middle"]
     assert levels == [LEVEL / 3] * 2  # all that may be tried count, also the one that need not be
+
+
+def test_a_file_that_answers_otherwise_is_not_tried() -> None:
+    odd = dataclasses.replace(file("odd", 1, 0.0, "onnx-int8"), agreement=0.97)
+    assert stepped([odd, file("good", 2, 0.0)], {"odd", "good"})[0] == ["good"]
+    assert stepped([odd], {"odd"})[0] == ["dense"]
 
 
 def test_at_the_end_stands_the_dense_model() -> None:

@@ -29,7 +29,7 @@ def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **other
         n_examples=1200, resamples=2000, **others.pop("test", {}),
     )  # fmt: skip
     report = AutopilotReport.model_construct(
-        chosen=chosen, points=points, files=[chosen], reference="eager", reference_ms=12.0,
+        chosen=chosen, points=points, files=others.pop("files", [chosen]), reference="eager", reference_ms=12.0,
         workload="batch 1, 8 tokens", max_drop=0.5,
         recipe={"autopilot": {"time_budget": others.pop("time_budget", None)}}, comparison=test,
         **{"min_speedup": None, "inside": True, "hardware": {}} | others,
@@ -63,6 +63,12 @@ def test_how_sure_the_confirmation_is(upper: float, groups: int | None, end: str
     task = TaskInfo.model_construct(n_selection=500)
     text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], confirmations=[one], task=task)
     assert f"0.10 on 500 confirmation rows that chose nothing ({end}): confirmed." in text
+
+
+def test_a_faster_file_that_answers_otherwise_is_warned_of() -> None:
+    odd = file("a3", 0.1, 5.0).model_copy(update={"agreement": 0.91})
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], files=[odd])
+    assert "WARNING: a3 under ONNX Runtime int8 answers only 91.0 % of the selection rows as fp32 does" in text
 
 
 def test_a_model_on_the_gpu_is_no_equal_of_a_file_on_the_cpu() -> None:

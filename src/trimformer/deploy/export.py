@@ -18,7 +18,9 @@ from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ..inference.runtimes.session import Session
+from ..tasks.kinds import KINDS
 from ..tasks.settings import TaskSettings
+from .agreement import agrees, warning
 from .onnx import Model, random_inputs
 from .scoring import Scorer
 from .writers import CALIBRATED, write
@@ -38,6 +40,8 @@ class ExportedFile:
     max_abs_error: largest difference of a logit (of a hidden state, for a bare body) over padded batches of random
         tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
     label_agreement: share of these inputs with the same arg-max label; None where there are no labels.
+    agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
+        one, else on these inputs; None for a bare body, which has no answers.
     largest_output: largest absolute output on these inputs.
     score: the task's metric on its validation rows. score_drop: by how much it is below that of PyTorch in fp32, in
         points (hundredths). Both None without a task. calibration: what set the ranges of static int8.
@@ -53,6 +57,12 @@ class ExportedFile:
     score: float | None = None
     score_drop: float | None = None
     calibration: str | None = None
+    agreement: float | None = None
+
+    @property
+    def asked(self) -> str:
+        """What the agreement is of."""
+        return "random inputs" if self.score is None else "validation rows"
 
 
 def export(
@@ -127,9 +137,9 @@ def export_all(
                 if backend in CALIBRATED:
                     file = dataclasses.replace(file, calibration=calibration)
                 if scorer is not None:
-                    score = scorer.score(session)
+                    score, same = scorer.judge(session)
                     drop = 100 * (scorer.reference - score)
-                    file = dataclasses.replace(file, score=score, score_drop=drop)
+                    file = dataclasses.replace(file, score=score, score_drop=drop, agreement=same)
                 exported.append(file)
             for file in exported:
                 for part in reversed(parts(file.path)):  # weights first
@@ -137,6 +147,15 @@ def export_all(
                         part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
+
+
+def warnings_of(files: Sequence[ExportedFile]) -> list[str]:
+    """A sentence for each file that does not answer as the model does in fp32."""
+    return [
+        warning(file.backend, file.agreement, file.asked)
+        for file in files
+        if file.agreement is not None and not agrees(file.agreement)
+    ]
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
@@ -154,6 +173,7 @@ def _checked(model: Model, session: Session, path: Path, backend: str) -> Export
     has_labels = isinstance(model, TrimformerWithHead) and len(model.config.id2label or ()) > 1
     spans = isinstance(model, TrimformerForQuestionAnswering)
     errors, same, largest = [], [], 0.0
+    answers: list[tuple[Tensor, Tensor]] = []
     for seed, (batch, length) in enumerate(CHECK_SHAPES):
         length = min(length, model.config.max_tokens)
         inputs = random_inputs(model.config, batch, length, padded=True, seed=seed)
@@ -166,6 +186,7 @@ def _checked(model: Model, session: Session, path: Path, backend: str) -> Export
             same += torch.eq(*ends).tolist()
         if expected.ndim == 3:
             expected, got = expected[real], got[real]
+        answers.append((expected, got))
         errors.append(float((expected - got).abs().max()))
         largest = max(largest, float(expected.abs().max()))
         if not spans:
@@ -179,7 +200,12 @@ def _checked(model: Model, session: Session, path: Path, backend: str) -> Export
             f"report this with your versions of torch and {FILE_BACKENDS[backend].runtime}."
         )
     size = sum(part.stat().st_size for part in parts(path))
-    return ExportedFile(path, backend, precision, size, error, float(np.mean(same)) if has_labels else None, largest)
+    labels = float(np.mean(same)) if has_labels else None
+    file = ExportedFile(path, backend, precision, size, error, labels, largest, agreement=labels)
+    if isinstance(model, TrimformerWithHead) and not spans:
+        exact, other = (torch.cat(part).numpy() for part in zip(*answers, strict=True))
+        file = dataclasses.replace(file, agreement=float(KINDS[model.kind].same(None, exact, other).mean()))
+    return file
 
 
 def _values(output: Any) -> Tensor:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
+from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..errors import TrimformerError
 from ..inference.runtimes.session import Session
-from ..tasks.cuts import cuts_of
+from ..tasks.cuts import cut_notes, cuts_of
 from ..tasks.data import Examples
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
@@ -21,10 +24,13 @@ from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, load_validation
 from ..training.evaluate import predict_logits
+from .agreement import agreement
 
 
 class Scorer:
     """A fine-tuned model's task, to score other forms of the model on it.
+
+    notes: what is odd about how the tokenizer reads the rows, and where they were cut.
 
     Raises TrimformerError for mistakes in settings or data, and where the head is not for the task.
     """
@@ -35,19 +41,23 @@ class Scorer:
         if self.task.kind != model.kind:
             raise TrimformerError(f"The model has a head for {model.kind}, but the task is {self.task.kind}.")
         self.validation = self._encoded(examples)
+        texts = some_texts(examples.texts)
+        folder = Path(tokenizer.name_or_path) if tokenizer.name_or_path else None
+        self.notes = [*reading_notes(tokenizer, folder, texts), *cut_notes(self.validation)]
 
     @functools.cached_property
     def reference(self) -> float:
         """The official metric of the model in PyTorch, fp32."""
-        return self._score(self.model, "Scoring PyTorch")
+        return self._score(self._exact)
 
-    def score(self, session: Session) -> float:
-        """The official metric of an exported file."""
+    def judge(self, session: Session) -> tuple[float, float]:
+        """The official metric of an exported file, and the share of its answers that are those of PyTorch in fp32."""
 
         def call(gates: None, **inputs: Tensor) -> Any:
             return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
 
-        return self._score(call, "Scoring the file")
+        logits = predict_logits(call, self.validation, title="Scoring the file")
+        return self._score(logits), agreement(self.validation, self._exact, logits)
 
     def training_texts(self) -> Encoded | None:
         """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
@@ -55,14 +65,15 @@ class Scorer:
             return None
         return self._encoded(load_task(self.settings).train)
 
-    def _score(self, model: Any, title: str) -> float:
-        found = outcome(self.task, self.validation, predict_logits(model, self.validation, title=title))
-        return found.scores[self.task.metrics[0]]
+    @functools.cached_property
+    def _exact(self) -> np.ndarray:
+        return predict_logits(self.model, self.validation, title="Scoring PyTorch")
+
+    def _score(self, logits: np.ndarray) -> float:
+        return outcome(self.task, self.validation, logits).scores[self.task.metrics[0]]
 
     def _encoded(self, examples: Examples) -> Encoded:
-        return encode(
-            self.task,
-            examples,
-            self.tokenizer,
-            **cuts_of(self.settings, self.tokenizer, self.model.config.max_tokens)._asdict(),
-        )
+        cuts = cuts_of(self.settings, self.tokenizer, self.model.config.max_tokens)
+        data = encode(self.task, examples, self.tokenizer, **cuts._asdict())
+        check_ids(data.ids, data.types, self.model.config)
+        return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from ..deploy.agreement import agrees, warning
 from ..encoder import TrimformerConfig
 from ..encoder.shape.kinds import ATTENTION, left_of
 from ..hardware import has_native_bf16
@@ -95,6 +96,9 @@ def _precision(found: Explanation, kind: str) -> str:
         f"to {high}) on {found.rows:,} rows"
     )
     if best is None:
+        if not agrees(shown.agreement):
+            said = warning(numbers.backend(shown.backend), shown.agreement, f"{found.split} rows")
+            return f"{said} {kind} does not pay here: {what}, and {score}."
         why = "" if shown.speedup < TIE else f": more than {MAX_DROP} points down"
         return f"{kind} does not pay here: {what}, and {score}{why}."
     proven = -100 * shown.low <= MAX_DROP and shown.proves
@@ -103,8 +107,9 @@ def _precision(found: Explanation, kind: str) -> str:
 
 
 def _paying(files: Sequence[FileFinding], kind: str) -> FileFinding | None:
-    """The fastest of a precision that is faster than fp32 and loses little."""
+    """The fastest of a precision that is faster than fp32, answers as it does and loses little."""
     able = [f for f in files if f.precision == kind and f.speedup >= TIE and -100 * f.difference <= MAX_DROP]
+    able = [f for f in able if agrees(f.agreement)]
     return min(able, key=lambda file: file.ms, default=None)
 
 

@@ -12,7 +12,9 @@ from accelerate import PartialState
 
 from ..console import Ticker
 from ..cores import usable_cores
-from ..encoder.checkpoints.load import load_tokenizer, load_with_head
+from ..deploy.agreement import agreement
+from ..encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
+from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
@@ -29,7 +31,7 @@ from ..measure.significance import paired_test
 from ..methods import Context
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
-from ..search.measurement import DENSE, installed, outcome_of, timed
+from ..search.measurement import DENSE, installed, logits_of, timed
 from ..search.report import KNOWN
 from ..search.sensitivity import ROWS, sensitivity
 from ..tasks.cuts import cut_notes, cuts_of
@@ -37,6 +39,7 @@ from ..tasks.data import Task
 from ..tasks.encode import encode
 from ..tasks.encoding.batches import drawn_rows
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import load_task, with_label_order
 from ..training.evaluate import mean_loss
@@ -93,12 +96,13 @@ def explain(
         )
     ]
     split = "validation" if settings.validation_only else "selection"
+    reading = reading_notes(load_tokenizer(model), resolve(model), some_texts(rows.examples.texts))
     result = Explanation(
         model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
         split=split, rows=len(rows.examples), drawn=len(drawn),
         batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
-        notes=[REUSED if settings.validation_only else KNOWN, *skipped, *cut_notes(rows, split)],
+        notes=[REUSED if settings.validation_only else KNOWN, *skipped, *reading, *cut_notes(rows, split)],
     )  # fmt: skip
     recipe, why = suggest(str(model), net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
@@ -150,8 +154,9 @@ def _files(
                 made += make_variants({DENSE: net}, [name], threads, Path(folder), calibration)
                 tick.advance()
         variants = [variant for variant in made if variant.run is not None]
-        outcomes = {variant.backend: outcome_of(variant, task, rows) for variant in variants}
+        logits = {variant.backend: logits_of(variant, rows) for variant in variants}
         times = [timing for _, timing in timed(variants, fixed(net.config, batch, length), threads)]
+    outcomes = {backend: outcome(task, rows, found) for backend, found in logits.items()}
     before = outcomes["torch"]
     fastest = min(_ms(timing) for timing in times if precision(timing.backend) == "fp32")
     files = []
@@ -160,8 +165,8 @@ def _files(
         test = paired_test(before, after)
         found = FileFinding(
             timing.backend, precision(timing.backend), _ms(timing), fastest / _ms(timing),
-            after.scores[task.metrics[0]], test.difference, test.low, test.high, test.interval,
-            test.proves,
+            after.scores[task.metrics[0]], test.difference, test.low, test.high, test.interval, test.proves,
+            agreement(rows, logits["torch"], logits[timing.backend]),
         )  # fmt: skip
         files.append(found)
     return files, [f"{variant.backend} did not run: {variant.skipped}" for variant in made if variant.run is None]

@@ -41,7 +41,7 @@ class FileFinding:
 
     ms: of a batch. speedup: over the fastest in fp32. difference, low, high: score minus that of the model in PyTorch
     in fp32, with its 95 % interval, made as ``interval`` says. proves: whether so many answers differ that it says
-    anything of other rows.
+    anything of other rows. agreement: share of its answers that are those in fp32.
     """
 
     backend: str
@@ -54,6 +54,7 @@ class FileFinding:
     high: float
     interval: Interval = "bootstrap"
     proves: bool = True
+    agreement: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..deploy.agreement import percent
 from ..encoder.shape.kinds import ATTENTION
 from ..report import numbers
 from ..report.bench_tables import TextTable
@@ -38,14 +39,23 @@ def _layers(found: Explanation) -> TextTable:
 
 def _precisions(found: Explanation) -> TextTable:
     rows = [
-        [file.backend, f"{file.ms:.2f}", f"{file.speedup:.2f}×", f"{100 * file.score:.2f}", *_difference(found, file)]
+        [
+            file.backend,
+            f"{file.ms:.2f}",
+            f"{file.speedup:.2f}×",
+            f"{100 * file.score:.2f}",
+            *_difference(found, file),
+            percent(file.agreement),
+        ]
         for file in sorted(found.files, key=lambda file: file.ms)
     ]
     notes = [
         f"Times: median of a pass, taking turns, {found.threads} threads; the speed is against the fastest in fp32. "
         f"Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
     ]
-    return TextTable("Precisions", ["backend", "ms", "speed", found.metric, "difference", "95 % interval"], rows, notes)
+    return TextTable(
+        "Precisions", ["backend", "ms", "speed", found.metric, "difference", "95 % interval", "as fp32"], rows, notes
+    )
 
 
 def _difference(found: Explanation, file: FileFinding) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import torch
 
 from ..encoder import TrimformerWithHead
 from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
+from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from ..tasks.cuts import cuts_of, saved_length
@@ -55,7 +56,7 @@ class Predictor:
         threads: int | None = None,
         max_length: int | None = None,
     ) -> None:
-        path = resolve(folder)
+        path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
         self.config = read_config(path)
         self.kind: Kind = read_kind(path)
@@ -115,7 +116,13 @@ class Predictor:
             _check(window)
             with self._tokenizing:
                 data = tokenise(self.kind, window, self.tokenizer, self.cuts)
+            check_ids(data.ids, data.types, self.config)
             yield from KINDS[self.kind].answers(data, self._logits(data, batch_size), self.config.label_names)
+
+    def reading_notes(self, rows: Sequence[Row]) -> list[str]:
+        """What is odd about how the tokenizer reads the first of these rows, see :func:`reading_notes`."""
+        with self._tokenizing:
+            return reading_notes(self.tokenizer, self._folder, some_texts(rows))
 
     @property
     def _per_token(self) -> bool:

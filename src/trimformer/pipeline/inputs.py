@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
-from ..encoder.checkpoints.tokenizer_check import reading_notes
+from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
@@ -86,7 +86,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
         data = load_task(recipe.task, recipe.seed)
         checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
         notes += [] if checkpoint.note is None else [checkpoint.note]
-        notes += reading_notes(tokenizer, resolve(recipe.model), _some_texts(data.train))
+        notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
         students = check_stages(recipe.stages, origins, cuts.max_length)
@@ -147,7 +147,3 @@ def _cuts(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizer
         with contextlib.suppress(TrimformerError):  # it may be weights alone, which say nothing of lengths
             return cuts_of(recipe.task, load_tokenizer(recipe.baseline), longest)
     return cuts_of(recipe.task, tokenizer, longest, has_head=checkpoint.head is not None)
-
-
-def _some_texts(rows: Examples, most: int = 50) -> list[str]:
-    return [text if isinstance(text, str) else " ".join(text) for text in rows.texts[:most]]

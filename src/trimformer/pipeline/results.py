@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import shutil
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,16 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from ..cores import usable_cores
+from ..deploy.agreement import agreement, agrees, percent
 from ..deploy.export import export
 from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware
-from ..inference.runtimes.backends import open_backend
-from ..measure.bench.latency import benchmark
+from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
+from ..measure.bench.latency import make_workloads, time_variants
 from ..measure.bench.score import as_model
+from ..measure.bench.variants import Variant, make_variants
 from ..measure.cost import cost
 from ..measure.significance import paired_test
 from ..methods import METHODS
@@ -44,12 +48,11 @@ from ..report.schema import (
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import Outcome, outcome
+from ..threads import torch_threads
 from ..training.evaluate import on_fastest, predict_logits
 from .inputs import Inputs
 
 NAMES = ("dense", "trimmed")
-LEAST_AGREEMENT = 0.98
-"""A file that answers fewer rows as the fp32 file does is warned of."""
 
 
 class Measured(TypedDict):
@@ -76,19 +79,21 @@ def measure(
     lengths = settings.length or default_lengths(dense[1])
     given = dict(zip(NAMES, (dense, trimmed), strict=True))
     models = {name: load_with_head(folder) for name, (folder, _) in given.items()}
-    variants, outcomes = [], {}
+    variants, outcomes, exact = [], {}, {}
     for name, model in models.items():
         validation = given[name][1]
-        logits = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
-        found = outcomes[name] = outcome(task, validation, logits)
+        exact[name] = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
+        found = outcomes[name] = outcome(task, validation, exact[name])
         variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
-    timings = benchmark(
-        models,
-        batch=settings.batch,
-        length=lengths,
-        threads=settings.threads or usable_cores(),
-        backends=settings.backends,
-    )
+    threads = settings.threads or usable_cores()
+    with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
+        timed = make_variants(models, settings.backends, threads, Path(folder))
+        sizes = list(itertools.product(settings.batch, lengths))
+        timings = time_variants(timed, make_workloads(timed, sizes), threads=threads)
+        judged = {
+            (one.name, one.backend): _judged(one, task, given[one.name][1], exact[one.name], outcomes[one.name])
+            for one in timed
+        }
     for variant in variants:
         variant.latency_ms = [
             Latency(
@@ -99,6 +104,8 @@ def measure(
                 p95=t.p95_ms,
                 runs=t.runs,
                 threads=t.threads,
+                score=judged[t.name, t.backend][0],
+                label_agreement=judged[t.name, t.backend][1],
             )
             for t in timings
             if t.name == variant.name and t.median_ms is not None and t.p95_ms is not None
@@ -119,6 +126,18 @@ def measure(
         "comparison": compared(outcomes["dense"]).model_dump(mode="json"),
         "control": None if beside is None else beside.model_dump(mode="json"),
     }
+
+
+def _judged(
+    variant: Variant, task: Task, data: Encoded, exact: np.ndarray, known: Outcome
+) -> tuple[float | None, float | None]:
+    """The score of what was timed, and its agreement with PyTorch in fp32; None for stock and compiled models."""
+    if variant.backend == "torch":
+        return known.scores[task.metrics[0]], 1.0
+    if variant.run is None or variant.backend not in FILE_BACKENDS:
+        return None, None
+    logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
+    return outcome(task, data, logits).scores[task.metrics[0]], agreement(data, exact, logits)
 
 
 def default_lengths(data: Encoded) -> list[int]:
@@ -169,32 +188,28 @@ def export_model(
     for file in files:
         session = open_backend(file.path, file.backend)
         logits = predict_logits(as_model(session.run), validation, title=f"Scoring {file.path.name}")
-        found.append(outcome(task, validation, logits))
+        found.append((outcome(task, validation, logits), logits))
+    exact = found[0][1]
     return [
         ExportInfo(
             file=f"{folder.name}/{file.path.name}",
             bytes=file.bytes,
             precision=file.precision,
             max_abs_error=file.max_abs_error,
-            label_agreement=None if task.kind == "regression" else _agreement(found[0].answers, one.answers),
+            label_agreement=agreement(validation, exact, logits),
             score=one.scores[task.metrics[0]],
         )
-        for file, one in zip(files, found, strict=True)
+        for file, (one, logits) in zip(files, found, strict=True)
     ]
-
-
-def _agreement(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the rows with equal answers."""
-    return float((first == second).reshape(len(first), -1).all(axis=1).mean())
 
 
 def warnings_of(exported: list[ExportInfo]) -> list[str]:
     """A sentence for each file that should not be used in place of the fp32 one."""
     return [
-        f"WARNING: {one.file} answers only {100 * one.label_agreement:.1f} % of the validation rows as the fp32 file "
+        f"WARNING: {one.file} answers only {percent(one.label_agreement)} of the validation rows as the fp32 file "
         f"does, and scores {100 * (one.score or 0):.2f} for {100 * (exported[0].score or 0):.2f}: use the fp32 file."
         for one in exported
-        if one.label_agreement is not None and one.label_agreement < LEAST_AGREEMENT
+        if one.label_agreement is not None and not agrees(one.label_agreement)
     ]
 
 

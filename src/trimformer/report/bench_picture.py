@@ -59,7 +59,7 @@ def write_picture(bench: Bench, path: Path, told: Told | None = None) -> None:
             bench=bench,
             program=told.program if told else "trimformer bench",
             headline=told.sentences[0] if told else _headline(bench),
-            sentences=told.sentences[1:] if told else (),
+            sentences=told.sentences[1:] if told else bench.notes(),
             title=f"Speed against {metric}" if scored else "Speed",
             explanation=_explanation(scored, floor),
             charts=charts,
@@ -93,9 +93,10 @@ def _ran(timings: Sequence[Timing]) -> list[Timing]:
 
 
 def _headline(bench: Bench) -> str:
-    factors = [(factor, t) for t, factor in zip(bench.timings, speedups(bench.timings), strict=True) if factor]
-    if not factors:
+    ran = [(factor, t) for t, factor in zip(bench.timings, speedups(bench.timings), strict=True) if factor]
+    if not ran:
         return "Nothing ran"
+    factors = [pair for pair in ran if bench.agrees(pair[1])] or ran
     factor, best = max(factors, key=lambda pair: pair[0])
     first = next(t for t in bench.timings if workload_title(t) == workload_title(best) and t.sequences_per_s)
     return (

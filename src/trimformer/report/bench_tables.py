@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from ..deploy.agreement import percent
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
 from ..measure.bench.process import Footprint
@@ -49,20 +50,25 @@ def _speed(bench: Bench) -> list[TextTable]:
     entries: dict[str, list[tuple[Timing, float | None, float | None]]] = {}
     for entry in zip(bench.timings, speedups(bench.timings), bench.shares(), strict=True):
         entries.setdefault(workload_title(entry[0]), []).append(entry)
+    metric = next((score.metric for score in bench.scores if score.score is not None), None)
     header = ["model", "backend", "ms", "p95 ms", "seq/s", "tokens/s", "speed", "of peak"]
+    header += [] if metric is None else [metric]
     found = []
     for title, here in entries.items():
         ran = sorted((e for e in here if e[1] is not None), key=lambda entry: -(entry[1] or 0))
+        best = next((entry[0] for entry in ran if bench.agrees(entry[0])), None)
         rows = [
             [
                 t.name, t.backend, _ms(t.median_ms), _ms(t.p95_ms), numbers.count(t.sequences_per_s or 0),
-                numbers.count(t.tokens_per_s or 0), f"{'' if place else BEST}{factor:.2f}x", _percent(share),
+                numbers.count(t.tokens_per_s or 0), f"{BEST if t is best else ''}{factor:.2f}x", _percent(share),
+                *([] if metric is None else [_scored(bench.score_of(t))]),
             ]
-            for place, (t, factor, share) in enumerate(ran)
+            for t, factor, share in ran
         ]  # fmt: skip
+        what = "fastest" if not ran or best is ran[0][0] else "fastest that answers as fp32 does"
         skipped = [f"{t.name}, {t.backend}: {t.skipped}" for t, factor, _ in here if factor is None]
         found.append(
-            TextTable(f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} fastest", header, rows, _once(skipped))
+            TextTable(f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} {what}", header, rows, _once(skipped))
         )
     return found
 
@@ -99,10 +105,17 @@ def _scores(bench: Bench) -> list[TextTable]:
     ran = [score for score in bench.scores if score.score is not None]
     if not ran:
         return []
-    rows = [[s.name, s.backend, f"{100 * (s.score or 0):.2f}"] for s in sorted(ran, key=lambda s: -(s.score or 0))]
+    rows = [
+        [s.name, s.backend, _scored(s.score), numbers.NONE if s.agreement is None else percent(s.agreement)]
+        for s in sorted(ran, key=lambda s: -(s.score or 0))
+    ]
     notes = [f"{s.name}, {s.backend}: {s.skipped}" for s in bench.scores if s.score is None]
     title = f"Score on {ran[0].n_examples:,} {bench.split} rows"
-    return [TextTable(title, ["model", "backend", ran[0].metric], rows, _once(notes))]
+    return [TextTable(title, ["model", "backend", ran[0].metric, "as fp32"], rows, _once(notes))]
+
+
+def _scored(score: float | None) -> str:
+    return "not scored" if score is None else f"{100 * score:.2f}"
 
 
 def _ms(time: float | None) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import yaml
 
+from ..deploy.agreement import percent
 from ..files import atomic_file
+from ..tasks.kinds.regression import CLOSE
 from . import charts, numbers, summary
 from .schema import Report, table
 from .templating import environment
@@ -44,6 +46,8 @@ def html(report: Report) -> str:
         library=plotly_base64() if bars or curves else "",
         settings=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True) if report.recipe else "",
         numbers=numbers,
+        percent=percent,
+        close=CLOSE,
     )
 
 

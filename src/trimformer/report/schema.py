@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..deploy.agreement import agrees
 from . import numbers
 
 FORMAT_VERSION: Literal[2] = 2
@@ -45,6 +46,12 @@ class Latency(_Strict):
     p95: float = Field(gt=0, allow_inf_nan=False, description="95th percentile of the same times, in milliseconds")
     runs: int = Field(description="timed forward passes, warm-up excluded")
     threads: int = Field(description="CPU threads that the backend was allowed")
+    score: float | None = Field(
+        default=None, description="official metric of what was timed on the validation examples; null: not scored"
+    )
+    label_agreement: float | None = Field(
+        default=None, description="share (0 to 1) of validation rows answered as PyTorch in fp32 does; null: not scored"
+    )
 
     @property
     def setting(self) -> tuple[str, int, int, int]:
@@ -156,7 +163,7 @@ class ExportInfo(_Strict):
     precision: str = Field(description="number format of the weights, such as fp32 or int8")
     max_abs_error: float = Field(description="largest absolute difference of a logit from the trimmed model")
     label_agreement: float | None = Field(
-        default=None, description="share (0 to 1) of validation rows answered as the fp32 file does; null: numbers"
+        default=None, description="share (0 to 1) of validation rows answered as the fp32 file does; null: not scored"
     )
     score: float | None = Field(default=None, description="official metric of the file itself on the validation rows")
 
@@ -204,12 +211,19 @@ class Report(_Strict):
         return [index for index in removed if index in full]
 
     def speedups(self) -> list[tuple[Latency, Latency]]:
-        """(dense, trimmed) of every setting that both were timed in, in the order of the dense variant."""
+        """(dense, trimmed) of every setting that both were timed in, in the order of the dense variant.
+
+        Left out are settings in which either answers otherwise than fp32: they are no speed of the same answers.
+        """
         dense, trimmed = self.variant("dense"), self.variant("trimmed")
         if dense is None or trimmed is None:
             return []
-        times = {entry.setting: entry for entry in trimmed.latency_ms}
-        return [(entry, times[entry.setting]) for entry in dense.latency_ms if entry.setting in times]
+        times = {entry.setting: entry for entry in trimmed.latency_ms if agrees(entry.label_agreement)}
+        return [
+            (entry, times[entry.setting])
+            for entry in dense.latency_ms
+            if entry.setting in times and agrees(entry.label_agreement)
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +237,10 @@ class TableRow:
 
 
 def table(report: Report) -> list[TableRow]:
-    """Dense vs trimmed: scores, weights, size, FLOPs, then the time of every setting with the speed-up."""
+    """Dense vs trimmed: scores, weights, size, FLOPs, then the time of every setting with the speed-up.
+
+    Beside each time stands the score of what was timed.
+    """
     dense, trimmed = report.variant("dense"), report.variant("trimmed")
     rows: list[TableRow] = []
 
@@ -255,9 +272,7 @@ def table(report: Report) -> list[TableRow]:
     at = f" at {lengths.pop()} tokens" if len(lengths) == 1 else ""
     add(f"FLOPs{at}", both("flops_per_example"), numbers.count, change)
 
-    times = [
-        {entry.setting: entry.median for entry in variant.latency_ms} if variant else {} for variant in (dense, trimmed)
-    ]
+    times = [{entry.setting: entry for entry in variant.latency_ms} if variant else {} for variant in (dense, trimmed)]
     settings = list(dict.fromkeys([*times[0], *times[1]]))
     several_threads = len({threads for *_, threads in settings}) > 1
     for setting in settings:
@@ -265,5 +280,14 @@ def table(report: Report) -> list[TableRow]:
         label = f"{numbers.backend(backend)}, batch {batch}, {length} tokens"
         if several_threads:
             label += f", {threads} threads"
-        add(label, (times[0].get(setting), times[1].get(setting)), numbers.milliseconds, numbers.speedup)
+        add(label, (times[0].get(setting), times[1].get(setting)), _time, _speedup)
     return rows
+
+
+def _time(entry: Latency) -> str:
+    score = "not scored" if entry.score is None else numbers.score(entry.score)
+    return f"{numbers.milliseconds(entry.median)} ({score})"
+
+
+def _speedup(before: Latency, after: Latency) -> str:
+    return numbers.speedup(before.median, after.median)

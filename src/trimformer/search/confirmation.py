@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..deploy.agreement import agrees
 from ..errors import TrimformerError
 from ..measure.significance import FEW, PairedTest, exact_upper, paired_test, rows_for
 from ..pipeline.inputs import Inputs
@@ -67,13 +68,17 @@ def step_down(
 ) -> list[Confirmation]:
     """Those tried, the last of which is to be taken: the fastest inside the budget on selection first.
 
+    Files that do not answer as fp32 does are not tried.
+
     exact: the back-end of the dense fp32 file, which ends every search, for nothing was removed from it.
     confirm: is given a file and the level that its interval has to keep, None for the last. With k files that may be
     tried each gets a k-th of ``LEVEL`` (Bonferroni; Dunn, "Multiple Comparisons Among Means", 1961), so that it holds
     for all of them together, in any order; the k files are chosen on selection alone.
     """
     last = next(one for one in measured if (one.timing.name, one.timing.backend) == (DENSE, exact))
-    fits = [one for one in measured if one.is_file and inside(one, max_drop) and one.ms < last.ms]
+    fits = [
+        one for one in measured if one.is_file and inside(one, max_drop) and agrees(one.agreement) and one.ms < last.ms
+    ]
     tried = order(fits, max_drop)[:MOST]
     found: list[Confirmation] = []
     for one in tried:

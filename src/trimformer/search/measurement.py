@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+
+from ..deploy.agreement import agreement
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
 from ..inference.runtimes.backends import FILE_BACKENDS
 from ..measure.bench.latency import Timing, time_variants
 from ..measure.bench.score import as_model
-from ..measure.bench.variants import Variant, available_backends, make_variants
+from ..measure.bench.variants import Variant, available_backends, make_variants, precision
 from ..measure.bench.workload import Workload
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
@@ -25,20 +29,31 @@ REFERENCES = ("eager", "torch")
 PRECISIONS = ("fp32", "bf16", "int8")
 
 
-Scores = dict[tuple[str, str], float]
-"""Selection scores by name and back-end."""
+class Scored(NamedTuple):
+    """On the selection split: the official metric, and the share of the answers that are those of the model in fp32.
+
+    agreement: None where nothing in fp32 was scored beside it.
+    """
+
+    score: float
+    agreement: float | None
+
+
+Scores = dict[tuple[str, str], Scored]
+"""By name and back-end."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """A model under a back-end, timed beside the others of its run.
 
-    score, drop: on the selection split, the drop in points below the dense model in PyTorch.
+    score, drop: on the selection split, the drop in points below the dense model in PyTorch. agreement: see `Scored`.
     """
 
     timing: Timing
     score: float
     drop: float
+    agreement: float | None = None
 
     @property
     def ms(self) -> float:
@@ -49,6 +64,10 @@ class Measurement:
     @property
     def is_file(self) -> bool:
         return self.timing.backend in FILE_BACKENDS
+
+    @property
+    def scored(self) -> Scored:
+        return Scored(self.score, self.agreement)
 
 
 def installed() -> list[str]:
@@ -86,21 +105,33 @@ def timed(variants: Sequence[Variant], workload: Workload, threads: int) -> Iter
 
 def outcome_of(variant: Variant, task: Task, data: Encoded) -> Outcome:
     """What a variant answers on a split."""
+    return outcome(task, data, logits_of(variant, data))
+
+
+def logits_of(variant: Variant, data: Encoded) -> np.ndarray:
+    """The logits of a variant on a split."""
     assert variant.run is not None
-    logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
-    return outcome(task, data, logits)
+    return predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
 
 
 def scores_of(variants: Sequence[Variant], task: Task, data: Encoded) -> Scores:
-    """The official metric of what the variants answer on a split."""
-    return {(one.name, one.backend): outcome_of(one, task, data).scores[task.metrics[0]] for one in variants}
+    """What the variants' answers on a split are worth, and how many are those of the first in fp32 of its name."""
+    found: Scores = {}
+    exact: dict[str, np.ndarray] = {}
+    for one in sorted(variants, key=lambda variant: precision(variant.backend) != "fp32"):
+        logits = logits_of(one, data)
+        if precision(one.backend) == "fp32":
+            exact.setdefault(one.name, logits)
+        same = agreement(data, exact[one.name], logits) if one.name in exact else None
+        found[one.name, one.backend] = Scored(outcome(task, data, logits).scores[task.metrics[0]], same)
+    return found
 
 
 def measurements_of(variants: Sequence[Variant], scores: Scores, workload: Workload, threads: int) -> list[Measurement]:
     """Those that ran, timed taking turns, with their scores, among which is that of the dense model in PyTorch."""
-    exact = scores[DENSE, "torch"]
+    exact = scores[DENSE, "torch"].score
     found = []
     for variant, timing in timed(variants, workload, threads):
-        score = scores[variant.name, variant.backend]
-        found.append(Measurement(timing, score, 100 * (exact - score)))
+        score, same = scores[variant.name, variant.backend]
+        found.append(Measurement(timing, score, 100 * (exact - score), same))
     return found

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from ..deploy.agreement import agrees, warning
 from ..files import atomic_file
 from ..hardware import hardware
 from ..measure.bench.bench import Bench
@@ -52,7 +53,10 @@ class PointInfo(BaseModel):
 
 
 class FileInfo(BaseModel):
-    """A model under a back-end. score, drop: on the selection split. speedup: over the reference."""
+    """A model under a back-end. score, drop: on the selection split. speedup: over the reference.
+
+    agreement: share of the answers there that are those of the model in fp32; None where that is not known.
+    """
 
     name: str
     backend: str
@@ -61,6 +65,7 @@ class FileInfo(BaseModel):
     score: float
     drop: float
     inside: bool
+    agreement: float | None = None
 
 
 class ConfirmationInfo(BaseModel):
@@ -120,6 +125,7 @@ def conclude(report: AutopilotReport) -> list[str]:
         _reached(report),
         *_missed(report),
         *_too_slow(report),
+        *_otherwise(report),
         *_confirmed(report),
         *_trained(report),
         _validated(report),
@@ -180,6 +186,15 @@ def _too_slow(report: AutopilotReport) -> list[str]:
         return [f"{said}, which nothing reached."]
     nearest = min(enough, key=lambda one: one.drop)
     return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes --max-drop {_above(nearest.drop)}."]
+
+
+def _otherwise(report: AutopilotReport) -> list[str]:
+    """The files that were faster and inside, and answer otherwise than the same model in fp32."""
+    return [
+        warning(f"{one.name} under {numbers.backend(one.backend)}", one.agreement, "selection rows")
+        for one in report.files
+        if one.agreement is not None and not agrees(one.agreement) and one.inside and one.ms < report.chosen.ms
+    ]
 
 
 def _confirmed(report: AutopilotReport) -> list[str]:
@@ -330,6 +345,7 @@ def _file(measurement: Measurement, reference: Measurement, max_drop: float) -> 
         score=measurement.score,
         drop=measurement.drop,
         inside=inside(measurement, max_drop),
+        agreement=measurement.agreement,
     )
 
 
@@ -371,7 +387,10 @@ def write(report: AutopilotReport, measured: Sequence[Measurement], folder: Path
     with atomic_file(folder / "model" / "README.md") as file:
         file.write_text(card(report, f"{report.recipe['out']}/model"), encoding="utf-8")
     metric, count = report.task.metric, report.task.n_selection
-    scores = [Score(one.timing.name, one.timing.backend, metric, one.score, count) for one in measured]
+    scores = [
+        Score(one.timing.name, one.timing.backend, metric, one.score, count, agreement=one.agreement)
+        for one in measured
+    ]
     bench = Bench(report.hardware, report.threads, [one.timing for one in measured], [], [], scores, split="selection")
     exact = next(one.score + one.drop / 100 for one in measured)
     floor = 100 * exact - report.max_drop

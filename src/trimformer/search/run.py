@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..cluster import connect
+from ..deploy.agreement import agrees
 from ..deploy.export import save_tokenizer
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.gating.trim import trim
@@ -38,6 +39,7 @@ from .measurement import (
     DENSE,
     REFERENCES,
     Measurement,
+    Scored,
     Scores,
     installed,
     measurements_of,
@@ -241,8 +243,8 @@ class Autopilot(Trainer):
             references = list(dict.fromkeys([ground.measured[0].timing.backend, peer, exact]))
             dense = self._variants({DENSE: ground.dense.model_folder}, references, inputs)
             trimmed = self._variants(folders, [exact], inputs)
-            scores = {(DENSE, one.timing.backend): one.score for one in ground.measured}
-            scores |= {(point.name, exact): point.score for point in points if point.score is not None}
+            scores = {(DENSE, one.timing.backend): one.scored for one in ground.measured}
+            scores |= {(point.name, exact): Scored(point.score, 1.0) for point in points if point.score is not None}
             fits = [one for one in self._measured(trimmed, scores, inputs) if inside(one, self.settings.max_drop)]
             if fits:
                 names = [one.timing.name for one in order(fits, self.settings.max_drop)[:FASTEST]]
@@ -335,7 +337,8 @@ class Autopilot(Trainer):
 
     def _peer(self, ground: Ground) -> Measurement:
         """The best file of the dense model, which what is trimmed has to beat."""
-        return order([one for one in ground.measured if one.is_file], self.settings.max_drop)[0]
+        files = [one for one in ground.measured if one.is_file and agrees(one.agreement)]
+        return order(files, self.settings.max_drop)[0]
 
     def _model(self, point: Point) -> Path:
         return self.folder.work / point.folder / "model"

@@ -25,8 +25,13 @@ class Stub:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
+        self.read: list[str] | None = None
         self.free = threading.Event()
         self.free.set()
+
+    def reading_notes(self, rows: Sequence[str]) -> list[str]:
+        self.read = list(rows)
+        return []
 
     def stream(self, rows: Sequence[str]) -> Iterator[Prediction]:
         self.batches.append(list(rows))

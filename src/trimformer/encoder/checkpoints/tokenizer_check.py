@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from ...errors import TrimformerError
+from ..shape.config import TrimformerConfig
 from .config_file import CONFIG, read_config, shortened
 
+MOST_TEXTS = 50
+"""So many texts are looked at."""
 MANY_UNKNOWN = 0.2
 """Share of unknown tokens above which texts are of another language or script than the tokenizer."""
 
@@ -40,12 +44,38 @@ def fit(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         tokenizer.model_input_names = names
 
 
-def reading_notes(tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Sequence[str]) -> list[str]:
-    """What is odd about the way in which it reads these texts: otherwise than its file says, or mostly unknown."""
+def check_ids(ids: np.ndarray, types: np.ndarray | None, config: TrimformerConfig) -> None:
+    """Refuse tokens or segments, in any shape, that the encoder has no embeddings for.
+
+    A tokenizer that is read from a model's folder is checked there; one that a program brings along, only by this.
+    """
+    if ids.size and int(ids.max()) >= config.vocab_size:
+        raise TrimformerError(
+            f"The tokenizer gave the id {int(ids.max())}, and the encoder has embeddings for the ids below "
+            f"{config.vocab_size} only: take the tokenizer that was saved with the weights."
+        )
+    if types is not None and types.size and int(types.max()) >= max(1, config.type_vocab_size):
+        raise TrimformerError(
+            f"The tokenizer gave the segment {int(types.max())}, and the encoder has {config.type_vocab_size}: take "
+            "the tokenizer that was saved with the weights."
+        )
+
+
+def some_texts(rows: Sequence[Any]) -> list[str]:
+    """The first rows as texts that :func:`reading_notes` takes: texts, couples of texts, or lists of words."""
+    return [row if isinstance(row, str) else " ".join(row) for row in rows[:MOST_TEXTS]]
+
+
+def reading_notes(tokenizer: PreTrainedTokenizerBase, folder: Path | None, texts: Sequence[str]) -> list[str]:
+    """What is odd about the way in which it reads these texts: otherwise than its file says, or mostly unknown.
+
+    folder: where the file is; None for a tokenizer that was made without one.
+    """
     notes = []
-    file, built = folder / "tokenizer.json", getattr(tokenizer, "backend_tokenizer", None)
+    file = None if folder is None else folder / "tokenizer.json"
+    built = getattr(tokenizer, "backend_tokenizer", None)
     ids = [tokenizer.encode(text, add_special_tokens=False, verbose=False) for text in texts]
-    if file.is_file() and built is not None:
+    if file is not None and file.is_file() and built is not None:
         stored = Tokenizer.from_file(str(file))
         stored.no_padding()  # a call may have left its own behind when the file was saved
         stored.no_truncation()

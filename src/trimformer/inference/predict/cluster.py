@@ -60,7 +60,7 @@ def label_on_cluster(
             if row["error"]:
                 raise TrimformerError(row["error"])
             nodes.add(row["node"])
-            yield place, Done(row["lines"], row["rows"])
+            yield place, Done(row["lines"], row["rows"], tuple(row["notes"].splitlines()))
         console.print(f"Labelled on {len(nodes)} node{'s' * (len(nodes) > 1)} of the cluster.")
     except ray.exceptions.RayError as error:
         raise TrimformerError(f"The Ray cluster gave up: {str(error).strip().splitlines()[-1]}") from error
@@ -89,4 +89,5 @@ class NodeLabeller:
         except (TrimformerError, OSError) as error:
             mistake = str(error)
         node = ray.get_runtime_context().get_node_id()
-        return {"lines": [done.lines], "rows": [done.rows], "error": [mistake], "node": [node]}
+        notes = "\n".join(done.notes)
+        return {"lines": [done.lines], "rows": [done.rows], "notes": [notes], "error": [mistake], "node": [node]}

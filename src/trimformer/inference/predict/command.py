@@ -86,9 +86,12 @@ def predict_file(
             labelled = label_here(job, pieces, workers or worth(size))
         stack.enter_context(closing(labelled))
         meter = stack.enter_context(Meter(size, begun.start))
-        rows = begun.rows
+        rows, said = begun.rows, False
         for place, done in labelled:
             add(place, done)
+            for note in () if said else done.notes:
+                console.print(note, markup=False, soft_wrap=True)
+            said = said or bool(done.notes)
             rows += done.rows
             meter.update(place.end, rows)
 

@@ -29,10 +29,11 @@ class LabelJob:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A finished piece: its lines of output, and how many they are."""
+    """A finished piece: its lines of output, and how many they are. notes: what is odd about how it was read."""
 
     lines: bytes
     rows: int
+    notes: tuple[str, ...] = ()
 
 
 class Labeller:
@@ -43,12 +44,15 @@ class Labeller:
             os.environ["RAYON_NUM_THREADS"] = str(job.threads)  # the tokenizer's; read when it is first used
         self.job = job
         self.predictor = Predictor(job.model, job.backend, job.threads)
+        self.has_read = False
 
     def __call__(self, piece: Piece) -> Done:
         """Raises TrimformerError naming the line of a row that cannot be read."""
         rows = list(self.job.format.read(piece))
         lines = [line(answer, self.job.as_json) for answer in self.predictor.stream(rows, self.job.batch_size)]
-        return Done("".join(f"{text}\n" for text in lines).encode(), len(lines))
+        notes = [] if self.has_read or not rows else self.predictor.reading_notes(rows)
+        self.has_read = self.has_read or bool(rows)  # of the first piece only: it costs reading tokenizer.json again
+        return Done("".join(f"{text}\n" for text in lines).encode(), len(lines), tuple(notes))
 
 
 def line(answer: AnyAnswer, as_json: bool) -> str:

@@ -19,9 +19,11 @@ from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from ...console import console
 from ...errors import TrimformerError
 from ...inference.serve.batcher import Answered
 from ...tasks.kinds import KINDS
+from ..batches import Row
 from ..predict.labeller import line
 from ..predictor import Predictor
 from .batcher import Batcher, Closed, Full
@@ -36,6 +38,8 @@ PAGE_HEADERS = {
 }
 JSON = "application/json"
 DAY = 86_400
+FIRST = 20
+"""Texts after which the service looks once whether its tokenizer can read them."""
 GONE = 499
 """Only in the metrics: the client went away before its answer."""
 
@@ -82,6 +86,7 @@ class ServedModel:
     ) -> None:
         self.path, self.settings, self.metrics = path, settings, metrics
         predictor = self.predictor = workers[0]
+        self.first_rows: list[Row] | None = []
         self.about = {
             "name": name,
             "kind": predictor.kind,
@@ -114,6 +119,15 @@ class ServedModel:
         self.metrics.requests.labels(self.path, code).inc()
         return response
 
+    def _look_at(self, rows: Sequence[Row]) -> None:
+        """Once, when there are some rows, say what is odd about how they are read, beside the answers."""
+        if self.first_rows is None:
+            return
+        self.first_rows += rows[:FIRST]
+        if len(self.first_rows) >= FIRST:
+            asyncio.get_running_loop().run_in_executor(None, _say, self.predictor, self.first_rows)
+            self.first_rows = None
+
     async def _ask(self, request: Request) -> Answered:
         limits, timeout = self.settings.limits, self.settings.timeout
         try:
@@ -135,6 +149,7 @@ class ServedModel:
             raise Refused(429, sentence, {"Retry-After": "1"}) from error
         except Closed as error:
             raise Refused(503, "The service is shutting down.") from error
+        self._look_at(rows)
         gone = asyncio.ensure_future(request.receive())  # after the body comes only the end of the connection
         try:
             await asyncio.wait((answer, gone), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
@@ -152,6 +167,11 @@ class ServedModel:
         finally:
             answer.cancel()
             gone.cancel()
+
+
+def _say(predictor: Predictor, rows: Sequence[Row]) -> None:
+    for note in predictor.reading_notes(rows):
+        console.print(note, markup=False, soft_wrap=True)
 
 
 def create_app(

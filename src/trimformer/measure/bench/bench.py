@@ -11,6 +11,7 @@ from typing import Any
 
 from ...console import Ticker
 from ...encoder.checkpoints.load import has_head, load_tokenizer, read_config, read_kind
+from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.batches import tokenise
@@ -44,7 +45,10 @@ class Texts:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """Everything that was measured in one run. scores: empty without a task; split: of which rows they are."""
+    """Everything that was measured in one run. scores: empty without a task; split: of which rows they are.
+
+    reading: what is odd about how the texts of a file without a task were read.
+    """
 
     hardware: dict[str, str]
     threads: int
@@ -53,6 +57,7 @@ class Bench:
     peaks: list[Peak]
     scores: list[Score]
     split: str = "validation"
+    reading: list[str] = dataclasses.field(default_factory=list)
 
     def shares(self) -> list[float | None]:
         """Each timing's share of the measured peak of its precision; None where either is not known."""
@@ -65,8 +70,24 @@ class Bench:
         ]
 
     def notes(self) -> list[str]:
-        """Where the texts of each scored model were cut."""
-        return list(dict.fromkeys(f"{score.name}: {score.cut}" for score in self.scores if score.cut))
+        """Which variants answer otherwise than fp32, and how the texts were read and cut."""
+        warnings = [score.warning for score in self.scores if score.warning]
+        read = list(dict.fromkeys(f"{score.name}: {score.said}" for score in self.scores if score.said))
+        lower = [t for t in self.timings if t.median_ms is not None and precision(t.backend) != "fp32"]
+        unknown = list(dict.fromkeys(f"{t.name} under {t.backend}" for t in lower if not self._is_compared(t)))
+        if unknown:
+            warnings.append(
+                f"Times alone: the answers of {', '.join(unknown)} were not compared with those of fp32, which takes "
+                "--task and a back-end in fp32."
+            )
+        return [*warnings, *self.reading, *read]
+
+    def agrees(self, timing: Timing) -> bool:
+        """Whether the variant may be recommended, as far as its answers are known."""
+        return not any(s.warning for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
+
+    def _is_compared(self, timing: Timing) -> bool:
+        return any(s.agreement is not None for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
 
     def score_of(self, timing: Timing) -> float | None:
         """The score of the variant that was timed."""
@@ -78,7 +99,7 @@ class Bench:
         values = dataclasses.asdict(self)
         for entry, factor, share in zip(values["timings"], speedups(self.timings), self.shares(), strict=True):
             entry |= {"speedup": factor, "peak_share": share}
-        return values
+        return values | {"notes": self.notes()}
 
 
 def bench(
@@ -105,7 +126,7 @@ def bench(
     sizes = list(itertools.product(batch, length))
     if not given or not sizes or min(threads, repeats, *itertools.chain(*sizes)) < 1:
         raise TrimformerError("Give a model, and batch sizes, lengths and threads of at least 1.")
-    data, calibration = _data(given, texts, task)
+    data, calibration, reading = _data(given, texts, task)
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         variants = make_variants(given, backends or available_backends(), threads, Path(folder), calibration)
         workloads = make_workloads(variants, sizes, data)
@@ -118,23 +139,27 @@ def bench(
             for variant in variants * fresh:
                 footprints.append(footprint(variant, *max(sizes, key=lambda size: size[0] * size[1]), threads))
                 tick.advance()
-        return Bench(hardware(), threads, timings, footprints, peaks, scores)
+        return Bench(hardware(), threads, timings, footprints, peaks, scores, reading=reading)
 
 
 def _data(
     models: Mapping[str, Any], texts: Texts | None, task: TaskSettings | None
-) -> tuple[Encoded | None, Encoded | None]:
-    """The rows whose lengths are measured, and those that calibrate, as the first model with a tokenizer reads them."""
+) -> tuple[Encoded | None, Encoded | None, list[str]]:
+    """The rows whose lengths are measured, those that calibrate, and what is odd about how they were read.
+
+    They are read as the first model with a tokenizer reads them; how those of a task are read is told with the scores.
+    """
     if texts is None and task is None:
-        return None, None
+        return None, None, []
     model = next((model for model in models.values() if _has_tokenizer(model)), None)
     if model is None:
         raise TrimformerError("None of these has a tokenizer to read the data with: add a model folder or hub id.")
     if task is not None:
-        return validation(model, task)[1], _training_rows(model, task)
+        return validation(model, task)[1], _training_rows(model, task), []
     assert texts is not None
     data = _read(model, texts)
-    return data, data
+    folder = tokenizer_folder(model)
+    return data, data, reading_notes(load_tokenizer(folder), folder, some_texts(data.examples.texts))
 
 
 def _has_tokenizer(model: Any) -> bool:

@@ -8,10 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
+from ...deploy.agreement import agreement, agrees, warning
 from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind, resolve
 from ...encoder.checkpoints.shapes import PREFIX
+from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ...errors import TrimformerError
 from ...tasks.cuts import cut_notes, cuts_of
 from ...tasks.data import Task
@@ -21,14 +24,15 @@ from ...tasks.outcome import outcome
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_validation
 from ...training.evaluate import predict_logits
-from .variants import ForwardPass, Variant, backends_of, reason
+from .variants import ForwardPass, Variant, backends_of, precision, reason
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
     """The task's official metric of a variant; None where it could not be scored, skipped says why.
 
-    cut: where its texts were cut, as a sentence; empty where none was.
+    said: what is odd about how its texts were read, and where they were cut; empty where nothing is. agreement: share
+    of the answers that are those of the same model in fp32; None where nothing in fp32 was scored beside it.
     """
 
     name: str
@@ -37,7 +41,15 @@ class Score:
     score: float | None
     n_examples: int
     skipped: str = ""
-    cut: str = ""
+    said: str = ""
+    agreement: float | None = None
+
+    @property
+    def warning(self) -> str:
+        """The sentence on answers that are not those of fp32; empty where they are, or nothing is known of it."""
+        if self.agreement is None or agrees(self.agreement):
+            return ""
+        return warning(f"{self.name} under {self.backend}", self.agreement, "rows")
 
 
 def score_variants(variants: Sequence[Variant], models: Mapping[str, Any], settings: TaskSettings) -> list[Score]:
@@ -81,17 +93,27 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
         for variant in variants:
             yield Score(variant.name, variant.backend, "", None, 0, str(error))
         return
-    cut = " ".join(cut_notes(data))
-    for variant in variants:
-        found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped, cut)
+    said = " ".join([*_read(model, data), *cut_notes(data)])
+    exact: np.ndarray | None = None
+    for variant in sorted(variants, key=lambda variant: precision(variant.backend) != "fp32"):
+        found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped, said)
         if variant.run is None:
             yield found
             continue
         try:
             logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
-            yield dataclasses.replace(found, score=outcome(task, data, logits).scores[task.metrics[0]])
+            score = outcome(task, data, logits).scores[task.metrics[0]]
+            if exact is None and precision(variant.backend) == "fp32":
+                exact = logits
+            same = None if exact is None else agreement(data, exact, logits)
+            yield dataclasses.replace(found, score=score, agreement=same)
         except Exception as error:  # every runtime has its own
             yield dataclasses.replace(found, skipped=reason(error))
+
+
+def _read(model: Any, data: Encoded) -> list[str]:
+    folder = tokenizer_folder(model)
+    return reading_notes(load_tokenizer(folder), folder, some_texts(data.examples.texts))
 
 
 def as_model(run: ForwardPass) -> Any:

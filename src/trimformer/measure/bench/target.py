@@ -11,11 +11,11 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from ...cores import usable_cores
-from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for
+from ...deploy.agreement import agrees, percent
+from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for, warnings_of
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
-from ...tasks.cuts import cut_notes
 from ...tasks.settings import TaskSettings
 from .latency import time_variants
 from .variants import Variant, available_backends
@@ -59,8 +59,8 @@ def export_for(
     """Write the file that is best for ``latency``, ``throughput`` or ``size``, of all that run here.
 
     latency: one text of 32 and of 128 tokens; throughput: batches of 512 tokens of the same lengths; the geometric mean
-    counts. task: no file that loses more than ``max_drop`` points on its validation rows is taken; without one the
-    score is not looked at.
+    counts. task: no file that loses more than ``max_drop`` points on its validation rows is taken. None that answers
+    otherwise than fp32 is taken either, on these rows or, without a task, on random inputs.
 
     Raises TrimformerError for an unknown target, and as :func:`trimformer.export` does.
     """
@@ -72,7 +72,7 @@ def export_for(
         raise TrimformerError('No runtime is installed: pip install "trimformer[onnx,openvino]".')
     folder = Path(folder)
     scorer = scorer_for(model, tokenizer, task)
-    cut = [] if scorer is None else cut_notes(scorer.validation)
+    read = [] if scorer is None else scorer.notes
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".target-") as scratch:
@@ -83,12 +83,13 @@ def export_for(
                 part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
     written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
-    return Choice(written, _why(target, chosen, candidates), [*cut, *_notes(target, candidates, max_drop)], candidates)
+    return Choice(written, _why(target, chosen, candidates), [*_notes(target, candidates, max_drop), *read], candidates)
 
 
 def choose(candidates: Sequence[MeasuredFile], max_drop: float) -> MeasuredFile:
-    """The best that loses little enough; of those about as good the most exact."""
-    allowed = [one for one in candidates if not _loses(one, max_drop)]
+    """The best that answers as fp32 does and loses little enough; of those about as good the most exact."""
+    allowed = [one for one in candidates if agrees(one.file.agreement) and not _loses(one, max_drop)]
+    allowed = allowed or [one for one in candidates if one.file.precision == "fp32"]
     best = min(one.value for one in allowed)
     return min((one for one in allowed if one.value <= TIE * best), key=lambda one: one.file.max_abs_error)
 
@@ -120,11 +121,23 @@ def _why(target: str, chosen: MeasuredFile, candidates: Sequence[MeasuredFile]) 
     against = f", {best.value / chosen.value:.2f} times as good as the best in fp32 ({best.file.backend})"
     drop = chosen.file.score_drop
     score = "its score is not known because no data was given" if drop is None else f"it loses {drop:.2f} points"
-    return f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
+    if chosen.file.agreement is not None:
+        score += f", and it answers {percent(chosen.file.agreement)} of the {chosen.file.asked} as fp32 does"
+    said = f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
+    if chosen.file.agreement is None and chosen.file.precision != "fp32":
+        said += (
+            " WARNING: A bare encoder has no answers, so that this file could not be compared with fp32 by them: "
+            "compare what you use its outputs for, or export with --precision fp32."
+        )
+    return said
 
 
 def _notes(target: str, candidates: Sequence[MeasuredFile], max_drop: float) -> list[str]:
-    notes = [
+    files = [one.file for one in candidates]
+    notes = warnings_of(files)
+    if notes and files[0].score is None:
+        notes.append("Random inputs are a harder test than texts: give data (--validation or --task) to ask those.")
+    notes += [
         f"{one.file.backend} is left out: it loses {one.file.score_drop:.2f} points, more than {max_drop:g}."
         for one in candidates
         if _loses(one, max_drop)

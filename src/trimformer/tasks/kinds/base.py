@@ -70,6 +70,13 @@ class TaskKind(ABC):
         """(answers, truth), one row per example, as the metrics take them."""
 
     @abstractmethod
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Which answers of two forms of a model are the same, bool, one for each answer.
+
+        exact: logits in fp32. data: None where the logits are not those of rows, so that all of them count.
+        """
+
+    @abstractmethod
     def measure(self, task: Task, name: str) -> Metric:
         """One metric of the task, as a fraction (0..1) where it is one."""
 

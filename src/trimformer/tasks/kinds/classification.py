@@ -39,6 +39,10 @@ class Classification(TextKind):
     def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
         return answers == truth if task.metrics[0] == "accuracy" else None
 
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        equal: np.ndarray = np.equal(exact.argmax(axis=1), other.argmax(axis=1))
+        return equal
+
     def measure(self, task: Task, name: str) -> Metric:
         if name == "f1":
             return lambda answers, truth: _f1(answers == task.positive, truth == task.positive)

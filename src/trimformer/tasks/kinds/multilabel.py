@@ -39,6 +39,11 @@ class Multilabel(TextKind):
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return logits > 0, data.labels.astype(bool)
 
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether a text has the same set of labels."""
+        equal: np.ndarray = np.equal(exact > 0, other > 0).all(axis=1)
+        return equal
+
     def measure(self, task: Task, name: str) -> Metric:
         """F1 over all decisions; the mean F1 of the labels (0 for a label that is neither there nor predicted); the
         share of examples with every label right.

@@ -14,6 +14,13 @@ from .answers import Prediction
 from .base import Metric
 from .texts import TextKind
 
+CLOSE = 0.2
+"""Standard deviations by which two numbers may differ and are still the same answer.
+
+An int8 file that lost nothing (the demo encoder on generated ratings, Pearson 0.911 for 0.910) had 68 % of its numbers
+within 0.05, 94 % within 0.1 and all within 0.2.
+"""
+
 
 class Regression(TextKind):
     """The only logit."""
@@ -42,6 +49,13 @@ class Regression(TextKind):
 
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return logits.astype(np.float64).reshape(len(logits)), data.labels
+
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether numbers differ by at most `CLOSE` standard deviations of those in fp32, or by what is rounding."""
+        first, second = (logits.astype(np.float64).reshape(len(logits)) for logits in (exact, other))
+        rounding = 1e-4 * max(1.0, np.abs(first).max())
+        equal: np.ndarray = np.less_equal(np.abs(first - second), CLOSE * first.std() + rounding)
+        return equal
 
     def measure(self, task: Task, name: str) -> Metric:
         return _METRICS[name]

@@ -65,6 +65,12 @@ class Spans(TaskKind):
         """A text that is hard to read is so for all questions on it."""
         return examples.groups or examples.pairs
 
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether a question has the same text as its answer, which only rows have."""
+        assert data is not None
+        pairs = zip(best_texts(data, exact), best_texts(data, other), strict=True)
+        return np.array([first == second for first, second in pairs])
+
     def measure(self, task: Task, name: str) -> Metric:
         """The mean of a column of `counts`."""
         column = COLUMNS.index(name)

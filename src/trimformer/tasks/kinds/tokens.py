@@ -68,6 +68,12 @@ class Tokens(TaskKind):
         found = counts(task, data, tags(data, logits))
         return found, np.zeros(len(found))
 
+    def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Whether a word has the same tag."""
+        words = slice(None) if data is None or data.words is None else data.words >= 0
+        equal: np.ndarray = np.equal(exact[words].argmax(axis=1), other[words].argmax(axis=1))
+        return equal
+
     def measure(self, task: Task, name: str) -> Metric:
         """A metric of the sums of `counts` over the sentences (micro average); 0 where nothing can be divided."""
         return lambda answers, _: _METRICS[name](*answers.sum(axis=0).tolist())
