@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,31 @@ Write = Callable[[str, str], Path]
 )
 def test_kind(labels: list[str], kind: str) -> None:
     assert decide_kind(labels) == kind
+
+
+def test_one_value_in_two_spellings_is_one_class_in_every_form(tmp_path: Path, write: Write) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    numbers = write("n.csv", "text,label\na,1\nb,1.0\nc,0\nd,0.0\n"), write("n.jsonl", lines(1, 1.0, 0, "0.0"))
+    truths = (
+        write("t.tsv", "text\tlabel\na\tTrue\nb\ttrue\nc\tFalse\nd\tfalse\n"),
+        write("t.jsonl", lines(True, "True", False, "false")),
+    )
+    for name, cells in (("n", [1.0, 1.0, 0.0, 0.0]), ("t", [True, True, False, False])):
+        table = pyarrow.table({"text": list("abcd"), "label": cells})
+        pyarrow.parquet.write_table(table, tmp_path / f"{name}.parquet")
+    for files, names in ((numbers, ("0", "1")), (truths, ("false", "true"))):
+        for path in (*files, files[0].with_suffix(".parquet")):
+            rows = ClassRows.take(read_table(path), "text", None, "label")
+            assert rows.names() == names
+            assert rows.as_examples(names).labels == [1, 1, 0, 0]
+    mixed = ClassRows.take(read_table(write("m.csv", "text,label\na,1\nb,1.0\nc,True\nd,0\n")), "text", None, "label")
+    assert (mixed.names(), mixed.labels) == (("0", "1"), ["1", "1", "1", "0"])
+
+
+def lines(*labels: object) -> str:
+    return "".join(json.dumps({"text": str(i), "label": label}) + "\n" for i, label in enumerate(labels))
 
 
 def test_empty_label_and_missing_text(write: Write) -> None:

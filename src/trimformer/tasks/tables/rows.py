@@ -11,7 +11,7 @@ from typing import Any, Self
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples
-from ..labels import class_names, number, shown
+from ..labels import class_names, number, shown, spellings
 from .files import Table, cell_text
 
 FEW_INTEGERS = 20
@@ -23,7 +23,7 @@ MOSTLY_NUMBERS = 0.9
 
 @dataclass(frozen=True)
 class Rows(ABC):
-    """Texts with their labels as written; `table` says where each row stands."""
+    """Texts with their labels; `table` says where each row stands."""
 
     table: Table
     texts: list[str]
@@ -38,14 +38,14 @@ class Rows(ABC):
 
     @staticmethod
     def read_labels(table: Table, column: str) -> list[Any]:
-        """The labels as written; raises TrimformerError for an empty label and for a list."""
+        """Each label in its one `spelling`; raises TrimformerError for an empty label and for a list."""
         for row, cell in enumerate(table.column(column)):
             if isinstance(cell, list):
                 raise TrimformerError(
                     f"In {table.where(row)}, the label in column '{column}' is a list: "
                     "write one name, or set kind: multilabel and write lists everywhere."
                 )
-        labels = [value.strip() for value in text_column(table, column)]
+        labels = spellings(text_column(table, column))
         for row, value in enumerate(labels):
             if not value:
                 raise TrimformerError(
