@@ -19,6 +19,7 @@ from .search.report import AutopilotReport
 from .search.run import run as search
 from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task
+from .tasks.doubts import data_notes
 from .tasks.encode import encode
 from .tasks.encoding.encoded import Encoded
 from .tasks.outcome import Outcome, outcome
@@ -133,7 +134,7 @@ def evaluate(
     if known.kind != net.kind:
         raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {known.kind}.")
     data, found = _outcome(model, net, known, examples, settings)
-    test, notes = None, [f"{model}: {note}" for note in cut_notes(data)]
+    test, notes = None, [*data_notes(known, examples), *(f"{model}: {note}" for note in cut_notes(data))]
     if against is not None:
         other = load_with_head(against)
         if other.kind != net.kind or (known.labels and other.config.label_names != net.config.label_names):

@@ -85,6 +85,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     with accelerator.main_process_first():
         data = load_task(recipe.task, recipe.seed)
         checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
+        notes += data.notes
         notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), _some_texts(data.train))
         dense = Origin(checkpoint.config)

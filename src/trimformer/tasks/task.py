@@ -10,10 +10,11 @@ import numpy as np
 
 from ..errors import TrimformerError
 from .data import Examples, Task, TaskData, did_you_mean
+from .doubts import data_notes
 from .kinds import KINDS
 from .settings import TaskSettings
 from .sources import conll, custom, glue, imdb, sentiment, squad
-from .split import held_rows, split
+from .split import held_rows, sample, split
 
 
 class Source(NamedTuple):
@@ -68,11 +69,12 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
         train, validation = split(train, share, seed=0, keep=keep)
         task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
     if settings.train_limit is not None and settings.train_limit < len(train):
-        train = split(train, settings.train_limit, seed, keep=None if keep == "contexts" else keep)[1]
+        train = sample(train, settings.train_limit, seed, keep=None if keep == "contexts" else keep)
+    notes = data_notes(task, validation, train)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     if keep == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
-    return TaskData(task, train, selection, validation)
+    return TaskData(task, train, selection, validation, tuple(notes))
 
 
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Task, Examples]:
@@ -105,6 +107,7 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
         _remapped(data.train, ids),
         _remapped(data.selection, ids),
         _remapped(data.validation, ids),
+        data.notes,
     )
 
 
