@@ -11,8 +11,8 @@ import torch
 from sklearn.metrics import matthews_corrcoef
 from torch import nn
 
-from ..encoder.checkpoints.load import Checkpoint, head_labels, with_labels
-from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification
+from ..encoder.checkpoints.load import Checkpoint, build, head_labels, with_labels
+from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification, TrimformerWithHead
 from ..errors import TrimformerError
 from ..tasks.data import Task, TaskData
 from ..tasks.encoding.encoded import Encoded
@@ -89,6 +89,17 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
     if found >= max(NEAR_CHANCE, min(0.5, 2 / np.sqrt(count))):
         return None
     return f"decides about as by chance (Matthews correlation {found:.2f}, 0 is chance)"
+
+
+def read_for(model: TrimformerWithHead, task: Task) -> TrimformerWithHead:
+    """The model, made anew where its head does not say what it answers and the task needs it otherwise."""
+    checkpoint = Checkpoint(model.config, model.state_dict(), type(model), "the model")
+    other, _ = _read_as(checkpoint, task)
+    if other is checkpoint:
+        return model
+    read = build(other)
+    assert isinstance(read, TrimformerWithHead)
+    return read
 
 
 def _decisions(kind: Kind, rows: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

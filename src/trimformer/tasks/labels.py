@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 
 IOB_MARKS = "BI"
@@ -41,6 +42,11 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     if all(number(name) is not None for name in names):
         names.sort(key=float)
     return tuple(names)
+
+
+def names_of(config: TrimformerConfig) -> Sequence[str]:
+    """The label names of a model by id; none where its only output is said to be a number."""
+    return () if config.problem_type == "regression" else config.label_names
 
 
 def match_labels(have: Sequence[str], want: Sequence[str], ordered: bool = True) -> list[int]:
