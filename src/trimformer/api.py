@@ -11,6 +11,7 @@ from .encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from .encoder.model.heads import TrimformerWithHead
 from .errors import TrimformerError
 from .measure.significance import PairedTest, paired_test
+from .pipeline.head import read_for
 from .pipeline.run import run
 from .recipe.reading import checked_task
 from .recipe.settings import FineTune, Recipe
@@ -20,11 +21,13 @@ from .search.report import AutopilotReport
 from .search.run import run as search
 from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task
+from .tasks.doubts import data_notes
 from .tasks.encode import encode
 from .tasks.encoding.encoded import Encoded
+from .tasks.labels import names_of
 from .tasks.outcome import Outcome, outcome
 from .tasks.settings import TaskSettings
-from .tasks.task import load_validation
+from .tasks.task import check_kind, load_validation
 from .training.evaluate import on_fastest, predict_logits
 from .training.settings import TrainingSettings
 
@@ -130,13 +133,13 @@ def evaluate(
     """
     settings = checked_task(task)
     net = load_with_head(model)
-    known, examples = load_validation(settings, net.config.label_names)
-    if known.kind != net.kind:
-        raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {known.kind}.")
+    known, examples = load_validation(settings, names_of(net.config))
+    net = read_for(net, known)
+    check_kind(known, net.kind, str(model))
     data, found, said = _outcome(model, net, known, examples, settings)
-    test, notes = None, [f"{model}: {note}" for note in said]
+    test, notes = None, [*data_notes(known, examples), *(f"{model}: {note}" for note in said)]
     if against is not None:
-        other = load_with_head(against)
+        other = read_for(load_with_head(against), known)
         if other.kind != net.kind or (known.labels and other.config.label_names != net.config.label_names):
             raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
         _, before, said = _outcome(against, other, known, examples, settings)

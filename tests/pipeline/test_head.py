@@ -9,8 +9,9 @@ from accelerate import Accelerator
 
 from tests.command import trimformer
 from tests.tinymodel import texts, words_tokenizer, write_csv, write_scores, write_stock_bert
-from trimformer import TrimformerError, load
+from trimformer import TrimformerError, evaluate, load
 from trimformer.encoder.checkpoints.load import read_checkpoint
+from trimformer.measure.bench.score import validation as score_of
 from trimformer.pipeline.head import match_head, why_train
 from trimformer.pipeline.inputs import load_inputs
 from trimformer.recipe.standard import standard_recipe
@@ -130,6 +131,26 @@ def test_one_output_on_labels_0_and_1_is_a_score_of_1(tmp_path):
     assert torch.equal(weights[1:], checkpoint.weights["head.output.weight"])
     assert not weights[0].any()
     assert "the score of 1 against 0" in notes[0]
+
+
+def test_compress_reads_the_head_before_it_decides_on_classes_or_numbers(tmp_path):
+    data = tmp_path / "r.csv"
+    data.write_text("review,stars\n" + "".join(f"{text} {i},{10 + i % 30}\n" for i, (text, _) in enumerate(texts(90))))
+    names = [str(10 + i) for i in range(30)]
+    assert inputs(tmp_path / "many", names, "never", data).task.labels == tuple(names)
+    assert inputs(tmp_path / "one", ["price"], "auto", data).task.kind == "regression"
+    with pytest.raises(TrimformerError, match="name --kind classification or --kind regression"):
+        inputs(tmp_path / "none", None, "auto", data)
+
+
+def test_evaluate_reads_one_output_on_labels_0_and_1_as_compress_does(tmp_path):
+    model, data = write_stock_bert(tmp_path / "m", ["LABEL_0"]), tmp_path / "v.csv"
+    data.write_text("text,label\n" + "".join(f"{text},{int(good)}\n" for text, good in texts(12)))
+    found = evaluate(model, TaskSettings(validation=str(data)))
+    assert list(found.scores) == ["accuracy", "f1_macro"]
+    assert next(iter(evaluate(model, TaskSettings(validation=str(data), kind="regression")).scores)) == "pearson"
+    with pytest.raises(TrimformerError, match=r"a head for regression, .* --kind regression reads numbers"):
+        score_of(model, TaskSettings(validation=str(data)))
 
 
 def test_a_head_without_a_problem_type_answers_several_labels_where_the_data_have_several(tmp_path):

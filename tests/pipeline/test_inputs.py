@@ -49,6 +49,21 @@ def test_another_head_is_replaced_and_the_note_says_so(head, labels):
     assert "the head was replaced" in notes[0]
 
 
+@pytest.mark.parametrize("names", [["0", "1", "2"], ["neg", "neu", "pos"], ["LABEL_0", "LABEL_1", "LABEL_2"]])
+def test_ids_of_which_one_does_not_occur_match_those_of_the_head(names):
+    named, matched, trained, notes = match_head(checkpoint(names), data(["0", "2"]))
+    assert trained
+    assert matched.train.labels == [0, 2]
+    assert tuple(named.config.label_names) == matched.task.labels
+    assert len(matched.task.labels) == 3
+    assert bool(notes) == (names[0] == "LABEL_0")
+
+
+def test_ids_that_need_not_be_those_of_the_head_replace_it():
+    assert not match_head(checkpoint(["neg", "neu", "pos"]), data(["0", "1"]))[2]
+    assert match_head(checkpoint(["0", "1", "2"]), data(["0", "1"]))[2]
+
+
 def test_a_head_whose_names_are_those_of_the_data_is_matched_by_name_even_if_they_look_like_none():
     names = [f"LABEL_{i}" for i in range(12)]
     rows = Examples(["x"] * 12, None, list(range(12)))

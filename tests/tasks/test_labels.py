@@ -1,7 +1,7 @@
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.labels import class_names, is_span_tagging, match_labels
+from trimformer.tasks.labels import as_bioes, class_names, match_labels, span_marks, spelling, spellings
 
 
 def test_class_names_are_in_order() -> None:
@@ -19,6 +19,11 @@ def test_class_names_are_in_order() -> None:
         (["0", "2"], ["LABEL_0", "LABEL_1", "LABEL_2"], [0, 2]),
         (["US", "us"], ["us", "US", "it"], [1, 0]),
         (["1", "2"], ["1", "2", "3"], [0, 1]),
+        (["0", "2"], ["0", "1", "2"], [0, 2]),
+        (["0", "2"], ["neg", "neu", "pos"], [0, 2]),
+        (["5", "1"], ["1.0", "5.0"], [1, 0]),
+        (["1"], ["1", "1.0"], [0]),
+        (["true", "false"], ["False", "True"], [1, 0]),
     ],
 )
 def test_match_labels(have: list[str], want: list[str], ids: list[int]) -> None:
@@ -31,6 +36,7 @@ def test_match_labels(have: list[str], want: list[str], ids: list[int]) -> None:
         (["no", "yes"], ["NEGATIVE", "POSITIVE"]),
         (["1", "2"], ["one star", "two stars", "three stars"]),
         (["1", "2"], ["bad", "good"]),
+        (["0", "1"], ["neg", "neu", "pos"]),
         (["no", "yes"], ["LABEL_0", "LABEL_1", "LABEL_2"]),
         (["1", "2", "3", "4"], ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4"]),
         (["1", "2", "3", "4", "5"], ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4"]),
@@ -43,8 +49,41 @@ def test_labels_that_do_not_match(have: list[str], want: list[str]) -> None:
         match_labels(have, want)
 
 
-def test_is_span_tagging() -> None:
-    assert is_span_tagging(["O", "B-PER", "I-PER"])
-    assert is_span_tagging(["I-a-b"])
-    for labels in (["O"], ["NN", "O"], ["B-PER", "E-PER"], ["O", "B"], ["0", "1"], []):
-        assert not is_span_tagging(labels)
+def test_marks_of_spans() -> None:
+    assert span_marks(["O", "B-PER", "I-PER"]) == "BI"
+    assert span_marks(["I-a-b"]) == "BI"
+    assert span_marks(["O", "B-PER", "E-PER", "S-LOC"]) == "BIES"
+    assert span_marks(["O", "U-PER"]) == "BILU"
+    for labels in (
+        ["O"],
+        ["NN", "O"],
+        ["B-PER", "E-PER"],
+        ["O", "B"],
+        ["0", "1"],
+        [],
+        ["O", "E-X", "L-X"],
+        ["O", "M-X"],
+    ):
+        assert span_marks(labels) is None
+
+
+def test_bilou_in_terms_of_bioes() -> None:
+    assert [as_bioes(tag) for tag in ("O", "B-L", "I-U", "L-U", "U-L", "X")] == ["O", "B-L", "I-U", "E-U", "S-L", "O"]
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("1.0", "1"), ("-1.00", "-1"), ("True", "true"), ("FALSE", "false"), (" a ", "a"),
+        ("1.5", "1.5"), ("01", "01"), ("1.", "1."), ("v1.0", "v1.0"), ("Truely", "Truely"),
+    ],
+)  # fmt: skip
+def test_one_spelling_of_each_value(written: str, name: str) -> None:
+    assert spelling(written) == name
+
+
+def test_truth_values_beside_0_and_1_are_these() -> None:
+    assert spellings(["1", "1.0", "True", "true"]) == ["1"] * 4
+    assert spellings(["0", "True", "false"]) == ["0", "1", "0"]
+    assert spellings(["True", "true", "False"]) == ["true", "true", "false"]
+    assert spellings(["2", "true"]) == ["2", "true"]

@@ -1,9 +1,11 @@
+from typing import Literal
+
 import pytest
 
 from trimformer.errors import TrimformerError
 from trimformer.tasks.data import Examples
 from trimformer.tasks.kinds import KINDS
-from trimformer.tasks.split import held_rows, split
+from trimformer.tasks.split import held_rows, sample, split
 
 
 def examples(labels: list[int]) -> Examples:
@@ -70,3 +72,55 @@ def test_too_few_rows() -> None:
 
 def test_held_rows() -> None:
     assert [held_rows(rows, 0.15) for rows in (10, 1000, 100_000)] == [2, 150, 4000]
+
+
+def in_both(one: Examples, other: Examples) -> set[object]:
+    return set(one.keys()) & set(other.keys())
+
+
+@pytest.mark.parametrize("keep", ["shares", None])
+def test_equal_texts_are_in_one_part(keep: Literal["shares"] | None) -> None:
+    labels = [i % 2 for i in range(100)]
+    whole = Examples([f"text {i}" for i in range(100)] * 2, None, labels * 2)
+    for seed in range(5):
+        rest, held = split(whole, 30, seed, keep=keep)
+        assert not in_both(rest, held)
+        assert len(rest) + len(held) == 200
+        assert 28 <= len(held) <= 30
+        if keep:
+            assert abs(held.labels.count(0) - held.labels.count(1)) <= 2
+    assert split(whole, 30, 0, keep=keep)[1] == split(whole, 30, 0, keep=keep)[1]
+
+
+def test_pairs_are_equal_where_both_texts_are() -> None:
+    whole = Examples(["q"] * 20, [f"context {i // 2}" for i in range(20)], [i // 2 % 2 for i in range(20)])
+    rest, held = split(whole, 6, 0, keep="shares")
+    assert not in_both(rest, held)
+    assert 4 <= len(held) <= 6
+
+
+def test_a_frequent_text_stays_in_train_and_so_does_one_of_several_classes() -> None:
+    whole = Examples(["ok"] * 60 + ["so so"] * 2 + [f"text {i}" for i in range(40)], None, [0] * 60 + [0, 2] + [1] * 40)
+    for seed in range(5):
+        rest, held = split(whole, 15, seed, keep="shares")
+        assert rest.texts.count("ok") == 60
+        assert rest.texts.count("so so") == 2
+        assert len(held) == 6  # of the other class as many as before
+
+
+def test_without_doubled_texts_the_split_is_that_of_the_draws() -> None:
+    """The rows that earlier releases held out, bit for bit."""
+    whole = examples([0] * 30 + [1] * 10)
+    for keep, rows in ("shares", [3, 12, 20, 23, 26, 27, 32, 34]), (None, [2, 11, 17, 20, 23, 30, 32, 33]):
+        assert split(whole, 8, 3, keep=keep)[1].texts == [f"text {i}" for i in rows]  # type: ignore[arg-type]
+
+
+def test_rows_that_are_all_one_text_are_split_all_the_same() -> None:
+    rest, held = split(Examples(["ok"] * 20, None, [0, 1] * 10), 4, 0, keep="shares")
+    assert (len(rest), len(held)) == (16, 4)
+
+
+def test_a_sample_takes_equal_texts_one_by_one() -> None:
+    whole = Examples(["ok"] * 60 + [f"text {i}" for i in range(40)], None, [0] * 60 + [1] * 40)
+    few = sample(whole, 50, 0, keep="shares")
+    assert (len(few), few.labels.count(0)) == (50, 30)

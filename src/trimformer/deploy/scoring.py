@@ -14,15 +14,15 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
 from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
-from ..errors import TrimformerError
 from ..inference.runtimes.session import Session
 from ..tasks.cuts import cut_notes, cuts_of
 from ..tasks.data import Examples
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.labels import names_of
 from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
-from ..tasks.task import load_task, load_validation
+from ..tasks.task import check_kind, load_task, load_validation
 from ..training.evaluate import predict_logits
 from .agreement import agreement
 
@@ -37,9 +37,8 @@ class Scorer:
 
     def __init__(self, model: TrimformerWithHead, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.task, examples = load_validation(settings, model.config.label_names)
-        if self.task.kind != model.kind:
-            raise TrimformerError(f"The model has a head for {model.kind}, but the task is {self.task.kind}.")
+        self.task, examples = load_validation(settings, names_of(model.config))
+        check_kind(self.task, model.kind, "The model")
         self.validation = self._encoded(examples)
         texts = some_texts(examples.texts)
         folder = Path(tokenizer.name_or_path) if tokenizer.name_or_path else None
@@ -63,7 +62,7 @@ class Scorer:
         """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
         if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
             return None
-        return self._encoded(load_task(self.settings).train)
+        return self._encoded(load_task(self.settings, labels=names_of(self.model.config)).train)
 
     @functools.cached_property
     def _exact(self) -> np.ndarray:

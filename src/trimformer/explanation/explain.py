@@ -19,7 +19,6 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
 from ..encoder.shape.gates import Gates
-from ..errors import TrimformerError
 from ..hardware import hardware
 from ..measure.bench.latency import Timing
 from ..measure.bench.score import validation
@@ -39,9 +38,10 @@ from ..tasks.data import Task
 from ..tasks.encode import encode
 from ..tasks.encoding.batches import drawn_rows
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.labels import names_of
 from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
-from ..tasks.task import load_task, with_label_order
+from ..tasks.task import check_kind, load_task, with_label_order
 from ..training.evaluate import mean_loss
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from .advice import conclude, suggest
@@ -123,9 +123,8 @@ def _rows(model: str | Path, net: TrimformerWithHead, settings: TaskSettings) ->
     if settings.validation_only:
         task, given = validation(model, settings)
         return task, given, given
-    data = with_label_order(load_task(settings), net.config.label_names)
-    if data.task.kind != net.kind:
-        raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {data.task.kind}.")
+    data = with_label_order(load_task(settings, labels=names_of(net.config)), net.config.label_names)
+    check_kind(data.task, net.kind, str(model))
     tokenizer = load_tokenizer(model)
     cuts = cuts_of(settings, tokenizer, net.config.max_tokens)._asdict()
     train, selection = (encode(data.task, split, tokenizer, **cuts) for split in (data.train, data.selection))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from sklearn.metrics import matthews_corrcoef
 from torch import nn
 
-from ..encoder.checkpoints.load import Checkpoint, head_labels, with_labels
-from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification
+from ..encoder.checkpoints.load import Checkpoint, build, head_labels, with_labels
+from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification, TrimformerWithHead
 from ..errors import TrimformerError
 from ..tasks.data import Task, TaskData
 from ..tasks.encoding.encoded import Encoded
@@ -28,22 +29,25 @@ NEAR_CHANCE = 0.2
 def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
     """Whether the checkpoint's head was made for these labels; the data then follow the head's label order.
 
-    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so.
+    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so. Of classes that
+    are named by their ids not all need be in the data.
     """
     if checkpoint.head is None:
         return checkpoint, data, False, []
     checkpoint, notes = _read_as(checkpoint, data.task)
     kind = data.task.kind
     names, labels = checkpoint.config.label_names, head_labels(data.task.labels, kind)
+    some_ids = kind == "classification" and _are_some_ids(labels, names)
     # Tags are matched one by one: a tagger may know more of them than occur here.
-    if checkpoint.kind == kind and (kind == "tokens" or len(names) == len(labels)):
+    if checkpoint.kind == kind and (kind == "tokens" or some_ids or len(names) == len(labels)):
         if kind in ("regression", "spans"):
             return checkpoint, data, True, notes
         nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
         if nameless and kind != "tokens":  # nobody knows the order of nameless tags
-            note = f"The checkpoint's head names no labels; its outputs were taken to be {', '.join(labels)}, in order."
+            labels = tuple(map(str, range(len(names)))) if some_ids else labels
+            note = f"The checkpoint's head names no labels; its outputs were taken to be {shown(labels)}, in order."
             named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
-            return named, data, True, [*notes, note]
+            return named, with_label_order(data, labels), True, [*notes, note]
         try:
             return checkpoint, with_label_order(data, names), True, notes
         except TrimformerError:
@@ -53,6 +57,14 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
         has = f"was made for {checkpoint.kind}, the task is {kind}"
     note = f"The checkpoint's head {has}: the head was replaced and the dense model fine-tuned first."
     return checkpoint, data, False, [note]
+
+
+def _are_some_ids(labels: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether the labels are ids of some outputs: ids that are their names, or those of the first and the last too."""
+    if len(labels) >= len(names) or not all(map(str.isdecimal, labels)):
+        return False
+    ids = {int(label) for label in labels}
+    return set(labels) <= set(names) or (min(ids) == 0 and max(ids) == len(names) - 1)
 
 
 def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
@@ -77,6 +89,17 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
     if found >= max(NEAR_CHANCE, min(0.5, 2 / np.sqrt(count))):
         return None
     return f"decides about as by chance (Matthews correlation {found:.2f}, 0 is chance)"
+
+
+def read_for(model: TrimformerWithHead, task: Task) -> TrimformerWithHead:
+    """The model, made anew where its head does not say what it answers and the task needs it otherwise."""
+    checkpoint = Checkpoint(model.config, model.state_dict(), type(model), "the model")
+    other, _ = _read_as(checkpoint, task)
+    if other is checkpoint:
+        return model
+    read = build(other)
+    assert isinstance(read, TrimformerWithHead)
+    return read
 
 
 def _decisions(kind: Kind, rows: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..errors import TrimformerError
+from .data import called
 from .encoding.encoded import Encoded
 from .settings import MAX_LENGTH, SHORTEST, STRIDE, TaskSettings, Truncation
 
@@ -71,7 +72,7 @@ def cut_notes(data: Encoded, what: str = "validation") -> list[str]:
     """How many rows were cut and where, as a sentence; empty where none was."""
     if not data.truncated:
         return []
-    rows = {"tokens": "sentences", "spans": "questions"}.get(data.kind, "texts")
+    rows = called(data.kind)
     stays = {"tail": ", of which the tail stays", "both": ", of which head and tail stay"}.get(data.truncation, "")
     where = "" if data.kind == "spans" else f" at {data.max_length} tokens{stays}"
     return [f"{data.truncated} of {len(data.examples)} {what} {rows} were cut{where}."]

@@ -58,6 +58,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def keys(self) -> list[tuple[Any, str | None]]:
+        """What a model reads of each row: equal ones are the same question to it."""
+        return list(zip(self.texts, self.pairs or [None] * len(self), strict=True))
+
     def take(self, indices: Sequence[int]) -> Examples:
         """The rows at these indices, in this order."""
         pairs, groups = (
@@ -68,12 +72,21 @@ class Examples:
 
 @dataclass(frozen=True)
 class TaskData:
-    """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them."""
+    """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them.
+
+    notes: what is doubtful about the rows, in sentences.
+    """
 
     task: Task
     train: Examples
     selection: Examples
     validation: Examples
+    notes: tuple[str, ...] = ()
+
+
+def called(kind: Kind) -> str:
+    """What rows of this kind are called in messages."""
+    return {"tokens": "sentences", "spans": "questions"}.get(kind, "texts")
 
 
 def did_you_mean(word: str, options: Sequence[str]) -> str:

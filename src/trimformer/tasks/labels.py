@@ -6,9 +6,34 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 
-_SPAN_TAG = re.compile("O|[BI]-.+")
+IOB_MARKS = "BI"
+_SCHEMES = (IOB_MARKS, "BIES", "BILU")
+"""The marks of span tags: IOB, BIOES and BILOU, in which L and U are what E and S are in BIOES."""
+
+_AS_BIOES = str.maketrans("LU", "ES")
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+_TRUTH = {"false": "0", "true": "1"}
+
+
+def spelling(label: str) -> str:
+    """The label as Parquet and JSONL say it of a number or a truth value: '1' for '1.0', 'true' for 'True'."""
+    label = label.strip()
+    if label.lower() in _TRUTH:
+        return label.lower()
+    whole = _WHOLE.fullmatch(label)
+    return whole[1] if whole else label
+
+
+def spellings(labels: Sequence[str]) -> list[str]:
+    """Each label in its one spelling; 'true' and 'false' are '1' and '0' where these are the other labels."""
+    found = [spelling(label) for label in labels]
+    used = set(found)
+    if used <= {*_TRUTH, *_TRUTH.values()} and used & {*_TRUTH} and used - {*_TRUTH}:
+        return [_TRUTH.get(label, label) for label in found]
+    return found
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -19,13 +44,22 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def names_of(config: TrimformerConfig) -> Sequence[str]:
+    """The label names of a model by id; none where its only output is said to be a number."""
+    return () if config.problem_type == "regression" else config.label_names
+
+
 def match_labels(have: Sequence[str], want: Sequence[str], ordered: bool = True) -> list[int]:
     """For each name in `have` its id in `want`: by name, if need be whatever the case, or else by number.
 
     Plain numbers ('0', '1') and the placeholders that transformers writes ('LABEL_0') name nothing. Numbers in the
-    data are ids if 0 is among them: who counts from 1 means something else. A model with placeholders alone gets as
-    many names in their order, unless `ordered` is False. Raises TrimformerError where none of this works.
+    data are ids if 0 is among them, for who counts from 1 means something else, and so is the last id, unless the model
+    has placeholders alone: 0 and 1 are not the first two of three names. A model with placeholders alone gets as many
+    names in their order, unless `ordered` is False. Raises TrimformerError where none of this works.
     """
+    known, spelled = want, [spelling(name) for name in want]
+    have = [spelling(name) for name in have]
+    want = spelled if len(set(spelled)) == len(want) else want
     exact = {name: i for i, name in enumerate(want)}
     if all(name in exact for name in have):
         return [exact[name] for name in have]
@@ -36,13 +70,13 @@ def match_labels(have: Sequence[str], want: Sequence[str], ordered: bool = True)
     numbers = [n for name in have if (n := _placeholder(name)) is not None]
     nameless = all(_placeholder(name) == i for i, name in enumerate(want))
     if len(numbers) == len(have):
-        if 0 in numbers and max(numbers) < len(want) and (nameless or len(have) == len(want)):
+        if 0 in numbers and max(numbers) < len(want) and (nameless or max(numbers) == len(want) - 1):
             return numbers
     elif nameless and ordered and len(have) == len(want):
         return list(range(len(have)))
     remedy = "the model names none, so write the right names into" if nameless else "rename the labels in the data or"
     raise TrimformerError(
-        f"The labels of the data ({shown(have)}) are not those of the model ({shown(want)}): "
+        f"The labels of the data ({shown(have)}) are not those of the model ({shown(known)}): "
         f"{remedy} id2label in the model's config.json."
     )
 
@@ -62,14 +96,31 @@ def shown(names: Sequence[str]) -> str:
 
 
 def is_span_tag(tag: str) -> bool:
+    """O, or a mark of one of the schemes and a type: B-X."""
+    return tag == "O" or (tag[:1] in "BIESLU" and tag[1:2] == "-" and len(tag) > 2)
+
+
+def is_iob_tag(tag: str) -> bool:
     """O, B-X or I-X."""
-    return _SPAN_TAG.fullmatch(tag) is not None
+    return is_span_tag(tag) and tag[0] in f"O{IOB_MARKS}"
 
 
-def is_span_tagging(labels: Iterable[str]) -> bool:
-    """Whether the labels are O and B-X/I-X, with at least one type X."""
+def span_marks(labels: Iterable[str]) -> str | None:
+    """The marks of the scheme that these tags have, None where they are no tags of spans.
+
+    'BI' for O, B-X and I-X; 'BIES' or 'BILU' where other marks of BIOES or BILOU are among them, and O is.
+    """
     names = set(labels)
-    return bool(names - {"O"}) and all(is_span_tag(name) for name in names)
+    if not names - {"O"} or not all(map(is_span_tag, names)):
+        return None
+    used = {name[0] for name in names - {"O"}}
+    marks = next((marks for marks in _SCHEMES if used <= set(marks)), None)
+    return marks if marks == IOB_MARKS or "O" in names else None
+
+
+def as_bioes(tag: str) -> str:
+    """The tag of a span with the mark that BIOES has for it; 'O' for what is none."""
+    return tag[0].translate(_AS_BIOES) + tag[1:] if is_span_tag(tag) else "O"
 
 
 def _placeholder(name: str) -> int | None:

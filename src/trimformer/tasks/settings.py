@@ -43,8 +43,8 @@ class TaskSettings(BaseModel, extra="forbid"):
     kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans"] = Field(
         default="auto",
         description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "
-        "question and context, multilabel if labels are lists, regression if all labels are numbers and not few "
-        "distinct integers",
+        "question and context, multilabel if labels are lists, else classification or regression by the model's "
+        "head and the labels",
     )
     tags: str | None = Field(
         default=None, description="conll2003: ner (default), pos or chunk; ud and .conllu files: upos (default) or xpos"

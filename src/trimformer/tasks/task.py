@@ -8,32 +8,35 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
 from .data import Examples, Task, TaskData, did_you_mean
+from .doubts import data_notes
 from .kinds import KINDS
 from .settings import TaskSettings
 from .sources import conll, custom, glue, imdb, sentiment, squad
-from .split import held_rows, split
+from .split import held_rows, sample, split
 
 
 class Source(NamedTuple):
     """Where a task's rows come from, and which of the settings that not every task has it reads.
 
+    load: all rows, read for a model with these label names, if it has a head.
     validation: the rows to report on alone, which are read for a model with these label names, if any are given;
     None where they have to be split off from train.
     """
 
-    load: Callable[[TaskSettings], tuple[Task, Examples, Examples | None]]
+    load: Callable[[TaskSettings, Sequence[str] | None], tuple[Task, Examples, Examples | None]]
     validation: Callable[[TaskSettings, Sequence[str] | None], tuple[Task, Examples] | None]
     reads: tuple[str, ...]
 
 
 _GLUE = Source(
-    lambda settings: glue.load(settings.name, settings.data),
+    lambda settings, _: glue.load(settings.name, settings.data),
     lambda settings, _: glue.load_validation(settings.name, settings.data),
     ("data", "truncation"),
 )
-_TREEBANK = Source(conll.load, conll.load_validation, ("data", "truncation"))
+_TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
@@ -41,27 +44,36 @@ NOT_EVERYWHERE = (
 )
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
-    "imdb": Source(imdb.load, lambda settings, _: imdb.load_validation(settings), ("data", "truncation")),
+    "imdb": Source(
+        lambda settings, _: imdb.load(settings),
+        lambda settings, _: imdb.load_validation(settings),
+        ("data", "truncation"),
+    ),
     "conll2003": _TAGS,
     "ud": _TAGS,
     "treebank": _TREEBANK,
-    "squad": Source(squad.load, lambda settings, _: squad.load_validation(settings), ("data", "stride")),
-    "sentiment": Source(lambda _: sentiment.load(), lambda *_: None, ("truncation",)),
+    "squad": Source(
+        lambda settings, _: squad.load(settings),
+        lambda settings, _: squad.load_validation(settings),
+        ("data", "stride"),
+    ),
+    "sentiment": Source(lambda *_: sentiment.load(), lambda *_: None, ("truncation",)),
     "custom": Source(custom.load, custom.load_validation, NOT_EVERYWHERE),
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
 
 
-def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
+def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | None = None) -> TaskData:
     """Read the data and split train into train and selection (stratified, by `seed`).
 
     Where there is no validation file, 15 % of train become the validation rows, the same ones for every seed,
     so that runs with different seeds are scored on the same examples. `train_limit` counts train and
-    selection. Raises TrimformerError for everything that is wrong with the settings or the data.
+    selection. `labels` are those of a model with a head, as `names_of` gives them; ids do not follow them. Raises
+    TrimformerError for everything that is wrong with the settings or the data.
     """
     _check(settings)
-    task, train, validation = SOURCES[settings.name].load(settings)
+    task, train, validation = SOURCES[settings.name].load(settings, labels)
     kind = KINDS[task.kind]
     keep = kind.keep(train)
     if validation is None:
@@ -69,22 +81,23 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
         train, validation = split(train, share, seed=0, keep=keep)
         task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
     if settings.train_limit is not None and settings.train_limit < len(train):
-        train = split(train, settings.train_limit, seed, keep=None if kind.keeps == "contexts" else kind.keeps)[1]
+        train = sample(train, settings.train_limit, seed, keep=None if kind.keeps == "contexts" else kind.keeps)
+    notes = data_notes(task, validation, train)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     if kind.keeps == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
-    return TaskData(task, train, selection, validation)
+    return TaskData(task, train, selection, validation, tuple(notes))
 
 
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Task, Examples]:
     """The task and the rows that `load_task` reports on, without need for training rows.
 
-    `labels` are a model's label names by id; ids then follow them (see `with_label_order`).
+    `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
     _check(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
-        data = load_task(settings)
+        data = load_task(settings, labels=labels)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
@@ -106,7 +119,15 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
         _remapped(data.train, ids),
         _remapped(data.selection, ids),
         _remapped(data.validation, ids),
+        data.notes,
     )
+
+
+def check_kind(task: Task, kind: Kind, model: str) -> None:
+    """Raise TrimformerError where a model's head is for another kind than the task."""
+    if task.kind != kind:
+        remedy = "; --kind regression reads numbers" if (kind, task.kind) == ("regression", "classification") else ""
+        raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}{remedy}.")
 
 
 def _check(settings: TaskSettings) -> None:

@@ -74,6 +74,17 @@ def test_counts_as_conlleval(truth: str, guess: str, want: list[int]) -> None:
     assert found.tolist() == [want]
 
 
+@pytest.mark.parametrize("marks", ["ES", "LU"])
+def test_bioes_and_bilou_are_scored_as_entities(marks: str) -> None:
+    end, single = marks
+    known = task("O", "B-A", f"{single}-A")
+    assert known.labels == ("O", *(f"{mark}-A" for mark in sorted(f"BI{marks}")))
+    assert known.metrics == SPAN_METRICS
+    truth = f"B-A I-A {end}-A O {single}-A {single}-A"
+    assert score(known, [truth], [truth])[0].tolist() == [[6, 6, 3, 3, 3]]
+    assert score(known, [truth], [f"B-A {end}-A O O {single}-A ?"])[0].tolist() == [[3, 6, 1, 2, 3]]
+
+
 def test_scores_are_those_of_seqeval() -> None:
     """Sequences at random, mostly not well formed, compared with the library's own scores over all of them."""
     draw = random.Random(0)

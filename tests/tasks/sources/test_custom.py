@@ -89,6 +89,22 @@ def test_quotes_that_may_be_letters_are_named_in_the_source(write: Write) -> Non
     assert "were kept as letters of the texts" in data.task.source
 
 
+def test_doubtful_integers_are_asked_about_by_training_and_scoring_alike(write: Write) -> None:
+    zips = [str(10_000 + 37 * i) for i in range(25)]
+    path = str(write("all.csv", csv_rows(100, zips)))
+    question = "are 25 different integers .* name --kind classification or --kind regression"
+    for names in (None, ["neg", "pos"]):
+        with pytest.raises(TrimformerError, match=question):
+            load_task(TaskSettings(data=path), labels=names)
+        with pytest.raises(TrimformerError, match=question):
+            load_validation(TaskSettings(validation=path), labels=names)
+    for names, kind in ((zips, "classification"), (["price"], "regression"), ([], "regression")):
+        trained = load_task(TaskSettings(data=path), labels=names).task
+        assert trained.kind == load_validation(TaskSettings(validation=path), labels=names)[0].kind == kind
+        assert f"labels read as {'classes' if kind == 'classification' else 'numbers'}" in trained.source
+    assert load_task(TaskSettings(data=path, kind="classification")).task.labels == tuple(zips)
+
+
 def test_train_limit(write: Write) -> None:
     path = write("all.csv", csv_rows(200, ["a", "b"]))
     data = load_task(TaskSettings(data=str(path), train_limit=40))
@@ -212,7 +228,7 @@ def test_the_cells_of_named_columns_are_looked_at(
     write: Write, row: dict[str, object], columns: dict[str, str], kind: str
 ) -> None:
     path = write("train.jsonl", json.dumps(row) + "\n")
-    assert _kind(path, TaskSettings(**columns))[0] == kind  # type: ignore[arg-type]
+    assert _kind(path, TaskSettings(**columns))[0].kind == kind  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,17 @@ def test_blanks_around_tags_do_not_hide_spans(write: Write) -> None:
     assert examples.labels == [(1, 0, 0)]
 
 
+def test_bioes_is_kept_and_scored_as_entities(write: Write) -> None:
+    train = write("t.conll", "Ann B-PER\nLee E-PER\nran O\n\nRome S-LOC\n")
+    task, examples, _ = load(train, None, TaskSettings())
+    assert task.metrics[0] == "f1"
+    assert task.labels[:2] == ("O", "B-LOC")
+    assert [task.labels[i] for i in examples.labels[0]] == ["B-PER", "E-PER", "O"]
+    known = ["O", "B-PER", "I-PER", "E-PER", "S-PER", "B-LOC", "I-LOC", "E-LOC", "S-LOC"]
+    task, examples = load_validation(TaskSettings(validation=str(train)), known)
+    assert (task.metrics[0], examples.labels) == ("f1", [(1, 3, 0), (8,)])
+
+
 def test_other_columns_and_integers(write: Write) -> None:
     """Numbers are labels too, in the order of their values."""
     path = write("t.jsonl", jsonl({"words": ["a", "b", "c"], "ids": [10, 9, 10]}))

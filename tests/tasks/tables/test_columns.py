@@ -88,6 +88,16 @@ def test_broken_conllu(write: Write, text: str, message: str) -> None:
         read_conllu(write("a.conllu", text), "upos")
 
 
+def test_blanks_around_tags_are_dropped(write: Write) -> None:
+    path = write("a.conllu", conllu("1", "a", " NOUN", "NN ") + conllu("2", "b", "X\u00a0"))
+    assert words(read_conllu(path, "upos")) == [[("a", "NOUN", 1), ("b", "X", 2)]]
+    assert words(read_conllu(path, "xpos"))[0][0] == ("a", "NN", 1)
+    path = write("a.txt", "Ann\tNNP\t O \tB-PER\n")
+    assert words(read_columns(path, CONLL2003, "chunk")) == [[("Ann", "O", 1)]]
+    with pytest.raises(TrimformerError, match="has no upos tag"):
+        read_conllu(write("b.conllu", conllu("1", "a", "_ ")), "upos")
+
+
 def test_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes(b"a O\nna\xefve O\n")

@@ -19,6 +19,7 @@ from ...inference.predict.rows import format_of, split
 from ...tasks.cuts import cuts_of
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded
+from ...tasks.labels import names_of
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_task
 from ...threads import torch_threads
@@ -174,8 +175,8 @@ def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
     """Some training rows; None where only a validation file was given."""
     if settings.validation_only:
         return None
-    data = load_task(settings)
     folder = tokenizer_folder(model)
+    data = load_task(settings, labels=names_of(read_config(folder)))
     rows = data.train.take(range(min(CALIBRATION, len(data.train))))
     tokenizer = load_tokenizer(folder)
     cuts = cuts_of(settings, tokenizer, read_config(folder).max_tokens)

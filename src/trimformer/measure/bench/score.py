@@ -20,9 +20,10 @@ from ...tasks.cuts import cut_notes, cuts_of
 from ...tasks.data import Task
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded
+from ...tasks.labels import names_of
 from ...tasks.outcome import outcome
 from ...tasks.settings import TaskSettings
-from ...tasks.task import load_validation
+from ...tasks.task import check_kind, load_validation
 from ...training.evaluate import predict_logits
 from .variants import ForwardPass, Variant, backends_of, precision, reason
 
@@ -72,9 +73,8 @@ def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded]:
     """
     folder = tokenizer_folder(model)
     config, kind = read_config(folder), read_kind(folder)
-    task, examples = load_validation(settings, config.label_names)
-    if task.kind != kind:
-        raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}.")
+    task, examples = load_validation(settings, names_of(config))
+    check_kind(task, kind, str(model))
     tokenizer = load_tokenizer(folder)
     return task, encode(task, examples, tokenizer, **cuts_of(settings, tokenizer, config.max_tokens)._asdict())
 

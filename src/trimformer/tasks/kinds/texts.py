@@ -24,7 +24,9 @@ class TextKind(TaskKind):
     columns = ("text", None)
 
     def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray | None]:
-        """Names are compared as `match_labels` says."""
+        """Names are compared as `match_labels` says. One output has no classes to match: callers compare the kinds."""
+        if len(labels) < 2:
+            return task, None
         ids = np.asarray(match_labels(task.labels, labels), dtype=np.int64)
         positive = int(ids[task.positive]) if task.positive < len(ids) else task.positive
         return replace(task, labels=tuple(labels), positive=positive), ids

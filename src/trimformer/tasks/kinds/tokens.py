@@ -12,7 +12,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 from ..data import Examples, Task
 from ..encoding import word_pieces
 from ..encoding.encoded import Encoded
-from ..labels import is_span_tag, is_span_tagging, match_labels, number
+from ..labels import as_bioes, match_labels, number, span_marks
 from .answers import Tags
 from .base import Metric, TaskKind
 
@@ -34,7 +34,7 @@ class Tokens(TaskKind):
 
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         """F1 of the spans first, where the labels are tags of spans."""
-        return ("f1", "precision", "recall", "accuracy") if is_span_tagging(labels) else ("accuracy",)
+        return ("f1", "precision", "recall", "accuracy") if span_marks(labels) else ("accuracy",)
 
     def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray]:
         """A model need not know both B-X and I-X where only one of them is in the data: the other one's new id is -1.
@@ -101,9 +101,9 @@ def counts(task: Task, data: Encoded, predicted: Sequence[np.ndarray]) -> np.nda
     Columns: right words, words, right entities, predicted entities, true entities (the last three 0 if the tags are
     no spans). A word without a prediction is wrong, and outside of all entities. An entity is right if its words and
     its type are (conlleval, Tjong Kim Sang & De Meulder 2003); where predicted tags are not well formed, I-X after
-    another type opens an entity, as in conlleval.
+    another type opens an entity, as in conlleval. Tags of BILOU count as those of BIOES that mean the same.
     """
-    names = [label if is_span_tag(label) else "O" for label in task.labels]
+    names = [as_bioes(label) for label in task.labels]
     # Unpredicted words index this with -1.
     names.append("O")
     spans = "f1" in task.metrics

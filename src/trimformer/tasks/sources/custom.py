@@ -10,10 +10,11 @@ from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..kinds import KINDS
+from ..labels import class_names, shown, spellings
 from ..settings import TaskSettings
 from ..tables import files, questions
 from ..tables.files import DELIMITED, Table, cell_text, ending, read_table
-from ..tables.rows import decide_kind
+from ..tables.rows import Reading, decide_kind
 from ..tables.sets import SEPARATOR
 from . import custom_questions, custom_tags, custom_texts
 from .custom_groups import grouped, groups_said
@@ -35,22 +36,23 @@ READERS: dict[Kind, Reader] = {
 """Readers of the kinds whose files may be something else than tables of texts."""
 
 
-def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
+def load(settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Task, Examples, Examples | None]:
     """The task, its training rows and, if there is a validation file, its rows.
 
-    Raises TrimformerError for missing files and columns, for labels that do not fit, and for a single class.
+    `labels` are those of a model with a head, as `names_of` gives them: they help to tell classes from numbers. Raises
+    TrimformerError for missing files and columns, for labels that do not fit, and for a single class.
     """
     train_file, validation_file = find_files(settings)
     if train_file is None:
         raise TrimformerError(
             f"The task has a validation file ({validation_file}) and no training file: set task.train or task.data."
         )
-    kind, table = _kind(train_file, settings)
+    (kind, why), table = _kind(train_file, settings, labels)
     _check(settings, kind)
     if table is None:
         task, train, validation = READERS[kind].load(train_file, validation_file, settings)
     else:
-        task, train, validation = custom_texts.load(kind, table, validation_file, settings)
+        task, train, validation = custom_texts.load(kind, table, validation_file, settings, why)
     train = grouped(train, train_file, settings)
     if validation_file is not None and validation is not None:
         validation = grouped(validation, validation_file, settings)
@@ -60,17 +62,17 @@ def load(settings: TaskSettings) -> tuple[Task, Examples, Examples | None]:
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tuple[Task, Examples] | None:
     """The rows of the validation file alone, or None if there is no such file.
 
-    `labels` are those of a model, if known: a single one means regression.
+    `labels` are those of a model, if known, as `names_of` gives them.
     """
     file = find_files(settings)[1]
     if file is None:
         return None
-    kind, table = _kind(file, settings, labels)
+    (kind, why), table = _kind(file, settings, labels)
     _check(settings, kind)
     if table is None:
         task, examples = READERS[kind].validation(file, settings, labels)
     else:
-        task, examples = custom_texts.load_validation(kind, table, settings)
+        task, examples = custom_texts.load_validation(kind, table, settings, why)
     return task, grouped(examples, file, settings)
 
 
@@ -114,25 +116,26 @@ def _in_folder(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Kind, Table | None]:
+def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Reading, Table | None]:
     """What is predicted, and the table of texts that the file holds, None for the kinds of `READERS`.
 
-    What the settings leave open is said by the file's ending, its columns, its labels and those of a model.
+    What the settings leave open is said by the file's ending, its columns, its labels and those of a model. Raises
+    TrimformerError where integers may be classes and numbers.
     """
     if settings.kind != "auto":
-        return settings.kind, None if settings.kind in READERS else read_table(path)
+        return Reading(settings.kind), None if settings.kind in READERS else read_table(path)
     if path.name.lower().endswith(custom_tags.ENDINGS):
-        return "tokens", None
+        return Reading("tokens"), None
     if questions.is_squad(path):
-        return "spans", None
+        return Reading("spans"), None
     table = read_table(path, ENDINGS)
     if settings.text is None and {"tokens", "tags"} <= set(table.names):
-        return "tokens", None
+        return Reading("tokens"), None
     lists = settings.text or custom_tags.TOKENS, settings.label or custom_tags.TAGS
     if all(_holds(table, column, _is_list) for column in lists):
-        return "tokens", None
+        return Reading("tokens"), None
     if settings.text is None and {"question", "context"} <= set(table.names):
-        return "spans", None
+        return Reading("spans"), None
     label = settings.label or next((name for name in ("label", "answers") if name in table.names), None)
     if label is None:
         raise TrimformerError(
@@ -140,15 +143,22 @@ def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = Non
             "say with --kind what is predicted."
         )
     if _holds(table, label, _is_answer):
-        return "spans", None
+        return Reading("spans"), None
     cells = table.column(label)
     if _holds(table, label, _is_list):
-        return "multilabel", table
+        return Reading("multilabel"), table
     if ending(path) in DELIMITED:
         _refuse_hidden_sets(table, cells)
-    if labels:
-        return ("regression" if len(labels) == 1 else "classification"), table
-    return decide_kind([cell_text(cell) or "" for cell in cells]), table
+    found = spellings([cell_text(cell) or "" for cell in cells])
+    reading = decide_kind(found, labels)
+    if reading is None:
+        names = class_names(found)
+        raise TrimformerError(
+            f"The labels in column '{label}' of {path} are {len(names)} different integers ({shown(names)}), which may "
+            "be the names of classes (such as zip codes) or numbers, and no head of the model tells which: name --kind "
+            "classification or --kind regression."
+        )
+    return reading, table
 
 
 def _holds(table: Table, column: str, test: Callable[[object], bool]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import TrimformerError
 from ..data import Examples, Task
-from ..labels import is_span_tagging
+from ..labels import IOB_MARKS, span_marks
 from ..settings import TaskSettings
 from ..tables.columns import CONLLU_TAGS, TOKEN_TAG, read_columns, read_conllu, tag_column
 from ..tables.files import DELIMITED, LISTS, Table, ending, read_table, unit
@@ -71,7 +71,7 @@ def read_tagged(path: Path, settings: TaskSettings) -> Tagged:
 
 
 def _scheme(settings: TaskSettings, tagged: Tagged) -> Scheme | None:
-    return settings.scheme or ("iob2" if is_span_tagging(tagged.tags()) else None)
+    return settings.scheme or ("iob2" if span_marks(tagged.tags()) == IOB_MARKS else None)
 
 
 def _table_words(table: Table, tokens_name: str, tags_name: str) -> Iterator[Word | None]:
@@ -91,8 +91,7 @@ def _table_words(table: Table, tokens_name: str, tags_name: str) -> Iterator[Wor
                 raise TrimformerError(
                     f"In {table.where(row)}, the tag {tag!r} of '{token}' is neither a name nor an integer: correct it."
                 )
-            # "O " is O: with a blank in one tag none would look like spans, and words would be scored for entities.
-            yield Word(token, str(tag).strip(), table.lines[row])
+            yield Word(token, str(tag), table.lines[row])
         yield None
 
 

@@ -8,37 +8,37 @@ from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..kinds import KINDS
-from ..labels import number
 from ..settings import TaskSettings
 from ..tables.files import Table, read_table
-from ..tables.rows import FEW_INTEGERS, ClassRows, NumberRows, Rows
+from ..tables.rows import ClassRows, NumberRows, Rows
 from ..tables.sets import SetRows
 
 ROWS: dict[Kind, type[Rows]] = {"classification": ClassRows, "multilabel": SetRows, "regression": NumberRows}
 
 
 def load(
-    kind: Kind, table: Table, validation: Path | None, settings: TaskSettings
+    kind: Kind, table: Table, validation: Path | None, settings: TaskSettings, why: str
 ) -> tuple[Task, Examples, Examples | None]:
     """The task with the labels of the training table; its rows and, if there is a validation file, those of that.
 
-    Raises TrimformerError for missing columns, for labels that do not fit, and for a single class.
+    why: labels are of this kind, for the source; empty where it is plain. Raises TrimformerError for missing columns,
+    for labels that do not fit, and for a single class.
     """
     rows = _rows(kind, table, settings)
     source = f"train: {table.path}{_note(table)}"
     held = None if validation is None else read_table(validation)
     if held is not None:
         source += f"; validation: {validation}{_note(held)}"
-    task = _task(kind, rows, settings, source)
+    task = _task(kind, rows, source, why)
     rows.check_variety()
     others = None if held is None else _rows(kind, held, settings).as_examples(task.labels)
     return task, rows.as_examples(task.labels), others
 
 
-def load_validation(kind: Kind, table: Table, settings: TaskSettings) -> tuple[Task, Examples]:
+def load_validation(kind: Kind, table: Table, settings: TaskSettings, why: str) -> tuple[Task, Examples]:
     """The task with the labels of the validation table alone, and its rows."""
     rows = _rows(kind, table, settings)
-    task = _task(kind, rows, settings, f"validation: {table.path}{_note(table)}")
+    task = _task(kind, rows, f"validation: {table.path}{_note(table)}", why)
     return task, rows.as_examples(task.labels)
 
 
@@ -56,17 +56,7 @@ def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
     return ROWS[kind].take(table, text, settings.text_pair, label)
 
 
-def _task(kind: Kind, rows: Rows, settings: TaskSettings, source: str) -> Task:
-    if isinstance(rows, NumberRows) and settings.kind == "auto":
-        source += (
-            f" (labels read as numbers, because they are neither at most {FEW_INTEGERS} different integers nor 0, 1, "
-            "2, … without a gap, each more than once)"
-        )
+def _task(kind: Kind, rows: Rows, source: str, why: str) -> Task:
     names = rows.names()
-    many_ids = len(names) > FEW_INTEGERS and all(number(name) is not None for name in names)
-    if kind == "classification" and settings.kind == "auto" and many_ids:
-        source += (
-            f" (labels read as classes, because they are 0 to {len(names) - 1} without a gap, each more than once; "
-            "--kind regression reads amounts)"
-        )
+    source = f"{source} ({why})" if why else source
     return Task("custom", kind, names, KINDS[kind].metrics(names), source)

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Sequence
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..kinds import KINDS
-from ..labels import class_names, is_span_tagging
+from ..labels import class_names, span_marks
 from ..tables.tagged import Tagged
 
 
 def label_names(tags: Iterable[str]) -> tuple[str, ...]:
-    """Sorted names; for spans O first, then B-X and I-X for every X, whether both occur or not."""
+    """Sorted names; for spans O first, then B-X and I-X (and the other marks) for every X, whether all occur or not."""
     tags = set(tags)
-    if not is_span_tagging(tags):
+    marks = span_marks(tags)
+    if marks is None:
         return class_names(sorted(tags))
     kinds = {tag[2:] for tag in tags if tag != "O"}
-    return ("O", *sorted(f"{mark}-{kind}" for mark in "BI" for kind in kinds))
+    return ("O", *sorted(f"{mark}-{kind}" for mark in marks for kind in kinds))
 
 
 def from_train(

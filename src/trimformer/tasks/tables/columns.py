@@ -86,7 +86,7 @@ def _conllu_words(path: Path, at: int) -> Iterator[Word | None]:
                 f"In line {number} of {path}, '{cells[0]}' is not a word id of CoNLL-U (1, 1-2 or 1.1): correct this "
                 "line."
             )
-        if cells[at] in ("", "_"):
+        if cells[at].strip() in ("", "_"):
             other = "xpos" if CONLLU[at] == "upos" else "upos"
             raise TrimformerError(
                 f"In line {number} of {path}, the word '{cells[1]}' has no {CONLLU[at]} tag: "

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ...errors import TrimformerError
-from ..labels import is_span_tag
+from ..labels import is_iob_tag
 from .tagged import Tagged, Word
 
 Scheme = Literal["iob1", "iob2"]
@@ -29,7 +29,7 @@ def _converted(tagged: Tagged, sentence: list[Word], scheme: Scheme) -> list[Wor
     converted = []
     before = ""
     for word in sentence:
-        if not is_span_tag(word.tag):
+        if not is_iob_tag(word.tag):
             raise TrimformerError(
                 f"In {tagged.where(word)}, the tag '{word.tag}' is not O, B-type or I-type, as {scheme.upper()} has "
                 "it: correct the tag."

@@ -6,16 +6,16 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples
-from ..labels import class_names, number, shown
+from ..labels import class_names, match_labels, number, shown, spellings
 from .files import Table, cell_text
 
 FEW_INTEGERS = 20
-"""Integer labels with at most this number of different values are taken for classes, others for numbers."""
+"""Integer labels with at most this number of different values are taken for classes."""
 
 MOSTLY_NUMBERS = 0.9
 """With this share of numbers the rest are taken for mistakes in numbers, not for the names of classes."""
@@ -23,7 +23,7 @@ MOSTLY_NUMBERS = 0.9
 
 @dataclass(frozen=True)
 class Rows(ABC):
-    """Texts with their labels as written; `table` says where each row stands."""
+    """Texts with their labels; `table` says where each row stands."""
 
     table: Table
     texts: list[str]
@@ -38,14 +38,14 @@ class Rows(ABC):
 
     @staticmethod
     def read_labels(table: Table, column: str) -> list[Any]:
-        """The labels as written; raises TrimformerError for an empty label and for a list."""
+        """Each label in its one `spelling`; raises TrimformerError for an empty label and for a list."""
         for row, cell in enumerate(table.column(column)):
             if isinstance(cell, list):
                 raise TrimformerError(
                     f"In {table.where(row)}, the label in column '{column}' is a list: "
                     "write one name, or set kind: multilabel and write lists everywhere."
                 )
-        labels = [value.strip() for value in text_column(table, column)]
+        labels = spellings(text_column(table, column))
         for row, value in enumerate(labels):
             if not value:
                 raise TrimformerError(
@@ -109,18 +109,49 @@ class NumberRows(Rows):
         return Examples(self.texts, self.pairs, [float(label) for label in self.labels])
 
 
-def decide_kind(labels: Sequence[str]) -> Kind:
-    """Regression if the labels are numbers, unless they are integers with few different values.
+class Reading(NamedTuple):
+    """What labels are read as, and why, where that is not plain to see."""
 
-    One wrong number among many does not make them classes: `NumberRows` then names its row.
+    kind: Kind
+    why: str = ""
+
+
+def decide_kind(labels: Sequence[str], names: Sequence[str] | None = None) -> Reading | None:
+    """Whether labels are classes or numbers; None where both may be meant: many different integers.
+
+    names: of a model's outputs, if one is known. Labels that it knows are classes, and numbers are such where it has
+    one output; without a name that is sure to be a number, with one it may be the score of 1 against 0. One wrong
+    number among many does not make classes: `NumberRows` then names its row.
     """
     values = [value for label in labels if (value := number(label)) is not None]
     if len(values) < MOSTLY_NUMBERS * len(labels):
-        return "classification"
-    integers = all(value.is_integer() for value in values)
+        return Reading("classification")
     counts = Counter(values)
-    ids = set(counts) == set(range(len(counts))) and min(counts.values(), default=0) > 1  # of classes, each seen again
-    return "classification" if integers and (len(counts) <= FEW_INTEGERS or ids) else "regression"
+    many = len(counts) > FEW_INTEGERS
+    if names is not None and len(names) > 1 and _known(labels, names):
+        return Reading("classification", "labels read as classes, because the model's head knows them" if many else "")
+    if not all(value.is_integer() for value in values):
+        return Reading("regression", "labels read as numbers, because not all are integers")
+    if names is not None and len(names) < 2 and not (names and set(counts) == {0, 1}):
+        why = "labels read as numbers, because the model's head has one output; --kind classification reads classes"
+        return Reading("regression", why)
+    if not many:
+        return Reading("classification")
+    if set(counts) == set(range(len(counts))) and min(counts.values()) > 1:  # ids of classes, each seen again
+        return Reading(
+            "classification",
+            f"labels read as classes, because they are 0 to {len(counts) - 1} without a gap, each more than once; "
+            "--kind regression reads amounts",
+        )
+    return None
+
+
+def _known(labels: Sequence[str], names: Sequence[str]) -> bool:
+    try:
+        match_labels(class_names(labels), names, ordered=False)
+    except TrimformerError:
+        return False
+    return True
 
 
 def text_column(table: Table, name: str) -> list[str]:

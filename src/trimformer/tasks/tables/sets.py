@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...errors import TrimformerError
 from ..data import Examples
-from ..labels import class_names
+from ..labels import class_names, spelling
 from .files import DELIMITED, Table, cell_text, ending
 from .rows import Rows
 
@@ -38,7 +38,7 @@ class SetRows(Rows):
                     f"In {table.where(row)}, the label in column '{column}' is not a list: write a list of names ([] "
                     "for none)."
                 )
-            names = [(cell_text(name) or "").strip() for name in cell]
+            names = [spelling(cell_text(name) or "") for name in cell]
             if not all(names):
                 raise TrimformerError(
                     f"In {table.where(row)}, the labels in column '{column}' hold something that is not a name: "

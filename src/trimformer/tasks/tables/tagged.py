@@ -60,7 +60,8 @@ def gather(path: Path, words: Iterable[Word | None], unit: str = "line") -> Tagg
     sentences: list[list[Word]] = [[]]
     for word in words:
         if word is not None:
-            sentences[-1].append(word)
+            # "O " is O: with a blank in one tag none would look like spans, and words would be scored for entities.
+            sentences[-1].append(word._replace(tag=word.tag.strip()))
         elif sentences[-1]:
             sentences.append([])
     if not sentences[-1]:
