@@ -39,8 +39,9 @@ class ExportedFile:
         tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
     label_agreement: share of these inputs with the same arg-max label; None where there are no labels.
     largest_output: largest absolute output on these inputs.
-    score: the task's metric on its validation rows. score_drop: by how much it is below that of PyTorch in fp32, in
-        points (hundredths). Both None without a task. calibration: what set the ranges of static int8.
+    metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
+        that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
+    calibration: what set the ranges of static int8.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class ExportedFile:
     score: float | None = None
     score_drop: float | None = None
     calibration: str | None = None
+    metric: str | None = None
 
 
 def export(
@@ -127,9 +129,9 @@ def export_all(
                 if backend in CALIBRATED:
                     file = dataclasses.replace(file, calibration=calibration)
                 if scorer is not None:
-                    score = scorer.score(session)
-                    drop = 100 * (scorer.reference - score)
-                    file = dataclasses.replace(file, score=score, score_drop=drop)
+                    metric, score = scorer.task.metric, scorer.score(session)
+                    drop = metric.drop(score - scorer.reference)
+                    file = dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop)
                 exported.append(file)
             for file in exported:
                 for part in reversed(parts(file.path)):  # weights first

@@ -38,9 +38,15 @@ def _layers(found: Explanation) -> TextTable:
 
 def _precisions(found: Explanation) -> TextTable:
     rows = [
-        [file.backend, f"{file.ms:.2f}", f"{file.speedup:.2f}×", f"{100 * file.score:.2f}", *_difference(found, file)]
+        [
+            file.backend,
+            f"{file.ms:.2f}",
+            f"{file.speedup:.2f}×",
+            numbers.hundredths(file.score, found.metric),
+            *_difference(found, file),
+        ]
         for file in sorted(found.files, key=lambda file: file.ms)
-    ]
+    ]  # fmt: skip
     notes = [
         f"Times: median of a pass, taking turns, {found.threads} threads; the speed is against the fastest in fp32. "
         f"Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
@@ -49,7 +55,7 @@ def _precisions(found: Explanation) -> TextTable:
 
 
 def _difference(found: Explanation, file: FileFinding) -> tuple[str, str]:
-    """In points, with the interval of the paired bootstrap."""
+    """In points or the unit of an error, with the interval of the paired bootstrap."""
     if file.backend == "torch":
         return "", ""
     shown = [numbers.points(value, found.metric, unit=False) for value in (file.difference, file.low, file.high)]

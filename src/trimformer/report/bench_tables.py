@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
 from ..measure.bench.process import Footprint
+from ..tasks.metric import metric
 from . import numbers
 
 BEST = "*"
@@ -99,7 +100,8 @@ def _scores(bench: Bench) -> list[TextTable]:
     ran = [score for score in bench.scores if score.score is not None]
     if not ran:
         return []
-    rows = [[s.name, s.backend, f"{100 * (s.score or 0):.2f}"] for s in sorted(ran, key=lambda s: -(s.score or 0))]
+    best_first = sorted(ran, key=lambda s: -metric(s.metric).rank(s.score or 0))
+    rows = [[s.name, s.backend, numbers.hundredths(s.score or 0, s.metric)] for s in best_first]
     notes = [f"{s.name}, {s.backend}: {s.skipped}" for s in bench.scores if s.score is None]
     title = f"Score on {ran[0].n_examples:,} {bench.split} rows"
     return [TextTable(title, ["model", "backend", ran[0].metric], rows, _once(notes))]

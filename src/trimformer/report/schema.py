@@ -203,13 +203,13 @@ def table(report: Report) -> list[TableRow]:
 
     metric = report.task.metric
     scores = [variant.scores if variant else {} for variant in (dense, trimmed)]
-    add(metric, both("score"), numbers.score, lambda a, b: numbers.points(b - a, metric))
+    add(metric, both("score"), lambda a: numbers.score(a, metric), lambda a, b: numbers.points(b - a, metric))
     for name in dict.fromkeys([*scores[0], *scores[1]]):
         if name != metric:
             add(
                 name,
                 (scores[0].get(name), scores[1].get(name)),
-                numbers.score,
+                lambda a, name=name: numbers.score(a, name),
                 lambda a, b, name=name: numbers.points(b - a, name),
             )
     add("Weights", both("params"), numbers.count, numbers.percent_change)

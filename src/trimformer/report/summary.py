@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ..tasks.metric import metric
 from . import numbers
 from .schema import Comparison, Latency, Report
-
-LOWER_IS_BETTER = {"mse"}
 
 
 def headline(report: Report) -> str:
@@ -66,18 +65,18 @@ def speed_words(report: Report) -> str:
 
 def score_words(report: Report) -> str:
     """Score after and before, with the interval of the difference; empty without scores."""
-    dense, trimmed, metric = report.variant("dense"), report.variant("trimmed"), report.task.metric
+    dense, trimmed, name = report.variant("dense"), report.variant("trimmed"), report.task.metric
     if trimmed is None or trimmed.score is None:
         return ""
-    text = f"{metric} {numbers.score(trimmed.score)}"
+    text = f"{name} {numbers.score(trimmed.score, name)}"
     if dense is None or dense.score is None:
         return text
-    details = f"difference {numbers.points(trimmed.score - dense.score, metric)}"
-    if report.comparison is not None and report.comparison.metric == metric and _has_width(report.comparison):
+    details = f"difference {numbers.points(trimmed.score - dense.score, name)}"
+    if report.comparison is not None and report.comparison.metric == name and _has_width(report.comparison):
         ends = (report.comparison.low, report.comparison.high)
-        low, high = (numbers.points(end, metric, unit=False) for end in ends)
+        low, high = (numbers.points(end, name, unit=False) for end in ends)
         details += f", 95\u00a0% interval {low} to {high}"
-    return f"{text} vs {numbers.score(dense.score)} ({details})"
+    return f"{text} vs {numbers.score(dense.score, name)} ({details})"
 
 
 def details(report: Report) -> str:
@@ -100,7 +99,7 @@ def verdict(report: Report) -> str:
         return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
     if test.low <= 0 <= test.high:
         return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
-    better = (test.difference > 0) != (test.metric in LOWER_IS_BETTER)
+    better = metric(test.metric).drop(test.difference) < 0
     return f"The trimmed model is {'better' if better else 'worse'} by more than chance on these {examples}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +33,8 @@ class Confirmation:
     """A file on the confirmation rows.
 
     test: the paired test against the dense model. upper: with ``sure`` the upper end of the one-sided interval of the
-    drop, in points. rows: how many would bring that end inside, if the drop stays; None where none would, or it is.
+    drop, in the budget's unit. rows: how many would bring that end inside, if the drop stays; None where none would, or
+    it is.
     """
 
     name: str
@@ -41,11 +43,6 @@ class Confirmation:
     upper: float | None
     rows: int | None
     confirmed: bool
-
-    @property
-    def drop(self) -> float:
-        """Points below the dense model."""
-        return -100 * float(self.test["difference"])
 
 
 def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]:
@@ -103,28 +100,28 @@ def confirmation(
     are the same, that of other metrics is taken to rule out nothing.
     """
     test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
-    drop, name, backend = -test.difference, file.timing.name, file.timing.backend
-    fits = within(100 * drop, max_drop)
+    drop, name, backend = task.metric.drop(test.difference), file.timing.name, file.timing.backend
+    fits = within(drop, max_drop)
     if sure is None:
         return Confirmation(name, backend, dataclasses.asdict(test), None, None, fits)
-    n, limit = test.n_examples, max_drop / 100
+    n = test.n_examples
     differs = (before.answers != after.answers).reshape(n, -1).any(axis=1)
     rows: int | None
     if task.kind == "classification" and task.metrics[0] == "accuracy":
         right, still = before.answers == before.truth, after.answers == after.truth
         losses, gains = int((right & ~still).sum()), int((still & ~right).sum())
-        upper = exact_upper(losses, gains, n, sure)
-        rows = rows_for(losses, gains, n, sure, limit)
+        upper = 100 * exact_upper(losses, gains, n, sure)
+        rows = rows_for(losses, gains, n, sure, max_drop / 100)
     elif differs.sum() < FEW:
-        upper, rows = 1.0, int(np.ceil(n * FEW / max(1, differs.sum())))
+        upper, rows = math.inf if task.metric.lower_is_better else 100.0, int(np.ceil(n * FEW / max(1, differs.sum())))
     else:
         strict = paired_bootstrap(
             before.metric, before.answers, after.answers, before.truth, resamples, confidence=1 - 2 * sure
         )
-        upper = -strict.low
+        upper = max(map(task.metric.drop, (strict.low, strict.high)))
         # An interval shrinks with the root of the rows.
-        rows = int(np.ceil(n * ((upper - drop) / (limit - drop)) ** 2)) if drop < limit else None
-    proven = upper <= limit
+        rows = int(np.ceil(n * ((upper - drop) / (max_drop - drop)) ** 2)) if drop < max_drop else None
+    proven = upper <= max_drop
     return Confirmation(
-        name, backend, dataclasses.asdict(test), 100 * upper, None if proven else rows, fits and proven
+        name, backend, dataclasses.asdict(test), upper, None if proven else rows, fits and proven
     )  # fmt: skip

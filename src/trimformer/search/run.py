@@ -325,7 +325,7 @@ class Autopilot(Trainer):
         return variants_of(models, backends, self.folder.work / "exports", self.threads, inputs.train)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
-        return measurements_of(variants, scores, self._workload(inputs), self.threads)
+        return measurements_of(variants, scores, self._workload(inputs), self.threads, inputs.task.metric)
 
     def _peer(self, ground: Ground) -> Measurement:
         """The best file of the dense model, which what is trimmed has to beat."""

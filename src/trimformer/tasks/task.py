@@ -62,6 +62,7 @@ def load_task(settings: TaskSettings, seed: int = 0) -> TaskData:
     """
     _check(settings)
     task, train, validation = SOURCES[settings.name].load(settings)
+    task = KINDS[task.kind].scored_by(task, settings.metric)
     keep = KINDS[task.kind].keeps
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
@@ -87,6 +88,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
+    task = KINDS[task.kind].scored_by(task, settings.metric)
     if labels is None:
         return task, examples
     task, ids = KINDS[task.kind].relabel(task, labels, [examples])

@@ -15,7 +15,7 @@ from ..data import Examples, Task
 from ..encoding import windows
 from ..encoding.encoded import Encoded
 from .answers import Answer
-from .base import Metric, TaskKind
+from .base import Measure, TaskKind
 
 COLUMNS = ("exact_match", "f1")
 """What the columns of counts are."""
@@ -61,7 +61,7 @@ class Spans(TaskKind):
         found = counts(data, best_texts(data, logits))
         return found, np.zeros(len(found))
 
-    def measure(self, task: Task, name: str) -> Metric:
+    def measure(self, task: Task, name: str) -> Measure:
         """The mean of a column of `counts`."""
         column = COLUMNS.index(name)
         return lambda answers, _: float(answers[:, column].mean())
