@@ -32,7 +32,7 @@ class Metric:
 
     def drop(self, difference: float) -> float:
         """By how much a model is worse than another one, in the unit. difference: its metric minus the other's."""
-        return -self.factor * self.rank(difference)
+        return 0.0 - self.factor * self.rank(difference)  # never a negative zero
 
     def after(self, value: float, drop: float) -> float:
         """The metric of what is worse by this drop."""
@@ -47,7 +47,7 @@ class Metric:
 
     def lost(self, drop: float, unit: bool = True) -> str:
         """A drop in words; a gain is below zero."""
-        said = f"{drop + 0.0:.{self.decimals(drop)}f}".replace("-", "−")
+        said = f"{drop:.{self.decimals(drop)}f}".replace("-", "−")
         return f"{said} {self.unit}" if unit else said
 
     def budget(self, drop: float) -> str:
