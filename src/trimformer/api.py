@@ -17,6 +17,7 @@ from .recipe.standard import autopilot_recipe, standard_recipe
 from .report.schema import Report
 from .search.report import AutopilotReport
 from .search.run import run as search
+from .tasks.balance import balance_notes
 from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task
 from .tasks.encode import encode
@@ -105,7 +106,7 @@ class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
     source: where the examples came from. truncated: texts (questions, for spans) longer than the limit, which were cut.
-    notes: where they were cut, of each model.
+    notes: a class that nearly all rows have or that is never answered; where texts were cut, of each model.
     """
 
     model: str
@@ -133,6 +134,7 @@ def evaluate(
     if known.kind != net.kind:
         raise TrimformerError(f"{model} has a head for {net.kind}, but the task is {known.kind}.")
     data, found = _outcome(model, net, known, examples, settings)
+    outcomes = {str(model): found}
     test, notes = None, [f"{model}: {note}" for note in cut_notes(data)]
     if against is not None:
         other = load_with_head(against)
@@ -141,6 +143,8 @@ def evaluate(
         other_data, before = _outcome(against, other, known, examples, settings)
         notes += [f"{against}: {note}" for note in cut_notes(other_data)]
         test = paired_bootstrap(found.metric, before.answers, found.answers, found.truth)
+        outcomes[str(against)] = before
+    notes = [*balance_notes(known, outcomes, "validation"), *notes]
     return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
 
 

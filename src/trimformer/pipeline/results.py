@@ -37,6 +37,7 @@ from ..report.schema import (
     Step,
     TaskInfo,
 )
+from ..tasks.balance import balance_notes
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
@@ -51,7 +52,7 @@ LEAST_AGREEMENT = 0.98
 def measure(
     settings: MeasureSettings, task: Task, dense: tuple[Path, Encoded], trimmed: tuple[Path, Encoded]
 ) -> dict[str, Any]:
-    """Score, cost and latency of both models, and the paired test between them, as plain JSON values.
+    """Score, cost and latency of both models, the paired test between them, and what to be warned of, as JSON values.
 
     dense, trimmed: the folder of a model, and the validation rows as its tokenizer encodes them. Scores are those of
     the saved weights in fp32. Latency is measured interleaved in one run, without a length at those of the dense
@@ -101,6 +102,7 @@ def measure(
     return {
         "variants": [variant.model_dump(mode="json") for variant in variants],
         "comparison": comparison.model_dump(mode="json"),
+        "notes": balance_notes(task, {f"The {name} model": found for name, found in outcomes.items()}, "validation"),
     }
 
 

@@ -89,7 +89,8 @@ class AutopilotReport(BaseModel):
     workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
     ``model`` and, as ``file``, beside it. confirmations: of the files that were tried, the chosen one last.
     comparison: of that file with the dense model in PyTorch, fp32, on the
-    validation rows; inside: whether it loses little enough there. conclusion: the same in sentences.
+    validation rows; inside: whether it loses little enough there. balance: warnings of a class that nearly all of these
+    rows have, or that is never answered. conclusion: the same in sentences.
     """
 
     format_version: Literal[1] = 1
@@ -111,6 +112,7 @@ class AutopilotReport(BaseModel):
     confirmations: list[ConfirmationInfo] = []
     comparison: Comparison
     inside: bool
+    balance: list[str] = []
     conclusion: list[str]
     steps: list[Step]
     notes: list[str]
@@ -119,7 +121,14 @@ class AutopilotReport(BaseModel):
 
 def conclude(report: AutopilotReport) -> list[str]:
     """What was reached, what not and why, and whether it holds on the validation rows."""
-    return [_reached(report), *_missed(report), *_too_slow(report), *_confirmed(report), _validated(report)]
+    return [
+        _reached(report),
+        *_missed(report),
+        *_too_slow(report),
+        *_confirmed(report),
+        _validated(report),
+        *report.balance,
+    ]
 
 
 def _reached(report: AutopilotReport) -> str:
@@ -241,12 +250,13 @@ def assemble(
     chosen: Measurement,
     tested: dict[str, Any],
     *,
+    balance: list[str],
     file: str,
     steps: Sequence[dict[str, Any]],
 ) -> AutopilotReport:
     """Put the report together. measured: those of the comparison, the reference first.
 
-    confirmed: those tried. tested: the paired test.
+    confirmed: those tried. tested: the paired test. balance: of its answers.
     """
     assert recipe.autopilot is not None
     settings, reference = recipe.autopilot, measured[0]
@@ -283,6 +293,7 @@ def assemble(
         ],
         comparison=Comparison(metric=inputs.task.metrics[0], **tested),
         inside=within(inputs.task.metric.drop(tested["difference"]), settings.max_drop),
+        balance=balance,
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
         notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],

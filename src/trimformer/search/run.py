@@ -26,6 +26,7 @@ from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
 from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
+from ..tasks.balance import balance_notes
 from ..tasks.outcome import Outcome
 from ..training.settings import ObjectiveSettings
 from .confirmation import Confirmation, confirmation, step_down
@@ -278,7 +279,8 @@ class Autopilot(Trainer):
             before, after = (outcome_of(variant, inputs.task, inputs.validation) for variant in (dense, file))
             resamples = self.recipe.measure.resamples
             test = paired_bootstrap(before.metric, before.answers, after.answers, before.truth, resamples)
-            return dataclasses.asdict(test) | {"file": str(file.path)}
+            notes = balance_notes(inputs.task, {"The dense model": before, "The chosen file": after}, "validation")
+            return dataclasses.asdict(test) | {"file": str(file.path), "balance": notes}
 
         known: dict[str, Any] = self.folder.kept("test", tested)
         return known
@@ -293,7 +295,7 @@ class Autopilot(Trainer):
         ground: Ground,
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
-        file = Path(tested.pop("file"))
+        file, balance = Path(tested.pop("file")), tested.pop("balance")
         place = self.folder.path / FILE_BACKENDS[chosen.timing.backend].folder
         source = self._folder_of(chosen, points, ground)
         copies = {self.folder.path / "model": source}
@@ -306,7 +308,7 @@ class Autopilot(Trainer):
                 shutil.copy2(part, temporary)
             save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
         report = assemble(
-            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested,
+            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested, balance=balance,
             file=f"{place.name}/{file.name}", steps=self.folder.steps,
         )  # fmt: skip
         write(report, measured, self.folder.path)
