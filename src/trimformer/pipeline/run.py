@@ -76,7 +76,7 @@ def _finish(recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[Sta
         exported=files,
         stages={result.name: result.info for result in results},
         steps=folder.steps,
-        notes=[*warnings_of(files), *figures["notes"], *notes],
+        notes=[*warnings_of(files), *figures.get("notes", []), *notes],
         trimmed=trimmed,
         folder=folder.path,
     )

@@ -295,7 +295,7 @@ class Autopilot(Trainer):
         ground: Ground,
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
-        file, balance = Path(tested.pop("file")), tested.pop("balance")
+        file, balance = Path(tested.pop("file")), tested.pop("balance", [])
         place = self.folder.path / FILE_BACKENDS[chosen.timing.backend].folder
         source = self._folder_of(chosen, points, ground)
         copies = {self.folder.path / "model": source}
