@@ -19,6 +19,7 @@ from .recipe.standard import autopilot_recipe, standard_recipe
 from .report.schema import Report
 from .search.report import AutopilotReport
 from .search.run import run as search
+from .tasks.balance import balance_notes
 from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task
 from .tasks.doubts import data_notes
@@ -109,7 +110,8 @@ class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
     source: where the examples came from. truncated: texts (questions, for spans) longer than the limit, which were cut.
-    notes: where they were cut, and what is odd about how they were read, of each model.
+    notes: a class that nearly all rows have or that is never answered; where texts were cut, and what is odd about how
+    they were read, of each model.
     """
 
     model: str
@@ -137,6 +139,7 @@ def evaluate(
     net = read_for(net, known)
     check_kind(known, net.kind, str(model))
     data, found, said = _outcome(model, net, known, examples, settings)
+    outcomes = {str(model): found}
     test, notes = None, [*data_notes(known, examples), *(f"{model}: {note}" for note in said)]
     if against is not None:
         other = read_for(load_with_head(against), known)
@@ -145,6 +148,8 @@ def evaluate(
         _, before, said = _outcome(against, other, known, examples, settings)
         notes += [f"{against}: {note}" for note in said]
         test = paired_test(before, found)
+        outcomes[str(against)] = before
+    notes = [*balance_notes(known, outcomes, "validation"), *notes]
     return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
 
 

@@ -34,8 +34,9 @@ def export(
         typer.Option(help="Instead of --to: measure all here and write the best for latency, throughput or size."),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(help="With --target and data: points that a file may lose to be taken.", min=0)
-    ] = 0.5,
+        float | None,
+        typer.Option(help="With --target and data: what a file may lose to be taken. Default 0.5 points.", min=0),
+    ] = None,
     task: TrainedTaskOptions,
     json_: Json = False,
 ) -> None:
@@ -106,17 +107,22 @@ def export(
 def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = None) -> None:
     """One row for each file; columns without a value in any are left out."""
     from trimformer.deploy.agreement import percent
+    from trimformer.report import numbers
+    from trimformer.tasks.metric import metric
 
     scored = files[0]["score"] is not None
+    name = files[0]["metric"] or ""
     timed = milliseconds is not None and bool(milliseconds[0])
     header = ["back-end", "MB", "largest error", "as fp32"]
-    header += ["score", "drop in points"] * scored + ["ms, short", "ms, long"] * timed
+    header += [name, "drop in points" if metric(name).factor == 100 else "drop"] * scored
+    header += ["ms, short", "ms, long"] * timed
     rows = []
     for index, file in enumerate(files):
         same = "" if file["agreement"] is None else percent(file["agreement"])
         row = [file["backend"], f"{file['bytes'] / 1e6:.1f}", f"{file['max_abs_error']:.1e}", same]
         if scored:
-            row += [f"{100 * file['score']:.2f}", f"{file['score_drop']:+.2f}"]
+            decimals = metric(name).decimals(file["score_drop"])
+            row += [numbers.hundredths(file["score"], name), f"{file['score_drop']:+.{decimals}f}"]
         if milliseconds is not None:
             row += [f"{time:.2f}" for time in milliseconds[index]]
         rows.append(row)

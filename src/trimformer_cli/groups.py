@@ -35,6 +35,10 @@ class TaskOptions:
     kind: Annotated[
         str, typer.Option(help="Kind of task of your own files (docs/tasks.md); auto sees it from the rows.")
     ] = "auto"
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What decides and is shown first: f1_macro, f1:CLASS, matthews, mae, ... (docs/tasks.md)."),
+    ] = None
     tags: Annotated[str | None, typer.Option(help="conll2003: ner, pos or chunk; ud: upos or xpos.")] = None
     scheme: Annotated[str | None, typer.Option(help="How spans are tagged in the files: iob1 or iob2.")] = None
     max_length: Annotated[

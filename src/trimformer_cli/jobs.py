@@ -72,7 +72,10 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     for points in point_tables(report):
         print_table(points.header, points.rows, points.title)
     files = [
-        (one.name, one.backend, *figures(one), "none" if one.agreement is None else percent(one.agreement))
+        (
+            *(one.name, one.backend, *figures(one, report.task.metric)),
+            "none" if one.agreement is None else percent(one.agreement),
+        )
         for one in sorted(report.files, key=lambda one: one.ms)
         if one.name in ("dense", report.chosen.name)
     ]

@@ -99,7 +99,7 @@ def test_the_picture_shows_speed_against_score(tmp_path: Path) -> None:
 
 def test_the_picture_of_a_search_shows_its_budget(tmp_path: Path) -> None:
     table = TextTable("Models", ["model"], [["small"]])
-    told = Told("trimformer compress", ["<Small> is fast.", "It holds."], 97.0, [table])
+    told = Told("trimformer compress", ["<Small> is fast.", "It holds."], 0.97, [table])
     write_picture(made_up(), tmp_path / "frontier.html", told)
     page = (tmp_path / "frontier.html").read_text(encoding="utf-8")
     (figure,) = figures(page)[:1]

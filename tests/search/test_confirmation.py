@@ -37,7 +37,7 @@ def judged(
     before, after = np.zeros(n, int), np.zeros(n, int)
     after[:losses], before[losses : losses + gains] = 1, 1
     found = (outcome(before, task, groups), outcome(after, task, groups))
-    return confirmation(DENSE, *found, 0.5, sure=sure, resamples=100)
+    return confirmation(DENSE, task.metric, *found, 0.5, sure=sure, resamples=100)
 
 
 def stepped(files: list[Measurement], good: set[str]) -> tuple[list[str], list[float | None]]:

@@ -43,8 +43,9 @@ class ExportedFile:
     agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
         one, else on these inputs; None for a bare body, which has no answers.
     largest_output: largest absolute output on these inputs.
-    score: the task's metric on its validation rows. score_drop: by how much it is below that of PyTorch in fp32, in
-        points (hundredths). Both None without a task. calibration: what set the ranges of static int8.
+    metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
+        that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
+    calibration: what set the ranges of static int8.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class ExportedFile:
     score: float | None = None
     score_drop: float | None = None
     calibration: str | None = None
+    metric: str | None = None
     agreement: float | None = None
 
     @property
@@ -138,8 +140,9 @@ def export_all(
                     file = dataclasses.replace(file, calibration=calibration)
                 if scorer is not None:
                     score, same = scorer.judge(session)
-                    drop = 100 * (scorer.reference - score)
-                    file = dataclasses.replace(file, score=score, score_drop=drop, agreement=same)
+                    metric = scorer.task.metric
+                    drop = metric.drop(score - scorer.reference)
+                    file = dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
                 exported.append(file)
             for file in exported:
                 for part in reversed(parts(file.path)):  # weights first

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from ..deploy.agreement import agrees, warning
 from ..encoder import TrimformerConfig
@@ -14,16 +13,14 @@ from ..measure.bench.target import TIE
 from ..recipe.settings import Recipe
 from ..recipe.standard import autopilot_recipe
 from ..report import numbers
+from ..tasks.metric import metric
 from ..tasks.settings import TaskSettings
 from .findings import MOST, Explanation, FileFinding, carriers
-
-MAX_DROP = 0.5
-"""Points that a precision may lose and still pays, and the budget of the recipe."""
 
 
 def conclude(found: Explanation) -> list[str]:
     """Where the time goes, which layers and parts matter, which precision pays."""
-    paying = [file for kind in ("bf16", "int8") if (file := _paying(found.files, kind)) is not None]
+    paying = [file for kind in ("bf16", "int8") if (file := _paying(found, kind)) is not None]
     return [
         _times(found),
         *_attention(found),
@@ -86,7 +83,7 @@ def _precision(found: Explanation, kind: str) -> str:
         if kind == "bf16" and not has_native_bf16():
             return "bf16 does not pay here: this processor has no instructions for it (AVX512-BF16 or AMX)."
         return f'{kind} was not measured because no {kind} runtime is installed: pip install "trimformer[openvino]".'
-    best = _paying(found.files, kind)
+    best = _paying(found, kind)
     shown = best or min(own, key=lambda file: file.ms)
     what = f"{numbers.backend(shown.backend)} is {shown.speedup:.2f}× as fast as the fastest in fp32"
     low, high = (numbers.points(end, found.metric, unit=False) for end in (shown.low, shown.high))
@@ -99,17 +96,19 @@ def _precision(found: Explanation, kind: str) -> str:
         if not agrees(shown.agreement):
             said = warning(numbers.backend(shown.backend), shown.agreement, f"{found.split} rows")
             return f"{said} {kind} does not pay here: {what}, and {score}."
-        why = "" if shown.speedup < TIE else f": more than {MAX_DROP} points down"
+        why = "" if shown.speedup < TIE else f": more than {_allowed(found)} down"
         return f"{kind} does not pay here: {what}, and {score}{why}."
-    proven = -100 * shown.low <= MAX_DROP and shown.proves
-    doubt = "" if proven else f"; so few rows cannot prove that it loses less than {MAX_DROP}"
+    worst = max(map(metric(found.metric).drop, (shown.low, shown.high)))
+    proven = worst <= found.allowed and shown.proves
+    doubt = "" if proven else f"; so few rows cannot prove that it loses less than {found.allowed:g}"
     return f"{kind} pays here: {what}, and {score}{doubt}."
 
 
-def _paying(files: Sequence[FileFinding], kind: str) -> FileFinding | None:
+def _paying(found: Explanation, kind: str) -> FileFinding | None:
     """The fastest of a precision that is faster than fp32, answers as it does and loses little."""
-    able = [f for f in files if f.precision == kind and f.speedup >= TIE and -100 * f.difference <= MAX_DROP]
-    able = [f for f in able if agrees(f.agreement)]
+    drop = metric(found.metric).drop
+    fast = [file for file in found.files if file.precision == kind and file.speedup >= TIE]
+    able = [file for file in fast if drop(file.difference) <= found.allowed and agrees(file.agreement)]
     return min(able, key=lambda file: file.ms, default=None)
 
 
@@ -127,18 +126,22 @@ def obstacle(settings: TaskSettings) -> str | None:
     return None
 
 
+def _allowed(found: Explanation) -> str:
+    return metric(found.metric).budget(found.allowed)
+
+
 def suggest(
-    model: str, config: TrimformerConfig, settings: TaskSettings, batch: int, length: int | None
+    found: Explanation, config: TrimformerConfig, settings: TaskSettings, batch: int, length: int | None
 ) -> tuple[Recipe | None, str]:
-    """The autopilot within half a point, and why that; or no recipe, and why none."""
+    """The autopilot with a small budget, and why that; or no recipe, and why none."""
     why = obstacle(settings)
     if why is not None:
         return None, why
     recipe = autopilot_recipe(
-        model, settings, "runs/explained", budget={"max_drop": MAX_DROP}, batch=batch, length=length
+        found.model, settings, "runs/explained", budget={"max_drop": found.allowed}, batch=batch, length=length
     )
     return recipe, (
-        f"Suggested: the autopilot with a budget of {MAX_DROP} points. What stands here is before any training, which "
+        f"Suggested: the autopilot with a budget of {_allowed(found)}. What stands here is before any training, which "
         "repairs much of what a removal costs, and parts that are removed together usually cost more than one by one: "
         "it tells what to try first and not how much can go. The autopilot starts from estimates like these, trains a "
         "few combinations under distillation, tries int8 and bf16 on them, and tests the fastest that stays inside."

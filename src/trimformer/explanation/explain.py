@@ -104,7 +104,7 @@ def explain(
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
         notes=[REUSED if settings.validation_only else KNOWN, *skipped, *reading, *cut_notes(rows, split)],
     )  # fmt: skip
-    recipe, why = suggest(str(model), net.config, settings, batch, length)
+    recipe, why = suggest(result, net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
 
 

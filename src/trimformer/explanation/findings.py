@@ -10,6 +10,7 @@ import numpy as np
 
 from ..measure.significance import Interval
 from ..recipe.settings import Recipe
+from ..tasks.metric import metric
 
 MOST = 0.9
 """The share of the importance by which tables and sentences say how much of a layer carries it."""
@@ -85,6 +86,12 @@ class Explanation:
     recipe: Recipe | None = None
     conclusion: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def allowed(self) -> float:
+        """What a precision may lose and still pays, and the budget of the recipe, in the unit of the metric."""
+        exact = self.files[0].score - self.files[0].difference
+        return metric(self.metric).small(exact)
 
     @property
     def ms(self) -> float:

@@ -43,12 +43,12 @@ def _precisions(found: Explanation) -> TextTable:
             file.backend,
             f"{file.ms:.2f}",
             f"{file.speedup:.2f}×",
-            f"{100 * file.score:.2f}",
+            numbers.hundredths(file.score, found.metric),
             *_difference(found, file),
             percent(file.agreement),
         ]
         for file in sorted(found.files, key=lambda file: file.ms)
-    ]
+    ]  # fmt: skip
     notes = [
         f"Times: median of a pass, taking turns, {found.threads} threads; the speed is against the fastest in fp32. "
         f"Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
@@ -59,7 +59,7 @@ def _precisions(found: Explanation) -> TextTable:
 
 
 def _difference(found: Explanation, file: FileFinding) -> tuple[str, str]:
-    """In points, with the interval; a bootstrap of too few answers that differ has none."""
+    """In points or the unit of an error, with the interval; a bootstrap of too few answers that differ has none."""
     if file.backend == "torch":
         return "", ""
     shown = [numbers.points(value, found.metric, unit=False) for value in (file.difference, file.low, file.high)]

@@ -38,7 +38,8 @@ class FineTune(StudentMethod):
     def validate(self) -> float:
         data = self.context.selection
         logits = predict_logits(self.networks["model"].module, data)
-        return next(iter(outcome(self.context.task, data, logits).scores.values()))
+        task = self.context.task
+        return task.metric.rank(outcome(task, data, logits).scores[task.metrics[0]])
 
     def decide(self) -> Gates:
         return Gates(attention=torch.ones(self.layers))

@@ -29,6 +29,7 @@ from ..measure.cost import cost
 from ..measure.significance import paired_test
 from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
+from ..report import numbers
 from ..report.card import model_card
 from ..report.report import write_report
 from ..report.schema import (
@@ -45,6 +46,7 @@ from ..report.schema import (
     TaskInfo,
     TrainingInfo,
 )
+from ..tasks.balance import balance_notes
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import Outcome, outcome
@@ -61,6 +63,7 @@ class Measured(TypedDict):
     variants: list[ModelInfo]
     comparison: Comparison
     control: ControlInfo | None
+    notes: list[str]
 
 
 def measure(
@@ -70,7 +73,7 @@ def measure(
     trimmed: tuple[Path, Encoded],
     control: tuple[Path, Encoded] | None = None,
 ) -> dict[str, Any]:
-    """Score, cost and latency of both models, and the paired test between them, as plain JSON values.
+    """Score, cost and latency of both models, the paired test between them, and what to be warned of, as JSON values.
 
     A control, which is the dense model trained on, is scored and tested, too. All are given as the folder of a model
     and the validation rows as its tokenizer encodes them. Scores are those of the saved weights in fp32. Latency is
@@ -125,6 +128,7 @@ def measure(
         "variants": [variant.model_dump(mode="json") for variant in variants],
         "comparison": compared(outcomes["dense"]).model_dump(mode="json"),
         "control": None if beside is None else beside.model_dump(mode="json"),
+        "notes": balance_notes(task, {f"The {name} model": found for name, found in outcomes.items()}, "validation"),
     }
 
 
@@ -203,11 +207,15 @@ def export_model(
     ]
 
 
-def warnings_of(exported: list[ExportInfo]) -> list[str]:
-    """A sentence for each file that should not be used in place of the fp32 one."""
+def warnings_of(exported: list[ExportInfo], metric: str) -> list[str]:
+    """A sentence for each file that should not be used in place of the fp32 one. metric: that of the scores."""
+
+    def shown(one: ExportInfo) -> str:
+        return numbers.hundredths(one.score or 0.0, metric)
+
     return [
         f"WARNING: {one.file} answers only {percent(one.label_agreement)} of the validation rows as the fp32 file "
-        f"does, and scores {100 * (one.score or 0):.2f} for {100 * (exported[0].score or 0):.2f}: use the fp32 file."
+        f"does, and has {metric} {shown(one)} for {shown(exported[0])}: use the fp32 file."
         for one in exported
         if one.label_agreement is not None and not agrees(one.label_agreement)
     ]

@@ -83,7 +83,7 @@ def _finish(
         stages={result.name: result.info for result in [*results, *control]},
         training=training_info(recipe, results),
         steps=folder.steps,
-        notes=warnings_of(files) + notes,
+        notes=[*warnings_of(files, inputs.task.metric.name), *figures["notes"], *notes],
         trimmed=trimmed,
         folder=folder.path,
     )

@@ -12,14 +12,16 @@ from ..errors import TrimformerError
 from ..files import save_text
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
+from ..tasks.metric import Metric, metric
 from . import numbers
 from .bench_tables import TextTable, tables, workload_title
 from .charts import Chart, Figure
 from .report import plotly_base64
 from .templating import environment
 
-DEPTH = 10.0
-"""Points below the budget to which a picture of a search reaches: one of all scores would show no difference."""
+DEPTH = 0.1
+"""How far below the budget a picture of a search reaches, in shares and parts of an error: one of all scores would show
+no difference."""
 COLOURS = ("@dense", "@trimmed", "@third", "@fourth", "@fifth")
 ZERO_WIDTH = "\u200b"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
@@ -29,8 +31,8 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 class Told:
     """What the page of a search says beside what was measured.
 
-    program: that made it. sentences: the first is the headline. floor: the lowest score, in points, that is inside the
-    budget. tables: of the models.
+    program: that made it. sentences: the first is the headline. floor: the worst score that is inside the budget.
+    tables: of the models.
     """
 
     program: str
@@ -51,7 +53,7 @@ def write_picture(bench: Bench, path: Path, told: Told | None = None) -> None:
     scored = any(score.score is not None for score in bench.scores)
     floor = told.floor if told else None
     charts = [_chart(bench, timings, scored, floor) for timings in _by_workload(bench.timings) if _ran(timings)]
-    metric = next((score.metric for score in bench.scores if score.score is not None), "")
+    name = next((score.metric for score in bench.scores if score.score is not None), "")
     page = (
         environment()
         .get_template("bench.html")
@@ -60,8 +62,8 @@ def write_picture(bench: Bench, path: Path, told: Told | None = None) -> None:
             program=told.program if told else "trimformer bench",
             headline=told.sentences[0] if told else _headline(bench),
             sentences=told.sentences[1:] if told else bench.notes(),
-            title=f"Speed against {metric}" if scored else "Speed",
-            explanation=_explanation(scored, floor),
+            title=f"Speed against {name}" if scored else "Speed",
+            explanation=_explanation(scored, floor, metric(name)),
             charts=charts,
             tables=[*(told.tables if told else ()), *tables(bench)],
             library=plotly_base64(),
@@ -105,12 +107,13 @@ def _headline(bench: Bench) -> str:
     )
 
 
-def _explanation(scored: bool, floor: float | None) -> str:
+def _explanation(scored: bool, floor: float | None, metric: Metric) -> str:
     every = "Wall-clock, all variants in one run, taking turns; padding counts as no work done."
     if scored:
         line = "The line joins the variants that no other beats in both speed and score"
         drawn = f"{every} {line}; of each model the fastest of them is named."
-        deep = f" What scores more than {DEPTH:g} points below the budget, the flat line, is in the table only."
+        far = "is off by a tenth more than" if metric.lower_is_better else "scores more than 10 points below"
+        deep = f" What {far} the budget, the flat line, is in the table only."
         return drawn if floor is None else drawn + deep
     return f"{every} The factor is the speed against the first variant."
 
@@ -127,9 +130,17 @@ def _chart(bench: Bench, timings: list[Timing], scored: bool, floor: float | Non
 
 def _scatter(bench: Bench, ran: list[Timing], names: list[str], floor: float | None) -> Figure:
     """Sequences per second on a logarithmic axis, as variants differ by factors."""
-    points = [(t.sequences_per_s or 0.0, 100 * score, t) for t in ran if (score := bench.score_of(t)) is not None]
-    points = [point for point in points if floor is None or point[1] >= floor - DEPTH]
-    best = frontier([(x, y) for x, y, _ in points])
+    score = metric(next(s.metric for s in bench.scores if s.metric))
+    points = [
+        (t.sequences_per_s or 0.0, score.factor * found.score, t)
+        for t in ran
+        if (found := bench.score_of(t)) is not None and found.score is not None
+    ]
+    if floor is not None:
+        deepest = score.rank(floor) - DEPTH * (floor if score.lower_is_better else 1)
+        floor *= score.factor
+        points = [point for point in points if score.rank(point[1]) >= score.factor * deepest]
+    best = frontier([(x, score.rank(y)) for x, y, _ in points])
     named = {points[i][2].name: points[i][2].backend for i in best}  # the last, and so the fastest, of each model
     line = {
         "type": "scatter",
@@ -147,7 +158,7 @@ def _scatter(bench: Bench, ran: list[Timing], names: list[str], floor: float | N
     reach = [min(speeds) - 0.05, max(speeds) + 0.1 + 0.45 * (max(speeds) - min(speeds))]  # room for the last name
     layout = {
         "xaxis": {"type": "log", "title": {"text": "sequences per second"}, "dtick": "D2", "range": reach},
-        "yaxis": {"title": {"text": next(s.metric for s in bench.scores if s.metric)}},
+        "yaxis": {"title": {"text": score.name}},
         "showlegend": True,
     }
     if floor is not None:

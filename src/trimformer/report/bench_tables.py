@@ -9,6 +9,8 @@ from ..deploy.agreement import percent
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
 from ..measure.bench.process import Footprint
+from ..measure.bench.score import Score
+from ..tasks.metric import metric
 from . import numbers
 
 BEST = "*"
@@ -105,17 +107,18 @@ def _scores(bench: Bench) -> list[TextTable]:
     ran = [score for score in bench.scores if score.score is not None]
     if not ran:
         return []
+    best_first = sorted(ran, key=lambda s: -metric(s.metric).rank(s.score or 0))
     rows = [
-        [s.name, s.backend, _scored(s.score), numbers.NONE if s.agreement is None else percent(s.agreement)]
-        for s in sorted(ran, key=lambda s: -(s.score or 0))
+        [s.name, s.backend, _scored(s), numbers.NONE if s.agreement is None else percent(s.agreement)]
+        for s in best_first
     ]
     notes = [f"{s.name}, {s.backend}: {s.skipped}" for s in bench.scores if s.score is None]
     title = f"Score on {ran[0].n_examples:,} {bench.split} rows"
     return [TextTable(title, ["model", "backend", ran[0].metric, "as fp32"], rows, _once(notes))]
 
 
-def _scored(score: float | None) -> str:
-    return "not scored" if score is None else f"{100 * score:.2f}"
+def _scored(score: Score | None) -> str:
+    return "not scored" if score is None or score.score is None else numbers.hundredths(score.score, score.metric)
 
 
 def _ms(time: float | None) -> str:

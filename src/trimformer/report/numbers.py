@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from ..tasks.metric import metric
+
 NONE = "–"
 MINUS = "−"
 BACKENDS = {
@@ -31,15 +33,20 @@ def backend(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
-def score(value: float) -> str:
-    """A metric with three decimals."""
-    return f"{value:.3f}".replace("-", MINUS)
+def score(value: float, name: str = "") -> str:
+    """The metric of this name with three decimals, an error with two digits at the least."""
+    return f"{value:.{metric(name).decimals(value, 3)}f}".replace("-", MINUS)
 
 
-def points(difference: float, metric: str, unit: bool = True) -> str:
-    """A signed difference of a metric in points (hundredths); mse is not a share and keeps its unit."""
-    if metric == "mse":
-        return _signed(difference, 3)
+def hundredths(value: float, name: str) -> str:
+    """The metric of this name times 100, as drops are counted; an error as it is."""
+    return f"{100 * value:.2f}".replace("-", MINUS) if metric(name).factor == 100 else score(value, name)
+
+
+def points(difference: float, name: str, unit: bool = True) -> str:
+    """A signed difference of a metric in points (hundredths); an error is not a share and keeps its unit."""
+    if metric(name).lower_is_better:
+        return _signed(difference, metric(name).decimals(difference, 3))
     return _signed(100 * difference, 1) + (" points" if unit else "")
 
 

@@ -256,13 +256,13 @@ def table(report: Report) -> list[TableRow]:
 
     metric = report.task.metric
     scores = [variant.scores if variant else {} for variant in (dense, trimmed)]
-    add(metric, both("score"), numbers.score, lambda a, b: numbers.points(b - a, metric))
+    add(metric, both("score"), lambda a: numbers.score(a, metric), lambda a, b: numbers.points(b - a, metric))
     for name in dict.fromkeys([*scores[0], *scores[1]]):
         if name != metric:
             add(
                 name,
                 (scores[0].get(name), scores[1].get(name)),
-                numbers.score,
+                lambda a, name=name: numbers.score(a, name),
                 lambda a, b, name=name: numbers.points(b - a, name),
             )
     add("Weights", both("params"), numbers.count, numbers.percent_change)
@@ -280,12 +280,12 @@ def table(report: Report) -> list[TableRow]:
         label = f"{numbers.backend(backend)}, batch {batch}, {length} tokens"
         if several_threads:
             label += f", {threads} threads"
-        add(label, (times[0].get(setting), times[1].get(setting)), _time, _speedup)
+        add(label, (times[0].get(setting), times[1].get(setting)), lambda a: _time(a, metric), _speedup)
     return rows
 
 
-def _time(entry: Latency) -> str:
-    score = "not scored" if entry.score is None else numbers.score(entry.score)
+def _time(entry: Latency, metric: str) -> str:
+    score = "not scored" if entry.score is None else numbers.score(entry.score, metric)
     return f"{numbers.milliseconds(entry.median)} ({score})"
 
 

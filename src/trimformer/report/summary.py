@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ..tasks.metric import metric
 from . import numbers
 from .schema import Comparison, Latency, Report
-
-LOWER_IS_BETTER = {"mse"}
 
 
 def headline(report: Report) -> str:
@@ -66,16 +65,16 @@ def speed_words(report: Report) -> str:
 
 def score_words(report: Report) -> str:
     """Score after and before, with the interval of the difference; empty without scores."""
-    dense, trimmed, metric = report.variant("dense"), report.variant("trimmed"), report.task.metric
+    dense, trimmed, name = report.variant("dense"), report.variant("trimmed"), report.task.metric
     if trimmed is None or trimmed.score is None:
         return ""
-    text = f"{metric} {numbers.score(trimmed.score)}"
+    text = f"{name} {numbers.score(trimmed.score, name)}"
     if dense is None or dense.score is None:
         return text
-    details = f"difference {numbers.points(trimmed.score - dense.score, metric)}"
-    if report.comparison is not None and report.comparison.metric == metric:
+    details = f"difference {numbers.points(trimmed.score - dense.score, name)}"
+    if report.comparison is not None and report.comparison.metric == name:
         details += _interval(report.comparison)
-    return f"{text} vs {numbers.score(dense.score)} ({details})"
+    return f"{text} vs {numbers.score(dense.score, name)} ({details})"
 
 
 def details(report: Report) -> str:
@@ -97,14 +96,14 @@ def verdict(report: Report) -> str:
 
 def training_words(report: Report) -> str:
     """How much longer the trimmed model was trained, or what it is beside a dense model with as much training."""
-    info, control, metric = report.training, report.control, report.task.metric
+    info, control, name = report.training, report.control, report.task.metric
     if info is None or not info.epochs:
         return ""
     if control is not None:
         test = control.comparison
         return (
             f"Trained for as long as the trimmed model, with the same data, objective and learning rate, the dense "
-            f"model has {metric} {numbers.score(control.score)}; the trimmed one differs from that by "
+            f"model has {name} {numbers.score(control.score, name)}; the trimmed one differs from that by "
             f"{numbers.points(test.difference, metric)}{_interval(test)}. {_judged(test)}"
         )
     distilled = f", {round(info.distilled, 2):g} of them by distillation from it" if info.distilled else ""
@@ -142,7 +141,7 @@ def _judged(test: Comparison) -> str:
         return f"Only {test.differing} {where} to these {examples} differ: this proves nothing about other texts."
     if test.p_value > 0.05 if test.interval == "exact" else test.low <= 0 <= test.high:
         return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
-    better = (test.difference > 0) != (test.metric in LOWER_IS_BETTER)
+    better = metric(test.metric).drop(test.difference) < 0
     return f"The trimmed model is {'better' if better else 'worse'} by more than chance on these {examples}."
 
 

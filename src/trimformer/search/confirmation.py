@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..measure.significance import FEW, PairedTest, exact_upper, paired_test, ro
 from ..pipeline.inputs import Inputs
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
+from ..tasks.metric import Metric
 from ..tasks.outcome import Outcome
 from ..tasks.split import FEWEST_ROWS, split
 from .measurement import DENSE, Measurement
@@ -29,7 +31,8 @@ class Confirmation:
     """A file on the confirmation rows.
 
     test: the paired test against the dense model. upper: with ``sure`` the upper end of the one-sided interval of the
-    drop, in points. rows: how many would bring that end inside, if the drop stays; None where none would, or it is.
+    drop, in the budget's unit. rows: how many would bring that end inside, if the drop stays; None where none would, or
+    it is.
     """
 
     name: str
@@ -38,11 +41,6 @@ class Confirmation:
     upper: float | None
     rows: int | None
     confirmed: bool
-
-    @property
-    def drop(self) -> float:
-        """Points below the dense model."""
-        return -100 * self.test.difference
 
 
 def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]:
@@ -90,6 +88,7 @@ def step_down(
 
 def confirmation(
     file: Measurement,
+    metric: Metric,
     before: Outcome,
     after: Outcome,
     max_drop: float,
@@ -103,23 +102,24 @@ def confirmation(
     which is taken to rule out nothing where nearly all answers are the same.
     """
     test = paired_test(before, after, resamples)
-    drop, name, backend = -test.difference, file.timing.name, file.timing.backend
-    fits = within(100 * drop, max_drop)
+    drop, name, backend = metric.drop(test.difference), file.timing.name, file.timing.backend
+    fits = within(drop, max_drop)
     if sure is None:
         return Confirmation(name, backend, test, None, None, fits)
-    n, limit = test.n_examples, max_drop / 100
+    n = test.n_examples
     rows: int | None
     if before.hits is not None and after.hits is not None and test.groups is None:
         losses, gains = int((before.hits & ~after.hits).sum()), int((after.hits & ~before.hits).sum())
-        upper = exact_upper(losses, gains, n, sure)
-        rows = rows_for(losses, gains, n, sure, limit)
+        upper = 100 * exact_upper(losses, gains, n, sure)
+        rows = rows_for(losses, gains, n, sure, max_drop / 100)
     elif not test.proves:
-        upper, rows = 1.0, int(np.ceil(n * FEW / max(1, test.differing or 0)))
+        upper, rows = math.inf, int(np.ceil(n * FEW / max(1, test.differing or 0)))
     else:
-        upper = -paired_test(before, after, resamples, confidence=1 - 2 * sure).low
+        strict = paired_test(before, after, resamples, confidence=1 - 2 * sure)
+        upper = max(map(metric.drop, (strict.low, strict.high)))
         # An interval shrinks with the root of the rows.
-        rows = int(np.ceil(n * ((upper - drop) / (limit - drop)) ** 2)) if drop < limit else None
-    proven = upper <= limit
+        rows = int(np.ceil(n * ((upper - drop) / (max_drop - drop)) ** 2)) if drop < max_drop else None
+    proven = upper <= max_drop
     return Confirmation(
-        name, backend, test, 100 * upper, None if proven else rows, fits and proven
+        name, backend, test, upper, None if proven else rows, fits and proven
     )  # fmt: skip

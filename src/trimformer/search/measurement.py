@@ -19,6 +19,7 @@ from ..measure.bench.variants import Variant, available_backends, make_variants,
 from ..measure.bench.workload import Workload
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.metric import Metric
 from ..tasks.outcome import Outcome, outcome
 from ..threads import torch_threads
 from ..training.evaluate import predict_logits
@@ -47,7 +48,8 @@ Scores = dict[tuple[str, str], Scored]
 class Measurement:
     """A model under a back-end, timed beside the others of its run.
 
-    score, drop: on the selection split, the drop in points below the dense model in PyTorch. agreement: see `Scored`.
+    score, drop: on the selection split, the drop below the dense model in PyTorch, in points or the metric's unit.
+    agreement: see `Scored`.
     """
 
     timing: Timing
@@ -127,11 +129,13 @@ def scores_of(variants: Sequence[Variant], task: Task, data: Encoded) -> Scores:
     return found
 
 
-def measurements_of(variants: Sequence[Variant], scores: Scores, workload: Workload, threads: int) -> list[Measurement]:
+def measurements_of(
+    variants: Sequence[Variant], scores: Scores, workload: Workload, threads: int, metric: Metric
+) -> list[Measurement]:
     """Those that ran, timed taking turns, with their scores, among which is that of the dense model in PyTorch."""
     exact = scores[DENSE, "torch"].score
     found = []
     for variant, timing in timed(variants, workload, threads):
         score, same = scores[variant.name, variant.backend]
-        found.append(Measurement(timing, score, 100 * (exact - score), same))
+        found.append(Measurement(timing, score, metric.drop(score - exact), same))
     return found

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from ..deploy.agreement import agrees, warning
 from ..files import atomic_file
@@ -27,6 +28,7 @@ from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
 from ..report.summary import epochs_words
+from ..tasks.metric import metric
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside, within
@@ -38,7 +40,9 @@ KNOWN = (
 
 
 class PointInfo(BaseModel):
-    """A trained candidate. score, drop: on the selection split. ms, speedup: of its fp32 file."""
+    """A trained candidate. score, drop: on the selection split, the drop in the budget's unit. ms, speedup: of its fp32
+    file.
+    """
 
     name: str
     removed: str
@@ -53,7 +57,8 @@ class PointInfo(BaseModel):
 
 
 class FileInfo(BaseModel):
-    """A model under a back-end. score, drop: on the selection split. speedup: over the reference.
+    """A model under a back-end. score, drop: on the selection split, the drop in the budget's unit. speedup: over the
+    reference.
 
     agreement: share of the answers there that are those of the model in fp32; None where that is not known.
     """
@@ -69,11 +74,13 @@ class FileInfo(BaseModel):
 
 
 class ConfirmationInfo(BaseModel):
-    """A file on the confirmation rows, which chose nothing. drop, upper: in points; upper only with ``sure``.
+    """A file on the confirmation rows, which chose nothing. drop, upper: in the budget's unit.
 
-    upper: end of the one-sided interval. rows: how many would bring it inside; None where it is, or no number would.
-    groups: how many the rows were drawn by; None: one by one.
+    upper: only with ``sure``, end of the one-sided interval. rows: how many would bring it inside; None where it is, or
+    no number would. groups: how many the rows were drawn by; None: one by one.
     """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     name: str
     backend: str
@@ -91,7 +98,8 @@ class AutopilotReport(BaseModel):
     workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
     ``model`` and, as ``file``, beside it. confirmations: of the files that were tried, the chosen one last.
     comparison: of that file with the dense model in PyTorch, fp32, on the
-    validation rows; inside: whether it loses little enough there. conclusion: the same in sentences.
+    validation rows; inside: whether it loses little enough there. balance: warnings of a class that nearly all of these
+    rows have, or that is never answered. conclusion: the same in sentences.
     """
 
     format_version: Literal[1] = 1
@@ -113,6 +121,7 @@ class AutopilotReport(BaseModel):
     confirmations: list[ConfirmationInfo] = []
     comparison: Comparison
     inside: bool
+    balance: list[str] = []
     conclusion: list[str]
     steps: list[Step]
     notes: list[str]
@@ -129,6 +138,7 @@ def conclude(report: AutopilotReport) -> list[str]:
         *_confirmed(report),
         *_trained(report),
         _validated(report),
+        *report.balance,
     ]
 
 
@@ -168,9 +178,9 @@ def _missed(report: AutopilotReport) -> list[str]:
         return ["What could be removed inside the budget brought no more speed than that."]
     nearest = min(report.points, key=lambda point: point.drop)
     return [
-        f"No model from which something was removed stayed inside the budget of {report.max_drop:g} points on the "
+        f"No model from which something was removed stayed inside the budget of {_budget(report)} on the "
         f"selection rows, so that the dense model was only exported.",
-        f"Nearest came {nearest.name} ({nearest.folder}), which loses {nearest.drop:.2f} points and is "
+        f"Nearest came {nearest.name} ({nearest.folder}), which loses {_lost(report, nearest.drop)} and is "
         f"{nearest.speedup:.1f}× as fast: it takes --max-drop {_above(nearest.drop)}, or more --epochs and time.",
     ]
 
@@ -203,15 +213,16 @@ def _confirmed(report: AutopilotReport) -> list[str]:
         return []
     *failed, last = report.confirmations
     said = (
-        f"It loses {_signed(report.chosen.drop)} points on the {report.task.n_selection:,} selection rows and "
-        f"{_signed(last.drop)} on {last.n_examples:,} confirmation rows that chose nothing{_end(last)}: "
-        f"{'confirmed' if last.confirmed else 'not confirmed'}."
+        f"It loses {_lost(report, report.chosen.drop)} on the {report.task.n_selection:,} selection rows and "
+        f"{_bare(report, last.drop)} on {last.n_examples:,} confirmation rows that chose "
+        f"nothing{_end(report, last)}: {'confirmed' if last.confirmed else 'not confirmed'}."
     )
     if not failed:
         return [said]
     count = "1 faster file was" if len(failed) == 1 else f"{len(failed)} faster files were"
     over = "; ".join(
-        f"{one.name} under {numbers.backend(one.backend)} loses {_signed(one.drop)} there{_end(one)}" for one in failed
+        f"{one.name} under {numbers.backend(one.backend)} loses {_bare(report, one.drop)} there{_end(report, one)}"
+        for one in failed
     )
     sentences = [said, f"{count} inside on selection and not confirmed: {over}."]
     rows = [one.rows for one in failed if one.rows is not None]
@@ -221,20 +232,26 @@ def _confirmed(report: AutopilotReport) -> list[str]:
     return sentences
 
 
-def _end(one: ConfirmationInfo) -> str:
+def _end(report: AutopilotReport, one: ConfirmationInfo) -> str:
     if one.upper is None:
         return ""
-    if one.upper >= 100:
-        return (
-            f" (unproven: fewer than {FEW} {'answers' if one.groups is None else f'of {one.groups:,} groups'} differ)"
-        )
+    if math.isinf(one.upper):
+        what = "answers" if one.groups is None else f"of {one.groups:,} groups"
+        return f" (unproven: fewer than {FEW} {what} differ)"
     drawn = "" if one.groups is None else f", {one.groups:,} groups drawn as a whole"
-    return f" (at most {_signed(one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
+    return f" (at most {_bare(report, one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
 
 
-def _signed(drop: float) -> str:
-    """A drop in points; a gain is below zero."""
-    return f"{drop + 0.0:.2f}".replace("-", "−")
+def _lost(report: AutopilotReport, drop: float) -> str:
+    return metric(report.comparison.metric).lost(drop)
+
+
+def _bare(report: AutopilotReport, drop: float) -> str:
+    return metric(report.comparison.metric).lost(drop, unit=False)
+
+
+def _budget(report: AutopilotReport) -> str:
+    return metric(report.comparison.metric).budget(report.max_drop)
 
 
 def _validated(report: AutopilotReport) -> str:
@@ -247,16 +264,18 @@ def _validated(report: AutopilotReport) -> str:
         f"{numbers.points(test.difference, test.metric)} ({exact}95 % interval {low} to {high}{drawn}): "
     )
     if not report.inside:
-        return f"{said}outside the budget of {report.max_drop:g} points."
+        return f"{said}outside the budget of {_budget(report)}."
+    worst = max(map(metric(test.metric).drop, (test.low, test.high)))
     same = (report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")  # compared with itself
-    proven = same or (test.proves and within(-100 * test.low, report.max_drop))
+    proven = same or (test.proves and within(worst, report.max_drop))
     doubt = "" if proven else ", though so few rows cannot prove it"
-    return f"{said}inside the budget of {report.max_drop:g} points{doubt}."
+    return f"{said}inside the budget of {_budget(report)}{doubt}."
 
 
 def _above(drop: float) -> str:
-    """The smallest budget with two decimals in which a drop lies."""
-    return f"{-(-100 * drop // 1) / 100:g}"
+    """The smallest budget with two decimals in which a drop lies, of a small one with two digits."""
+    scale = 10.0 ** max(2, 1 - math.floor(math.log10(drop))) if drop > 0 else 100.0
+    return f"{math.ceil(drop * scale) / scale:.10g}"
 
 
 def assemble(
@@ -268,18 +287,19 @@ def assemble(
     chosen: Measurement,
     tested: PairedTest,
     *,
+    balance: list[str],
     file: str,
     steps: Sequence[dict[str, Any]],
 ) -> AutopilotReport:
     """Put the report together. measured: those of the comparison, the reference first.
 
-    confirmed: those tried. tested: the paired test.
+    confirmed: those tried. tested: the paired test. balance: of its answers.
     """
     assert recipe.autopilot is not None
     settings, reference = recipe.autopilot, measured[0]
     files = [_file(one, reference, settings.max_drop) for one in measured if one.is_file]
     exact = {one.timing.name: one for one in reversed(measured)}  # fp32 comes first of each
-    best = set(frontier([(1 / exact[point.name].ms, point.score or 0.0) for point in points]))
+    best = set(frontier([(1 / exact[p.name].ms, inputs.task.metric.rank(p.score or 0.0)) for p in points]))
     report = AutopilotReport(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -301,7 +321,7 @@ def assemble(
                 name=one.name,
                 backend=one.backend,
                 n_examples=one.test.n_examples,
-                drop=one.drop,
+                drop=inputs.task.metric.drop(one.test.difference),
                 upper=one.upper,
                 rows=one.rows,
                 confirmed=one.confirmed,
@@ -310,7 +330,8 @@ def assemble(
             for one in confirmed
         ],
         comparison=Comparison(metric=inputs.task.metrics[0], **dataclasses.asdict(tested)),
-        inside=within(-100 * tested.difference, settings.max_drop),
+        inside=within(inputs.task.metric.drop(tested.difference), settings.max_drop),
+        balance=balance,
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
         notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],
@@ -360,6 +381,8 @@ def card(report: AutopilotReport, repo_name: str) -> str:
         removed=(point.removed if point else "nothing").capitalize(),
         files=[file for file in report.files if file.name == report.chosen.name],
         exported=True,
+        numbers=numbers,
+        metric=metric(report.task.metric),
     )
 
 
@@ -368,16 +391,17 @@ def point_tables(report: AutopilotReport) -> list[TextTable]:
     if not report.points:
         return []
     rows = [
-        [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one)]
+        [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one, report.task.metric)]
         for one in sorted(report.points, key=lambda one: one.ms)
     ]
     title = f"Trained models in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
     return [TextTable(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
 
 
-def figures(one: PointInfo | FileInfo) -> list[str]:
+def figures(one: PointInfo | FileInfo, name: str) -> list[str]:
     """Score, drop, milliseconds and speed as people read them."""
-    return [f"{100 * one.score:.2f}", f"{one.drop:.2f}", f"{one.ms:.2f}", f"{one.speedup:.2f}x"]
+    drop = metric(name).lost(one.drop, unit=False)
+    return [numbers.hundredths(one.score, name), drop, f"{one.ms:.2f}", f"{one.speedup:.2f}x"]
 
 
 def write(report: AutopilotReport, measured: Sequence[Measurement], folder: Path) -> None:
@@ -386,13 +410,12 @@ def write(report: AutopilotReport, measured: Sequence[Measurement], folder: Path
         file.write_text(report.model_dump_json(indent=2), encoding="utf-8")
     with atomic_file(folder / "model" / "README.md") as file:
         file.write_text(card(report, f"{report.recipe['out']}/model"), encoding="utf-8")
-    metric, count = report.task.metric, report.task.n_selection
+    name, count = report.task.metric, report.task.n_selection
     scores = [
-        Score(one.timing.name, one.timing.backend, metric, one.score, count, agreement=one.agreement)
-        for one in measured
+        Score(one.timing.name, one.timing.backend, name, one.score, count, agreement=one.agreement) for one in measured
     ]
     bench = Bench(report.hardware, report.threads, [one.timing for one in measured], [], [], scores, split="selection")
-    exact = next(one.score + one.drop / 100 for one in measured)
-    floor = 100 * exact - report.max_drop
+    exact = next(metric(name).after(one.score, -one.drop) for one in measured)
+    floor = metric(name).after(exact, report.max_drop)
     told = Told("trimformer compress", report.conclusion, floor, point_tables(report))
     write_picture(bench, folder / "frontier.html", told)

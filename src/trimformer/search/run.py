@@ -27,6 +27,7 @@ from ..pipeline.inputs import Inputs
 from ..pipeline.results import default_lengths
 from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
+from ..tasks.balance import balance_notes
 from ..tasks.outcome import Outcome
 from ..training.settings import ObjectiveSettings
 from .confirmation import Confirmation, confirmation, step_down
@@ -78,10 +79,11 @@ def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
 
 @dataclasses.dataclass(frozen=True)
 class FileTest:
-    """The file that was tested, and what came out."""
+    """The file that was tested, what came out, and what to be warned of in the answers."""
 
     file: str
     test: PairedTest
+    balance: list[str]
 
 
 class Autopilot(Trainer):
@@ -270,7 +272,9 @@ class Autopilot(Trainer):
                 after = answers(one.timing.name, self._folder_of(one, points, ground), one.timing.backend)
                 sure = level if self.settings.sure else None
                 resamples = self.recipe.measure.resamples
-                return confirmation(one, before, after, self.settings.max_drop, sure=sure, resamples=resamples)
+                return confirmation(
+                    one, task.metric, before, after, self.settings.max_drop, sure=sure, resamples=resamples
+                )
 
             tried = step_down(measured, self.settings.max_drop, installed()[0], confirm)
             return [dataclasses.asdict(one) for one in tried]
@@ -287,7 +291,8 @@ class Autopilot(Trainer):
             (dense,) = self._variants({DENSE: ground.dense.model_folder}, ["torch"], inputs)
             before, after = (outcome_of(variant, inputs.task, inputs.validation) for variant in (dense, file))
             test = paired_test(before, after, self.recipe.measure.resamples)
-            return dataclasses.asdict(FileTest(str(file.path), test))
+            notes = balance_notes(inputs.task, {"The dense model": before, "The chosen file": after}, "validation")
+            return dataclasses.asdict(FileTest(str(file.path), test, notes))
 
         return cast(FileTest, self.folder.kept("test", FileTest, tested))
 
@@ -314,7 +319,7 @@ class Autopilot(Trainer):
                 shutil.copy2(part, temporary)
             save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
         report = assemble(
-            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested.test,
+            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested.test, balance=tested.balance,
             file=f"{place.name}/{file.name}", steps=self.folder.steps,
         )  # fmt: skip
         write(report, measured, self.folder.path)
@@ -333,7 +338,7 @@ class Autopilot(Trainer):
         return variants_of(models, backends, self.folder.work / "exports", self.threads, inputs.train)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
-        return measurements_of(variants, scores, self._workload(inputs), self.threads)
+        return measurements_of(variants, scores, self._workload(inputs), self.threads, inputs.task.metric)
 
     def _peer(self, ground: Ground) -> Measurement:
         """The best file of the dense model, which what is trimmed has to beat."""

@@ -129,7 +129,7 @@ class Trainer:
         model: Any = load_with_head(result.model_folder)
         logits = predict_logits(model.to(self.accelerator.device), inputs.selection)
         score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
-        drop = 100 * (ground.exact.score - score)
+        drop = inputs.task.metric.drop(score - ground.exact.score)
         return dataclasses.replace(
             point, score=score, drop=drop, epochs=point.epochs + epochs, folder=result.folder.name
         )

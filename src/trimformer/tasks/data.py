@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..encoder.model.heads import Kind
+from .metric import Metric, metric
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Task:
     """What is predicted and how it is scored.
 
     `labels` holds the names by id, () for regression and spans; `metrics[0]` is the score. `positive` is the id
-    that binary F1 looks for.
+    that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one.
     """
 
     name: str
@@ -24,6 +25,12 @@ class Task:
     metrics: tuple[str, ...]
     source: str
     positive: int = 1
+    chosen: str | None = None
+
+    @property
+    def metric(self) -> Metric:
+        """The score, which decides."""
+        return metric(self.metrics[0])
 
 
 class GoldAnswer(NamedTuple):

@@ -46,6 +46,11 @@ class TaskSettings(BaseModel, extra="forbid"):
         "question and context, multilabel if labels are lists, else classification or regression by the model's "
         "head and the labels",
     )
+    metric: str | None = Field(
+        default=None,
+        description="what decides and is reported first, such as f1_macro, f1:CLASS or mae; none: the usual one of "
+        "the task",
+    )
     tags: str | None = Field(
         default=None, description="conll2003: ner (default), pos or chunk; ud and .conllu files: upos (default) or xpos"
     )

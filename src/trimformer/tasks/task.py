@@ -75,7 +75,7 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     _check(settings)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
     kind = KINDS[task.kind]
-    keep = kind.keep(train)
+    task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
     if validation is None:
         share = round(len(train) * AUTOMATIC_VALIDATION)
         train, validation = split(train, share, seed=0, keep=keep)
@@ -101,6 +101,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
+    task = KINDS[task.kind].scored_by(task, settings.metric)
     if labels is None:
         return task, examples
     task, ids = KINDS[task.kind].relabel(task, labels, [examples])

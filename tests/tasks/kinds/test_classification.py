@@ -54,17 +54,25 @@ def by_hand(name: str, predicted: np.ndarray, truth: np.ndarray) -> float:
         "accuracy": right.sum() / table.sum(),
         "f1": f1[1],
         "f1_macro": f1.mean(),
-        "matthews": np.corrcoef(predicted, truth)[0, 1],  # of two classes
+        "f1:yes": f1[1],
+        "balanced_accuracy": (right / all_true).mean(),
+        "matthews": matthews_corrcoef(truth, predicted),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["accuracy", "f1", "f1_macro", "matthews"])
+@pytest.mark.parametrize("name", ["accuracy", "f1", "f1_macro", "matthews", "f1:yes", "balanced_accuracy"])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_metric_against_an_independent_computation(name: str, seed: int) -> None:
     random = np.random.default_rng(seed)
-    truth = random.integers(0, 3 if name in ("accuracy", "f1_macro") else 2, 100)
+    truth = random.integers(0, 2 if name.startswith("f1:") or name == "f1" else 3, 100)
     predicted = np.where(random.random(100) < 0.6, truth, random.permutation(truth))
     assert KIND.metric(task(name))(predicted, truth) == pytest.approx(by_hand(name, predicted, truth))
+
+
+def test_classes_that_are_not_there_do_not_count() -> None:
+    predicted, truth = np.array([0, 0, 3]), np.array([0, 2, 2])
+    for name, library in (("f1_macro", f1_score(truth, predicted, average="macro")), ("balanced_accuracy", 0.5)):
+        assert KIND.metric(task(name))(predicted, truth) == pytest.approx(library)
 
 
 def test_lengths_must_agree() -> None:

@@ -31,6 +31,12 @@ def test_scores() -> None:
     assert KIND.metric(TASK)(predicted, truth) == pytest.approx(found["f1_micro"], abs=1e-12)
 
 
+def test_the_f1_of_one_label() -> None:
+    truth, predicted = np.array([[1, 0, 1], [1, 1, 0]], bool), np.array([[1, 0, 0], [0, 1, 0]], bool)
+    task = KIND.scored_by(TASK, "f1:a")
+    assert KIND.scores(task, predicted, truth)["f1:a"] == pytest.approx(2 / 3)
+
+
 def test_labels_that_never_occur_count_as_0() -> None:
     none = np.zeros((4, 3), dtype=bool)
     assert KIND.scores(TASK, none, none) == {"f1_micro": 0, "f1_macro": 0, "accuracy": 1}

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import mean_squared_error
+from sklearn.metrics import mean_absolute_error, mean_squared_error
 
 from trimformer.tasks.data import Task
 from trimformer.tasks.kinds import KINDS
@@ -39,10 +39,15 @@ def by_hand(name: str, predicted: np.ndarray, truth: np.ndarray) -> float:
     """Each metric once more, from another function or from its definition."""
     if name == "spearman":
         predicted, truth = stats.rankdata(predicted), stats.rankdata(truth)
-    return mean_squared_error(truth, predicted) if name == "mse" else np.corrcoef(predicted, truth)[0, 1]
+    errors = {
+        "mse": mean_squared_error(truth, predicted),
+        "rmse": mean_squared_error(truth, predicted) ** 0.5,
+        "mae": mean_absolute_error(truth, predicted),
+    }
+    return errors.get(name, np.corrcoef(predicted, truth)[0, 1])
 
 
-@pytest.mark.parametrize("name", ["pearson", "spearman", "mse"])
+@pytest.mark.parametrize("name", ["pearson", "spearman", "mse", "rmse", "mae"])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_metric_against_an_independent_computation(name: str, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -90,9 +90,9 @@ class Bench:
     def _is_compared(self, timing: Timing) -> bool:
         return any(s.agreement is not None for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
 
-    def score_of(self, timing: Timing) -> float | None:
+    def score_of(self, timing: Timing) -> Score | None:
         """The score of the variant that was timed."""
-        found = (s.score for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
+        found = (s for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
         return next(found, None)
 
     def as_json(self) -> dict[str, Any]:

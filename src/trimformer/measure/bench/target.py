@@ -16,6 +16,7 @@ from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, sc
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
+from ...tasks.metric import metric
 from ...tasks.settings import TaskSettings
 from .latency import time_variants
 from .variants import Variant, available_backends
@@ -54,13 +55,14 @@ def export_for(
     folder: str | Path,
     tokenizer: PreTrainedTokenizerBase | None = None,
     task: TaskSettings | None = None,
-    max_drop: float = 0.5,
+    max_drop: float | None = None,
 ) -> Choice:
     """Write the file that is best for ``latency``, ``throughput`` or ``size``, of all that run here.
 
     latency: one text of 32 and of 128 tokens; throughput: batches of 512 tokens of the same lengths; the geometric mean
-    counts. task: no file that loses more than ``max_drop`` points on its validation rows is taken. None that answers
-    otherwise than fp32 is taken either, on these rows or, without a task, on random inputs.
+    counts. task: no file that loses more than ``max_drop`` on its validation rows is taken, in points, or of an error
+    in its own unit; None: half a point, or half a percent of the error. None that answers otherwise than fp32 is taken
+    either, on these rows or, without a task, on random inputs.
 
     Raises TrimformerError for an unknown target, and as :func:`trimformer.export` does.
     """
@@ -78,6 +80,8 @@ def export_for(
         with tempfile.TemporaryDirectory(dir=folder, prefix=".target-") as scratch:
             files = export_all(model, scratch, names, None, scorer)
             candidates = _measured(target, model, files)
+            if max_drop is None:
+                max_drop = 0.5 if scorer is None else scorer.task.metric.small(scorer.reference)
             chosen = choose(candidates, max_drop)
             for part in parts(chosen.file.path):
                 part.replace(folder / part.name)
@@ -97,6 +101,11 @@ def choose(candidates: Sequence[MeasuredFile], max_drop: float) -> MeasuredFile:
 def _loses(candidate: MeasuredFile, max_drop: float) -> bool:
     drop = candidate.file.score_drop
     return drop is not None and drop > max_drop
+
+
+def _lost(candidate: MeasuredFile) -> str:
+    """The drop in words."""
+    return metric(candidate.file.metric or "").lost(candidate.file.score_drop or 0.0)
 
 
 def _measured(target: str, model: Model, files: Sequence[ExportedFile]) -> list[MeasuredFile]:
@@ -119,8 +128,8 @@ def _why(target: str, chosen: MeasuredFile, candidates: Sequence[MeasuredFile]) 
     best = min(exact, key=lambda one: one.value)
     what = {"latency": "fastest for one text", "throughput": "fastest for batches", "size": "smallest"}[target]
     against = f", {best.value / chosen.value:.2f} times as good as the best in fp32 ({best.file.backend})"
-    drop = chosen.file.score_drop
-    score = "its score is not known because no data was given" if drop is None else f"it loses {drop:.2f} points"
+    unknown = "its score is not known because no data was given"
+    score = unknown if chosen.file.score_drop is None else f"it loses {_lost(chosen)}"
     if chosen.file.agreement is not None:
         score += f", and it answers {percent(chosen.file.agreement)} of the {chosen.file.asked} as fp32 does"
     said = f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
@@ -138,7 +147,7 @@ def _notes(target: str, candidates: Sequence[MeasuredFile], max_drop: float) -> 
     if notes and files[0].score is None:
         notes.append("Random inputs are a harder test than texts: give data (--validation or --task) to ask those.")
     notes += [
-        f"{one.file.backend} is left out: it loses {one.file.score_drop:.2f} points, more than {max_drop:g}."
+        f"{one.file.backend} is left out: it loses {_lost(one)}, more than {max_drop:g}."
         for one in candidates
         if _loses(one, max_drop)
     ]

@@ -18,7 +18,7 @@ FINALISTS = 2
 
 
 class Measured(Protocol):
-    """What can be ordered: its time, and its drop in points; None before it was scored."""
+    """What can be ordered: its time, and its drop in the budget's unit; None before it was scored."""
 
     @property
     def ms(self) -> float: ...
@@ -35,8 +35,8 @@ class Point:
     """A candidate and how far its training is.
 
     removed: what was, for people. ms: predicted, of one pass. folder: of its weights. score, drop: of these on the
-    selection split, the drop in points below the dense model; None before any training. epochs, rungs: that it was
-    trained for, in all.
+    selection split, the drop below the dense model in the budget's unit; None before any training. epochs, rungs: that
+    it was trained for, in all.
     """
 
     name: str

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ...encoder.model.heads import Kind
-from ..data import Examples, Task
+from ...errors import TrimformerError
+from ..data import Examples, Task, did_you_mean
 from ..encoding.encoded import Encoded
+from ..labels import shown
+from ..metric import CLASS_F1
 from ..split import Keep
 from .answers import AnyAnswer
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
+Measure = Callable[[np.ndarray, np.ndarray], float]
 """(answers, truth), both with one row per example -> one number."""
+
+EACH_F1 = f"{CLASS_F1}CLASS"
+"""In lists of metrics: the F1 of any class."""
 
 
 class TaskKind(ABC):
@@ -45,6 +52,32 @@ class TaskKind(ABC):
     @abstractmethod
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of the metrics of a user's own data with these labels, the score first."""
+
+    def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The names of all metrics that there are with these labels; ``f1:CLASS`` stands for one of each class."""
+        return self.metrics(labels)
+
+    def scored_by(self, task: Task, name: str | None) -> Task:
+        """The task with this metric as its score; None: as it is.
+
+        Raises TrimformerError for a metric or a class that it does not have.
+        """
+        if name is None:
+            return task
+        choice = tuple(dict.fromkeys([*task.metrics, *self.choice(task.labels)]))
+        wanted = name.removeprefix(CLASS_F1)
+        if name.startswith(CLASS_F1) and EACH_F1 in choice:
+            if wanted not in task.labels:
+                raise TrimformerError(
+                    f"The setting task.metric is '{name}', but {task.name} has no class '{wanted}': its classes are "
+                    f"{shown(task.labels)}.{did_you_mean(wanted, task.labels)}"
+                )
+        elif name not in choice:
+            raise TrimformerError(
+                f"The setting task.metric is '{name}', which {task.name} ({self.name}) does not have: use one of "
+                f"{', '.join(choice)}.{did_you_mean(name, choice)}"
+            )
+        return replace(task, metrics=tuple(dict.fromkeys([name, *task.metrics])), chosen=name)
 
     @abstractmethod
     def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, np.ndarray | None]:
@@ -77,7 +110,7 @@ class TaskKind(ABC):
         """
 
     @abstractmethod
-    def measure(self, task: Task, name: str) -> Metric:
+    def measure(self, task: Task, name: str) -> Measure:
         """One metric of the task, as a fraction (0..1) where it is one."""
 
     def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
@@ -93,11 +126,11 @@ class TaskKind(ABC):
         return examples.groups
 
     def scores(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        """All metrics of the task, `task.metrics[0]` first; all but mse are better when higher."""
+        """All metrics of the task, `task.metrics[0]` first."""
         if len(answers) != len(truth):
             raise ValueError(f"{len(answers)} predictions for {len(truth)} labels")
         return {name: self.measure(task, name)(answers, truth) for name in task.metrics}
 
-    def metric(self, task: Task) -> Metric:
+    def metric(self, task: Task) -> Measure:
         """The first metric of the task, for the thousands of calls of a paired bootstrap."""
         return self.measure(task, task.metrics[0])

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.metrics import f1_score, matthews_corrcoef
 
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
+from ..metric import CLASS_F1
 from .answers import Prediction
-from .base import Metric
+from .base import EACH_F1, Measure
 from .texts import TextKind
 
 
@@ -24,6 +24,9 @@ class Classification(TextKind):
 
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         return "accuracy", "f1_macro"
+
+    def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return *_METRICS, EACH_F1
 
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
         return np.asarray(examples.labels, dtype=np.int64)
@@ -43,26 +46,62 @@ class Classification(TextKind):
         equal: np.ndarray = np.equal(exact.argmax(axis=1), other.argmax(axis=1))
         return equal
 
-    def measure(self, task: Task, name: str) -> Metric:
+    def measure(self, task: Task, name: str) -> Measure:
         if name == "f1":
-            return lambda answers, truth: _f1(answers == task.positive, truth == task.positive)
+            return lambda answers, truth: _f1_of(answers, truth, task.positive)
+        if name.startswith(CLASS_F1):
+            wanted = task.labels.index(name.removeprefix(CLASS_F1))
+            return lambda answers, truth: _f1_of(answers, truth, wanted)
         return _METRICS[name]
+
+
+# Counts of NumPy in place of scikit-learn, which checks its arguments in each of a bootstrap's thousands of calls.
 
 
 def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean(predicted == truth))
 
 
-def _f1(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(f1_score(truth, predicted, zero_division=0))
+def _f1_of(predicted: np.ndarray, truth: np.ndarray, wanted: int) -> float:
+    """2 hits / (predicted + true) of one class; 0 where it is neither there nor predicted."""
+    found, there = predicted == wanted, truth == wanted
+    whole = np.count_nonzero(found) + np.count_nonzero(there)
+    return float(2 * np.count_nonzero(found & there) / whole) if whole else 0.0
 
 
 def _f1_macro(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(f1_score(truth, predicted, average="macro", zero_division=0))
+    """The mean F1 of the classes that are there or predicted."""
+    hits, found, there = _counts(predicted, truth)
+    whole = found + there
+    return float(np.mean(2 * hits[whole > 0] / whole[whole > 0]))
+
+
+def _balanced_accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """The mean share of right answers over the classes that are there."""
+    hits, _, there = _counts(predicted, truth)
+    return float(np.mean(hits[there > 0] / there[there > 0]))
 
 
 def _matthews(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(matthews_corrcoef(truth, predicted))
+    """Of several classes as Gorodkin ("Comparing two K-category assignments by a K-category correlation coefficient",
+    2004) has it; 0 where all answers or all labels are the same.
+    """
+    hits, found, there = (counted.astype(np.float64) for counted in _counts(predicted, truth))
+    n = len(truth)
+    spread = (n * n - found @ found) * (n * n - there @ there)
+    return float((n * hits.sum() - found @ there) / np.sqrt(spread)) if spread else 0.0
 
 
-_METRICS: dict[str, Metric] = {"accuracy": _accuracy, "f1_macro": _f1_macro, "matthews": _matthews}
+def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each class: right answers, answers, labels."""
+    size = int(max(predicted.max(), truth.max())) + 1
+    hits, found, there = (np.bincount(ids, minlength=size) for ids in (truth[predicted == truth], predicted, truth))
+    return hits, found, there
+
+
+_METRICS: dict[str, Measure] = {
+    "accuracy": _accuracy,
+    "f1_macro": _f1_macro,
+    "balanced_accuracy": _balanced_accuracy,
+    "matthews": _matthews,
+}

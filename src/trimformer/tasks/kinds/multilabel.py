@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.special import expit
-from sklearn.metrics import accuracy_score, f1_score
 
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
+from ..metric import CLASS_F1
 from .answers import Labels
-from .base import Metric
+from .base import EACH_F1, Measure
 from .texts import TextKind
 
 
@@ -23,6 +23,9 @@ class Multilabel(TextKind):
 
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         return tuple(_METRICS)
+
+    def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return *_METRICS, EACH_F1
 
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
         """1 where an example has a label, else 0: float32 (n, labels)."""
@@ -44,33 +47,31 @@ class Multilabel(TextKind):
         equal: np.ndarray = np.equal(exact > 0, other > 0).all(axis=1)
         return equal
 
-    def measure(self, task: Task, name: str) -> Metric:
-        """F1 over all decisions; the mean F1 of the labels (0 for a label that is neither there nor predicted); the
-        share of examples with every label right.
+    def measure(self, task: Task, name: str) -> Measure:
+        """F1 over all decisions; the mean F1 of the labels, or that of one (0 for a label that is neither there nor
+        predicted); the share of examples with every label right.
         """
+        if name.startswith(CLASS_F1):
+            wanted = task.labels.index(name.removeprefix(CLASS_F1))
+            return lambda answers, truth: _f1_micro(answers[:, wanted], truth[:, wanted])
         return _METRICS[name]
 
-    def metric(self, task: Task) -> Metric:
-        """Micro F1. Thousands of calls would take minutes with scikit-learn, which checks its arguments each time."""
-        assert task.metrics[0] == "f1_micro"
-        return _quick_f1_micro
+
+# Counts of NumPy in place of scikit-learn, which checks its arguments in each of a bootstrap's thousands of calls.
 
 
-def _quick_f1_micro(predicted: np.ndarray, truth: np.ndarray) -> float:
+def _f1_micro(predicted: np.ndarray, truth: np.ndarray) -> float:
     whole = np.count_nonzero(predicted) + np.count_nonzero(truth)
     return float(2 * np.count_nonzero(predicted & truth) / whole) if whole else 0.0
 
 
-def _f1_micro(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(f1_score(truth, predicted, average="micro", zero_division=0))
-
-
 def _f1_macro(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(f1_score(truth, predicted, average="macro", zero_division=0))
+    whole = predicted.sum(axis=0) + truth.sum(axis=0)
+    return float(np.mean(2 * (predicted & truth).sum(axis=0) / np.maximum(whole, 1)))
 
 
 def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
-    return float(accuracy_score(truth, predicted))
+    return float((predicted == truth).all(axis=1).mean())
 
 
-_METRICS: dict[str, Metric] = {"f1_micro": _f1_micro, "f1_macro": _f1_macro, "accuracy": _accuracy}
+_METRICS: dict[str, Measure] = {"f1_micro": _f1_micro, "f1_macro": _f1_macro, "accuracy": _accuracy}

@@ -11,7 +11,7 @@ from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from .answers import Prediction
-from .base import Metric
+from .base import Measure
 from .texts import TextKind
 
 CLOSE = 0.2
@@ -30,6 +30,9 @@ class Regression(TextKind):
 
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         return "pearson", "spearman", "mse"
+
+    def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
+        return tuple(_METRICS)
 
     def relabel(self, task: Task, labels: Sequence[str], parts: Sequence[Examples]) -> tuple[Task, None]:
         """A number has no name; raises TrimformerError for a model with several outputs."""
@@ -57,7 +60,7 @@ class Regression(TextKind):
         equal: np.ndarray = np.less_equal(np.abs(first - second), CLOSE * first.std() + rounding)
         return equal
 
-    def measure(self, task: Task, name: str) -> Metric:
+    def measure(self, task: Task, name: str) -> Measure:
         return _METRICS[name]
 
 
@@ -73,9 +76,23 @@ def _mse(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(np.mean((predicted - truth) ** 2))
 
 
+def _rmse(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return _mse(predicted, truth) ** 0.5
+
+
+def _mae(predicted: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean(np.abs(predicted - truth)))
+
+
 def _constant(predicted: np.ndarray, truth: np.ndarray) -> bool:
     """A correlation with a constant is undefined; it counts as 0, because such a model knows nothing."""
     return bool(np.ptp(predicted) == 0 or np.ptp(truth) == 0)
 
 
-_METRICS: dict[str, Metric] = {"pearson": _pearson, "spearman": _spearman, "mse": _mse}
+_METRICS: dict[str, Measure] = {
+    "pearson": _pearson,
+    "spearman": _spearman,
+    "mae": _mae,
+    "rmse": _rmse,
+    "mse": _mse,
+}

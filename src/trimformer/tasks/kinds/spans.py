@@ -15,7 +15,7 @@ from ..data import Examples, Task
 from ..encoding import windows
 from ..encoding.encoded import Encoded
 from .answers import Answer
-from .base import Metric, TaskKind
+from .base import Measure, TaskKind
 
 COLUMNS = ("exact_match", "f1")
 """What the columns of counts are."""
@@ -71,7 +71,7 @@ class Spans(TaskKind):
         pairs = zip(best_texts(data, exact), best_texts(data, other), strict=True)
         return np.array([first == second for first, second in pairs])
 
-    def measure(self, task: Task, name: str) -> Metric:
+    def measure(self, task: Task, name: str) -> Measure:
         """The mean of a column of `counts`."""
         column = COLUMNS.index(name)
         return lambda answers, _: float(answers[:, column].mean())

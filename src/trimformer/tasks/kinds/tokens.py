@@ -14,7 +14,7 @@ from ..encoding import word_pieces
 from ..encoding.encoded import Encoded
 from ..labels import as_bioes, match_labels, number, span_marks
 from .answers import Tags
-from .base import Metric, TaskKind
+from .base import Measure, TaskKind
 
 UNPREDICTED = -1
 """The predicted label of a word that has no token."""
@@ -51,7 +51,8 @@ class Tokens(TaskKind):
                 names[i] = name
         ids = np.full(len(task.labels), -1, dtype=np.int64)
         ids[used] = found
-        return replace(task, labels=tuple(names), metrics=self.metrics([names[i] for i in found])), ids
+        usual = replace(task, labels=tuple(names), metrics=self.metrics([names[i] for i in found]))
+        return self.scored_by(usual, task.chosen), ids
 
     def examples(self, rows: Sequence[Any]) -> Examples:
         """Sentences that are not divided yet are divided at white space."""
@@ -74,7 +75,7 @@ class Tokens(TaskKind):
         equal: np.ndarray = np.equal(exact[words].argmax(axis=1), other[words].argmax(axis=1))
         return equal
 
-    def measure(self, task: Task, name: str) -> Metric:
+    def measure(self, task: Task, name: str) -> Measure:
         """A metric of the sums of `counts` over the sentences (micro average); 0 where nothing can be divided."""
         return lambda answers, _: _METRICS[name](*answers.sum(axis=0).tolist())
 
