@@ -49,5 +49,5 @@ def balance_notes(task: Task, outcomes: Mapping[str, Outcome], rows: str) -> lis
 def _occurring(task: Task, answers: np.ndarray) -> np.ndarray:
     """Which labels are in truth or answers, bool (labels,)."""
     if answers.ndim == 2:
-        return answers.any(axis=0)
+        return np.asarray(answers.any(axis=0))
     return np.bincount(answers, minlength=len(task.labels)) > 0
