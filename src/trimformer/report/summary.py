@@ -104,7 +104,7 @@ def training_words(report: Report) -> str:
         return (
             f"Trained for as long as the trimmed model, with the same data, objective and learning rate, the dense "
             f"model has {name} {numbers.score(control.score, name)}; the trimmed one differs from that by "
-            f"{numbers.points(test.difference, metric)}{_interval(test)}. {_judged(test)}"
+            f"{numbers.points(test.difference, name)}{_interval(test)}. {_judged(test)}"
         )
     distilled = f", {round(info.distilled, 2):g} of them by distillation from it" if info.distilled else ""
     if info.on_top:

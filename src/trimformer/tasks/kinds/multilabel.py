@@ -44,8 +44,8 @@ class Multilabel(TextKind):
 
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether a text has the same set of labels."""
-        equal: np.ndarray = np.equal(exact > 0, other > 0).all(axis=1)
-        return equal
+        differ: np.ndarray = np.not_equal(exact > 0, other > 0)
+        return ~differ.any(axis=1)
 
     def measure(self, task: Task, name: str) -> Measure:
         """F1 over all decisions; the mean F1 of the labels, or that of one (0 for a label that is neither there nor
