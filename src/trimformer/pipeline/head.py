@@ -44,7 +44,7 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
             return checkpoint, data, True, notes
         nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
         if nameless and kind != "tokens":  # nobody knows the order of nameless tags
-            labels = tuple(map(str, range(len(names)))) if some_ids else labels
+            labels = [str(i) for i in range(len(names))] if some_ids else labels
             note = f"The checkpoint's head names no labels; its outputs were taken to be {shown(labels)}, in order."
             named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
             return named, with_label_order(data, labels), True, [*notes, note]
