@@ -92,7 +92,9 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
 
 
 def read_for(model: TrimformerWithHead, task: Task) -> TrimformerWithHead:
-    """The model, made anew where its head does not say what it answers and the task needs it otherwise."""
+    """The model to score, made anew where its one output is the score of 1 against 0."""
+    if task.kind != "classification":  # one label was trained, where a run would train several
+        return model
     checkpoint = Checkpoint(model.config, model.state_dict(), type(model), "the model")
     other, _ = _read_as(checkpoint, task)
     if other is checkpoint:
