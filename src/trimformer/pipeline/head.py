@@ -44,7 +44,7 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
             return checkpoint, data, True, notes
         nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
         if nameless and kind != "tokens":  # nobody knows the order of nameless tags
-            labels = tuple(map(str, range(len(names)))) if some_ids else labels
+            labels = [str(i) for i in range(len(names))] if some_ids else labels
             note = f"The checkpoint's head names no labels; its outputs were taken to be {shown(labels)}, in order."
             named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
             return named, with_label_order(data, labels), True, [*notes, note]
@@ -92,7 +92,9 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
 
 
 def read_for(model: TrimformerWithHead, task: Task) -> TrimformerWithHead:
-    """The model, made anew where its head does not say what it answers and the task needs it otherwise."""
+    """The model to score, made anew where its one output is the score of 1 against 0."""
+    if task.kind != "classification":  # one label was trained, where a run would train several
+        return model
     checkpoint = Checkpoint(model.config, model.state_dict(), type(model), "the model")
     other, _ = _read_as(checkpoint, task)
     if other is checkpoint:

@@ -67,7 +67,8 @@ class Examples:
 
     def keys(self) -> list[tuple[Any, str | None]]:
         """What a model reads of each row: equal ones are the same question to it."""
-        return list(zip(self.texts, self.pairs or [None] * len(self), strict=True))
+        pairs: Sequence[str | None] = [None] * len(self) if self.pairs is None else self.pairs
+        return list(zip(self.texts, pairs, strict=True))
 
     def take(self, indices: Sequence[int]) -> Examples:
         """The rows at these indices, in this order."""
