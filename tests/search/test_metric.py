@@ -54,7 +54,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, name: str, scores: dict[str, float
     pairs = [timed(model, 10.0 - place) for place, model in enumerate(scores)]
     monkeypatch.setattr(measurement, "timed", lambda *_: pairs)
     workload: Any = None
-    given = {(model, "torch"): score for model, score in scores.items()}
+    given = {(model, "torch"): measurement.Scored(score, None) for model, score in scores.items()}
     return measurements_of([variant for variant, _ in pairs], given, workload, 1, metric(name))
 
 
@@ -77,7 +77,7 @@ def test_an_error_is_confirmed_where_it_rises_little(sure: float | None) -> None
     def judged(error: float, max_drop: float) -> Any:
         before, after = (Outcome({}, truth + by, truth, KINDS["regression"].metric(PRICES)) for by in (1.0, error))
         file = Measurement(timed("a", 1)[1], 0, 0)
-        return confirmation(file, PRICES, before, after, max_drop, sure=sure, resamples=100)
+        return confirmation(file, PRICES.metric, before, after, max_drop, sure=sure, resamples=100)
 
     assert judged(0.5, 0.0).confirmed  # better
     assert judged(3.0, 2.1).confirmed

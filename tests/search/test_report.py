@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -52,8 +53,8 @@ def test_what_was_reached() -> None:
     [
         (0.4, None, "at most 0.40, one-sided 95 % interval, for all tried together"),
         (0.4, 40, "at most 0.40, one-sided 95 % interval, for all tried together, 40 groups drawn as a whole"),
-        (100.0, 9, "unproven: fewer than 10 of 9 groups differ"),
-        (100.0, None, "unproven: fewer than 10 answers differ"),
+        (math.inf, 9, "unproven: fewer than 10 of 9 groups differ"),
+        (math.inf, None, "unproven: fewer than 10 answers differ"),
     ],
 )
 def test_how_sure_the_confirmation_is(upper: float, groups: int | None, end: str) -> None:

@@ -77,9 +77,9 @@ def test_a_json_array_is_a_table(write: Write) -> None:
     rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(40)]
     assert load_task(TaskSettings(data=str(write("a.json", json.dumps(rows))))).task.labels == ("a", "b")
     questions = [{"question": "who?", "context": "a dog", "answers": [{"text": "dog", "answer_start": 2}]}] * 2
-    assert _kind(write("b.json", json.dumps(questions)), TaskSettings())[0] == "spans"
+    assert _kind(write("b.json", json.dumps(questions)), TaskSettings())[0].kind == "spans"
     tags = [{"tokens": ["a"], "tags": ["X"]}] * 2
-    assert _kind(write("c.json", json.dumps(tags)), TaskSettings())[0] == "tokens"
+    assert _kind(write("c.json", json.dumps(tags)), TaskSettings())[0].kind == "tokens"
 
 
 def test_quotes_that_may_be_letters_are_named_in_the_source(write: Write) -> None:
