@@ -96,7 +96,7 @@ def test_compress_warns(exported: list[ExportedFile], rows: Path, monkeypatch: p
     data = encode(task, examples, words_tokenizer(), 40)
     files = results.export_model(ExportSettings(), rows.parent, exported[0].path.parent, task, data)
     assert [file.label_agreement for file in files] == pytest.approx([file.agreement for file in exported])
-    (said,) = results.warnings_of(files)
+    (said,) = results.warnings_of(files, "accuracy")
     assert said.startswith("WARNING: ")
     assert "for 100.00: use the fp32 file." in said
 
@@ -165,4 +165,4 @@ def test_a_task_of_numbers_has_an_agreement(tmp_path: Path, monkeypatch: pytest.
     data = dataclasses.replace(data, labels=labels)
     found = results.export_model(ExportSettings(), tmp_path, tmp_path, task, data)
     assert [file.label_agreement for file in found] == [1, pytest.approx(1 / 3)]
-    assert len(results.warnings_of(found)) == 1
+    assert len(results.warnings_of(found, "pearson")) == 1

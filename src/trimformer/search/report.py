@@ -76,8 +76,9 @@ class FileInfo(BaseModel):
 class ConfirmationInfo(BaseModel):
     """A file on the confirmation rows, which chose nothing. drop, upper: in the budget's unit.
 
-    upper: only with ``sure``, end of the one-sided interval; infinity where too few answers differ. rows: how many would
-    bring it inside; None where it is, or no number would. groups: how many the rows were drawn by; None: one by one.
+    upper: only with ``sure``, end of the one-sided interval; infinity where too few answers differ. rows: how many
+    would bring it inside; None where it is, or no number would. groups: how many the rows were drawn by; None: one by
+    one.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="strings")
