@@ -12,20 +12,21 @@ from trimformer.inference.runtimes.backends import open_backend
 DISTINCT = [family for family in FAMILY_NAMES if family not in ("xlm-roberta", "camembert")]
 
 
+# As few layers as show the kinds: writing a file takes seconds for each.
 CASES = [
     ("bert", {}),
-    ("bert", {0: "mean", 1: "mean", 2: "mean"}),
-    ("bert", {0: "none", 1: "none", 2: "none"}),
+    ("bert", {0: "mean", 1: "mean"}),
+    ("bert", {0: "none", 1: "none"}),
     ("bert", {1: "none", 2: "conv"}),
     ("albert", {0: "conv", 2: "none"}),
-    ("modernbert", {0: "none", 1: "conv", 2: "none"}),
+    ("modernbert", {0: "none", 1: "conv"}),
     *((family, {1: "mean"}) for family in DISTINCT),
 ]
 
 
 @pytest.mark.parametrize(("family", "kinds"), CASES, ids=str)
 def test_the_files_give_the_same_logits(tmp_path, family, kinds):
-    model = trained(trim(tiny(1 + max(kinds, default=2), family=family), attention=kinds))
+    model = trained(trim(tiny(1 + max(kinds, default=0), family=family), attention=kinds))
     files = export(model, tmp_path / "onnx")
     sessions = [open_backend(write(model, name, tmp_path / "onnx"), name, threads=1) for name in ("onnx", "openvino")]
     for batch, n in [(1, 2), (4, 9), (5, 21)]:
@@ -39,7 +40,9 @@ def test_the_files_give_the_same_logits(tmp_path, family, kinds):
 
 def parts_removed(family):
     """A conv, a mean and a full layer with parts removed; in BERT another one with nothing left inside."""
-    model = trained(trim(tiny(4, family=family), attention={0: "conv", 1: "mean"}))
+    # ModernBERT's layers differ in turn, and BERT has one more, with nothing left inside.
+    layers = 4 if family in ("bert", "modernbert") else 3
+    model = trained(trim(tiny(layers, family=family), attention={0: "conv", 1: "mean"}))
     model = trim(model, random_gates(model, set(points_of(model)) - {"layers"}, seed=3))
     if family == "bert":
         shapes = model.config.shapes

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import multiprocessing
-import os
 import re
 import sqlite3
 import time
@@ -15,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import fresh
 from tests.command import sentence, trimformer
 from tests.search.conftest import Cut, recipe, result, weights
 from tests.search.test_command import DATA
@@ -36,9 +35,8 @@ QUICK = {
 HANGS = Path("hangs")
 
 
-def help_search(home: Path, out: str, hangs: bool) -> None:
+def help_search(out: str, hangs: bool) -> None:
     """What another process does: `trimformer worker`, one that hangs after the first step, or one that comes then."""
-    os.chdir(home)
     log = _Run.log
 
     def hang(self: Any, values: dict[str, Any]) -> None:
@@ -57,9 +55,8 @@ def help_search(home: Path, out: str, hangs: bool) -> None:
 
 
 @contextlib.contextmanager
-def helper(home: Path, out: str, hangs: bool) -> Iterator[Any]:
-    process = multiprocessing.get_context("spawn").Process(target=help_search, args=(home, out, hangs))
-    process.start()
+def helper(out: str, hangs: bool) -> Iterator[Any]:
+    process = fresh.start(help_search, out, hangs)
     try:
         yield process
     finally:
@@ -92,7 +89,7 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
 ) -> None:
     for name, value in QUICK.items():
         monkeypatch.setattr(name, value)
-    with helper(home, "many", hangs=True) as dying, helper(home, "many", hangs=False) as living:
+    with helper("many", hangs=True) as dying, helper("many", hangs=False) as living:
         first_wait(monkeypatch, lambda: trained_in("many"), dying.kill)
         report = run(recipe("many", storage=STORAGE))
         living.join(20)
