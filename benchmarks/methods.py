@@ -35,10 +35,16 @@ LAYERWISE = {"task": 1.0, "logits": 1.0, "hidden": 1.0}
 LOGITS = {"task": 1.0, "logits": 1.0}
 EVERY_SECOND = {"name": "student", "layers": [0, 2, 4]}
 LAST_THREE = {"name": "last-k", "keep_layers": 3}
-# run: what its stages are; the last one is trained
+# run: what its stages are; the last one is trained, but for repaired-3, which trains nothing
 RUNS: dict[str, list[dict[str, Any]]] = {
     "trained-on": [{"method": "finetune", "objective": LAYERWISE}],
     "mean-3": [{"method": LAST_THREE}, {"method": "finetune", "objective": LAYERWISE}],
+    "repaired-3": [{"method": LAST_THREE}, {"method": "repair"}],
+    "mean-3-repaired": [
+        {"method": LAST_THREE},
+        {"method": "repair"},
+        {"method": "finetune", "objective": LAYERWISE},
+    ],
     "gaussian-3": [
         {"method": LAST_THREE | {"replace_by": "gaussian"}},
         {"method": "finetune", "objective": LAYERWISE},
