@@ -11,6 +11,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from .one_line import one_line
+
 
 class TrimformerError(Exception):
     """One clear sentence that names the thing and the remedy.
@@ -22,7 +24,7 @@ class TrimformerError(Exception):
     LONGEST = 2_000
 
     def __init__(self, message: str) -> None:
-        half = self.LONGEST // 2
+        half, message = self.LONGEST // 2, one_line(message)
         super().__init__(message if len(message) <= self.LONGEST else f"{message[:half]} … {message[-half:]}")
 
 

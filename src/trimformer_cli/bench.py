@@ -11,7 +11,7 @@ import typer
 from .groups import TaskOptions
 from .options import Force, JsonFile, file_of, wrote
 from .signature import grouped
-from .terminal import fail, output, print_table
+from .terminal import fail, print_line, print_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,8 @@ def bench(
     """
     if table is not None and (task.task or task.data or plot):
         fail("--table measures shapes alone: leave out --task, --data and --plot.")
-    if task.task is None and (task.label or task.validation):
-        fail("--label and --validation belong to a task: add --task custom, or the task's name.")
+    if task.task is None:
+        task.refuse(but=("data", "text", "text_pair", "max_length"))
     settings = None if task.task is None else task.settings()
     from trimformer.cores import usable_cores
     from trimformer.files import claim
@@ -104,9 +104,9 @@ def bench(
     for found in tables(result):
         print_table(found.header, found.rows, found.title)
         for note in found.notes:
-            output.print(note, markup=False, soft_wrap=True)
+            print_line(note)
     for note in result.notes():
-        output.print(note, markup=False, soft_wrap=True)
+        print_line(note)
 
 
 def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:
@@ -143,4 +143,4 @@ def _table(models: list[str], file: Path | None, json_file: Path | None, force: 
         ]  # fmt: skip
         header = ["layers", "backend", "batch×length", "predicted", "measured", "error"]
         print_table(header, rows, f"{name}: median error {100 * errors[name]:.1f} %")
-    output.print(f"The table is {content['file']}.", markup=False, soft_wrap=True)
+    print_line(f"The table is {content['file']}.")

@@ -11,7 +11,7 @@ import typer
 from .groups import TrainedTaskOptions
 from .options import Force, JsonFile, Model, file_of, wrote
 from .signature import grouped
-from .terminal import output, print_table
+from .terminal import print_line, print_table
 
 
 @grouped
@@ -69,8 +69,8 @@ def explain(
     for table in tables(found):
         print_table(table.header, table.rows, f"{model} on {found.task}: {table.title.lower()}")
         for note in table.notes:
-            output.print(note, markup=False, soft_wrap=True)
+            print_line(note)
     for sentence in (*found.conclusion, *found.notes):
-        output.print(sentence, markup=False, soft_wrap=True)
+        print_line(sentence)
     if recipe is not None:
-        output.print(f"Run the recipe: trimformer run {shlex.quote(str(recipe))}", markup=False, soft_wrap=True)
+        print_line(f"Run the recipe: trimformer run {shlex.quote(str(recipe))}")

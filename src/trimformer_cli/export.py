@@ -11,7 +11,7 @@ import typer
 from .groups import TrainedTaskOptions
 from .options import Json, Model, Out
 from .signature import grouped
-from .terminal import console, fail, output, print_table
+from .terminal import console, fail, print_line, print_table
 
 
 @grouped
@@ -58,6 +58,10 @@ def export(
         fail("--target chooses the runtime and the precision itself: leave --to and --precision out.")
     if stock and (precision or task.named):
         fail("--precision and data have no meaning for huggingface: leave them out.")
+    if not task.named:
+        task.refuse()
+        if max_drop is not None:
+            fail("--max-drop is a drop of a score, and no data are named to score on: name them with --data or --task.")
     settings = task.settings() if task.named else None
     from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for, warnings_of
     from trimformer.encoder.checkpoints.families import to_huggingface
@@ -91,17 +95,17 @@ def export(
         for line in notes:
             console.print(line, markup=False, soft_wrap=True)
     elif stock:
-        output.print(f"Saved to {out}", markup=False, soft_wrap=True)
+        print_line(f"Saved to {out}")
     elif target is not None:
         candidates = result["candidates"]
         _show([one["file"] for one in candidates], [one["milliseconds"] for one in candidates])
         for line in (result["why"], *result["notes"], f"Saved to {out}"):
-            output.print(line, markup=False, soft_wrap=True)
+            print_line(line)
     else:
         _show(result)
         for line in notes:
-            output.print(line, markup=False, soft_wrap=True)
-        output.print(f"Saved to {out}", markup=False, soft_wrap=True)
+            print_line(line)
+        print_line(f"Saved to {out}")
 
 
 def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = None) -> None:
@@ -128,4 +132,4 @@ def _show(files: list[dict[str, Any]], milliseconds: list[list[float]] | None = 
         rows.append(row)
     print_table(header, rows)
     for calibration in {file["calibration"] for file in files} - {None}:
-        output.print(f"The ranges of static int8 are those of {calibration}.", markup=False)
+        print_line(f"The ranges of static int8 are those of {calibration}.")

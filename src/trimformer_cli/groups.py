@@ -66,6 +66,13 @@ class TaskOptions:
         """Whether a known task or data is named."""
         return self.task != "custom" or bool(self.inputs)
 
+    def refuse(self, but: tuple[str, ...] = ()) -> None:
+        """End the program where an option of the data is given and no data; but: those that have a meaning there."""
+        for field in dataclasses.fields(self):
+            name = field.name
+            if getattr(self, name) != field.default and name not in but:
+                fail(f"{flag(name)} says how data are read, and none are named: name them with --data or --task.")
+
     def settings(self, **more: Any) -> TaskSettings:
         """The settings of the task, with some that a command has options of its own for."""
         if not self.named:
@@ -80,7 +87,7 @@ class TaskOptions:
 class TrainedTaskOptions(TaskOptions):
     """The same where training rows are read, too."""
 
-    train: Annotated[str | None, typer.Option(help="Your training file (CSV, TSV, JSONL, Parquet).")] = None
+    train: Annotated[str | None, typer.Option(help="Your training file (CSV, TSV, JSON, JSONL, Parquet).")] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +111,7 @@ class BudgetOptions:
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Instead of a method: find the fastest model that loses at most this many points (docs/autopilot.md)."
+            help="Instead of a method: find the fastest model whose measured loss is within this many points (docs/autopilot.md)."
         ),
     ] = None
     min_speedup: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +28,7 @@ from .options import (
     TrainLimit,
 )
 from .signature import grouped
-from .terminal import console, output, print_table
+from .terminal import console, print_line, print_table
 
 
 @contextlib.contextmanager
@@ -82,17 +83,16 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     title = f"Files on the selection rows (speed: over {report.reference} of the dense model)"
     print_table(["model", "backend", report.task.metric, "drop", "ms", "speed", "as fp32"], files, title)
     for line in (*report.conclusion, *report.notes):
-        output.print(line, markup=False, soft_wrap=True)
-    output.print(
-        f"Use it: trimformer predict {out / 'model'} --backend {report.chosen.backend}", markup=False, soft_wrap=True
-    )
+        print_line(line)
+    print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))} --backend {report.chosen.backend}")
     where = f"Model, file, all trained models, picture: {out}  (open {out / 'frontier.html'})"
-    output.print(where, markup=False, soft_wrap=True)
+    print_line(where)
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, or the whole report as JSON."""
     from trimformer.deploy.agreement import percent
+    from trimformer.report import numbers
     from trimformer.report.schema import table
     from trimformer.report.summary import details, removal_words
 
@@ -105,18 +105,22 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     scored = f"beside each time the {report.task.metric} of what was timed"
     print_table(["", "dense", "trimmed", "change"], rows, f"{title}; {scored}")
     files = [
-        (one.file, "none" if one.label_agreement is None else percent(one.label_agreement), f"{one.score:.4f}")
+        (
+            one.file,
+            "none" if one.label_agreement is None else percent(one.label_agreement),
+            numbers.score(one.score, report.task.metric, few=4),
+        )
         for one in report.export
         if one.score is not None
     ]
     if files:
         title = "Exported files by their own answers on the validation rows"
         print_table(["file", "as fp32", report.task.metric], files, title)
-    output.print(details(report), markup=False, soft_wrap=True)
+    print_line(details(report))
     for note in report.notes:  # first those on files, data and head, which change the result
-        output.print(note, markup=False, soft_wrap=True)
+        print_line(note)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
-    output.print(where, markup=False, soft_wrap=True)
+    print_line(where)
 
 
 @grouped
@@ -235,13 +239,20 @@ def evaluate(
     if json_:
         print(json.dumps(dataclasses.asdict(result), indent=2))
         return
-    rows: list[tuple[str, Any]] = [(name, f"{value:.4f}") for name, value in result.scores.items()]
+    from trimformer.report import numbers
+    from trimformer.tasks.metric import metric
+
+    rows: list[tuple[str, Any]] = [(name, numbers.score(value, name, few=4)) for name, value in result.scores.items()]
     rows += [("data", result.source), ("examples", result.n_examples), ("cut at the length limit", result.truncated)]
     if (test := result.against) is not None:
         exact = "exact " if test.interval == "exact" else ""
-        interval = f"{exact}95 % {test.low:+.4f} to {test.high:+.4f}" if test.proves else "too few answers differ"
+        first = next(iter(result.scores))
+        decimals = metric(first).decimals(test.difference, 4)
+        ends = f"{exact}95 % {test.low:+.{decimals}f} to {test.high:+.{decimals}f}"
+        interval = ends if test.proves else "too few answers differ"
         drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
-        rows.append((f"difference to {against}", f"{test.difference:+.4f} ({interval}, p = {test.p_value:.3f}{drawn})"))
+        said = f"{test.difference:+.{decimals}f} ({interval}, p = {test.p_value:.3f}{drawn})"
+        rows.append((f"difference to {against}", said))
     print_table(["", "value"], rows, f"{model} on {result.task}")
     for note in result.notes:
-        output.print(note, markup=False, soft_wrap=True)
+        print_line(note)

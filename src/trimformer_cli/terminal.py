@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -41,9 +40,11 @@ def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | N
 
     A terminal that is too narrow for the table, which would cut figures off, gets a list.
     """
-    cells = [[_one_line(str(cell)) for cell in row] for row in rows]
+    from trimformer.one_line import one_line  # what has rows has loaded the package
+
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
     longest = [max((len(row[place]) for row in cells), default=0) for place in range(len(header))]
-    table = Table(title=None if title is None else Text(title), title_justify="left")
+    table = Table(title=None if title is None else Text(one_line(title)), title_justify="left")
     table.add_column(header[0], overflow="fold", min_width=min(longest[0], NAME))
     for name, length in zip(header[1:], longest[1:], strict=True):
         table.add_column(name, justify="left" if length > FIGURE else "right")
@@ -53,16 +54,18 @@ def print_table(header: list[str], rows: Iterable[Iterable[Any]], title: str | N
     if Measurement.get(output, unbounded, table).minimum <= output.width:
         output.print(table)
         return
-    lines = [] if title is None else [title]
+    lines = [] if title is None else [one_line(title)]
     for name, *others in cells:
         lines.append(name)
         lines += [f"  {of}: {cell}" if of else f"  {cell}" for of, cell in zip(header[1:], others, strict=True) if cell]
     output.print("\n".join(lines), markup=False, soft_wrap=True)
 
 
-def _one_line(text: str) -> str:
-    """Text with its control characters spelt out: line breaks and escape codes of a label would break the table."""
-    return "".join(repr(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in text)
+def print_line(text: str) -> None:
+    """Print a sentence to standard output, in one line whatever the names in it hold."""
+    from trimformer.one_line import one_line
+
+    output.print(one_line(text), markup=False, soft_wrap=True)
 
 
 def fail(message: str) -> NoReturn:

@@ -57,11 +57,11 @@ def test_time_importance_and_extremes_in_sentences() -> None:
     ("file", "begins", "ends"),
     [
         (int8(2.0, -0.002, -0.004), "int8 pays here: ONNX Runtime int8 is 2.00× as fast", "on 400 rows."),
-        (int8(2.0, -0.002, -0.02), "int8 pays here", "so few rows cannot prove that it loses less than 0.5."),
+        (int8(2.0, -0.002, -0.02), "int8 pays here", "so few rows cannot prove that it loses less than 0.5 points."),
         (
             dataclasses.replace(int8(2.0, 0.0, 0.0), proves=False),
             "int8 pays here",
-            "so few rows cannot prove that it loses less than 0.5.",
+            "so few rows cannot prove that it loses less than 0.5 points.",
         ),
         (dataclasses.replace(int8(2.0, 0.0, -0.004), interval="exact"), "int8 pays here", "+1.0) on 400 rows."),
         (int8(2.0, -0.01, -0.02), "int8 does not pay here", "on 400 rows: more than 0.5 points down."),

@@ -191,7 +191,9 @@ def test_a_bootstrap_of_few_that_differ_proves_nothing(report: Report) -> None:
         "Only 4 of the 7 groups of answers to these 872 validation examples (p = 1.000) differ: this proves nothing "
         "about other texts."
     )
-    assert "bootstrap of 7 groups, whose examples are drawn together" in summary.interval_words(report.comparison)
+    assert summary.interval_words(report.comparison) == ""
+    report.comparison = compared(low=-0.01, high=-0.001, differing=70, groups=90)
+    assert "bootstrap of 90 groups, whose examples are drawn together" in summary.interval_words(report.comparison)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ..measure.bench.target import TIE
 from ..recipe.settings import Recipe
 from ..recipe.standard import autopilot_recipe
 from ..report import numbers
-from ..tasks.metric import metric
+from ..tasks.metric import metric, within
 from ..tasks.settings import TaskSettings
 from .findings import MOST, Explanation, FileFinding, carriers
 
@@ -88,9 +88,10 @@ def _precision(found: Explanation, kind: str) -> str:
     what = f"{numbers.backend(shown.backend)} is {shown.speedup:.2f}× as fast as the fastest in fp32"
     low, high = (numbers.points(end, found.metric, unit=False) for end in (shown.low, shown.high))
     exact = "exact " if shown.interval == "exact" else ""
+    interval = f"{exact}95 % interval {low} to {high}" if shown.proves else "too few answers differ for an interval"
     score = (
-        f"its {found.metric} differs by {numbers.points(shown.difference, found.metric)} ({exact}95 % interval {low} "
-        f"to {high}) on {found.rows:,} rows"
+        f"its {found.metric} differs by {numbers.points(shown.difference, found.metric)} ({interval}) on "
+        f"{found.rows:,} rows"
     )
     if best is None:
         if not agrees(shown.agreement):
@@ -99,8 +100,8 @@ def _precision(found: Explanation, kind: str) -> str:
         why = "" if shown.speedup < TIE else f": more than {_allowed(found)} down"
         return f"{kind} does not pay here: {what}, and {score}{why}."
     worst = max(map(metric(found.metric).drop, (shown.low, shown.high)))
-    proven = worst <= found.allowed and shown.proves
-    doubt = "" if proven else f"; so few rows cannot prove that it loses less than {found.allowed:g}"
+    proven = within(worst, found.allowed) and shown.proves
+    doubt = "" if proven else f"; so few rows cannot prove that it loses less than {_allowed(found)}"
     return f"{kind} pays here: {what}, and {score}{doubt}."
 
 
@@ -108,7 +109,7 @@ def _paying(found: Explanation, kind: str) -> FileFinding | None:
     """The fastest of a precision that is faster than fp32, answers as it does and loses little."""
     drop = metric(found.metric).drop
     fast = [file for file in found.files if file.precision == kind and file.speedup >= TIE]
-    able = [file for file in fast if drop(file.difference) <= found.allowed and agrees(file.agreement)]
+    able = [file for file in fast if within(drop(file.difference), found.allowed) and agrees(file.agreement)]
     return min(able, key=lambda file: file.ms, default=None)
 
 

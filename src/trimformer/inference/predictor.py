@@ -169,7 +169,8 @@ def model_files(folder: str | Path, backend: str) -> list[Path]:
     path = resolve(folder)
     _, file = _choose(path, backend)
     weights = parts(file) if file is not None else sorted(path.glob("*.safetensors"))
-    return [f for f in (*sorted(path.glob("*.json")), *sorted(path.glob("*.txt")), *weights) if f.is_file()]
+    read = [file for ending in ("json", "txt", "model") for file in sorted(path.glob(f"*.{ending}"))]
+    return [file for file in (*read, *weights) if file.is_file()]
 
 
 def _choose(path: Path, backend: str) -> tuple[str, Path | None]:

@@ -124,9 +124,9 @@ def _head(
         note = "The checkpoint's head was replaced and the dense model fine-tuned first, as fine_tune: always says."
         return checkpoint, data, False, [note] if checkpoint.head is not None else []
     if recipe.baseline is not None:  # it is the dense model, whatever the checkpoint's head is worth
-        return checkpoint, data, trained, notes
+        return checkpoint, data, trained, notes if trained else []
     if recipe.fine_tune == "never" and not trained:
-        why = notes[0].partition(": ")[0] if notes else f"{recipe.model} has no head for a task"
+        why = notes[0].rpartition(": ")[0] if notes else f"{recipe.model} has no head for a task"
         raise TrimformerError(f"{why}: set fine_tune to auto, which trains a head for the labels of the data.")
     if recipe.fine_tune == "auto" and trained:
         count = len(data.selection)

@@ -33,9 +33,9 @@ def backend(name: str) -> str:
     return BACKENDS.get(name, name)
 
 
-def score(value: float, name: str = "") -> str:
-    """The metric of this name with three decimals, an error with two digits at the least."""
-    return f"{value:.{metric(name).decimals(value, 3)}f}".replace("-", MINUS)
+def score(value: float, name: str = "", few: int = 3) -> str:
+    """The metric of this name with ``few`` decimals, an error with two digits at the least."""
+    return f"{value:.{metric(name).decimals(value, few)}f}".replace("-", MINUS)
 
 
 def hundredths(value: float, name: str) -> str:

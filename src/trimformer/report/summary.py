@@ -137,8 +137,10 @@ def _judged(test: Comparison) -> str:
     if not _proves(test):
         if not test.differing:
             return f"The score is the same on all resamples of these {examples}: this proves nothing about other texts."
-        where = "answers" if test.groups is None else f"of the {test.groups} groups of answers"
-        return f"Only {test.differing} {where} to these {examples} differ: this proves nothing about other texts."
+        one = test.differing == 1
+        where = f"answer{'' if one else 's'}" if test.groups is None else f"of the {test.groups} groups of answers"
+        differ = "differs" if one else "differ"
+        return f"Only {test.differing} {where} to these {examples} {differ}: this proves nothing about other texts."
     if test.p_value > 0.05 if test.interval == "exact" else test.low <= 0 <= test.high:
         return f"These {examples} do not tell them apart: the true difference may lie anywhere in that interval."
     better = metric(test.metric).drop(test.difference) < 0
@@ -150,8 +152,10 @@ def interval_words(test: Comparison | None) -> str:
     if test is None:
         return ""
     if test.interval == "exact":
-        few = f"only {test.differing or 0} answers differ in being right"
-        return f"The interval is exact (Clopper and Pearson), because {few}."
+        few = "1 answer differs" if test.differing == 1 else f"{test.differing or 0} answers differ"
+        return f"The interval is exact (Clopper and Pearson), because only {few} in being right."
+    if not _proves(test):
+        return ""
     of = "" if test.groups is None else f" of {test.groups} groups, whose examples are drawn together"
     return f"The interval is a paired bootstrap{of} with {test.resamples} resamples."
 

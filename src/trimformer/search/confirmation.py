@@ -14,11 +14,11 @@ from ..measure.significance import FEW, PairedTest, exact_upper, paired_test, ro
 from ..pipeline.inputs import Inputs
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
-from ..tasks.metric import Metric
+from ..tasks.metric import Metric, within
 from ..tasks.outcome import Outcome
 from ..tasks.split import FEWEST_ROWS, split
 from .measurement import DENSE, Measurement
-from .schedule.halving import inside, order, within
+from .schedule.halving import inside, order
 
 MOST = 4
 """Files that are tried at the most: each one more asks for surer evidence from all."""
@@ -119,7 +119,7 @@ def confirmation(
         upper = max(map(metric.drop, (strict.low, strict.high)))
         # An interval shrinks with the root of the rows.
         rows = int(np.ceil(n * ((upper - drop) / (max_drop - drop)) ** 2)) if drop < max_drop else None
-    proven = upper <= max_drop
+    proven = within(upper, max_drop)
     return Confirmation(
         name, backend, test, upper, None if proven else rows, fits and proven
     )  # fmt: skip

@@ -28,10 +28,10 @@ from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Step, TaskInfo
 from ..report.summary import epochs_words
-from ..tasks.metric import metric
+from ..tasks.metric import metric, within
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
-from .schedule.halving import Point, inside, within
+from .schedule.halving import Point, inside
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
@@ -237,8 +237,7 @@ def _end(report: AutopilotReport, one: ConfirmationInfo) -> str:
     if one.upper is None:
         return ""
     if math.isinf(one.upper):
-        what = "answers" if one.groups is None else f"of {one.groups:,} groups"
-        return f" (unproven: fewer than {FEW} {what} differ)"
+        return f" (unproven: fewer than {FEW} {'answers' if one.groups is None else 'groups'} differ)"
     drawn = "" if one.groups is None else f", {one.groups:,} groups drawn as a whole"
     return f" (at most {_bare(report, one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
 
@@ -260,9 +259,12 @@ def _validated(report: AutopilotReport) -> str:
     low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
     exact = "exact " if test.interval == "exact" else ""
     drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
+    ends = f"{exact}95 % interval {low} to {high}{drawn}"
+    interval = ends if test.proves else "too few answers differ for an interval"
+
     said = (
         f"On the {test.n_examples:,} validation rows its {test.metric} differs from that of the dense model by "
-        f"{numbers.points(test.difference, test.metric)} ({exact}95 % interval {low} to {high}{drawn}): "
+        f"{numbers.points(test.difference, test.metric)} ({interval}): "
     )
     if not report.inside:
         return f"{said}outside the budget of {_budget(report)}."

@@ -69,3 +69,8 @@ _ERRORS = {
 def metric(name: str) -> Metric:
     """The metric of this name; of what is not an error higher values are better."""
     return Metric(name, True, _ERRORS[name]) if name in _ERRORS else Metric(name)
+
+
+def within(drop: float, max_drop: float) -> bool:
+    """Whether a drop keeps the budget; one as large as it does, though differences of scores end in odd last bits."""
+    return drop <= max_drop + 1e-9

@@ -100,7 +100,8 @@ def _check(values: dict[str, Any], file: Path) -> None:
     for name, most in RATES.items():
         value = values.get(name, 0.0)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most or value == math.inf:
-            raise TrimformerError(f"{name} in {file} is {shortened(value)}, not a number of at least 0: {_REMEDY}.")
+            wanted = "of at least 0" if most == math.inf else f"from 0 to {most:g}"
+            raise TrimformerError(f"{name} in {file} is {shortened(value)}, not a number {wanted}: {_REMEDY}.")
     for name, known in CHOICES.items():
         if values.get(name, known[0]) not in known:
             raise TrimformerError(

@@ -16,7 +16,7 @@ from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, sc
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
-from ...tasks.metric import metric
+from ...tasks.metric import metric, within
 from ...tasks.settings import TaskSettings
 from .latency import time_variants
 from .variants import Variant, available_backends
@@ -100,7 +100,7 @@ def choose(candidates: Sequence[MeasuredFile], max_drop: float) -> MeasuredFile:
 
 def _loses(candidate: MeasuredFile, max_drop: float) -> bool:
     drop = candidate.file.score_drop
-    return drop is not None and drop > max_drop
+    return drop is not None and not within(drop, max_drop)
 
 
 def _lost(candidate: MeasuredFile) -> str:

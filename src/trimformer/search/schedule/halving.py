@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from ...errors import TrimformerError
+from ...tasks.metric import within
 
 FINALISTS = 2
 
@@ -92,11 +93,6 @@ def promoted(found: Sequence[M], size: int, max_drop: float, done: float) -> lis
 def inside(one: Measured, max_drop: float) -> bool:
     """Whether it loses little enough."""
     return one.drop is not None and within(one.drop, max_drop)
-
-
-def within(drop: float, max_drop: float) -> bool:
-    """Whether a drop keeps the budget; one as large as it does, though differences of scores end in odd last bits."""
-    return drop <= max_drop + 1e-9
 
 
 def order(found: Sequence[M], max_drop: float) -> list[M]:

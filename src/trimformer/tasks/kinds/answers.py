@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from ...one_line import one_line
+
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
@@ -18,7 +20,7 @@ class Prediction:
     scores: dict[str, float]
 
     def __str__(self) -> str:
-        return self.label if self.label is not None else f"{self.score:.6g}"
+        return one_line(self.label) if self.label is not None else f"{self.score:.6g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Labels:
     scores: dict[str, float]
 
     def __str__(self) -> str:
-        return ",".join(self.labels)
+        return ",".join(map(one_line, self.labels))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Tags:
     tags: list[str | None]
 
     def __str__(self) -> str:
-        return " ".join("_" if tag is None else tag for tag in self.tags)
+        return " ".join("_" if tag is None else one_line(tag) for tag in self.tags)
 
 
 @dataclasses.dataclass(frozen=True)
