@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder import TrimformerForSequenceClassification
+from trimformer.errors import TrimformerError
 from trimformer.recipe.settings import ExportSettings, MeasureSettings
 from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
@@ -147,6 +148,17 @@ def test_no_data(bert: Path, home: Path) -> None:
 )
 def test_options(bert: Path, home: Path, arguments: list[Any], said: str) -> None:
     assert said in refused_compress(bert, *arguments)
+
+
+def test_how_data_are_read_is_refused_where_none_are_named(bert: Path, home: Path) -> None:
+    said = "says how data are read, and none are named: name them with --data or --task."
+    assert refused("export", bert, "--metric", "f1_macro", "--out", "out") == f"--metric {said}"
+    assert refused("bench", bert, "--group", "author") == f"--group {said}"
+    assert refused("export", bert, "--target", "size", "--max-drop", 1, "--out", "out").startswith("--max-drop is a")
+
+
+def test_a_sentence_is_one_line_whatever_it_quotes() -> None:
+    assert str(TrimformerError("The label a\nb\x1b[31m is unknown.")) == "The label a\\nb\\x1b[31m is unknown."
 
 
 def test_backends(bert: Path, home: Path) -> None:

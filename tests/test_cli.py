@@ -160,7 +160,7 @@ def test_evaluate(home: Path, out: Path) -> None:
     trimmed = report.variant("trimmed")
     assert trimmed is not None
     assert alone["scores"] == pytest.approx(trimmed.scores)
-    assert (alone["n_examples"], alone["against"]) == (9, None)
+    assert (alone["n_examples"], alone["against"]) == (report.task.n_validation, None)
     paired = json.loads(trimformer("evaluate", out / "model", *data, "--against", out / "dense/model", "--json").out)
     assert paired["against"]["difference"] == pytest.approx(report.comparison.difference)
     shown = trimformer("evaluate", out / "model", *data, "--against", out / "dense/model")

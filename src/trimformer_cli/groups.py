@@ -111,7 +111,8 @@ class BudgetOptions:
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Instead of a method: find the fastest model whose measured loss is within this many points (docs/autopilot.md)."
+            help="Instead of a method: find the fastest model whose measured loss is within this many points "
+            "(docs/autopilot.md)."
         ),
     ] = None
     min_speedup: Annotated[

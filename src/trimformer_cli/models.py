@@ -60,7 +60,9 @@ def trim(
 
 def predict(
     model: Model,
-    file: Annotated[str, typer.Argument(help="Text file (a text per line), JSON, JSONL, CSV or TSV; `-` for stdin.")] = "-",
+    file: Annotated[
+        str, typer.Argument(help="Text file (a text per line), JSON, JSONL, CSV or TSV; `-` for stdin.")
+    ] = "-",
     text: Text = None,
     text_pair: TextPair = None,
     out: Annotated[

@@ -15,7 +15,7 @@ from trimformer.encoder.checkpoints.load import with_labels
 from trimformer.encoder.model.heads import TrimformerForQuestionAnswering, TrimformerForTokenClassification
 from trimformer.errors import TrimformerError
 from trimformer.inference.predictor import Predictor
-from trimformer.tasks.kinds.answers import Answer, Labels, Tags
+from trimformer.tasks.kinds.answers import Answer, Labels, Prediction, Tags
 
 TAGS = ["O", "B-X", "I-X"]
 
@@ -110,3 +110,10 @@ def test_several_labels(tmp_path: Path) -> None:
         assert list(other.scores.values()) == pytest.approx(expected, abs=1e-5)
         assert one.labels == other.labels == [name for name, p in zip("abc", expected, strict=True) if p >= 0.5]
     assert str(Labels(["a", "c"], {})) == "a,c"
+
+
+def test_an_answer_is_one_line_whatever_its_labels_hold() -> None:
+    label, shown = "a\nb\x1b[31m", "a\\nb\\x1b[31m"
+    assert str(Prediction(label, 0.9, {})) == shown
+    assert str(Labels([label, "c"], {})) == f"{shown},c"
+    assert str(Tags(["w"], [label])) == shown

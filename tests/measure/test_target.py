@@ -25,6 +25,10 @@ def test_the_best_unless_it_loses_too_much() -> None:
     half = candidate("openvino-bf16", "bf16", 7, 0.01, 0.1)
     assert choose([exact, quick, half], 0.5) is half
     assert choose([exact, quick, half], 0.6) is quick
+    # 0.900 to 0.895 is 0.5000000000000004 points, and within half a point as for the autopilot.
+    assert (
+        choose([exact, candidate("onnx-int8", "int8", 5, 0.1, 100 * (0.900 - 0.895))], 0.5).file.backend == "onnx-int8"
+    )
     assert module._notes("latency", [exact, quick, half], 0.5) == [
         "onnx-int8 is left out: it loses 0.60 points, more than 0.5."
     ]

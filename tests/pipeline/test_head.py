@@ -44,7 +44,9 @@ TRUTH = [0, 1] * 25
 def test_classes_by_chance_in_another_order_and_known():
     right = np.eye(2)[TRUTH]
     assert why("classification", TRUTH, right) is None
-    assert "about as by chance (Matthews correlation -1.00" in why("classification", TRUTH, right[:, ::-1].copy())
+    assert "contradicts the labels (Matthews correlation -1.00), as if its outputs stood in another order" in why(
+        "classification", TRUTH, right[:, ::-1].copy()
+    )
     assert "0.00" in why("classification", TRUTH, np.zeros((50, 2)))
 
 
@@ -70,6 +72,16 @@ def inputs(tmp_path, names, fine_tune, data):
         str(model), settings, str(tmp_path / "o"), method={"name": "last-k", "keep_layers": 1}, fine_tune=fine_tune
     )
     return load_inputs(recipe, Accelerator(cpu=True))
+
+
+def test_a_head_that_is_not_kept_is_said_whole_and_with_a_baseline_not_at_all(tmp_path):
+    data = write_csv(tmp_path / "r.csv")
+    with pytest.raises(TrimformerError, match=r"knows kind: x, kind: y, the data have neg, pos: set fine_tune to auto"):
+        inputs(tmp_path, ["kind: x", "kind: y"], "never", data)
+    settings = TaskSettings(train=str(data), text="review", label="stars")
+    recipe = standard_recipe(str(tmp_path / "bert"), settings, str(tmp_path / "o"), method={"name": "finetune"})
+    recipe = recipe.model_copy(update={"baseline": str(write_stock_bert(tmp_path / "dense", ["neg", "pos"]))})
+    assert not [note for note in load_inputs(recipe, Accelerator(cpu=True)).notes if "was replaced" in note]
 
 
 def test_a_head_that_is_fresh_is_trained_unless_told_otherwise(tmp_path):

@@ -40,8 +40,13 @@ def test_a_head_without_names_takes_those_of_the_data_and_says_so():
     assert "neg, pos, in order" in notes[0]
 
 
+def test_not_all_classes_of_a_head_need_occur():
+    _, matched, trained, notes = match_head(checkpoint(["bad", "mid", "Fine"]), data(["bad", "fine"]))
+    assert (trained, notes, matched.train.labels) == (True, [], [0, 2])
+
+
 @pytest.mark.parametrize(
-    ("head", "labels"), [(["a", "b"], ["a", "c"]), (["a", "b", "c"], ["a", "b"]), (["a", "b"], [])]
+    ("head", "labels"), [(["a", "b"], ["a", "c"]), (["a", "b", "c"], ["a", "d"]), (["a", "b"], [])]
 )
 def test_another_head_is_replaced_and_the_note_says_so(head, labels):
     _, _, trained, notes = match_head(checkpoint(head), data(labels))

@@ -280,7 +280,7 @@ TIMING: dict[str, Any] = {
         ("jobs", Shared, "[]", r" \(Input should be a valid dictionary\)"),
         ("steps", list[Step], '[{"name": "load"}]', r" \(0\.seconds: "),
         ("measure", Measured, '{"variants": [{}]}', r" \(variants\.0\."),
-        ("test", FileTest, '{"file": 3}', r" \(difference: "),
+        ("test", FileTest, '{"file": "f", "test": {}}', r" \(test\.difference: "),
     ],
 )
 def test_a_damaged_work_file_is_one_sentence(tmp_path: Path, name: str, of: Any, text: str, said: str) -> None:

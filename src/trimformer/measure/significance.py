@@ -28,7 +28,8 @@ class PairedTest:
     low, high: interval of it, 95 % unless another one was asked for, made as ``interval`` says. p_value: two-sided, of
     no difference. resamples: those that counted; an exact interval needs none. differing: examples on which the two
     differ, or groups with such an example, where examples belong together. groups: how many there are; None: each
-    example stands alone. proves: whether so much differs that the interval says anything of other examples.
+    example stands alone. proves: whether so much differs, also in what the metric looks at, that the interval says
+    anything of other examples.
     """
 
     difference: float
@@ -136,7 +137,7 @@ def paired_bootstrap(
     differing = len(np.unique(group_of[(a != b).reshape(n, -1).any(axis=1)]))
     return PairedTest(
         difference, float(low), float(high), p_value, n, len(drawn),
-        differing=differing, groups=None if groups is None else count, proves=differing >= FEW,
+        differing=differing, groups=None if groups is None else count, proves=differing >= FEW and not low == high == 0,
     )  # fmt: skip
 
 

@@ -29,8 +29,8 @@ NEAR_CHANCE = 0.2
 def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
     """Whether the checkpoint's head was made for these labels; the data then follow the head's label order.
 
-    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so. Of classes that
-    are named by their ids not all need be in the data.
+    A head without label names (LABEL_0, …) takes the names of the data, by number, and a note says so. Not all classes
+    of a head need be in the data, by name or by id.
     """
     if checkpoint.head is None:
         return checkpoint, data, False, []
@@ -38,8 +38,11 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
     kind = data.task.kind
     names, labels = checkpoint.config.label_names, head_labels(data.task.labels, kind)
     some_ids = kind == "classification" and _are_some_ids(labels, names)
+    some_names = len(labels) < len(names) and {name.casefold() for name in labels} <= {
+        name.casefold() for name in names
+    }
     # Tags are matched one by one: a tagger may know more of them than occur here.
-    if checkpoint.kind == kind and (kind == "tokens" or some_ids or len(names) == len(labels)):
+    if checkpoint.kind == kind and (kind == "tokens" or some_ids or some_names or len(names) == len(labels)):
         if kind in ("regression", "spans"):
             return checkpoint, data, True, notes
         nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
@@ -86,8 +89,14 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
         return None if found >= NEAR_CHANCE else f"finds answers with an F1 of {found:.2f} only"
     truth, predicted = _decisions(task.kind, rows, logits)
     found, count = float(matthews_corrcoef(truth, predicted)), len(truth)
-    if found >= max(NEAR_CHANCE, min(0.5, 2 / np.sqrt(count))):
+    known = max(NEAR_CHANCE, min(0.5, 2 / np.sqrt(count)))
+    if found >= known:
         return None
+    if found <= -known:
+        return (
+            f"contradicts the labels (Matthews correlation {found:.2f}), as if its outputs stood in another order: "
+            "write their names into id2label of its config.json"
+        )
     return f"decides about as by chance (Matthews correlation {found:.2f}, 0 is chance)"
 
 

@@ -66,9 +66,9 @@ class Examples:
         return len(self.texts)
 
     def keys(self) -> list[tuple[Any, str | None]]:
-        """What a model reads of each row: equal ones are the same question to it."""
-        pairs: Sequence[str | None] = [None] * len(self) if self.pairs is None else self.pairs
-        return list(zip(self.texts, pairs, strict=True))
+        """What a model reads of each row: equal ones are the same question, blanks at the ends aside."""
+        pairs = [None] * len(self) if self.pairs is None else map(_stripped, self.pairs)
+        return list(zip(map(_stripped, self.texts), pairs, strict=True))
 
     def take(self, indices: Sequence[int]) -> Examples:
         """The rows at these indices, in this order."""
@@ -90,6 +90,10 @@ class TaskData:
     selection: Examples
     validation: Examples
     notes: tuple[str, ...] = ()
+
+
+def _stripped(text: Any) -> Any:
+    return text.strip() if isinstance(text, str) else text
 
 
 def called(kind: Kind) -> str:

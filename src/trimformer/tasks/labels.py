@@ -53,9 +53,10 @@ def match_labels(have: Sequence[str], want: Sequence[str], ordered: bool = True)
     """For each name in `have` its id in `want`: by name, if need be whatever the case, or else by number.
 
     Plain numbers ('0', '1') and the placeholders that transformers writes ('LABEL_0') name nothing. Numbers in the
-    data are ids if 0 is among them, for who counts from 1 means something else, and so is the last id, unless the model
-    has placeholders alone: 0 and 1 are not the first two of three names. A model with placeholders alone gets as many
-    names in their order, unless `ordered` is False. Raises TrimformerError where none of this works.
+    data are ids if none of them is one of the names, 0 is among them, for who counts from 1 means something else,
+    and so is the last id, unless the model has placeholders alone: 0 and 1 are not the first two of three names. A
+    model with placeholders alone gets as many names in their order, unless `ordered` is False. Raises
+    TrimformerError where none of this works.
     """
     known, spelled = want, [spelling(name) for name in want]
     have = [spelling(name) for name in have]
@@ -69,7 +70,7 @@ def match_labels(have: Sequence[str], want: Sequence[str], ordered: bool = True)
         return ids
     numbers = [n for name in have if (n := _placeholder(name)) is not None]
     nameless = all(_placeholder(name) == i for i, name in enumerate(want))
-    if len(numbers) == len(have):
+    if len(numbers) == len(have) and not any(name in exact for name in have):
         if 0 in numbers and max(numbers) < len(want) and (nameless or max(numbers) == len(want) - 1):
             return numbers
     elif nameless and ordered and len(have) == len(want):

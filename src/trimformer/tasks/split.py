@@ -27,11 +27,16 @@ def split(examples: Examples, held: int, seed: int, *, keep: Keep | None = None)
     whose rows stay together, because a model that has read one of them would be judged too kindly on the others. For
     the same reason rows with equal texts are in one part, unless this would leave no row in the second one or `groups`
     decide.
-    Raises TrimformerError if there are fewer than 10 rows.
+    Raises TrimformerError if there are fewer than 10 rows, a single group, or no row that can be held out.
     """
     mask, classes, rng = _drawn(examples, held, seed, keep)
     if keep != "groups":
         mask = _together(examples.keys(), classes, mask, rng)
+    if not mask.any():
+        raise TrimformerError(
+            f"No row can be held out, for each of the {len(set(classes.tolist()))} classes has a single row: name "
+            "another label column, or --kind regression where the labels are numbers, written as 1.5."
+        )
     return examples.take(np.flatnonzero(~mask).tolist()), examples.take(np.flatnonzero(mask).tolist())
 
 
@@ -58,6 +63,11 @@ def _drawn(
     rng = np.random.default_rng(seed)
     classes = np.asarray(examples.labels) if keep == "shares" else np.zeros(len(examples), dtype=np.int64)
     together = {"contexts": examples.pairs, "groups": examples.groups}.get(keep or "") or []
+    if keep == "groups" and len(set(together)) < 2:
+        raise TrimformerError(
+            f"The {len(examples)} rows that are to be split further belong to one group ({together[0]}), which must "
+            "not be torn apart: add groups, raise task.selection, or leave out group."
+        )
     taken = _whole(together, held, rng) if len(set(together)) > 1 else _stratified(classes, held, rng)
     mask = np.zeros(len(examples), dtype=bool)
     mask[taken] = True

@@ -13,6 +13,7 @@ from ..errors import TrimformerError
 from .data import Examples, Task, TaskData, did_you_mean
 from .doubts import data_notes
 from .kinds import KINDS
+from .metric import CLASS_F1
 from .settings import TaskSettings
 from .sources import conll, custom, glue, imdb, sentiment, squad
 from .split import held_rows, sample, split
@@ -86,6 +87,7 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     if kind.keeps == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
+    _check_class(task, {"training": train, "selection": selection, "validation": validation})
     return TaskData(task, train, selection, validation, tuple(notes))
 
 
@@ -129,6 +131,24 @@ def check_kind(task: Task, kind: Kind, model: str) -> None:
     if task.kind != kind:
         remedy = "; --kind regression reads numbers" if (kind, task.kind) == ("regression", "classification") else ""
         raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}{remedy}.")
+
+
+def _check_class(task: Task, parts: dict[str, Examples]) -> None:
+    """Refuse to choose by the F1 of a class that a part has no row of: no answer would change it there."""
+    name = task.metrics[0].removeprefix(CLASS_F1)
+    if name == task.metrics[0] or name not in task.labels:
+        return
+    wanted = task.labels.index(name)
+    rows = {
+        part: sum(wanted in label if isinstance(label, tuple) else label == wanted for label in examples.labels)
+        for part, examples in parts.items()
+    }
+    if not all(rows.values()):
+        counts = ", ".join(f"{count} {part}" for part, count in rows.items())
+        raise TrimformerError(
+            f"The metric {task.metrics[0]} needs rows of that class in every part of the data, and there are {counts} "
+            "rows: add rows of it, raise task.selection, or choose another metric, such as f1_macro."
+        )
 
 
 def _check(settings: TaskSettings) -> None:

@@ -163,7 +163,10 @@ class Format:
             names = next((cells for _, cells in self._cells(header, 1)), [])
             if self.ending == ".csv" and by_semicolons(names):
                 raise TrimformerError(SEMICOLONS.format(name=self.name, header=names[0]))
-            yield from self._columns(self._named(self._cells(lines, piece.line), [name.strip() for name in names]))
+            names = [name.strip() for name in names]
+            if twice := [name for name in self.columns if names.count(name) > 1]:
+                raise TrimformerError(f"{self.name} names the column {twice[0]!r} twice: rename one of them.")
+            yield from self._columns(self._named(self._cells(lines, piece.line), names))
         elif self.ending in (".jsonl", ".json"):
             found = self._objects if self.ending == ".jsonl" else self._elements
             yield from self._columns(self._of_objects(found(lines, piece.line)))

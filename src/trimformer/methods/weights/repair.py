@@ -73,7 +73,7 @@ class Repair(Method):
         batches = list(context.sample(context.train, self.settings.rows))
         fitted = repair(model.to(device).encoder, context.teacher.to(device).encoder, batches, self.settings.ridge)
         texts = sum(len(batch["input_ids"]) for batch in batches)
-        note = "No block differs from that of the dense model: nothing was fitted."
+        note = "No block that differs from the dense model's has a map that can be fitted: nothing was."
         if fitted:
             note = (
                 f"The last maps of {', '.join(fitted)} were fitted to the dense model on {texts} texts, without labels."
@@ -142,6 +142,8 @@ def fit(block: Block, layer: nn.Module, states: States, dense: TrimformerModel, 
         return False
     last: Any = last_of(block.last)
     weight, bias = getattr(last, "weight", None), last.bias
+    if weight is not None and pruned(weight):
+        weight = None  # zeros that a stage before has set are to stay
     if weight is None and bias is None:
         return False
     inputs = 0 if weight is None else weight.shape[1]
@@ -161,6 +163,12 @@ def fit(block: Block, layer: nn.Module, states: States, dense: TrimformerModel, 
     if bias is not None and shift is not None:
         bias += shift.to(bias)
     return True
+
+
+def pruned(weight: Tensor) -> bool:
+    """Whether single weights are 0, in columns that are not 0 as a whole."""
+    zero = weight == 0
+    return bool((zero & ~zero.all(0)).any())
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from .answers import Prediction
 from .base import Measure
 from .texts import TextKind
 
+ROUNDING = 5e-6
+"""Share of the largest number by which runtimes differ in fp32."""
 CLOSE = 0.2
 """Standard deviations by which two numbers may differ and are still the same answer.
 
@@ -56,7 +58,7 @@ class Regression(TextKind):
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether numbers differ by at most `CLOSE` standard deviations of those in fp32, or by what is rounding."""
         first, second = (logits.astype(np.float64).reshape(len(logits)) for logits in (exact, other))
-        rounding = 1e-4 * max(1.0, np.abs(first).max())
+        rounding = ROUNDING * np.abs(first).max()
         equal: np.ndarray = np.less_equal(np.abs(first - second), CLOSE * first.std() + rounding)
         return equal
 
