@@ -127,6 +127,8 @@ def test_numbers_are_compared_in_their_own_standard_deviations() -> None:
     assert same("regression", exact, exact + 190) == [True, True]
     assert same("regression", exact, exact + np.array([[0], [210]])) == [True, False]
     assert same("regression", np.ones((3, 1)), np.ones((3, 1)) + 1e-6) == [True] * 3  # rounding of a constant
+    far = np.array([[200_000.0], [200_010.0]])  # far from 0, the spread still decides
+    assert same("regression", far, far[::-1]) == [False, False]
 
 
 def test_wrong_answers_of_spans_are_compared_too(tmp_path: Path) -> None:

@@ -170,3 +170,10 @@ def test_fewer_than_ten_groups_prove_nothing() -> None:
     assert (found.groups, found.interval, found.proves) == (9, "bootstrap", False)
     assert paired_test(*_outcomes(100, 0, 900, groups=np.arange(900) % FEW)).proves
     assert not paired_test(*_outcomes(0, 0, 900, groups=np.arange(900) % 100)).proves  # 0 to 0, of 100 groups
+
+
+def test_answers_that_the_metric_does_not_look_at_prove_nothing() -> None:
+    """The F1 of a class that no row has stays 0 whatever is answered."""
+    truth = np.zeros(200, int)
+    found = paired_bootstrap(lambda *_: 0.0, truth, np.arange(200) % 2, truth, resamples=100)
+    assert (found.low, found.high, found.differing, found.proves) == (0, 0, 100, False)

@@ -154,3 +154,16 @@ def test_as_a_stage():
 def test_what_cannot_be_fitted(config, same, said):
     with pytest.raises(TrimformerError, match=said):
         METHODS["repair"].check_beside(config, tiny(3).config, same)
+
+
+def test_zeros_that_were_set_stay():
+    dense = tiny(1).double()
+    model = copy.deepcopy(dense)
+    weight = model.encoder.layers[0].ffn_out.weight
+    with torch.no_grad():
+        weight[:, ::2][weight[:, ::2].abs() < 0.3] = 0
+    before = weight.detach().clone()
+    wanted, first = answers(dense, "ffn"), answers(model, "ffn")
+    assert repair(model.encoder, dense.encoder, batches(), 0.01) == ["ffn 0"]  # its bias
+    assert torch.equal(weight, before)
+    assert (answers(model, "ffn") - wanted).square().mean() < (first - wanted).square().mean()

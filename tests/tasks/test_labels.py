@@ -42,6 +42,8 @@ def test_match_labels(have: list[str], want: list[str], ids: list[int]) -> None:
         (["1", "2", "3", "4", "5"], ["LABEL_0", "LABEL_1", "LABEL_2", "LABEL_3", "LABEL_4"]),
         (["US", "us"], ["us", "it"]),
         (["Us"], ["us", "US"]),
+        (["0", "1"], ["1", "2"]),  # ids or names? "1" is a name, so that they are not ids
+        (["0", "1", "2"], ["1", "2", "3"]),
     ],
 )
 def test_labels_that_do_not_match(have: list[str], want: list[str]) -> None:

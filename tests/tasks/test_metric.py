@@ -102,3 +102,15 @@ def test_the_setting_of_a_task(tmp_path: Path) -> None:
     assert load_task(scores).task.metrics == ("rmse", "pearson", "spearman", "mse")
     with pytest.raises(TrimformerError, match=r"custom \(regression\) does not have: use one of pearson"):
         load_task(scores.model_copy(update={"metric": "accuracy"}))
+
+
+def test_a_class_without_held_out_rows_cannot_decide(tmp_path: Path) -> None:
+    rows = [f"text {i},{'ab'[i % 2]}" for i in range(100)] + ["text x,rare", "text y,rare"]
+    path = tmp_path / "all.csv"
+    path.write_text("\n".join(["text,label", *rows]))
+    said = (
+        "needs rows of that class in every part of the data, and there are 2 training, 0 selection, 0 validation rows"
+    )
+    with pytest.raises(TrimformerError, match=said):
+        load_task(TaskSettings(data=str(path), metric="f1:rare"))
+    assert load_task(TaskSettings(data=str(path), metric="f1:a")).task.metrics[0] == "f1:a"

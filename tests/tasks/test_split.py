@@ -124,3 +124,21 @@ def test_a_sample_takes_equal_texts_one_by_one() -> None:
     whole = Examples(["ok"] * 60 + [f"text {i}" for i in range(40)], None, [0] * 60 + [1] * 40)
     few = sample(whole, 50, 0, keep="shares")
     assert (len(few), few.labels.count(0)) == (50, 30)
+
+
+def test_a_single_group_is_not_torn() -> None:
+    whole = Examples([f"t{i}" for i in range(30)], None, [i % 2 for i in range(30)], ["author"] * 30)
+    with pytest.raises(TrimformerError, match=r"The 30 rows .* belong to one group \(author\), which must not be torn"):
+        split(whole, 8, seed=0, keep="groups")
+
+
+def test_classes_of_one_row_each_leave_nothing_to_hold_out() -> None:
+    with pytest.raises(TrimformerError, match="each of the 20 classes has a single row"):
+        split(examples(list(range(20))), 5, seed=0, keep="shares")
+
+
+def test_texts_that_differ_in_blanks_at_their_ends_are_equal() -> None:
+    texts = [f"t{i}" for i in range(20)]
+    whole = Examples([*texts, *(f"{text} " for text in texts)], None, [i % 2 for i in range(40)])
+    rest, held = split(whole, 8, seed=0, keep="shares")
+    assert not {text.strip() for text in rest.texts} & {text.strip() for text in held.texts}

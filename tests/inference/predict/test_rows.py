@@ -76,6 +76,7 @@ def test_rows(name: str, content: str, columns: tuple[str, ...], rows: list[Row]
         ("a.csv", "text,y\na, b,1\n", (), "Line 2 of a.csv has 3 columns where 2 are expected"),
         ("a.csv", 'text\na\n"open\n', (), "Line 3 of a.csv is not valid CSV"),
         ("a.csv", 'text\nplain "quote\n"a\nb"\n"open\n', (), "Line 5 of a.csv is not valid CSV"),
+        ("a.csv", "text,y,text\na,1,b\n", ("text",), "a.csv names the column 'text' twice: rename one of them."),
         ("a.tsv", "text\ty\na\n", (), "Line 2 of a.tsv has 1 columns where 2 are expected"),
         ("a.parquet", "", (), "a.parquet cannot be read as a stream"),
         ("standard input", "one\n", ("review",), "leave --text and --text-pair out"),

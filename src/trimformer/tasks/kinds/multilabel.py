@@ -44,8 +44,9 @@ class Multilabel(TextKind):
 
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether a text has the same set of labels."""
-        differ: np.ndarray = np.not_equal(exact > 0, other > 0)
-        return ~differ.any(axis=1)
+        equal: np.ndarray = np.equal(exact > 0, other > 0)
+        every: np.ndarray = np.all(equal, axis=1)
+        return every
 
     def measure(self, task: Task, name: str) -> Measure:
         """F1 over all decisions; the mean F1 of the labels, or that of one (0 for a label that is neither there nor
