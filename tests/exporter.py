@@ -1,7 +1,8 @@
 """A quick exporter for tests that need a file, whichever exporter wrote it.
 
 torch's own exporter takes 4 to 8 s for the graph of a tiny model, the older one that it still has a third of a second.
-The laws of exported files, the tests of `deploy` and one whole run use the exporter that users get.
+The laws of exported files, tests of `deploy` whose subject is the file, and one whole run use the exporter that users
+get.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.usefixtures("users_exporter")
 def test_openvino_files_scored_on_a_task(tmp_path: Path) -> None:
     model = tiny_classifier(num_labels=2, id2label={0: "neg", 1: "pos"})
     settings = TaskSettings(data=str(write_csv(tmp_path / "reviews.csv")), text="review", label="stars")
@@ -66,6 +67,7 @@ def test_random_calibration_says_so(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model.int8.bin", "model.int8.xml"]
 
 
+@pytest.mark.usefixtures("users_exporter")
 def test_scores_means_and_convolutions_stay_unquantized(tmp_path: Path) -> None:
     export(tiny_classifier("full", "conv"), tmp_path, precision=["fp32"])
     found = _unquantized(read(tmp_path / "model.onnx"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,15 @@ def outputs(path: Path, model: Any, batch: int, length: int) -> tuple[np.ndarray
     return got[real], expected[real]
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("length", [5, 40])
-def test_parity_with_padding_and_any_shape(saved: Path, batch: int, length: int) -> None:
+@pytest.mark.usefixtures("users_exporter")
+def test_parity_with_padding_and_any_shape(tmp_path: Path) -> None:
     model = tiny_classifier(num_labels=3)
-    np.testing.assert_allclose(*outputs(saved / "onnx" / "model.onnx", model, batch, length), atol=1e-5)
+    (file,) = export(model, tmp_path, precision=["fp32"])
+    for batch, length in itertools.product([1, 3], [5, 40]):
+        np.testing.assert_allclose(*outputs(file.path, model, batch, length), atol=1e-5)
 
 
+@pytest.mark.usefixtures("users_exporter")
 def test_figures_and_files(tmp_path: Path) -> None:
     model = tiny_classifier("full", "mean", num_labels=3)
     model.train()
@@ -52,6 +55,7 @@ def test_figures_and_files(tmp_path: Path) -> None:
     assert onnx.load(str(fp32.path)).opset_import[0].version == OPSET
 
 
+@pytest.mark.usefixtures("users_exporter")
 def test_roberta_positions(tmp_path: Path) -> None:
     model = tiny_classifier("full", "mean", positions="from_padding", pad_token_id=1, type_vocab_size=1)
     (file,) = export(model, tmp_path, precision=["fp32"])
@@ -66,6 +70,7 @@ def test_regression_has_no_labels_to_agree_on(tmp_path: Path) -> None:
     assert int8.label_agreement is None
 
 
+@pytest.mark.usefixtures("users_exporter")
 def test_bare_body_gives_hidden_states(tmp_path: Path) -> None:
     body = tiny_body()
     (file,) = export(body, tmp_path, precision=["fp32"])
