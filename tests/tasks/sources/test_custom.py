@@ -266,3 +266,9 @@ def test_columns_that_are_missing(write: Write) -> None:
     path = write("b.jsonl", '{"question": "x"}\n')
     with pytest.raises(TrimformerError, match=r"b.jsonl has no column 'context'"):
         load(TaskSettings(data=str(path), kind="spans"))
+
+
+def test_a_column_is_not_both_texts_of_a_pair(write: Write) -> None:
+    path = str(write("all.csv", csv_rows(40, ["a", "b"])))
+    with pytest.raises(TrimformerError, match="is named as both texts of a pair"):
+        load_task(TaskSettings(data=path, text_pair="text"))

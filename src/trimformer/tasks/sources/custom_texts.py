@@ -53,6 +53,11 @@ def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
             f"The column '{label}' of {table.path} is named as a text and as the label, so that the text would give "
             "the answer away: set task.text, task.text_pair and task.label to different columns."
         )
+    if text == settings.text_pair:
+        raise TrimformerError(
+            f"The column '{text}' of {table.path} is named as both texts of a pair: set task.text and task.text_pair to "
+            "different columns, or leave the second out."
+        )
     return ROWS[kind].take(table, text, settings.text_pair, label)
 
 
