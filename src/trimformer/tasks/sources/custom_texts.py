@@ -55,8 +55,8 @@ def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
         )
     if text == settings.text_pair:
         raise TrimformerError(
-            f"The column '{text}' of {table.path} is named as both texts of a pair: set task.text and task.text_pair to "
-            "different columns, or leave the second out."
+            f"The column '{text}' of {table.path} is named as both texts of a pair: set task.text and task.text_pair "
+            "to different columns, or leave the second out."
         )
     return ROWS[kind].take(table, text, settings.text_pair, label)
 
