@@ -106,7 +106,8 @@ def training_words(report: Report) -> str:
             f"model has {name} {numbers.score(control.score, name)}; the trimmed one differs from that by "
             f"{numbers.points(test.difference, name)}{_interval(test)}. {_judged(test)}"
         )
-    distilled = f", {round(info.distilled, 2):g} of them by distillation from it" if info.distilled else ""
+    part = "" if info.distilled == info.epochs else f"{round(info.distilled, 2):g} of them "
+    distilled = f", {part}by distillation from it" if info.distilled else ""
     if info.on_top:
         said = f"{epochs_words(info.epochs)} more than the dense one{distilled}"
     else:
