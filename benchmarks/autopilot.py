@@ -32,8 +32,8 @@ from trimformer.measure.bench.workload import own_lengths
 from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import autopilot_recipe
-from trimformer.search.report import AutopilotReport
 from trimformer.search.run import run
+from trimformer.search.schema import AutopilotReport
 from trimformer.tasks.settings import TaskSettings
 from trimformer.threads import torch_threads
 from trimformer.training.settings import TrainingSettings

@@ -17,8 +17,8 @@ from .recipe.reading import checked_task
 from .recipe.settings import FineTune, Recipe
 from .recipe.standard import autopilot_recipe, standard_recipe
 from .report.schema import Report
-from .search.report import AutopilotReport
 from .search.run import run as search
+from .search.schema import AutopilotReport
 from .tasks.balance import balance_notes
 from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task

@@ -11,7 +11,7 @@ import pytest
 from tests.command import sentence, trimformer
 from tests.search.conftest import counted_tables, fake_timed
 from trimformer.search.measurement import timed
-from trimformer.search.report import AutopilotReport
+from trimformer.search.schema import AutopilotReport
 
 DATA = ["--data", "train.csv", "--text", "review", "--label", "stars"]
 

@@ -20,8 +20,9 @@ from trimformer.report.summary import verdict
 from trimformer.search import measurement
 from trimformer.search.confirmation import confirmation
 from trimformer.search.measurement import DENSE, Measurement, measurements_of
-from trimformer.search.report import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo, conclude
+from trimformer.search.report import conclude
 from trimformer.search.schedule.halving import inside, order
+from trimformer.search.schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
 from trimformer.tasks.data import Task
 from trimformer.tasks.kinds import KINDS
 from trimformer.tasks.metric import metric

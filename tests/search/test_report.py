@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from trimformer.report.schema import Comparison, TaskInfo
-from trimformer.search.report import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo, conclude
+from trimformer.search.report import conclude
+from trimformer.search.schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
 
 
 def point(name: str, drop: float, speedup: float, max_drop: float = 0.5) -> PointInfo:

@@ -8,9 +8,7 @@ import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict
+from typing import Any
 
 from ..deploy.agreement import agrees, warning
 from ..files import atomic_file
@@ -26,107 +24,18 @@ from ..report import numbers
 from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
-from ..report.schema import Comparison, Step, TaskInfo
+from ..report.schema import Comparison, Step
 from ..report.summary import epochs_words
 from ..tasks.metric import metric, within
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside
+from .schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
     "them than on others, and the drops there look larger than they are."
 )
-
-
-class PointInfo(BaseModel):
-    """A trained candidate. score, drop: on the selection split, the drop in the budget's unit. ms, speedup: of its fp32
-    file.
-    """
-
-    name: str
-    removed: str
-    epochs: float
-    score: float
-    drop: float
-    ms: float
-    speedup: float
-    inside: bool
-    frontier: bool
-    folder: str
-
-
-class FileInfo(BaseModel):
-    """A model under a back-end. score, drop: on the selection split, the drop in the budget's unit. speedup: over the
-    reference.
-
-    agreement: share of the answers there that are those of the model in fp32; None where that is not known.
-    """
-
-    name: str
-    backend: str
-    ms: float
-    speedup: float
-    score: float
-    drop: float
-    inside: bool
-    agreement: float | None = None
-
-
-class ConfirmationInfo(BaseModel):
-    """A file on the confirmation rows, which chose nothing. drop, upper: in the budget's unit.
-
-    upper: only with ``sure``, end of the one-sided interval; infinity where too few answers differ. rows: how many
-    would bring it inside; None where it is, or no number would. groups: how many the rows were drawn by; None: one by
-    one.
-    """
-
-    model_config = ConfigDict(ser_json_inf_nan="strings")
-
-    name: str
-    backend: str
-    n_examples: int
-    drop: float
-    upper: float | None
-    rows: int | None
-    confirmed: bool
-    groups: int | None = None
-
-
-class AutopilotReport(BaseModel):
-    """The result of a search.
-
-    workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
-    ``model`` and, as ``file``, beside it. confirmations: of the files that were tried, the chosen one last.
-    comparison: of that file with the dense model in PyTorch, fp32, on the
-    validation rows; inside: whether it loses little enough there. balance: warnings of a class that nearly all of these
-    rows have, or that is never answered. conclusion: the same in sentences.
-    """
-
-    format_version: Literal[1] = 1
-    trimformer_version: str
-    created: str
-    model: str
-    task: TaskInfo
-    max_drop: float
-    min_speedup: float | None
-    workload: str
-    threads: int
-    hardware: dict[str, str]
-    reference: str
-    reference_ms: float
-    points: list[PointInfo]
-    files: list[FileInfo]
-    chosen: FileInfo
-    file: str
-    confirmations: list[ConfirmationInfo] = []
-    comparison: Comparison
-    inside: bool
-    balance: list[str] = []
-    conclusion: list[str]
-    steps: list[Step]
-    notes: list[str]
-    recipe: dict[str, Any]
 
 
 def conclude(report: AutopilotReport) -> list[str]:

@@ -49,8 +49,9 @@ from .measurement import (
     variants_of,
 )
 from .predictor import Predicted, predict, scaled, tables_of_widths
-from .report import AutopilotReport, assemble, write
+from .report import assemble, write
 from .schedule.halving import Point, done_before, inside, order, promoted, rungs
+from .schema import AutopilotReport
 from .sensitivity import ROWS, Divergence, RemovalCost, Sensitivity, sensitivity
 from .shortlist import MOST, promising
 from .space import gates_of

@@ -85,10 +85,12 @@ class Bench:
 
     def agrees(self, timing: Timing) -> bool:
         """Whether the variant may be recommended, as far as its answers are known."""
-        return not any(s.warning for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
+        score = self.score_of(timing)
+        return score is None or not score.warning
 
     def _is_compared(self, timing: Timing) -> bool:
-        return any(s.agreement is not None for s in self.scores if (s.name, s.backend) == (timing.name, timing.backend))
+        score = self.score_of(timing)
+        return score is not None and score.agreement is not None
 
     def score_of(self, timing: Timing) -> Score | None:
         """The score of the variant that was timed."""

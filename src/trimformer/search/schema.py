@@ -1,0 +1,99 @@
+"""The fields of autopilot.json."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ..report.schema import Comparison, Step, TaskInfo
+
+
+class PointInfo(BaseModel):
+    """A trained candidate. score, drop: on the selection split, the drop in the budget's unit. ms, speedup: of its fp32
+    file.
+    """
+
+    name: str
+    removed: str
+    epochs: float
+    score: float
+    drop: float
+    ms: float
+    speedup: float
+    inside: bool
+    frontier: bool
+    folder: str
+
+
+class FileInfo(BaseModel):
+    """A model under a back-end. score, drop: on the selection split, the drop in the budget's unit. speedup: over the
+    reference.
+
+    agreement: share of the answers there that are those of the model in fp32; None where that is not known.
+    """
+
+    name: str
+    backend: str
+    ms: float
+    speedup: float
+    score: float
+    drop: float
+    inside: bool
+    agreement: float | None = None
+
+
+class ConfirmationInfo(BaseModel):
+    """A file on the confirmation rows, which chose nothing. drop, upper: in the budget's unit.
+
+    upper: only with ``sure``, end of the one-sided interval; infinity where too few answers differ. rows: how many
+    would bring it inside; None where it is, or no number would. groups: how many the rows were drawn by; None: one by
+    one.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    name: str
+    backend: str
+    n_examples: int
+    drop: float
+    upper: float | None
+    rows: int | None
+    confirmed: bool
+    groups: int | None = None
+
+
+class AutopilotReport(BaseModel):
+    """The result of a search.
+
+    workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
+    ``model`` and, as ``file``, beside it. confirmations: of the files that were tried, the chosen one last. comparison:
+    of that file with the dense model in PyTorch, fp32, on the validation rows; inside: whether it loses little enough
+    there. balance: warnings of a class that nearly all of these rows have, or that is never answered. conclusion: the
+    same in sentences.
+    """
+
+    format_version: Literal[1] = 1
+    trimformer_version: str
+    created: str
+    model: str
+    task: TaskInfo
+    max_drop: float
+    min_speedup: float | None
+    workload: str
+    threads: int
+    hardware: dict[str, str]
+    reference: str
+    reference_ms: float
+    points: list[PointInfo]
+    files: list[FileInfo]
+    chosen: FileInfo
+    file: str
+    confirmations: list[ConfirmationInfo] = []
+    comparison: Comparison
+    inside: bool
+    balance: list[str] = []
+    conclusion: list[str]
+    steps: list[Step]
+    notes: list[str]
+    recipe: dict[str, Any]
