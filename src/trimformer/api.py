@@ -64,6 +64,7 @@ def compress_within(
     *,
     sure: bool = False,
     min_speedup: float | None = None,
+    post_training: bool = False,
     time_budget: float | str | None = None,
     batch: int = 1,
     length: int | None = None,
@@ -78,7 +79,8 @@ def compress_within(
 
     model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside. min_speedup:
     models that are predicted to be at least this many times as fast as the stock dense one get half of the places
-    among those that are tried. time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take.
+    among those that are tried. post_training: train nothing, and fit what is left of a fine-tuned model in closed form.
+    time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take.
     batch, length: what is to be fast; None: texts as long as those of the training data. training: of the dense
     model and of each that is tried. fine_tune: of the dense model, as in a recipe. storage: ``sqlite`` or the URL
     of a database, through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
@@ -86,7 +88,7 @@ def compress_within(
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
     budget = {
-        "max_drop": max_drop, "sure": sure, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage,
+        "max_drop": max_drop, "sure": sure, "min_speedup": min_speedup, "post_training": post_training, "time_budget": time_budget, "storage": storage,
         "ray": ray,
     }  # fmt: skip
     settings = checked_task(task)

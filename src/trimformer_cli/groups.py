@@ -139,6 +139,14 @@ class BudgetOptions:
     length: Annotated[
         int | None, typer.Option(help="With --max-drop: tokens of each. Default: the lengths of the training data.")
     ] = None
+    post_training: Annotated[
+        bool | None,
+        typer.Option(
+            "--post-training",
+            help="Train nothing: remove parts of a fine-tuned model and fit the others in closed form, in minutes. "
+            "--max-drop is then 1 point by default.",
+        ),
+    ] = None
     time_budget: Annotated[
         str | None,
         typer.Option(help="With --max-drop: limit for the whole run, such as 2h or 45m. Default: no limit."),
@@ -152,11 +160,16 @@ class BudgetOptions:
     ] = None
     ray: Ray = None
 
+    @property
+    def searches(self) -> bool:
+        """Whether it is searched within a budget."""
+        return self.max_drop is not None or self.post_training is not None
+
     def settings(self) -> dict[str, Any]:
         """The arguments ``budget``, ``batch`` and ``length`` of ``autopilot_recipe``, checked."""
         from trimformer.recipe.settings import AutopilotSettings, MeasureSettings
 
-        budget = given(self)
+        budget = ({"max_drop": 1.0} if self.post_training else {}) | given(self)
         measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
         validated(AutopilotSettings, budget)
         validated(MeasureSettings, {name: [value] for name, value in measured.items()})

@@ -147,19 +147,24 @@ def compress(
 
     `trimformer compress my-model/ --train train.csv --text review --label stars --max-drop 0.5 --out runs/mine`
 
+    `trimformer compress my-model/ --train train.csv --text review --label stars --post-training --out runs/mine`
+
     `trimformer compress bert-base-uncased --task sst2 --data glue/ --keep-layers 4 --out runs/sst2`
 
     `trimformer compress my-model/ --train train.csv --text review --label stars --out runs/mine`
     """
-    if budget.max_drop is None:
+    if not budget.searches:
         refuse(budget, "belongs to --max-drop: add a budget, as in --max-drop 0.5.")
+    elif budget.post_training:
+        refuse(method, "has no meaning with --post-training, which finds out by itself: leave it out.")
+        refuse(training, "has no meaning with --post-training, which trains nothing: leave it out.")
     else:
         refuse(method, "has no meaning with --max-drop, which finds out by itself: leave it out.")
     settings = task.settings(train_limit=train_limit)
     from trimformer.recipe.standard import autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
-    if budget.max_drop is None:
+    if not budget.searches:
         recipe = standard_recipe(
             model, settings, str(out), method=method.settings(), control=method.dense_control, **how
         )

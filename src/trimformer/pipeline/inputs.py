@@ -86,6 +86,11 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     with accelerator.main_process_first():
         data = load_task(recipe.task, recipe.seed, None if checkpoint.head is None else names_of(checkpoint.config))
         checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
+        if not trained and recipe.baseline is None and recipe.autopilot is not None and recipe.autopilot.post_training:
+            why = notes[0].rpartition(": ")[0] if notes else f"{recipe.model} has no head for a task"
+            raise TrimformerError(
+                f"{why}, and with post-training nothing is trained: fine-tune it first, or leave out --post-training."
+            )
         notes += data.notes
         notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))

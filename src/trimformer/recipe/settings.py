@@ -99,6 +99,9 @@ class AutopilotSettings(_Strict):
     confirmation: float = Field(
         0.5, gt=0, lt=1, description="share of the rows held out from train that choose nothing and only confirm"
     )
+    post_training: bool = Field(
+        False, description="train nothing: what is left of a fine-tuned model is fitted to it in closed form"
+    )
     time_budget: Seconds | None = Field(
         None, gt=0, description="limit for the whole run, in seconds or as 2h; none: as long as the epochs take"
     )
@@ -112,6 +115,13 @@ class AutopilotSettings(_Strict):
         default_factory=TrainingSettings,
         description="of each model that is tried; those that get to the end are trained for twice its epochs in all",
     )
+
+    @field_validator("ray", "storage")
+    @classmethod
+    def _helps(cls, place: str | None, info: ValidationInfo) -> str | None:
+        if place is not None and info.data.get("post_training"):
+            raise ValueError("with post_training nothing is trained that anybody could help with, leave it out")
+        return place
 
     @field_validator("storage")
     @classmethod

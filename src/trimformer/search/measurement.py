@@ -88,11 +88,16 @@ def installed() -> list[str]:
 def variants_of(
     models: Mapping[str, Path], backends: Sequence[str], folder: Path, threads: int, calibration: Encoded
 ) -> list[Variant]:
-    """Those of the models under the back-ends that run; files are written below ``folder`` where they are not yet."""
+    """Those of the models under the back-ends that run; files are written below ``folder`` where they are not yet.
+
+    models: folders called ``model``, in folders that differ wherever the weights do.
+    """
     made = [
         variant
-        for name, model in models.items()
-        for variant in make_variants({name: load_with_head(model)}, backends, threads, folder / name, calibration)
+        for name, path in models.items()
+        for variant in make_variants(
+            {name: load_with_head(path)}, backends, threads, folder / path.parent.name, calibration
+        )
     ]
     return [variant for variant in made if variant.run is not None]
 

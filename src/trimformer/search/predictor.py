@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..console import Ticker
-from ..encoder.gating.trim import trim
+from ..encoder.gating.trim import trim, trimmed_config
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.shape.config import TrimformerConfig
 from ..measure.device.pieces import latency_tables
@@ -43,7 +42,14 @@ class Tables:
 
 
 def tables_of_widths(
-    model: TrimformerWithHead, found: Sensitivity, *, batch: int, length: int, threads: int, backend: str
+    model: TrimformerWithHead,
+    found: Sensitivity,
+    *,
+    batch: int,
+    length: int,
+    threads: int,
+    backend: str,
+    fitted: bool = False,
 ) -> Tables:
     """Tables of this device for each width that a combination may have; what is not in the cache is measured."""
     return Tables(
@@ -51,7 +57,7 @@ def tables_of_widths(
             latency_tables(
                 trim(model, gates), batch=[batch], length=[length], threads=threads, backends=[backend]
             )[0]
-            for gates in widths(model.config, found)
+            for gates in widths(model.config, found, fitted)
         ]
     )  # fmt: skip
 
@@ -71,8 +77,10 @@ def predict(
     cost: RemovalCost,
     latencies: Tables,
     enough: Callable[[], bool] = lambda: False,
+    *,
+    fitted: bool = False,
 ) -> list[Predicted]:
-    """All combinations whose shapes differ, the dense model first.
+    """All combinations whose shapes differ, the dense model first; fitted: those that can be fitted in closed form.
 
     Every combination of layers and attention is tried; what heads, units and width cost is what they cost the dense
     model.
@@ -80,10 +88,8 @@ def predict(
     enough: says that there is no time for more; by then a random part of them has been seen.
     """
     device, model = context.accelerator.device, context.model
-    dense, *others = structures(model.config.num_hidden_layers, model.reads_first(model.config))
-    shares = removable_shares(model.config)
-    bare: Any = copy.deepcopy(model)
-    bare.to("meta")  # only the shapes of what is trimmed are wanted
+    dense, *others = structures(model.config.num_hidden_layers, model.reads_first(model.config), fitted)
+    shares = removable_shares(model.config, fitted)
     predicted: list[Predicted] = []
     seen = set()
     with Ticker("Predicting time and cost of combinations", 1 + len(others)) as tick:
@@ -94,7 +100,7 @@ def predict(
             own = cost(gates_of(structure, found, device))
             for parts in _products(shares):
                 combination = _with(parts, structure)
-                config = trim(bare, gates_of(combination, found)).config
+                config = trimmed_config(model.config, gates_of(combination, found))
                 shape = (config.hidden_size, config.shapes)
                 if shape in seen:  # in small layers different shares are the same number
                     continue

@@ -30,7 +30,7 @@ from ..tasks.metric import metric, within
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside
-from .schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
+from .schema import AutopilotReport, ConfirmationInfo, FileInfo, LookInfo, PointInfo
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
@@ -65,11 +65,13 @@ def _reached(report: AutopilotReport) -> str:
 
 def _trained(report: AutopilotReport) -> list[str]:
     """How much longer the chosen model was trained than the dense one, whose score might rise by that, too."""
-    epochs = next((point.epochs for point in report.points if point.name == report.chosen.name), 0.0)
-    if not epochs:
+    point = next((point for point in report.points if point.name == report.chosen.name), None)
+    if point is None:
         return []
+    if not point.epochs:
+        return ["Nothing of it was trained: what is left was fitted to the dense model in closed form, without labels."]
     return [
-        f"It was trained for {epochs_words(epochs)} more than the dense model, and by distillation from it: what "
+        f"It was trained for {epochs_words(point.epochs)} more than the dense model, and by distillation from it: what "
         "that alone brings is not known, because no control was run."
     ]
 
@@ -202,10 +204,11 @@ def assemble(
     balance: list[str],
     file: str,
     steps: Sequence[dict[str, Any]],
+    looked: Sequence[Point] = (),
 ) -> AutopilotReport:
     """Put the report together. measured: those of the comparison, the reference first.
 
-    confirmed: those tried. tested: the paired test. balance: of its answers.
+    confirmed: those tried. tested: the paired test. balance: of its answers. looked: all candidates before training.
     """
     assert recipe.autopilot is not None
     settings, reference = recipe.autopilot, measured[0]
@@ -224,6 +227,9 @@ def assemble(
         hardware=hardware(),
         reference=reference.timing.backend,
         reference_ms=reference.ms,
+        looked=[
+            LookInfo(name=p.name, removed=p.removed, ms=p.ms, score=p.score or 0.0, drop=p.drop or 0.0) for p in looked
+        ],
         points=[_point(p, exact[p.name], reference, settings.max_drop, i in best) for i, p in enumerate(points)],
         files=files,
         chosen=_file(chosen, reference, settings.max_drop),
@@ -306,7 +312,9 @@ def point_tables(report: AutopilotReport) -> list[TextTable]:
         [f"{one.name}{' *' if one.frontier else ''}", one.removed, *figures(one, report.task.metric)]
         for one in sorted(report.points, key=lambda one: one.ms)
     ]
-    title = f"Trained models in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
+    title = (
+        f"Models that were tried, in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
+    )
     return [TextTable(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
+import itertools
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,21 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..cluster import connect
+from ..console import console
 from ..deploy.agreement import agrees
 from ..deploy.export import save_tokenizer
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
-from ..encoder.gating.trim import trim
 from ..files import atomic_folder
 from ..inference.runtimes.backends import FILE_BACKENDS, parts
-from ..measure.bench.variants import Variant
+from ..measure.bench.variants import Variant, precision
 from ..measure.bench.workload import Workload, fixed, own_lengths
 from ..measure.significance import PairedTest, paired_test
-from ..methods import Context
 from ..pipeline.inputs import Inputs
-from ..pipeline.results import default_lengths
 from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
 from ..tasks.balance import balance_notes
 from ..tasks.outcome import Outcome
-from ..training.settings import ObjectiveSettings
+from .candidates import Candidates, find_candidates
 from .confirmation import Confirmation, confirmation, step_down
 from .executors.job import Executor, TrainingJob
 from .executors.local import one_by_one
@@ -48,23 +46,21 @@ from .measurement import (
     scores_of,
     variants_of,
 )
-from .predictor import Predicted, predict, scaled, tables_of_widths
 from .report import assemble, write
 from .schedule.halving import Point, done_before, inside, order, promoted, rungs
+from .schedule.plan import Plan
 from .schema import AutopilotReport
-from .sensitivity import ROWS, Divergence, RemovalCost, Sensitivity, sensitivity
-from .shortlist import MOST, promising
-from .space import gates_of
+from .shortlist import left_behind
 from .training import SHARED, Ground, Shared, Trainer, stage_of
 from .worker import work
 
 FASTEST = 2
 """So many models are exported in all precisions, so that there is another one where the first is not confirmed."""
-PREDICTING = 0.2
-"""Share of the time that is left which may go into predictions."""
-FINDING = 3
-"""Finding candidates takes about this many times as long as measuring the dense model's files: 1 to 3.5 on one core."""
-LATE = "The dense model's training was cut after half of the time budget: it could be better than it is here."
+SLACK = 1.25
+"""The dense model's training is cut after so many times what was planned for it."""
+UNSPENT = 0.1
+"""Share of the time budget that may be left over."""
+BEST = "best"
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
@@ -94,24 +90,36 @@ class Autopilot(Trainer):
         self._check_helpers()
         installed()  # or there is nothing to search for
         inputs = self.folder.step("load", self.load)
-        self.deadline = self.budget.deadline(self.budget.left() / 2)
-        dense = self.folder.step("dense", self.dense)
-        late = self.folder.kept("late", bool, lambda: self.budget.passed(self.deadline))
-        inputs.notes.extend([LATE] if late else [])
-        ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense)))
-        points = self.folder.step("candidates", lambda: self._candidates(ground))
-        sizes = rungs(len(points))
-        self.folder.step("teacher", lambda: self._ask_teacher(points, ground))
+        plan = self.folder.step("plan", lambda: self._planned(inputs))
+        self.deadline = self.budget.deadline(SLACK * plan.dense)
+        dense = self.folder.step("dense", lambda: self.dense(plan.epochs))
+        inputs.notes.extend(plan.notes)
+        ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense, plan)))
+        found = self.folder.step("candidates", lambda: self._candidates(ground, plan))
+        points = found.taken
+        self._keep_best("candidates", points, ground)
+        sizes = [] if self.settings.post_training else rungs(len(points))
+        self.folder.step("teacher", lambda: self._ask_teacher(points if sizes else [], ground))
         with self._executor() as execute:
             for rung in range(len(sizes)):
                 work = partial(self._rung, rung, sizes, points, ground, execute)
                 points = self.folder.step(f"rung {rung + 1}", work)
+                self._keep_best(f"rung-{rung + 1}", points, ground)
+        if sizes and self.settings.time_budget is not None:
+            points = self._train_on([*points, *found.spare], len(sizes), ground)
+        points = [point for point in points if point.rungs or point in found.taken]
         measured = self.folder.step("compare", lambda: self._compare(points, ground))
         confirmed = self.folder.step("confirm", lambda: self._confirm(measured, points, ground))
         taken = (confirmed[-1].name, confirmed[-1].backend)
         chosen = next(one for one in measured if (one.timing.name, one.timing.backend) == taken)
         tested = self.folder.step("test", lambda: self._test(chosen, points, ground))
-        return self._leave(points, measured, confirmed, chosen, tested, ground)
+        return self._leave(points, measured, confirmed, chosen, tested, ground, found)
+
+    def _planned(self, inputs: Inputs) -> Plan:
+        plan = cast(Plan, self.folder.kept("plan", Plan, lambda: dataclasses.asdict(self.plan(inputs))))
+        if self.settings.time_budget is not None:
+            console.print(str(plan), markup=False, soft_wrap=True)
+        return plan
 
     def _check_helpers(self) -> None:
         """Refuse before any work what nobody could be asked through."""
@@ -120,64 +128,56 @@ class Autopilot(Trainer):
         if self.settings.ray is not None:
             connect(self.settings.ray).shutdown()
 
-    def _dense_files(self, inputs: Inputs, dense: StageResult) -> list[Measurement]:
-        """The dense model under everything that runs here: what speed-ups are over, and what trimming has to beat."""
+    def _dense_files(self, inputs: Inputs, dense: StageResult, plan: Plan) -> list[Measurement]:
+        """The dense model under what runs here: what speed-ups are over, and what trimming has to beat.
+
+        The file in fp32 and that of int8 come first, which most often wins; others only while there is time.
+        """
 
         def measured() -> Any:
-            variants = self._variants({DENSE: dense.model_folder}, [*REFERENCES, *installed()], inputs)
+            exact, *others = installed()
+            late = self.budget.deadline(plan.files)
+            made: dict[str, list[Variant]] = {}
+            for backend in [*REFERENCES, exact, *sorted(others, key=lambda name: precision(name) != "int8")]:
+                if len(made) >= len(REFERENCES) + 2 and self.budget.passed(late):
+                    break
+                made[backend] = self._variants({DENSE: dense.model_folder}, [backend], inputs)
+            variants = [one for name in [*REFERENCES, *installed()] for one in made.get(name, [])]
             scores = scores_of(variants, inputs.task, inputs.selection)
             return [dataclasses.asdict(one) for one in self._measured(variants, scores, inputs)]
 
         return cast(list[Measurement], self.folder.kept("files", list[Measurement], measured))
 
-    def _candidates(self, ground: Ground) -> list[Point]:
-        """The combinations that are worth training, trimmed from the dense model; none where time is too short."""
+    def _candidates(self, ground: Ground, plan: Plan) -> Candidates:
+        """What is worth training, or exporting; nothing where there is no time to look at anything."""
 
-        def trimmed() -> Any:
-            if not self.budget.left((FINDING + 1) * self._ending(0)):
-                return []
-            stage = stage_of("candidates", self.settings.training, ObjectiveSettings())
-            context = self.stages.context(stage, [ground.dense])
-            cost = Divergence(context, ROWS)
-            found = sensitivity(context, ROWS, cost)
-            self.folder.write_json("sensitivity.json", dataclasses.asdict(found))
-            predicted = self._predicted(context, found, cost, ground)
-            chosen = promising(predicted, self._fast_enough(ground), MOST)
-            return [dataclasses.asdict(self._trimmed(one, context, found)) for one in chosen]
+        def looked() -> Any:
+            left = self.budget.left(self._ending(1, ground))
+            if not left:
+                return dataclasses.asdict(Candidates([], []))
+            seconds = min(left, plan.candidates)
+            found = find_candidates(
+                self, ground, backend=ground.files[0], peer=self._peer(ground).ms, seconds=seconds
+            )  # fmt: skip
+            return dataclasses.asdict(found)
 
-        return cast(list[Point], self.folder.kept("candidates", list[Point], trimmed))
+        return cast(Candidates, self.folder.kept("candidates", Candidates, looked))
 
-    def _predicted(
-        self, context: Context, found: Sensitivity, cost: RemovalCost, ground: Ground
-    ) -> Sequence[Predicted]:
-        """All combinations that there is time for, the dense model first.
+    def _keep_best(self, after: str, points: list[Point], ground: Ground) -> None:
+        """Leave the fastest by now with its file in ``best``, for whoever stops the search here. after: this step."""
+        place = self.folder.path / BEST
 
-        Times are predicted at one length, and scaled to what the dense model takes at those that are measured.
-        """
-        tables = tables_of_widths(
-            context.model,
-            found,
-            batch=self.recipe.measure.batch[0],
-            length=(self.recipe.measure.length or default_lengths(context.selection))[0],
-            threads=self.threads,
-            backend=installed()[0],
-        )
-        late = self.budget.deadline(PREDICTING * self.budget.left())
-        predicted = predict(context, found, cost, tables, lambda: self.budget.passed(late))
-        return scaled(predicted, self._peer(ground).ms)
+        def left() -> str:
+            fits = [point for point in order(points, self.settings.max_drop) if inside(point, self.settings.max_drop)]
+            name, folder = (fits[0].name, self._model(fits[0])) if fits else (DENSE, ground.dense.model_folder)
+            (variant,) = self._variants({name: folder}, [self._peer(ground).timing.backend], ground.inputs)
+            assert variant.path is not None
+            with atomic_folder(place) as temporary:
+                copy_model(folder, temporary / "model")
+                copy_file(variant.path, temporary / FILE_BACKENDS[variant.backend].folder, folder)
+            return name
 
-    def _fast_enough(self, ground: Ground) -> float:
-        """Milliseconds of what is as fast as the settings ask for."""
-        speedup = self.settings.min_speedup
-        return math.inf if speedup is None else ground.measured[0].ms / speedup
-
-    def _trimmed(self, one: Predicted, context: Context, found: Sensitivity) -> Point:
-        """The dense model without what the combination removes, saved."""
-        name = one.combination.name
-        point = Point(name, one.combination.removed(len(found.attention)), one.ms, f"0-{name}")
-        model = trim(context.model, gates_of(one.combination, found)).cpu()
-        self.stages.save(self.stages.scale.fold(model), self._model(point))
-        return point
+        self.folder.kept(f"best-after-{after}", str, left)
 
     def _ask_teacher(self, points: list[Point], ground: Ground) -> None:
         """Write down its answers before anybody trains, for those that train side by side would all write them."""
@@ -213,9 +213,8 @@ class Autopilot(Trainer):
         def trained() -> Any:
             running = [point for point in points if point.rungs == rung]
             best = promoted(running, sizes[rung], self.settings.max_drop, done_before(rung, len(sizes)))
-            seconds = self.budget.left(self._ending(len(points))) / (len(sizes) - rung)
-            # Without any time left only the first rung trains, so that each is scored once.
-            jobs = [TrainingJob(rung, len(sizes), point) for point in best if seconds or not rung]
+            seconds = self.budget.left(self._ending(len(points), ground)) / (len(sizes) - rung)
+            jobs = [TrainingJob(rung, len(sizes), point) for point in best if seconds]
             found = {point.name: point for point in points}
             for point in execute(jobs, seconds, partial(self.train, ground=ground)):
                 found[point.name] = dataclasses.replace(point, rungs=rung + 1)
@@ -227,20 +226,43 @@ class Autopilot(Trainer):
                 shutil.rmtree(self.folder.work / folder / "model", ignore_errors=True)
         return after
 
-    def _ending(self, points: int) -> float:
+    def _train_on(self, points: list[Point], count: int, ground: Ground) -> list[Point]:
+        """Train further who was left behind, while there is time. count: of rungs."""
+        done = [done_before(rung, count) for rung in range(count)]
+        assert self.settings.time_budget is not None
+        limit = UNSPENT * self.settings.time_budget
+
+        def next_trained(points: list[Point]) -> Any:
+            seconds = self.budget.left(self._ending(FASTEST, ground))
+            one = left_behind(points, self.settings.max_drop, done)
+            if one is None or seconds < limit:
+                return []
+            after = self.train(TrainingJob(one.rungs, count, one), seconds, ground)
+            return [dataclasses.asdict(dataclasses.replace(after, rungs=one.rungs + 1))]
+
+        for number in itertools.count(1):
+            name, work = f"further-{number}", partial(next_trained, points)
+            found: list[Point] = self.folder.step(name, partial(self.folder.kept, name, list[Point], work))
+            if not found:
+                break
+            points = [*(point for point in points if point.name != found[0].name), *found]
+            self._keep_best(name, points, ground)
+        return points
+
+    def _ending(self, points: int, ground: Ground) -> float:
         """Seconds that comparing and testing will take: for each of the fastest as long as for the dense model, and an
         export of each point.
 
         That is half of what a file takes, the other half is scoring and timing it.
         """
         files = next(step["seconds"] for step in self.folder.steps if step["name"] == "files")
-        return float(files) * (max(1, min(points, FASTEST)) + points / (2 * len(installed())))
+        return float(files) * (max(1, min(points, FASTEST)) + points / (2 * len(ground.files)))
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Measurement]:
-        """All points in fp32, the fastest ones inside the budget under everything else, too; beside the dense model."""
+        """All points in fp32, the fastest ones inside the budget in everything else, too; beside the dense model."""
 
         def measured() -> Any:
-            inputs, exact = ground.inputs, installed()[0]
+            inputs, exact = ground.inputs, ground.files[0]
             folders = {point.name: self._model(point) for point in points}
             peer = self._peer(ground).timing.backend
             references = list(dict.fromkeys([ground.measured[0].timing.backend, peer, exact]))
@@ -251,7 +273,7 @@ class Autopilot(Trainer):
             fits = [one for one in self._measured(trimmed, scores, inputs) if inside(one, self.settings.max_drop)]
             if fits:
                 names = [one.timing.name for one in order(fits, self.settings.max_drop)[:FASTEST]]
-                files = self._variants({name: folders[name] for name in names}, installed(), inputs)
+                files = self._variants({name: folders[name] for name in names}, ground.files, inputs)
                 scores |= scores_of(files, inputs.task, inputs.selection)
                 trimmed = [*files, *(variant for variant in trimmed if variant.name not in names)]
             return [dataclasses.asdict(one) for one in self._measured([*dense, *trimmed], scores, inputs)]
@@ -277,7 +299,7 @@ class Autopilot(Trainer):
                     one, task.metric, before, after, self.settings.max_drop, sure=sure, resamples=resamples
                 )
 
-            tried = step_down(measured, self.settings.max_drop, installed()[0], confirm)
+            tried = step_down(measured, self.settings.max_drop, ground.files[0], confirm)
             return [dataclasses.asdict(one) for one in tried]
 
         return cast(list[Confirmation], self.folder.kept("confirm", list[Confirmation], found))
@@ -305,6 +327,7 @@ class Autopilot(Trainer):
         chosen: Measurement,
         tested: FileTest,
         ground: Ground,
+        found: Candidates,
     ) -> AutopilotReport:
         """Put everything where it belongs and give the folder its name."""
         file = Path(tested.file)
@@ -314,15 +337,14 @@ class Autopilot(Trainer):
         copies |= {self.folder.path / "points" / point.name / "model": self._model(point) for point in points}
         for target, folder in copies.items():  # copies: where this is cut, the run can still be resumed
             with atomic_folder(target) as temporary:
-                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+                copy_model(folder, temporary)
         with atomic_folder(place) as temporary:
-            for part in parts(file):
-                shutil.copy2(part, temporary)
-            save_tokenizer(load_with_head(source), temporary, load_tokenizer(source))
+            copy_file(file, temporary, source)
         report = assemble(
             self.recipe, ground.inputs, points, measured, confirmed, chosen, tested.test, balance=tested.balance,
-            file=f"{place.name}/{file.name}", steps=self.folder.steps,
+            file=f"{place.name}/{file.name}", steps=self.folder.steps, looked=[*found.taken, *found.spare],
         )  # fmt: skip
+        shutil.rmtree(self.folder.path / BEST, ignore_errors=True)
         write(report, measured, self.folder.path)
         trainings = [*ground.dense.folder.glob("metrics.jsonl"), *sorted(self.folder.work.glob("*/metrics.jsonl"))]
         self.folder.finish(trainings)
@@ -353,3 +375,16 @@ class Autopilot(Trainer):
         """The model that was measured."""
         found = next((point for point in points if point.name == measurement.timing.name), None)
         return ground.dense.model_folder if found is None else self._model(found)
+
+
+def copy_model(folder: Path, to: Path) -> None:
+    """The folder of a model."""
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+
+
+def copy_file(file: Path, to: Path, model: Path) -> None:
+    """An exported file with the tokenizer and the configuration of its model."""
+    to.mkdir(exist_ok=True)
+    for part in parts(file):
+        shutil.copy2(part, to)
+    save_tokenizer(load_with_head(model), to, load_tokenizer(model))

@@ -10,8 +10,8 @@ from ..report.schema import Comparison, Step, TaskInfo
 
 
 class PointInfo(BaseModel):
-    """A trained candidate. score, drop: on the selection split, the drop in the budget's unit. ms, speedup: of its fp32
-    file.
+    """A candidate that was taken. score, drop: on the selection split, the drop in the budget's unit. ms, speedup: of
+    its fp32 file. epochs: that it was trained for, 0 where it was fitted in closed form alone.
     """
 
     name: str
@@ -24,6 +24,18 @@ class PointInfo(BaseModel):
     inside: bool
     frontier: bool
     folder: str
+
+
+class LookInfo(BaseModel):
+    """A combination that was looked at, before any training. ms: predicted, of its fp32 file. score, drop: on the
+    selection split after it was fitted to the dense model in closed form, where it could be; in the budget's unit.
+    """
+
+    name: str
+    removed: str
+    ms: float
+    score: float
+    drop: float
 
 
 class FileInfo(BaseModel):
@@ -85,6 +97,7 @@ class AutopilotReport(BaseModel):
     hardware: dict[str, str]
     reference: str
     reference_ms: float
+    looked: list[LookInfo] = []
     points: list[PointInfo]
     files: list[FileInfo]
     chosen: FileInfo

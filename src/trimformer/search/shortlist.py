@@ -1,16 +1,37 @@
-"""The shortlist: the few combinations that are worth training."""
+"""The shortlist: the combinations that are worth a look, which is next, and which of them are worth training."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from ..report.bench_picture import frontier
 from .predictor import Predicted
+from .schedule.halving import Point, inside, order
 
-MOST = 8
-"""Combinations that are trained."""
+MOST = 24
+"""Combinations that may be looked at: trimmed, fitted and scored."""
+LOOKS = 12
+"""Looks at the most; by then it is known which is the fastest that keeps the budget without training."""
+TRAINED = 4
+"""Combinations that are trained at first."""
+EXPORTED = 3
+"""Combinations that are exported where nothing is trained, should the fastest not be confirmed."""
+WON_BACK = 10
+"""Training is taken to win back all but a tenth of what is lost without it."""
+
+
+class Timed(Protocol):
+    """What has a time."""
+
+    @property
+    def ms(self) -> float: ...
+
+
+T = TypeVar("T", bound=Timed)
 
 
 def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[Predicted]:
@@ -28,7 +49,26 @@ def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[P
     return [*spread(wanted, count - slower), *spread(others, slower)]
 
 
-def spread(predicted: Sequence[Predicted], count: int) -> list[Predicted]:
+def left_behind(points: Sequence[Point], max_drop: float, done: Sequence[float]) -> Point | None:
+    """Who is trained on where time is left: the likeliest of those that may come to be the fastest inside the budget.
+
+    done: the share of all epochs that were trained before each rung.
+    """
+    best = min((one.ms for one in points if inside(one, max_drop)), default=math.inf)
+
+    def able(one: Point) -> bool:
+        return one.rungs < len(done) and inside(one, max_drop / max(done[one.rungs], 1 / WON_BACK))
+
+    return max((one for one in points if one.ms < best and able(one)), key=lambda one: one.ms, default=None)
+
+
+def worth_exporting(points: Sequence[Point], max_drop: float) -> list[Point]:
+    """The fastest inside the budget where nothing is trained; that which loses least where none is."""
+    fits = [one for one in order(points, max_drop) if inside(one, max_drop)]
+    return fits[:EXPORTED] or order(points, max_drop)[:1]
+
+
+def spread(predicted: Sequence[T], count: int) -> list[T]:
     """At most ``count`` of these, given by rising time: those nearest to equal steps of time.
 
     Equal factors would put most of them where nothing is left that training could repair.
@@ -42,3 +82,32 @@ def spread(predicted: Sequence[Predicted], count: int) -> list[Predicted]:
         left.remove(nearest)
         chosen.append(nearest)
     return sorted(chosen, key=lambda one: one.ms)
+
+
+def next_look(count: int, found: Mapping[int, bool]) -> int | None:
+    """Which of ``count`` combinations, the fastest first, to look at next; None where no faster one is left.
+
+    found: whether those looked at keep the budget. It is looked for the fastest that does, in halves: the slower, the
+    likelier.
+    """
+    best = min((index for index, fits in found.items() if fits), default=count)
+    left = [index for index in range(best) if index not in found]
+    if not left:
+        return None
+    middle = (max((index for index in found if index < best), default=-1) + best) / 2
+    return min(left, key=lambda index: abs(index - middle))
+
+
+def worth_training(points: Sequence[Point], max_drop: float) -> list[Point]:
+    """Those that training may make the fastest inside the budget: first the fastest inside by now, if there is one.
+
+    The others are faster than that one, and lose little enough for training to win it back; at equal steps of time.
+    """
+    ordered = sorted(points, key=lambda one: one.ms)
+    best = next((one for one in ordered if inside(one, max_drop)), None)
+    faster = ordered if best is None else ordered[: ordered.index(best)]
+    able = [one for one in faster if inside(one, WON_BACK * max_drop)]
+    if best is None and not able:
+        able = order(faster, max_drop)[:1]
+    count = TRAINED - (best is not None)
+    return [*([] if best is None else [best]), *spread(able, count)]

@@ -17,9 +17,9 @@ from ..encoder.shape.kinds import StandIn, stand_ins
 from .sensitivity import Sensitivity
 
 LAYERS = (1.0, 2 / 3, 1 / 2)
-ATTENTION = (1.0, 3 / 4, 1 / 2, 1 / 3, 1 / 6)
-HEADS = (1.0, 1 / 2)
-UNITS = (1.0, 1 / 2, 1 / 4)
+ATTENTION = (1.0, 5 / 6, 2 / 3, 1 / 2, 1 / 3, 1 / 6)
+HEADS = (1.0, 3 / 4, 1 / 2)
+UNITS = (1.0, 3 / 4, 1 / 2, 1 / 4)
 WIDTHS = (1.0, 3 / 4)
 
 
@@ -65,11 +65,12 @@ class Combination:
         return ", ".join(parts) or "nothing"
 
 
-def structures(layers: int, reads_first: bool) -> list[Combination]:
+def structures(layers: int, reads_first: bool, fitted: bool = False) -> list[Combination]:
     """All combinations of layers and attention, the dense model first.
 
-    reads_first: the head reads the first token only, so that only that token is computed after the last layer
-    that mixes the tokens: ``none`` in all layers from there on is by far the fastest.
+    fitted: only those that can be fitted in closed form, which takes all layers. reads_first: the head reads the first
+    token only, so that only that token is computed after the last layer that mixes the tokens: ``none`` in all layers
+    from there on is by far the fastest.
     """
 
     def counts(shares: Sequence[float]) -> list[int]:
@@ -78,16 +79,19 @@ def structures(layers: int, reads_first: bool) -> list[Combination]:
     nothing = [name for name in stand_ins() if not ATTENTION_KINDS[name].mixes] if reads_first else []
     return [
         Combination(left, attention, stand_in)
-        for left in counts(LAYERS)
+        for left in counts(LAYERS[:1] if fitted else LAYERS)
         for stand_in in ["mean", *nothing]
         for attention in dict.fromkeys(min(left, count) for count in counts(ATTENTION))
         if stand_in == "mean" or attention < left
     ]
 
 
-def removable_shares(config: TrimformerConfig) -> dict[str, Sequence[float]]:
-    """The shares of heads, units and width that may stay in this architecture, all of them first."""
-    shares: dict[str, Sequence[float]] = {"heads": HEADS, "units": UNITS, "width": WIDTHS}
+def removable_shares(config: TrimformerConfig, fitted: bool = False) -> dict[str, Sequence[float]]:
+    """The shares of heads, units and width that may stay in this architecture, all of them first.
+
+    fitted: only what can be fitted in closed form, which takes the whole width.
+    """
+    shares: dict[str, Sequence[float]] = {"heads": HEADS, "units": UNITS, "width": WIDTHS[:1] if fitted else WIDTHS}
     points = {"heads": "heads", "units": "ffn", "width": "hidden"}
     able = limits(config)
     return {name: given if able.can_lose(points[name]) else given[:1] for name, given in shares.items()}
@@ -117,10 +121,10 @@ def gates_of(combination: Combination, found: Sensitivity, device: torch.device 
     )
 
 
-def widths(config: TrimformerConfig, found: Sensitivity) -> list[Gates]:
+def widths(config: TrimformerConfig, found: Sensitivity, fitted: bool = False) -> list[Gates]:
     """The gates of each width that a combination may have, and of nothing else."""
-    dense = structures(config.num_hidden_layers, reads_first=False)[0]
-    return [gates_of(dataclasses.replace(dense, width=share), found) for share in removable_shares(config)["width"]]
+    dense, shares = structures(config.num_hidden_layers, reads_first=False)[0], removable_shares(config, fitted)
+    return [gates_of(dataclasses.replace(dense, width=share), found) for share in shares["width"]]
 
 
 def _largest(scores: Sequence[float], count: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import shutil
 import time
 from typing import Any, NotRequired
@@ -35,9 +36,10 @@ from .executors.job import TrainingJob
 from .measurement import Measurement
 from .schedule.budget import TimeBudget, epochs_within
 from .schedule.halving import Point, epochs_of
+from .schedule.plan import DENSE, Plan, share_out
 from .space import LAYERS
 
-REPAIR = 2
+TWICE = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
 TRIAL = 5
 """Steps that are timed before a training is planned."""
@@ -59,7 +61,7 @@ class Shared(TypedDict):
 
 @dataclasses.dataclass(frozen=True)
 class Ground:
-    """What the search stands on. measured: the dense model under everything that runs here, the reference first."""
+    """What the search stands on. measured: the dense model under what was tried, the reference first."""
 
     inputs: Inputs
     dense: StageResult
@@ -69,6 +71,11 @@ class Ground:
     def exact(self) -> Measurement:
         """The dense model in PyTorch, whose selection score drops are counted from."""
         return next(one for one in self.measured if one.timing.backend == "torch")
+
+    @property
+    def files(self) -> list[str]:
+        """The back-ends of files that were tried, fp32 first."""
+        return [one.timing.backend for one in self.measured if one.is_file]
 
 
 class Trainer:
@@ -89,6 +96,11 @@ class Trainer:
         self.threads = recipe.measure.threads or usable_cores()
         self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.folder.steps))
 
+    @property
+    def fitted(self) -> bool:
+        """Whether only what can be fitted in closed form is tried: where little or nothing is trained afterwards."""
+        return self.settings.post_training or self.settings.time_budget is not None
+
     def load(self) -> Inputs:
         """Read everything that the search starts from; from then on there are stages."""
         inputs = begin(self.recipe, self.folder, self.accelerator)
@@ -96,15 +108,34 @@ class Trainer:
         self.stages = Stages(inputs, self.accelerator, self.recipe.seed, self.folder.work)
         return inputs
 
-    def dense(self) -> StageResult:
-        """The dense model, by the deadline."""
-        return make_dense(self.recipe, self.stages, self.folder.path / "dense", self.deadline)
+    def plan(self, inputs: Inputs) -> Plan:
+        """How the time that is left is shared out, by a few steps of the dense model."""
+        training, left, trains = self.recipe.dense, self.budget.left(), not self.settings.post_training
+        given = inputs.has_trained_head or self.recipe.baseline is not None
+        epochs, need = training.epochs, 0.0
+        if not given and math.isinf(left):
+            need = left
+        elif not given:
+            stage = stage_of("dense", training, ObjectiveSettings(), start="pretrained")
+            step = self._seconds_of_a_step(stage, inputs, [])
+            rows = len(inputs.train) + FORWARD * len(inputs.selection)  # scored after each epoch
+            per_epoch = step * rows / (training.batch_size * training.accumulate)
+            need = min(DENSE * left, epochs * per_epoch)
+            epochs = epochs_within(need * len(inputs.train) / rows, step, len(inputs.train), training)
+        return Plan(**share_out(left, need, trains=trains), epochs=epochs, asked=training.epochs)
+
+    def dense(self, epochs: float | None = None) -> StageResult:
+        """The dense model, by the deadline. epochs: None, as many as the settings say."""
+        recipe = self.recipe
+        if epochs is not None:
+            recipe = recipe.model_copy(update={"dense": recipe.dense.model_copy(update={"epochs": epochs})})
+        return make_dense(recipe, self.stages, self.folder.path / "dense", self.deadline)
 
     def train(self, job: TrainingJob, seconds: float, ground: Ground) -> Point:
         """Distil from the dense model for the epochs of this rung, or those that fit into the seconds."""
         console.print(str(job))
         inputs, settings, point = ground.inputs, self.settings.training, job.point
-        epochs = epochs_of(job.rung, job.rungs, REPAIR * settings.epochs)
+        epochs = epochs_of(job.rung, job.rungs, TWICE * settings.epochs)
         # The best of many epochs on the rows that also decide on the budget would look better than it is.
         training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
@@ -141,7 +172,10 @@ class Trainer:
             dense = read_config(ground.dense.model_folder)
             readings = readings_of(terms_of(DISTILLED, dense, dense))
             room = min(LARGEST, shutil.disk_usage(self.folder.work).free // 2)
-            train, copies = ground.inputs.train, len(LAYERS)  # students of each depth have their own
+            train, copies = (
+                ground.inputs.train,
+                1 if self.fitted else len(LAYERS),
+            )  # students of each depth have their own
             speed = ground.exact.timing.sequences_per_s
             assert speed is not None
             in_time = copies * len(train) / speed <= ASKING * self.budget.left()
@@ -167,8 +201,10 @@ class Trainer:
         return (time.perf_counter() - started) / TRIAL
 
 
-def stage_of(name: str, training: TrainingSettings, objective: ObjectiveSettings) -> StageSettings:
+def stage_of(
+    name: str, training: TrainingSettings, objective: ObjectiveSettings, start: str = "previous"
+) -> StageSettings:
     """Plain training as a stage."""
     return StageSettings.model_validate(
-        {"name": name, "method": {"name": "finetune"}, "objective": objective, "training": training}
+        {"name": name, "method": {"name": "finetune"}, "start": start, "objective": objective, "training": training}
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -39,15 +39,27 @@ def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, st
     """
     if (gates is None) == (attention is None):
         raise TrimformerError("trim needs either gates or attention={layer: kind}, and not both.")
-    shapes = list(model.config.shapes)
-    kinds = dict(attention or {}) if gates is None else _kinds_from_gates(gates, shapes)
-    for index, kind in kinds.items():
-        if not 0 <= index < len(shapes):
-            raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(shapes) - 1}.")
-        shapes[index] = _changed(shapes[index], kind, index)
+    kinds = dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)
+    shapes = _with_kinds(model.config.shapes, kinds)
     _check_new_weights(model, shapes)
     require_baked(model, "trimmed")
     return _rebuilt(model, kept_by(gates or Gates(), model.config.with_shapes(shapes)))
+
+
+def trimmed_config(config: TrimformerConfig, gates: Gates) -> TrimformerConfig:
+    """The configuration of what :func:`trim` leaves, for who does not need the weights."""
+    shapes = _with_kinds(config.shapes, _kinds_from_gates(gates, config.shapes))
+    return kept_by(gates, config.with_shapes(shapes)).config
+
+
+def _with_kinds(shapes: Sequence[LayerShape], kinds: Mapping[int, str]) -> list[LayerShape]:
+    """The shapes with other kinds of attention in some layers."""
+    changed = list(shapes)
+    for index, kind in kinds.items():
+        if not 0 <= index < len(changed):
+            raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(changed) - 1}.")
+        changed[index] = _changed(changed[index], kind, index)
+    return changed
 
 
 def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
@@ -121,7 +133,7 @@ def _start(name: str, config: TrimformerConfig) -> float:
     )
 
 
-def _kinds_from_gates(gates: Gates, shapes: list[LayerShape]) -> dict[int, str]:
+def _kinds_from_gates(gates: Gates, shapes: Sequence[LayerShape]) -> dict[int, str]:
     kinds: dict[int, str] = {}
     for given in (gates.attention, gates.positions):
         if given is not None and len(given) != len(shapes):

@@ -55,15 +55,8 @@ class Repair(Method):
 
     @classmethod
     def check_beside(cls, config: TrimformerConfig, dense: TrimformerConfig, same_tokens: bool) -> None:
-        differ = {
-            "another tokenizer": not same_tokens,
-            "another number of layers": config.num_hidden_layers != dense.num_hidden_layers,
-            "another number of hidden dimensions": config.hidden_size != dense.hidden_size,
-        }
-        if reasons := [reason for reason, found in differ.items() if found]:
-            raise TrimformerError(f"Its model has {' and '.join(reasons)} than the dense one: leave out repair.")
-        if config.sharing is not None:
-            raise TrimformerError("Its layers share their weights, which cannot be fitted to each: leave out repair.")
+        if reasons := unlike(config, dense, same_tokens):
+            raise TrimformerError(f"Its model has {' and '.join(reasons)}: leave out repair.")
 
     def result(self) -> Result:
         """The model with fitted maps."""
@@ -79,6 +72,17 @@ class Repair(Method):
                 f"The last maps of {', '.join(fitted)} were fitted to the dense model on {texts} texts, without labels."
             )
         return Result(model.cpu(), notes=[note])
+
+
+def unlike(config: TrimformerConfig, dense: TrimformerConfig, same_tokens: bool = True) -> list[str]:
+    """Why a model cannot be fitted to this dense one; nothing where it can."""
+    differ = {
+        "another tokenizer than the dense one": not same_tokens,
+        "another number of layers than the dense one": config.num_hidden_layers != dense.num_hidden_layers,
+        "another number of hidden dimensions than the dense one": config.hidden_size != dense.hidden_size,
+        "layers that share their weights, which cannot be fitted to each": config.sharing is not None,
+    }
+    return [reason for reason, found in differ.items() if found]
 
 
 def repair(model: TrimformerModel, dense: TrimformerModel, batches: Sequence[Batch], ridge: float) -> list[str]:

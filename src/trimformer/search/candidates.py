@@ -1,0 +1,92 @@
+"""Candidates: promising combinations, trimmed from the dense model, fitted to it in closed form, and scored."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ..console import console
+from ..encoder.gating.trim import trim
+from ..methods import Context
+from ..methods.weights.repair import RepairSettings, repair, unlike
+from ..pipeline.results import default_lengths
+from ..tasks.outcome import outcome
+from ..training.evaluate import predict_logits
+from ..training.settings import ObjectiveSettings
+from .predictor import Predicted, predict, scaled, tables_of_widths
+from .schedule.halving import Point, inside
+from .sensitivity import Divergence, Sensitivity, sensitivity
+from .shortlist import LOOKS, MOST, next_look, promising, worth_exporting, worth_training
+from .space import gates_of
+from .training import Ground, Trainer, stage_of
+
+ROWS = 128
+"""Rows of the selection split that parts are compared on; how good a combination is shows after it was fitted."""
+PREDICTING = 0.3
+"""Share of the time for candidates that may go into predictions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """What was looked at. taken: to be trained, or exported where nothing is. spare: the others."""
+
+    taken: list[Point]
+    spare: list[Point]
+
+
+def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: float, seconds: float) -> Candidates:
+    """Look at combinations for these seconds, and at one at least.
+
+    backend: of the file that times are predicted for. peer: milliseconds of the dense model's best file.
+    """
+    late = search.budget.deadline(seconds)
+    stage = stage_of("candidates", search.settings.training, ObjectiveSettings())
+    context = search.stages.context(stage, [ground.dense])
+    cost = Divergence(context, ROWS)
+    found = sensitivity(context, ROWS, cost)
+    search.folder.write_json("sensitivity.json", dataclasses.asdict(found))
+    tables = tables_of_widths(
+        context.model,
+        found,
+        batch=search.recipe.measure.batch[0],
+        length=(search.recipe.measure.length or default_lengths(context.selection))[0],
+        threads=search.threads,
+        backend=backend,
+        fitted=search.fitted,
+    )
+    enough = search.budget.deadline(PREDICTING * seconds)
+    predicted = predict(context, found, cost, tables, lambda: search.budget.passed(enough), fitted=search.fitted)
+    chosen = promising(scaled(predicted, peer), _fast_enough(search, ground), MOST)
+    points: dict[int, Point] = {}
+    while len(points) < LOOKS and not (points and search.budget.passed(late)):
+        fits = {index: inside(point, search.settings.max_drop) for index, point in points.items()}
+        if (index := next_look(len(chosen), fits)) is None:
+            break
+        points[index] = _look(search, chosen[index], context, found, ground)
+    looked = sorted(points.values(), key=lambda one: one.ms)
+    worth = worth_exporting if search.settings.post_training else worth_training
+    taken = worth(looked, search.settings.max_drop)
+    return Candidates(taken, [one for one in looked if one not in taken])
+
+
+def _fast_enough(search: Trainer, ground: Ground) -> float:
+    """Milliseconds of what is as fast as the settings ask for."""
+    speedup = search.settings.min_speedup
+    return math.inf if speedup is None else ground.measured[0].ms / speedup
+
+
+def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity, ground: Ground) -> Point:
+    """The dense model without what the combination removes, fitted, saved, and scored on the selection split."""
+    name, removed, inputs = one.combination.name, one.combination.removed(len(found.attention)), ground.inputs
+    model = trim(context.model, gates_of(one.combination, found))
+    if not unlike(model.config, context.model.config):
+        settings = RepairSettings()
+        repair(model.encoder, context.model.encoder, list(context.sample(context.train, settings.rows)), settings.ridge)
+    logits = predict_logits(search.stages.scale.fold(model), inputs.selection)
+    folder = f"0-{name}"
+    search.stages.save(model.cpu(), search.folder.work / folder / "model")
+    score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
+    drop = inputs.task.metric.drop(score - ground.exact.score)
+    said = f"{name}: {removed}; loses {inputs.task.metric.lost(drop)} untrained, {one.ms:.2f} ms are predicted"
+    console.print(said, markup=False, soft_wrap=True)
+    return Point(name, removed, one.ms, folder, score, drop)
