@@ -43,17 +43,21 @@ class Tables:
 
 
 def tables_of_widths(
-    model: TrimformerWithHead, found: Sensitivity, *, batch: int, length: int, threads: int, backend: str
+    model: TrimformerWithHead,
+    found: Sensitivity,
+    *,
+    batch: int,
+    length: int,
+    threads: int,
+    backend: str,
+    coarse: bool = False,
 ) -> Tables:
-    """Tables of this device for each width that a combination may have; what is not in the cache is measured."""
-    return Tables(
-        [
-            latency_tables(
-                trim(model, gates), batch=[batch], length=[length], threads=threads, backends=[backend]
-            )[0]
-            for gates in widths(model.config, found)
-        ]
-    )  # fmt: skip
+    """Tables of this device for each width that a combination may have; what is not in the cache is measured.
+
+    coarse: as :func:`trimformer.measure.device.pieces.latency_tables` takes it.
+    """
+    how: Any = {"batch": [batch], "length": [length], "threads": threads, "backends": [backend], "coarse": coarse}
+    return Tables([latency_tables(trim(model, gates), **how)[0] for gates in widths(model.config, found)])
 
 
 @dataclasses.dataclass(frozen=True)
