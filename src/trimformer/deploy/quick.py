@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..inference.runtimes.session import INPUTS
 
-GET_SHAPE = torch.Tensor.shape.__get__
+SHAPE: Any = torch.Tensor.shape
 
 
 def quickly_traced(encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]], output: str, opset: int) -> Any:
@@ -25,7 +25,8 @@ def quickly_traced(encoder: nn.Module, inputs: Callable[[int, int], dict[str, Te
     import onnx
 
     batch, length = _unlike(size for weight in encoder.parameters() for size in weight.shape)
-    example, file = inputs(batch, length), io.BytesIO()
+    example = inputs(batch, length)
+    file: Any = io.BytesIO()
     with _Sizes(batch, length):
         torch.onnx.export(
             encoder,
@@ -63,7 +64,7 @@ class _Sizes(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = func(*args, **(kwargs or {}))
-        return tuple(map(self._size, found)) if func == GET_SHAPE else found
+        return tuple(map(self._size, found)) if func == SHAPE.__get__ else found
 
     def _size(self, size: Any) -> Any:
         number = int(size)

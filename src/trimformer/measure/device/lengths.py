@@ -23,9 +23,9 @@ def find(tables: Sequence[LatencyTable], model: Model, way: Way) -> LatencyTable
     around = rungs(length, model.config.max_tokens)
     if len(around) == 1:
         return None
-    ends = (fitting(tables, model, (backend, batch, rung, threads)) for rung in around)
-    alike = (pair for pair in itertools.product(*ends) if pair[0].sizes == pair[1].sizes)
-    return next((between(*pair, length) for pair in alike), None)
+    below, above = (fitting(tables, model, (backend, batch, rung, threads)) for rung in around)
+    pairs = itertools.product(below, above)
+    return next((between(one, other, length) for one, other in pairs if one.sizes == other.sizes), None)
 
 
 def between(shorter: LatencyTable, longer: LatencyTable, length: int) -> LatencyTable:
