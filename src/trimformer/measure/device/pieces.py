@@ -72,7 +72,7 @@ def latency_tables(
     texts of other lengths find the table there.
     backends: None = all that are installed here and run any shape, except compilers. file: None = one in the user's
     cache folder. It is written after each table, so that a run that is cut loses little.
-    coarse: measure in a third of the time, and less exactly, what is not known: the ends of each curve, the model's
+    coarse: measure in about half of the time, and less exactly, what is not known: the ends of each curve, the model's
     own kinds of attention and the mean. Full tables that are there are used, and take the place of coarse ones later.
 
     Raises TrimformerError for a back-end that is unknown, cannot run here or runs stock models only, for a length that
