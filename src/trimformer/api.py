@@ -63,6 +63,7 @@ def compress_within(
     out: str | Path,
     *,
     sure: bool = False,
+    confirmation: float = 0.5,
     min_speedup: float | None = None,
     time_budget: float | str | None = None,
     batch: int = 1,
@@ -76,9 +77,9 @@ def compress_within(
 ) -> AutopilotReport:
     """Find the fastest model whose measured loss is within ``max_drop`` points of the task's metric; leave it exported.
 
-    model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside. min_speedup:
-    models that are predicted to be at least this many times as fast as the stock dense one get half of the places
-    among those that are tried. time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take.
+    model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside. confirmation: share
+    of the rows held out from train that choose nothing and only confirm. min_speedup: models that are predicted to be
+    at least this many times as fast as the stock dense one get half of the places among those that are tried. time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take.
     batch, length: what is to be fast; None: texts as long as those of the training data. training: of the dense
     model and of each that is tried. fine_tune: of the dense model, as in a recipe. storage: ``sqlite`` or the URL
     of a database, through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
@@ -86,8 +87,8 @@ def compress_within(
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
     budget = {
-        "max_drop": max_drop, "sure": sure, "min_speedup": min_speedup, "time_budget": time_budget, "storage": storage,
-        "ray": ray,
+        "max_drop": max_drop, "sure": sure, "confirmation": confirmation, "min_speedup": min_speedup,
+        "time_budget": time_budget, "storage": storage, "ray": ray,
     }  # fmt: skip
     settings = checked_task(task)
     recipe = autopilot_recipe(
