@@ -13,11 +13,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
-from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..inference.runtimes.session import Session
-from ..tasks.cuts import cut_notes, cuts_of
 from ..tasks.data import Examples
-from ..tasks.encode import encode
+from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
 from ..tasks.outcome import outcome
@@ -30,7 +28,7 @@ from .agreement import agreement
 class Scorer:
     """A fine-tuned model's task, to score other forms of the model on it.
 
-    notes: what is odd about how the tokenizer reads the rows, and where they were cut.
+    notes: how the model's outputs and the rows are read, where that is not plain, see :func:`read_rows`.
 
     Raises TrimformerError for mistakes in settings or data, and where the head is not for the task.
     """
@@ -39,10 +37,7 @@ class Scorer:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.task, examples = load_validation(settings, names_of(model.config))
         check_kind(self.task, model.kind, "The model")
-        self.validation = self._encoded(examples)
-        texts = some_texts(examples.texts)
-        folder = Path(tokenizer.name_or_path) if tokenizer.name_or_path else None
-        self.notes = [*reading_notes(tokenizer, folder, texts), *cut_notes(self.validation)]
+        self.validation, self.notes = self._read(examples)
 
     @functools.cached_property
     def reference(self) -> float:
@@ -62,7 +57,7 @@ class Scorer:
         """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
         if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
             return None
-        return self._encoded(load_task(self.settings, labels=names_of(self.model.config)).train)
+        return self._read(load_task(self.settings, labels=names_of(self.model.config)).train)[0]
 
     @functools.cached_property
     def _exact(self) -> np.ndarray:
@@ -71,8 +66,6 @@ class Scorer:
     def _score(self, logits: np.ndarray) -> float:
         return outcome(self.task, self.validation, logits).scores[self.task.metrics[0]]
 
-    def _encoded(self, examples: Examples) -> Encoded:
-        cuts = cuts_of(self.settings, self.tokenizer, self.model.config.max_tokens)
-        data = encode(self.task, examples, self.tokenizer, **cuts._asdict())
-        check_ids(data.ids, data.types, self.model.config)
-        return data
+    def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
+        folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None
+        return read_rows(self.task, examples, self.tokenizer, self.settings, self.model.config, folder)
