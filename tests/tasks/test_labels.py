@@ -66,10 +66,16 @@ def test_marks_of_spans() -> None:
     assert span_marks(["I-a-b"]) == "BI"
     assert span_marks(["O", "B-PER", "E-PER", "S-LOC"]) == "BIES"
     assert span_marks(["O", "U-PER"]) == "BILU"
+    assert span_marks(["B-PER", "E-PER"]) == "BIES"
+    assert span_marks(["B-PER", "I-PER", "E-PER", "S-LOC"]) == "BIES"
+    assert span_marks(["B-PER", "L-PER", "U-PER"]) == "BILU"
     for labels in (
         ["O"],
         ["NN", "O"],
-        ["B-PER", "E-PER"],
+        ["B-PER", "E-LOC"],
+        ["S-1", "S-2"],
+        ["E-1", "S-1"],
+        ["I-PER", "S-PER"],
         ["O", "B"],
         ["0", "1"],
         [],

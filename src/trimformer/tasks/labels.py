@@ -139,14 +139,25 @@ def is_iob_tag(tag: str) -> bool:
 def span_marks(labels: Iterable[str]) -> str | None:
     """The marks of the scheme that these tags have, None where they are no tags of spans.
 
-    'BI' for O, B-X and I-X; 'BIES' or 'BILU' where other marks of BIOES or BILOU are among them, and O is.
+    'BI' for O, B-X and I-X; 'BIES' or 'BILU' where other marks of BIOES or BILOU are among them, and O is or, where no
+    word is outside, spans begin and end.
     """
     names = set(labels)
     if not names - {"O"} or not all(map(is_span_tag, names)):
         return None
     used = {name[0] for name in names - {"O"}}
     marks = next((marks for marks in _SCHEMES if used <= set(marks)), None)
-    return marks if marks == IOB_MARKS or "O" in names else None
+    return marks if marks == IOB_MARKS or "O" in names or (marks and _begin_and_end(names, marks)) else None
+
+
+def _begin_and_end(names: set[str], marks: str) -> bool:
+    """Whether spans of some type begin and end in more than one word, and none of any type begins or ends alone."""
+    end = marks[2]
+    types: dict[str, set[str]] = {}
+    for name in names:
+        types.setdefault(name[2:], set()).add(name[0])
+    whole = all(("B" in used) == (end in used) and ("I" not in used or "B" in used) for used in types.values())
+    return whole and any("B" in used for used in types.values())
 
 
 def as_bioes(tag: str) -> str:

@@ -134,7 +134,7 @@ def test_what_is_wrong_with_json(write: Write, value: Any, line: int, message: s
         ('{"question": "a"\n{"question": "b"}\n', "call a file with one object per line .jsonl"),
         ("[]", "a.json has no rows"),
         ('{"data": ' + "[" * 200_000, "a.json is not valid JSON ("),
-        ('{"data": [],\n "data": [\n {}]}', "line 3 of …a.json, data[0] has no 'paragraphs'"),
+        ('{"other": [],\n "data": [\n {}]}', "line 3 of …a.json, data[0] has no 'paragraphs'"),
         ('{"a{": "]\\"", "data" :\n\n[ {"paragraphs":null} ] }', "line 3 of …a.json, data[0] has no 'paragraphs'"),
     ],
 )
