@@ -139,7 +139,7 @@ def export_all(
                 if backend in CALIBRATED:
                     file = dataclasses.replace(file, calibration=calibration)
                 if scorer is not None:
-                    score, same = scorer.judge(session)
+                    score, same = scorer.judge(backend, session)
                     metric = scorer.task.metric
                     drop = metric.drop(score - scorer.reference)
                     file = dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)

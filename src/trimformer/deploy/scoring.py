@@ -14,15 +14,18 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
 from ..inference.runtimes.session import Session
+from ..tasks.balance import balance_notes
 from ..tasks.data import Examples
 from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
-from ..tasks.outcome import outcome
+from ..tasks.outcome import Outcome, outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import check_kind, load_task, load_validation
 from ..training.evaluate import predict_logits
 from .agreement import agreement
+
+PYTORCH = "The model in fp32"
 
 
 class Scorer:
@@ -38,20 +41,25 @@ class Scorer:
         self.task, examples = load_validation(settings, names_of(model.config))
         check_kind(self.task, model.kind, "The model")
         self.validation, self.notes = self._read(examples)
+        self._outcomes: dict[str, Outcome] = {}
 
     @functools.cached_property
     def reference(self) -> float:
         """The official metric of the model in PyTorch, fp32."""
-        return self._score(self._exact)
+        return self._score(PYTORCH, self._exact)
 
-    def judge(self, session: Session) -> tuple[float, float]:
+    def judge(self, name: str, session: Session) -> tuple[float, float]:
         """The official metric of an exported file, and the share of its answers that are those of PyTorch in fp32."""
 
         def call(gates: None, **inputs: Tensor) -> Any:
             return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
 
         logits = predict_logits(call, self.validation, title="Scoring the file")
-        return self._score(logits), agreement(self.validation, self._exact, logits)
+        return self._score(name, logits), agreement(self.validation, self._exact, logits)
+
+    def balance(self, *names: str) -> list[str]:
+        """What the scores of PyTorch and of the files of these names hide, see :func:`balance_notes`."""
+        return balance_notes(self.task, {name: self._outcomes[name] for name in (PYTORCH, *names)}, "validation")
 
     def training_texts(self) -> Encoded | None:
         """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
@@ -63,8 +71,9 @@ class Scorer:
     def _exact(self) -> np.ndarray:
         return predict_logits(self.model, self.validation, title="Scoring PyTorch")
 
-    def _score(self, logits: np.ndarray) -> float:
-        return outcome(self.task, self.validation, logits).scores[self.task.metrics[0]]
+    def _score(self, name: str, logits: np.ndarray) -> float:
+        found = self._outcomes[name] = outcome(self.task, self.validation, logits)
+        return found.scores[self.task.metrics[0]]
 
     def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
         folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None
