@@ -139,14 +139,8 @@ def evaluate(
     outcomes = {str(model): found}
     test, notes = None, [*data_notes(known, examples), *(f"{model}: {note}" for note in said)]
     if against is not None:
-        theirs, _, _, logits, said = _answers(against, settings)
-        order = _order(known, theirs)
-        if order is None:
-            raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
-        if order != list(range(len(order))):
-            logits = np.hstack([0 * logits, logits]) if theirs.one_output else logits
-            logits = logits[:, order]
-        before = outcome(known, data, logits)
+        _, _, others, logits, said = _answers(against, settings, (str(model), known, examples))
+        before = outcome(known, others, logits)
         notes += [f"{against}: {note}" for note in said]
         test = paired_test(before, found)
         outcomes[str(against)] = before
@@ -163,10 +157,25 @@ def _order(ours: Task, theirs: Task) -> list[int] | None:
     return None
 
 
-def _answers(path: str | Path, settings: TaskSettings) -> tuple[Task, Examples, Encoded, np.ndarray, list[str]]:
-    """The task with the model's ids, its rows, how the model reads them, its logits, and what is to be said."""
+def _answers(
+    path: str | Path, settings: TaskSettings, first: tuple[str, Task, Examples] | None = None
+) -> tuple[Task, Examples, Encoded, np.ndarray, list[str]]:
+    """The task with the model's ids, its rows, how the model reads them, its logits, and what is to be said.
+
+    first: name, task and rows of a model that this one is compared with: all is then by the ids of that one. Raises
+    TrimformerError where the two have different labels.
+    """
     model = load_with_head(path)
     task, examples = load_validation(settings, names_of(model.config))
     check_kind(task, model.kind, str(path))
-    data, notes = read_rows(task, examples, load_tokenizer(path), settings, model.config, resolve(path))
-    return task, examples, data, predict_logits(on_fastest(model), data, title="Scoring"), notes
+    name, ours, examples = first or (str(path), task, examples)
+    order = _order(ours, task)
+    if order is None:
+        raise TrimformerError(f"{name} and {path} have different labels: they cannot be compared.")
+    said = dataclasses.replace(ours, note=task.note)
+    data, notes = read_rows(said, examples, load_tokenizer(path), settings, model.config, resolve(path))
+    logits = predict_logits(on_fastest(model), data, title="Scoring")
+    if order != list(range(len(order))):
+        logits = np.hstack([0 * logits, logits]) if task.one_output else logits
+        logits = logits[:, order]
+    return ours, examples, data, logits, notes

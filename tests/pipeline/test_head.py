@@ -221,6 +221,22 @@ def test_evaluate_says_that_a_head_without_names_was_read_in_the_order_of_the_da
     assert not any("names no labels" in note for note in evaluate(named, settings).notes)
 
 
+def test_evaluate_against_reads_the_rows_as_each_tagger_does(tmp_path):
+    tags = ["O", "B-X", "I-X"]
+    for name, names in (("long", tags), ("short", tags[::-1])):
+        load(write_stock_bert(tmp_path / "stock"), labels=names, kind="tokens").save_pretrained(tmp_path / name)
+        tokenizer = words_tokenizer()
+        tokenizer.model_max_length = 16 if name == "long" else 8
+        tokenizer.save_pretrained(tmp_path / name)
+    data = tmp_path / "v.jsonl"
+    row = json.dumps({"tokens": ["the", "good", "film", "was", "very", "bad", "and", "dull"], "tags": [*tags, "O"] * 2})
+    data.write_text((row + "\n") * 12)
+    settings = TaskSettings(validation=str(data), metric="accuracy")
+    alone = [evaluate(tmp_path / name, settings).scores["accuracy"] for name in ("long", "short")]
+    test = evaluate(tmp_path / "long", settings, against=tmp_path / "short").against
+    assert test.difference == pytest.approx(alone[0] - alone[1])
+
+
 def test_evaluate_against_a_model_with_the_labels_in_another_order_compares_by_names(tmp_path):
     model, data = write_stock_bert(tmp_path / "m", ["neg", "pos"]), write_csv(tmp_path / "r.csv")
     settings = TaskSettings(validation=str(data), text="review", label="stars", metric="f1:pos")
@@ -233,6 +249,14 @@ def test_evaluate_against_a_model_with_the_labels_in_another_order_compares_by_n
     words_tokenizer().save_pretrained(tmp_path / "other")
     test = evaluate(model, settings, against=tmp_path / "other").against
     assert (test.difference, test.differing) == (0, 0)
+    scores = tmp_path / "reranker.csv"
+    scores.write_text("text,label\n" + "".join(f"{text},{int(good)}\n" for text, good in texts(12)))
+    turned = write_stock_bert(tmp_path / "turned", ["1", "0"])
+    one = write_stock_bert(tmp_path / "one", ["LABEL_0"])
+    rows = TaskSettings(validation=str(scores))
+    test = evaluate(turned, rows, against=one).against
+    alone = [evaluate(path, rows).scores["accuracy"] for path in (turned, one)]
+    assert test.difference == pytest.approx(alone[0] - alone[1])
     unlike = write_stock_bert(tmp_path / "unlike", ["neg", "pos", "neutral"])
     with pytest.raises(TrimformerError, match="have different labels: they cannot be compared"):
         evaluate(model, settings, against=unlike)
