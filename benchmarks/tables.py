@@ -136,8 +136,8 @@ def tasks() -> str:
                     key.removeprefix("seed "),
                 ]
             )
-    header = ["task", "metric", "dense", "trimmed", "difference (95 %)", "removed", "FLOPs", "speed fp32, int8"]
-    return markdown([*header, "train", "seed"], rows)
+    header = ["task", "metric", "dense, fp32", "trimmed, fp32", "difference (95 %)", "removed", "FLOPs"]
+    return markdown([*header, "speed fp32, int8", "train", "seed"], rows)
 
 
 def predict() -> str:
@@ -239,6 +239,11 @@ def figures() -> dict[str, str]:
     return (
         in_sentences.autopilot(read("autopilot"))
         | in_sentences.choices(glue_files())
+        | in_sentences.tasks({task: result_files.read(RESULTS / f"tasks_{task}.json") for task in TASKS})
+        | in_sentences.glue(glue_files())
+        | in_sentences.against_speed(glue_files(), read("methods_speed"))
+        | in_sentences.predict(read("predict"))
+        | in_sentences.speed(read("speed_bert_base"))
         | in_sentences.methods(method_files())
     )
 

@@ -16,7 +16,9 @@ class Task:
     """What is predicted and how it is scored.
 
     `labels` holds the names by id, () for regression and spans; `metrics[0]` is the score. `positive` is the id
-    that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one.
+    that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one. `note` says what
+    was taken for granted about a model's outputs, where it has the ids of one. `one_output`: the model's only output is
+    the score of label 1 against label 0.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Task:
     source: str
     positive: int = 1
     chosen: str | None = None
+    note: str = ""
+    one_output: bool = False
 
     @property
     def metric(self) -> Metric:
