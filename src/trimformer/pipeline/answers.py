@@ -43,10 +43,10 @@ def answered(
         raise TrimformerError(f"Training needs labels: {why}, and {found} trains, so {remedy} or train nothing.")
     model = build(checkpoint) if recipe.baseline is None else load(recipe.baseline)
     if not isinstance(model, TrimformerWithHead):
-        why = "task.pseudo_labels leaves labels unread" if named else "The data have texts alone"
+        why = "The setting task.pseudo_labels leaves labels unread" if named else "The data have texts alone"
         raise TrimformerError(
-            f"The labels are to be the answers of {recipe.baseline or recipe.model}, which has no head for a task: name "
-            "a fine-tuned model, or the label column with --label."
+            f"{why}, and {recipe.baseline or recipe.model} has no head for a task that could answer in their place: "
+            "name a fine-tuned model, or the label column with --label."
         )
     data = load_texts(recipe.task, model.kind, model.config.label_names, recipe.seed)
     on_fastest(model)
@@ -59,7 +59,5 @@ def answered(
     data = labelled(data, answer)
     own = checkpoint.kind == model.kind and checkpoint.config.label_names == model.config.label_names
     why = "The labels of the data were not read" if named else "The data have no labels"
-    return data, own, [
-        f"{why}: scores are agreement with the dense model's own answers ({data.task.metrics[0]} over "
-        f"{len(data.validation):,} {called(model.kind)})."
-    ]
+    said = f"{data.task.metrics[0]} over {len(data.validation):,} {called(model.kind)}"
+    return data, own, [f"{why}: scores are agreement with the dense model's own answers ({said})."]

@@ -268,7 +268,12 @@ def table(report: Report) -> list[TableRow]:
 
     metric = report.task.metric
     scores = [variant.scores if variant else {} for variant in (dense, trimmed)]
-    add(report.task.score_name, both("score"), lambda a: numbers.score(a, metric), lambda a, b: numbers.points(b - a, metric))
+    add(
+        report.task.score_name,
+        both("score"),
+        lambda a: numbers.score(a, metric),
+        lambda a, b: numbers.points(b - a, metric),
+    )
     for name in dict.fromkeys([*scores[0], *scores[1]]):
         if name != metric:
             add(

@@ -75,8 +75,8 @@ class TaskSettings(BaseModel, extra="forbid"):
     )
     pseudo_labels: bool = Field(
         default=False,
-        description="custom: the labels are the dense model's own answers, also where a file has labels, so that scores "
-        "are agreement with it; files of texts alone get them anyway; only where nothing is trained",
+        description="custom: the dense model's own answers are the labels, also where a file has labels, so that "
+        "scores are agreement with it; files of texts alone get them anyway; only where nothing is trained",
     )
     train_limit: int | None = Field(default=None, ge=1, description="largest number of training rows, for quick runs")
     selection: float = Field(

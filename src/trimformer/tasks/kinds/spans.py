@@ -59,8 +59,7 @@ class Spans(TaskKind):
 
     def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[tuple[GoldAnswer]]:
         """An answer without a word, such as `the` or none, has F1 0 with itself, as SQuAD scores it."""
-        found = zip(best_spans(data, logits), data.examples.pairs or [], strict=True)
-        return [(GoldAnswer("", 0) if at is None else GoldAnswer(text[at.begin : at.end], at.begin),) for at, text in found]
+        return [(GoldAnswer(found.answer, found.start),) for found in self.answers(data, logits, [])]
 
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = counts(data, best_texts(data, logits))

@@ -141,8 +141,8 @@ def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = Non
     if label is None:
         raise TrimformerError(
             f"The file {path} has no column 'label': name one of its own ({', '.join(table.names)}) with --label, or "
-            "say with --kind what is predicted; compress takes the model's own answers (--pseudo-labels) where it trains "
-            "nothing."
+            "say with --kind what is predicted; where compress trains nothing, --pseudo-labels "
+            "takes the model's own answers."
         )
     if _holds(table, label, _is_answer):
         return Reading("spans"), None
