@@ -81,7 +81,7 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
         if one.name in ("dense", report.chosen.name)
     ]
     title = f"Files on the selection rows (speed: over {report.reference} of the dense model)"
-    print_table(["model", "backend", report.task.metric, "drop", "ms", "speed", "as fp32"], files, title)
+    print_table(["model", "backend", report.task.score_name, "drop", "ms", "speed", "as fp32"], files, title)
     for line in (*report.conclusion, *report.notes):
         print_line(line)
     print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))} --backend {report.chosen.backend}")
@@ -102,7 +102,7 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     rows = [dataclasses.astuple(row) for row in table(report)]
     removed = ", ".join(map(str, report.removed_layers()))
     title = f"Attention removed from layers: {removed}" if removed else removal_words(report)
-    scored = f"beside each time the {report.task.metric} of what was timed"
+    scored = f"beside each time the {report.task.score_name} of what was timed"
     print_table(["", "dense", "trimmed", "change"], rows, f"{title}; {scored}")
     files = [
         (
@@ -115,7 +115,7 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     ]
     if files:
         title = "Exported files by their own answers on the validation rows"
-        print_table(["file", "as fp32", report.task.metric], files, title)
+        print_table(["file", "as fp32", report.task.score_name], files, title)
     print_line(details(report))
     for note in report.notes:  # first those on files, data and head, which change the result
         print_line(note)
@@ -130,6 +130,13 @@ def compress(
     *,
     task: TrainedTaskOptions,
     train_limit: TrainLimit = None,
+    pseudo_labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--pseudo-labels",
+            help="Where nothing is trained: take the dense model's own answers as labels, as is done for texts alone.",
+        ),
+    ] = None,
     budget: BudgetOptions,
     method: MethodOptions,
     training: TrainingOptions,
@@ -155,7 +162,7 @@ def compress(
         refuse(budget, "belongs to --max-drop: add a budget, as in --max-drop 0.5.")
     else:
         refuse(method, "has no meaning with --max-drop, which finds out by itself: leave it out.")
-    settings = task.settings(train_limit=train_limit)
+    settings = task.settings(train_limit=train_limit, pseudo_labels=pseudo_labels)
     from trimformer.recipe.standard import autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}

@@ -279,6 +279,7 @@ def task_info(inputs: Inputs) -> TaskInfo:
         n_selection=len(inputs.selection.examples),
         n_validation=len(inputs.validation.examples),
         metric=task.metrics[0],
+        pseudo_labels=task.pseudo_labels,
     )
 
 

@@ -32,6 +32,18 @@ class TaskInfo(_Strict):
     n_selection: int = Field(description="examples held out from train, on which the structure was chosen")
     n_validation: int = Field(description="examples that the reported scores are computed on")
     metric: str = Field(description="name of the official metric")
+    pseudo_labels: bool = Field(
+        False, description="whether the labels are the dense model's own answers, so that scores are agreement with it"
+    )
+
+    @property
+    def score_name(self) -> str:
+        """What the score is called."""
+        return self.called(self.metric)
+
+    def called(self, metric: str) -> str:
+        """What a metric measures here."""
+        return f"agreement ({metric})" if self.pseudo_labels else metric
 
 
 class Latency(_Strict):
@@ -256,11 +268,16 @@ def table(report: Report) -> list[TableRow]:
 
     metric = report.task.metric
     scores = [variant.scores if variant else {} for variant in (dense, trimmed)]
-    add(metric, both("score"), lambda a: numbers.score(a, metric), lambda a, b: numbers.points(b - a, metric))
+    add(
+        report.task.score_name,
+        both("score"),
+        lambda a: numbers.score(a, metric),
+        lambda a, b: numbers.points(b - a, metric),
+    )
     for name in dict.fromkeys([*scores[0], *scores[1]]):
         if name != metric:
             add(
-                name,
+                report.task.called(name),
                 (scores[0].get(name), scores[1].get(name)),
                 lambda a, name=name: numbers.score(a, name),
                 lambda a, b, name=name: numbers.points(b - a, name),

@@ -68,7 +68,7 @@ def score_words(report: Report) -> str:
     dense, trimmed, name = report.variant("dense"), report.variant("trimmed"), report.task.metric
     if trimmed is None or trimmed.score is None:
         return ""
-    text = f"{name} {numbers.score(trimmed.score, name)}"
+    text = f"{report.task.score_name} {numbers.score(trimmed.score, name)}"
     if dense is None or dense.score is None:
         return text
     details = f"difference {numbers.points(trimmed.score - dense.score, name)}"

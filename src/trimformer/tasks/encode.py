@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
@@ -41,7 +42,9 @@ def encode(
     if arrays is None:
         arrays = kind.tokenise(examples, tokenizer, **how)
         cached.write(file, arrays)
-    data = Encoded.from_arrays(arrays, kind.labels(task, arrays, examples), pad_id, task.kind, examples)
+    # Rows without labels have zeros, of which there are enough for rows and for tokens.
+    labels = kind.labels(task, arrays, examples) if examples.labels else np.zeros(len(arrays["ids"]), dtype=np.int64)
+    data = Encoded.from_arrays(arrays, labels, pad_id, task.kind, examples)
     return replace(data, max_length=max_length, truncation=truncation)
 
 

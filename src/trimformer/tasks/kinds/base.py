@@ -100,6 +100,10 @@ class TaskKind(ABC):
         """One answer for each example. names: of the model's labels, by id."""
 
     @abstractmethod
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[Any]:
+        """The answers as the labels of `Examples`: with these a model that gives them is right everywhere."""
+
+    @abstractmethod
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(answers, truth), one row per example, as the metrics take them."""
 

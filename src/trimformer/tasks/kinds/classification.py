@@ -36,6 +36,9 @@ class Classification(TextKind):
         for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
             yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
 
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[int]:
+        return logits.astype(np.float64).argmax(axis=1).tolist()
+
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return _best(logits), data.labels
 

@@ -23,6 +23,9 @@ LISTS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".
 """Endings of tables whose cells may hold lists."""
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
+PLAIN = (".txt", ".txt.gz")
+"""Endings of files with one text a line, which are tables with the only column `text`."""
+
 DELIMITED = ("csv", "tsv")
 
 LINES = ("jsonl", "ndjson")
@@ -82,7 +85,7 @@ def unit(path: Path) -> str:
 
 
 def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
-    """Read a file by its ending; the first line of CSV and TSV names the columns.
+    """Read a file by its ending; the first line of CSV and TSV names the columns, and blank lines are no rows.
 
     Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending; its
     message lists `endings`.
@@ -98,6 +101,8 @@ def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
         return _tsv(path)
     if kind == "json":
         return _json(path)
+    if kind == "txt":
+        return _lines(path)
     if kind in LINES:
         return _jsonl(path, read_text(path))
     if kind == "parquet" and path.suffix.lower() != ".gz":
@@ -294,6 +299,11 @@ def _json(path: Path) -> Table:
         if not encodable(json.dumps(value, ensure_ascii=False)):
             raise TrimformerError(f"In row {number} of {path}, {HALF_CHARACTER}: correct this row.")
     return _objects(path, values, lines)
+
+
+def _lines(path: Path) -> Table:
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    return _filled(Table(path, ["text"], [[line] for _, line in lines], [number for number, _ in lines]))
 
 
 def _jsonl(path: Path, text: str) -> Table:
