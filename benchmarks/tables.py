@@ -29,7 +29,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
-        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot", "training-speed"),
+        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
+        "training-speed",
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/methods/attendout.md": ("attendout",),
