@@ -28,7 +28,10 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
-    "docs/results.md": ("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
+    "docs/results.md": (
+        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
+        "training-speed",
+    ),
     "docs/autopilot.md": ("budgets",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
@@ -234,6 +237,13 @@ def attendout() -> str:
     return markdown(["data", "method", "ms per step", "times plain", "parts, ms per step"], rows)
 
 
+def training_speed() -> str:
+    """Examples a second under training."""
+    found = read("training_speed")["examples_per_s"]
+    rows = [[name, f"{speed['best']:.0f}", f"{speed['median']:.0f}"] for name, speed in found.items()]
+    return markdown(["training", "examples/s, best round", "median"], rows)
+
+
 def figures() -> dict[str, str]:
     """Those in sentences, by name."""
     return (
@@ -259,6 +269,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "autopilot-short": autopilot_short,
     "predict": predict,
     "attendout": attendout,
+    "training-speed": training_speed,
     "peers": peers,
     "peer-scores": peer_scores,
     "gains": gains,

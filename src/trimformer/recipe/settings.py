@@ -53,8 +53,18 @@ class StageSettings(_Strict):
         description="weights: the stage before, the dense fine-tuned model, the checkpoint itself, or a start by name "
         "with its own settings",
     )
-    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings, validate_default=True)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+    @field_validator("objective")
+    @classmethod
+    def _compared(cls, objective: ObjectiveSettings, info: ValidationInfo) -> ObjectiveSettings:
+        if getattr(info.data.get("method"), "freeze_unchanged", False) and not objective.needs_teacher:
+            raise ValueError(
+                "freeze_unchanged compares with the dense model, which this objective does not distil from: give it a "
+                "term that does, such as logits, or leave freeze_unchanged out"
+            )
+        return objective
 
 
 class MeasureSettings(_Strict):
