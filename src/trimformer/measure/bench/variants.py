@@ -40,7 +40,7 @@ COMPILED = {"compile": "default", "torch-compile": "default", "torch-graphs": "r
 GPU_ONLY = ("torch-fp16", "torch-graphs", "onnx-cuda")
 BACKENDS = (*STOCK, *TORCH, "onnx-cuda", *FILE_BACKENDS)
 MAIN = ("eager", "torch", "torch-fp16", "onnx-cuda", "onnx", "onnx-int8", "openvino", "openvino-int8")
-"""Those that matter most: the stock reference, this encoder (on a GPU in fp16 too), each runtime's fp32 and int8 file."""
+"""Those that matter most: the stock class, this encoder (on a GPU in fp16 too), each runtime's fp32 and int8 file."""
 
 Model = TrimformerModel | TrimformerWithHead
 ForwardPass = Callable[[dict[str, Tensor]], np.ndarray]
