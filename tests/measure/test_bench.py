@@ -25,6 +25,7 @@ from trimformer.measure.bench.workload import Workload, own_lengths
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trimformer.measure.bench.peak.SIZES", ((64, 64, 64),))
+    monkeypatch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 500)
     monkeypatch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0.0)
     monkeypatch.setattr(module, "available_backends", lambda: ["eager", "sdpa", "torch"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from ..deploy.agreement import percent
 from ..measure.bench.bench import Bench
@@ -45,7 +46,7 @@ def tables(bench: Bench) -> list[TextTable]:
 def shortened(bench: Bench) -> tuple[Bench, list[str]]:
     """The same with short names of the models, and a sentence for each on what it stands for."""
     short = short_names(timing.name for timing in bench.timings)
-    renamed = {
+    renamed: dict[str, Any] = {
         field: [dataclasses.replace(one, name=short[one.name]) for one in getattr(bench, field)]
         for field in ("timings", "footprints", "scores")
     }
