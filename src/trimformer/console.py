@@ -30,7 +30,8 @@ class Ticker:
 
     def __init__(self, title: str, total: int, *, enabled: bool = True, quiet: float = QUIET_SECONDS) -> None:
         self.quiet = quiet
-        self.progress = Progress(transient=True, console=console, disable=not enabled)
+        shown = enabled and console.is_interactive  # elsewhere an empty line would be all that is left of it
+        self.progress = Progress(transient=True, console=console, disable=not shown)
         self.task = self.progress.add_task(title, total=total)
         self.started = time.perf_counter()
 
