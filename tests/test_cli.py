@@ -178,7 +178,7 @@ def test_inspect(out: Path) -> None:
 def test_bench(home: Path, out: Path) -> None:
     sizes = ["--batch", 1, "--batch", 2, "--length", 8, "--threads", 1, "--backends", "eager,torch", "--no-fresh"]
     models = [out / "dense/model", out / "model"]
-    result = trimformer("bench", *models, *sizes, "--json", home / "bench.json")
+    result = trimformer("bench", *models, *sizes, "--thorough", "--json", home / "bench.json")
     assert result.code == 0, result.err
     written = json.loads((home / "bench.json").read_text())
     assert len(written["timings"]) == 8

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import inspect
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ TORCH = {
 COMPILED = {"compile": "default", "torch-compile": "default", "torch-graphs": "reduce-overhead"}
 GPU_ONLY = ("torch-fp16", "torch-graphs", "onnx-cuda")
 BACKENDS = (*STOCK, *TORCH, "onnx-cuda", *FILE_BACKENDS)
+MAIN = ("eager", "torch", "torch-fp16", "onnx-cuda", "onnx", "onnx-int8", "openvino", "openvino-int8")
+"""Those that matter most: the stock class, this encoder (on a GPU in fp16 too), each runtime's fp32 and int8 file."""
 
 Model = TrimformerModel | TrimformerWithHead
 ForwardPass = Callable[[dict[str, Tensor]], np.ndarray]
@@ -99,13 +101,15 @@ def make_variants(
     threads: int,
     folder: Path,
     calibration: Encoded | None = None,
+    begin: Callable[[str, str], bool] = lambda name, backend: True,
     *,
     quick: bool = False,
 ) -> list[Variant]:
     """Models under back-ends, in the order given; ``folder`` takes the files that have to be written.
 
     models: as :func:`trimformer.measure.bench.latency.benchmark` takes them. An exported file has its own back-end,
-    whatever the others are. quick: files are written as :func:`trimformer.deploy.writers.write` does with it.
+    whatever the others are. begin: told of a model's name and a back-end before that file is made; False leaves it out.
+    quick: files are written as :func:`trimformer.deploy.writers.write` does with it.
     """
     check_backends(backends)
     variants: list[Variant] = []
@@ -114,7 +118,8 @@ def make_variants(
         if isinstance(source, Path):
             variants += _of_file(name, source, backends, threads)
         else:
-            variants += _of_model(name, source, backends, threads, folder / str(index), calibration, quick)
+            wanted = (backend for backend in backends if begin(name, backend))  # asked as each one's turn comes
+            variants += _of_model(name, source, wanted, threads, folder / str(index), calibration, quick)
     return variants
 
 
@@ -180,7 +185,7 @@ def _described(file: Path) -> tuple[TrimformerConfig | None, type[TrimformerWith
 def _of_model(
     name: str,
     model: Model,
-    backends: Sequence[str],
+    backends: Iterable[str],
     threads: int,
     folder: Path,
     calibration: Encoded | None,
