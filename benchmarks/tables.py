@@ -30,6 +30,7 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": ("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
     "docs/autopilot.md": ("budgets",),
+    "docs/tutorial.md": (),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
@@ -240,6 +241,7 @@ def figures() -> dict[str, str]:
         in_sentences.autopilot(read("autopilot"))
         | in_sentences.choices(glue_files())
         | in_sentences.methods(method_files())
+        | in_sentences.demo(read("demo"))
     )
 
 
