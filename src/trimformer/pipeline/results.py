@@ -252,6 +252,7 @@ def assemble(
 ) -> Report:
     """Put the report together and write it, the model and its card into the run's folder."""
     machine = hardware()
+    before, after = measured["variants"]
     report = Report(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -260,7 +261,7 @@ def assemble(
         method=method_label(recipe),
         hardware=machine,
         variants=measured["variants"],
-        headline=headline.find(*measured["variants"], exported, gpu="gpu" in machine),
+        headline=headline.find(before, after, exported, gpu="gpu" in machine),
         comparison=measured["comparison"],
         training=training,
         control=measured["control"],
