@@ -10,6 +10,9 @@ import glue_tables
 import speed_tables
 from scipy import stats
 
+from trimformer.report.headline import sentence
+from trimformer.report.schema import Headline
+
 
 def autopilot(content: dict[str, Any]) -> dict[str, str]:
     """What the searches within half a point lose on rows that chose nothing, and how fast their files are."""
@@ -34,6 +37,15 @@ def autopilot(content: dict[str, Any]) -> dict[str, str]:
         "autopilot-drop-chosen": _signed(statistics.mean(chosen)),
         "autopilot-over-eager": f"{over_eager:.1f}",
         "autopilot-over-stock": f"{over_stock:.1f}",
+    }
+
+
+def demo(content: dict[str, Any]) -> dict[str, str]:
+    """The last line of `trimformer demo`, of the report of one run, and the machine."""
+    machine = content["hardware"]
+    return {
+        "demo-headline": sentence(Headline.model_validate(content["headline"])),
+        "demo-machine": f"{machine['cores']} cores of an {machine['cpu']}",
     }
 
 

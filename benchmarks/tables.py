@@ -33,6 +33,7 @@ PAGES = {
         "training-speed",
     ),
     "docs/autopilot.md": ("budgets",),
+    "docs/tutorial.md": (),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
@@ -255,6 +256,7 @@ def figures() -> dict[str, str]:
         | in_sentences.predict(read("predict"))
         | in_sentences.speed(read("speed_bert_base"))
         | in_sentences.methods(method_files())
+        | in_sentences.demo(read("demo"))
     )
 
 

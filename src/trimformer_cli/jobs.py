@@ -90,11 +90,11 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
-    """Dense against trimmed in the terminal, or the whole report as JSON."""
+    """Dense against trimmed in the terminal, the headline where the eye is, at the end; or the whole report as JSON."""
     from trimformer.deploy.agreement import percent
     from trimformer.report import numbers
     from trimformer.report.schema import table
-    from trimformer.report.summary import details, removal_words
+    from trimformer.report.summary import details, headline, removal_words
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -121,6 +121,7 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
         print_line(note)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
     print_line(where)
+    print_line(headline(report))
 
 
 @grouped

@@ -75,7 +75,7 @@ class MeasureSettings(_Strict):
         None, min_length=1, description="tokens; none: the mean and the longest of the validation texts"
     )
     threads: int | None = Field(None, ge=1, description="none: all cores")
-    backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
+    backends: list[str] = Field(["eager", "sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
     resamples: int = Field(2000, ge=100, le=1_000_000, description="of the paired bootstrap")
 
     @field_validator("backends")
