@@ -12,7 +12,10 @@ BUDGET = 0.5
 
 
 def searches(content: dict[str, Any]) -> Table:
-    """A row for each task and seed, and the means over tasks, each of which is the mean of its searches."""
+    """A row for each task and seed, and the means over tasks, each of which is the mean of its searches.
+
+    Factors have geometric means.
+    """
     rows: list[list[str]] = []
     factors: dict[str, list[list[float]]] = {}
     drops: dict[str, list[float]] = {}
@@ -30,8 +33,7 @@ def searches(content: dict[str, Any]) -> Table:
             ]
         )  # fmt: skip
     if factors:
-        by_task = [[statistics.mean(column) for column in zip(*given, strict=True)] for given in factors.values()]
-        means = [f"{statistics.mean(column):.2f}x" for column in zip(*by_task, strict=True)]
+        means = [f"{factor:.2f}x" for factor in overall(factors)]
         drop = statistics.mean(statistics.mean(given) for given in drops.values())
         rows.append(["mean of the tasks", "", "", "", "", f"{drop:+.2f}", *means])
     header = [
@@ -39,6 +41,12 @@ def searches(content: dict[str, Any]) -> Table:
         "against our dense file", "against the best stock int8 file",
     ]  # fmt: skip
     return header, rows
+
+
+def overall(factors: dict[str, list[list[float]]]) -> list[float]:
+    """Over eager, our dense file and the best stock int8 file: geometric means over tasks of those over searches."""
+    by_task = [map(statistics.geometric_mean, zip(*given, strict=True)) for given in factors.values()]
+    return [*map(statistics.geometric_mean, zip(*by_task, strict=True))]
 
 
 def short(content: dict[str, Any]) -> Table:
@@ -56,7 +64,8 @@ def short(content: dict[str, Any]) -> Table:
         for task, given in drops.items()
     ]
     every = [drop for given in drops.values() for drop in given]
-    over = [f"{statistics.geometric_mean(given[column] for given in speed.values()):.1f}x" for column in (0, 2)]
+    every_speed = overall(factors)
+    over = [f"{every_speed[column]:.1f}x" for column in (0, 2)]
     rows.append(["all", _inside(every), f"{statistics.mean(mean.values()):+.2f}", *over])
     return ["task", "inside", "drop", "against eager PyTorch", "against the best stock int8 file"], rows
 

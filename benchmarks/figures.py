@@ -7,7 +7,11 @@ from typing import Any
 
 import autopilot_tables
 import glue_tables
+import speed_tables
 from scipy import stats
+
+from trimformer.report.headline import sentence
+from trimformer.report.schema import Headline
 
 
 def autopilot(content: dict[str, Any]) -> dict[str, str]:
@@ -21,8 +25,7 @@ def autopilot(content: dict[str, Any]) -> dict[str, str]:
             speeds.setdefault(task, []).append(factors)
     every = [drop for given in drops.values() for drop in given]
     means = {task: statistics.mean(given) for task, given in drops.items()}
-    by_task = [[*map(statistics.geometric_mean, zip(*given, strict=True))] for given in speeds.values()]
-    over_eager, _, over_stock = (statistics.geometric_mean(column) for column in zip(*by_task, strict=True))
+    over_eager, _, over_stock = autopilot_tables.overall(speeds)
     chosen = [search["chosen"]["drop"] for _, _, search, _, _ in found]
     inside = sum(drop <= autopilot_tables.BUDGET for drop in every)
     return {
@@ -31,9 +34,18 @@ def autopilot(content: dict[str, Any]) -> dict[str, str]:
         "autopilot-drop": f"{statistics.mean(means.values()):.2f}",
         "autopilot-error": f"{statistics.stdev(every) / len(every) ** 0.5:.1f}",
         "autopilot-drop-without-rte": f"{statistics.mean(v for task, v in means.items() if task != 'rte'):+.2f}",
-        "autopilot-drop-chosen": f"{statistics.mean(chosen):+.1f}".replace("-", "−"),
+        "autopilot-drop-chosen": _signed(statistics.mean(chosen)),
         "autopilot-over-eager": f"{over_eager:.1f}",
         "autopilot-over-stock": f"{over_stock:.1f}",
+    }
+
+
+def demo(content: dict[str, Any]) -> dict[str, str]:
+    """The last line of `trimformer demo`, of the report of one run, and the machine."""
+    machine = content["hardware"]
+    return {
+        "demo-headline": sentence(Headline.model_validate(content["headline"])),
+        "demo-machine": f"{machine['cores']} cores of an {machine['cpu']}",
     }
 
 
@@ -55,7 +67,99 @@ def choices(contents: dict[str, Any]) -> dict[str, str]:
             f"choices-{way}-best-task": f"{max(means):+.1f}",
             f"choices-{way}-worst-task": f"{min(means):+.2f}",
         }
-    return figures
+    three = {pair: change for pair, change in found["layerwise"].items() if pair[0] == "3"}
+    drawn = {pair: change - found["random"][pair] for pair, change in three.items()}
+    harmful = min(found["random"], key=found["random"].__getitem__)[2]  # a seed draws the same layers for all tasks
+    greedy = [change - found["greedy"][pair] for pair, change in three.items() if pair in found["greedy"]]
+    less = found["dense, trained on less"]
+    return figures | {
+        "choices-random-without-draw": f"{statistics.mean(d for pair, d in drawn.items() if pair[2] != harmful):.1f}",
+        "choices-layerwise": f"{statistics.mean(three.values()):+.2f}",
+        "choices-layerwise-without-rte": _signed(
+            statistics.mean(d for pair, d in three.items() if pair[1] != "rte"), 2
+        ),
+        "choices-trained-on-less": f"{-statistics.mean(change - less[pair] for pair, change in three.items()):.1f}",
+        "choices-pairs": str(len(three)),
+        "choices-greedy": f"{statistics.mean(greedy):+.1f}",
+        "choices-greedy-p": f"{stats.ttest_1samp(greedy, 0).pvalue:.1f}",
+    }
+
+
+def glue(contents: dict[str, Any]) -> dict[str, str]:
+    """Points that ways to choose lose by task, of one seed or on the mean."""
+    found = glue_tables.changes(contents)
+    figures = {}
+    for way in ("layerwise", "last"):
+        for task in contents:
+            changes = [change for (count, name, _), change in found[way].items() if (count, name) == ("3", task)]
+            figures[f"glue-{way}-{task}"] = f"{abs(statistics.mean(changes)):.1f}"
+    faithful = [-change for change in found["faithful"].values()]
+    return figures | {
+        "glue-random-worst": f"{-min(found['random'].values()):.0f}",
+        "glue-faithful": f"{min(faithful):.1f} to {max(faithful):.1f}",
+    }
+
+
+def tasks(contents: dict[str, Any]) -> dict[str, str]:
+    """One run of each task: what it loses, and of how many the interval includes 0."""
+    tests = {task: run["comparison"] for task, found in contents.items() for run in found.values()}
+    none = sum(test["low"] <= 0 <= test["high"] for test in tests.values())
+    scores = {f"tasks-{task}-dense": run["dense_scores"] for task, found in contents.items() for run in found.values()}
+    scores |= {f"tasks-{task}-trimmed": run["scores"] for task, found in contents.items() for run in found.values()}
+    return (
+        {"tasks-none-lost": f"{none} of the {len(tests)}"}
+        | {f"tasks-{task}": f"{abs(100 * test['difference']):.1f}" for task, test in tests.items()}
+        | {name: f"{100 * next(iter(found.values())):.1f} %" for name, found in scores.items()}
+    )
+
+
+def against_speed(contents: dict[str, Any], timed: dict[str, Any]) -> dict[str, str]:
+    """By run: its change without RTE, and how fast its int8 file is beside the dense one."""
+    names = glue_tables.timed_runs(contents, timed)
+    figures = {}
+    for name, by_task in names.items():
+        without = [values[0] for task, values in by_task.items() if task != "rte"]
+        figures[f"against-speed-{name}"] = _signed(statistics.mean(without))
+        figures[f"against-speed-{name}-factor"] = f"{statistics.geometric_mean(v[3] for v in by_task.values()):.2f}"
+        for task, (change, share, *_) in by_task.items():
+            figures[f"against-speed-{name}-{task}"] = _signed(change)
+            figures[f"against-speed-{name}-{task}-share"] = f"{share:.2f}"
+    others = ("layerwise-3", "last-3", "greedy-3", "random-3")
+    factors = [float(figures[f"against-speed-{name}-factor"]) for name in others]
+    gains = [
+        values[0] for name, by_task in names.items() for task, values in by_task.items() if task == "rte" and values[0]
+    ]
+    less = [
+        100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
+        for task, runs in contents.items()
+        for name, run in runs.items()
+        if name == "dense seed 1" and task != "rte"
+    ]
+    return figures | {
+        "against-speed-factors": f"{min(factors):.2f} to {max(factors):.2f}",
+        "against-speed-rte": f"{min(gains):.0f} to {max(gains):.0f}",
+        "against-speed-trained-on-less": _signed(statistics.mean(less)),
+    }
+
+
+def predict(content: dict[str, Any]) -> dict[str, str]:
+    """Of how many lines the trimmed int8 model's label is not the pipeline's."""
+    return {"predict-differs": f"{100 * (1 - content['commands']['predict, trimmed, int8']['agreement']):.1f} %"}
+
+
+def speed(content: dict[str, Any]) -> dict[str, str]:
+    """What means alone are worth in place of attention within a back-end, over the sizes of the short table."""
+    times = {
+        (t["name"], t["backend"], t["batch"], t["length"]): t["median_ms"]
+        for t in content["shapes"]["timings"]
+        if t["backend"] in speed_tables.SHORT and (t["batch"], t["length"]) in ((4, 256), (8, 128))
+    }
+    factors = [times["dense", *how] / ms for (name, *how), ms in times.items() if name == "mean 2-11"]
+    return {"speed-means": f"{min(factors):.2f}x to {max(factors):.2f}x"}
+
+
+def _signed(value: float, decimals: int = 1) -> str:
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")  # no minus before a zero
 
 
 def methods(contents: dict[str, Any]) -> dict[str, str]:
@@ -67,7 +171,7 @@ def methods(contents: dict[str, Any]) -> dict[str, str]:
             name, _, _ = key.partition(" seed ")
             if name == "times":
                 continue
-            figures[f"methods-{task}-{name}"] = f"{100 * run['comparison']['difference']:+.1f}".replace("-", "−")
+            figures[f"methods-{task}-{name}"] = _signed(100 * run["comparison"]["difference"])
             for kind in ("megabytes", "compressed_megabytes") if whole else ():
                 figures[f"methods-{task}-{name}-{kind}"] = f"{100 * (1 - run[kind] / whole[kind]):.0f} %"
     return figures

@@ -43,7 +43,7 @@ def runs(contents: dict[str, Any], speed: Callable[[Any], str]) -> Table:
                 f"{metric} {_spread(run['scores'][metric] for run in same)}", _change(same), f"{np.mean(flops):.2f}",
                 f"{np.mean(speeds):.2f}" if speeds else "",
             ])  # fmt: skip
-    return ["task", "run", "seeds", "removed", "validation score", "change", "FLOPs", "speed, int8"], rows
+    return ["task", "run", "seeds", "removed", "validation score, fp32", "change, fp32", "FLOPs", "speed, int8"], rows
 
 
 def _change(same: list[Any]) -> str:
@@ -92,10 +92,9 @@ def choices(contents: dict[str, Any]) -> Table:
     return [*header, "p", "won, lost"], rows
 
 
-def speeds(contents: dict[str, Any], timed: dict[str, Any], autopilot: list[list[str]]) -> Table:
-    """Score against speed: means over the tasks of the runs that were timed. autopilot: rows of its
-    table, the means last."""
-    names: dict[str, list[list[float]]] = {}
+def timed_runs(contents: dict[str, Any], timed: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
+    """By run and task: change in points, share of the operations, speed over eager and over the dense int8 file."""
+    names: dict[str, dict[str, list[float]]] = {}
     for key, found in timed.items():
         task, _, seed = key.partition(" seed ")
         rate = {(one["name"], one["backend"]): one["sequences_per_s"] for one in found["timings"]}
@@ -107,15 +106,33 @@ def speeds(contents: dict[str, Any], timed: dict[str, Any], autopilot: list[list
                 change = 100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
                 share = run["flops_per_example"][1] / run["flops_per_example"][0]
             values = [change, share, speed / eager, speed / rate["dense", backend]]
-            names.setdefault(name, []).append(values)
+            names.setdefault(name, {})[task] = values
+    return names
+
+
+def speeds(contents: dict[str, Any], timed: dict[str, Any], autopilot: list[list[str]]) -> Table:
+    """Score against speed: means over the tasks of the runs that were timed, of factors geometric ones.
+
+    autopilot: rows of its table, the means last.
+    """
+    names = {name: list(by_task.values()) for name, by_task in timed_runs(contents, timed).items()}
     rows = []
-    for name, values in sorted(names.items(), key=lambda entry: np.mean(entry[1], axis=0)[2]):
-        change, flops, over_eager, over_dense = np.mean(values, axis=0)
+    for name, values in sorted(names.items(), key=lambda entry: stats.gmean([one[2] for one in entry[1]])):
+        change, flops = np.mean(values, axis=0)[:2]
+        over_eager, over_dense = stats.gmean([one[2:] for one in values])
         shown = [f"{flops:.2f}", f"{over_eager:.2f}x", f"{over_dense:.2f}x"]
         rows.append([name, str(len(values)), f"{change:+.1f}", *shown])
     drop, over_eager, over_dense, _ = autopilot[-1][-4:]
     rows.append(["autopilot", str(len(autopilot) - 1), f"{-float(drop):+.1f}", "", over_eager, over_dense])
-    return ["run", "models", "change", "FLOPs", "against eager", "against dense, int8"], rows
+    header = [
+        "run",
+        "models",
+        "change, fp32 (autopilot: file)",
+        "FLOPs",
+        "int8 against eager",
+        "against dense, int8",
+    ]
+    return header, rows
 
 
 def _row(way: str, count: str, pairs: list[Pair], learned: dict[Pair, float], others: dict[Pair, float]) -> list[str]:

@@ -28,8 +28,12 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
-    "docs/results.md": ("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
+    "docs/results.md": (
+        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
+        "training-speed",
+    ),
     "docs/autopilot.md": ("budgets",),
+    "docs/tutorial.md": (),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
@@ -136,8 +140,8 @@ def tasks() -> str:
                     key.removeprefix("seed "),
                 ]
             )
-    header = ["task", "metric", "dense", "trimmed", "difference (95 %)", "removed", "FLOPs", "speed fp32, int8"]
-    return markdown([*header, "train", "seed"], rows)
+    header = ["task", "metric", "dense, fp32", "trimmed, fp32", "difference (95 %)", "removed", "FLOPs"]
+    return markdown([*header, "speed fp32, int8", "train", "seed"], rows)
 
 
 def predict() -> str:
@@ -234,12 +238,25 @@ def attendout() -> str:
     return markdown(["data", "method", "ms per step", "times plain", "parts, ms per step"], rows)
 
 
+def training_speed() -> str:
+    """Examples a second under training."""
+    found = read("training_speed")["examples_per_s"]
+    rows = [[name, f"{speed['best']:.0f}", f"{speed['median']:.0f}"] for name, speed in found.items()]
+    return markdown(["training", "examples/s, best round", "median"], rows)
+
+
 def figures() -> dict[str, str]:
     """Those in sentences, by name."""
     return (
         in_sentences.autopilot(read("autopilot"))
         | in_sentences.choices(glue_files())
+        | in_sentences.tasks({task: result_files.read(RESULTS / f"tasks_{task}.json") for task in TASKS})
+        | in_sentences.glue(glue_files())
+        | in_sentences.against_speed(glue_files(), read("methods_speed"))
+        | in_sentences.predict(read("predict"))
+        | in_sentences.speed(read("speed_bert_base"))
         | in_sentences.methods(method_files())
+        | in_sentences.demo(read("demo"))
     )
 
 
@@ -254,6 +271,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "autopilot-short": autopilot_short,
     "predict": predict,
     "attendout": attendout,
+    "training-speed": training_speed,
     "peers": peers,
     "peer-scores": peer_scores,
     "gains": gains,

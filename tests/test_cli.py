@@ -22,9 +22,10 @@ from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import ExportSettings, MeasureSettings
 from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
-from trimformer.report.summary import removal_words
+from trimformer.report.summary import headline, removal_words
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
+from trimformer_cli.jobs import show_report
 
 COMMANDS = ["compress", "worker", "demo", "run", "evaluate", "trim", "bench", "export", "predict", "inspect"]
 COLUMNS = ["--text", "review", "--label", "stars"]
@@ -68,8 +69,34 @@ def test_compress_prints_the_report_alone(out: Path, compressed: Result) -> None
     assert printed == Report.model_validate_json((out / "report.json").read_text())
     assert printed.removed_layers() == [1]
     assert printed.task.labels == ["neg", "pos"]
-    assert [step.name for step in printed.steps] == ["load", "dense", "search", "repair", "measure", "export"]
+    assert [step.name for step in printed.steps] == ["load", "dense", "search", "repair", "export", "measure"]
     assert "dense: step" in printed.training_cost
+
+
+def test_the_headline_is_of_a_file_that_is_there(out: Path) -> None:
+    """With the file's own time and score; the files of the run are those that were timed."""
+    report = Report.model_validate_json((out / "report.json").read_text())
+    head, trimmed = report.headline, report.variant("trimmed")
+    assert head is not None
+    assert trimmed is not None
+    assert head.start == "eager"
+    assert head.file in {file.file for file in report.export}
+    assert (out / head.file).is_file()
+    (time,) = [
+        one
+        for one in trimmed.latency_ms
+        if (one.backend, one.batch) == (head.backend, head.batch) and one.length == head.length
+    ]
+    assert (head.ms, head.score) == (time.median, time.score)
+    scores = {file.file: file.score for file in report.export}
+    assert head.score == scores[head.file]
+
+
+def test_the_terminal_ends_with_the_headline(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report.model_validate_json((out / "report.json").read_text())
+    show_report(report, out, as_json=False)
+    assert capsys.readouterr().out.splitlines()[-1] == headline(report)
+    assert f"<h1>{headline(report)}</h1>" in (out / "report.html").read_text()
 
 
 def test_compress_writes_everything(out: Path) -> None:
@@ -178,7 +205,7 @@ def test_inspect(out: Path) -> None:
 def test_bench(home: Path, out: Path) -> None:
     sizes = ["--batch", 1, "--batch", 2, "--length", 8, "--threads", 1, "--backends", "eager,torch", "--no-fresh"]
     models = [out / "dense/model", out / "model"]
-    result = trimformer("bench", *models, *sizes, "--json", home / "bench.json")
+    result = trimformer("bench", *models, *sizes, "--thorough", "--json", home / "bench.json")
     assert result.code == 0, result.err
     written = json.loads((home / "bench.json").read_text())
     assert len(written["timings"]) == 8

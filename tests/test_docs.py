@@ -148,6 +148,19 @@ def test_measured_tables_and_figures_are_up_to_date(monkeypatch: pytest.MonkeyPa
         assert tables.filled(text, names) == text, f"run python benchmarks/tables.py: {page}"
 
 
+def test_a_speed_is_the_same_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import tables
+
+    (line,) = (line for line in tables.methods_speed().splitlines() if line.startswith("| autopilot "))
+    over_eager = float(line.split(" | ")[4].removesuffix("x"))
+    assert f"{over_eager:.1f}" == tables.figures()["autopilot-over-eager"]
+    assert f"| {over_eager:.1f}x |" in tables.autopilot_short().splitlines()[-1]
+    header = tables.glue().splitlines()[0]
+    assert "validation score, fp32" in header
+    assert "speed, int8" in header
+
+
 def test_every_public_name_is_in_the_api_page():
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == trimformer.__all__

@@ -209,6 +209,19 @@ def test_inputs_are_not_replaced_even_by_force(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "model.int8.onnx"])
+def test_files_of_a_model_are_not_replaced_even_by_force(tmp_path: Path, name: str) -> None:
+    for file in ("config.json", name, "answers.json"):
+        (tmp_path / file).write_text("{}")
+    with (
+        pytest.raises(TrimformerError, match=r"is one of the files of a model, which it would destroy: name another"),
+        claim(tmp_path / name, force=True),
+    ):
+        pass
+    with claim(tmp_path / "answers.json", tmp_path / "new.onnx", force=True):
+        pass
+
+
 def test_other_claims_that_are_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, Path("."), Path("/")):
         with pytest.raises(TrimformerError, match="is not a regular file: name another one"), claim(folder, force=True):

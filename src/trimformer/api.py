@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
-from .encoder.checkpoints.tokenizer_check import reading_notes, some_texts
-from .encoder.model.heads import TrimformerWithHead
 from .errors import TrimformerError
 from .measure.significance import PairedTest, paired_test
-from .pipeline.head import read_for
 from .pipeline.run import run
 from .recipe.reading import checked_task
 from .recipe.settings import FineTune, Recipe
@@ -20,13 +20,12 @@ from .report.schema import Report
 from .search.run import run as search
 from .search.schema import AutopilotReport
 from .tasks.balance import balance_notes
-from .tasks.cuts import cut_notes, cuts_of
 from .tasks.data import Examples, Task
 from .tasks.doubts import data_notes
-from .tasks.encode import encode
+from .tasks.encode import read_rows
 from .tasks.encoding.encoded import Encoded
-from .tasks.labels import names_of
-from .tasks.outcome import Outcome, outcome
+from .tasks.labels import match_labels, names_of
+from .tasks.outcome import outcome
 from .tasks.settings import TaskSettings
 from .tasks.task import check_kind, load_validation
 from .training.evaluate import on_fastest, predict_logits
@@ -63,6 +62,7 @@ def compress_within(
     out: str | Path,
     *,
     sure: bool = False,
+    confirmation: float = 0.5,
     min_speedup: float | None = None,
     post_training: bool = False,
     time_budget: float | str | None = None,
@@ -77,19 +77,20 @@ def compress_within(
 ) -> AutopilotReport:
     """Find the fastest model whose measured loss is within ``max_drop`` points of the task's metric; leave it exported.
 
-    model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside. min_speedup:
-    models that are predicted to be at least this many times as fast as the stock dense one get half of the places
-    among those that are tried. post_training: train nothing, and fit what is left of a fine-tuned model in closed form.
-    time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take.
-    batch, length: what is to be fast; None: texts as long as those of the training data. training: of the dense
-    model and of each that is tried. fine_tune: of the dense model, as in a recipe. storage: ``sqlite`` or the URL
-    of a database, through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
+    model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside. confirmation:
+    share of the rows held out from train that choose nothing and only confirm. min_speedup: models that are
+    predicted to be at least this many times as fast as the stock dense one get half of the places among those that
+    are tried. post_training: train nothing, and fit what is left of a fine-tuned model in closed form. time_budget:
+    seconds, or a text such as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None:
+    texts as long as those of the training data. training: of the dense model and of each that is tried. fine_tune:
+    of the dense model, as in a recipe. storage: ``sqlite`` or the URL of a database, through which ``trimformer
+    worker`` helps. ray: address of a cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
     budget = {
-        "max_drop": max_drop, "sure": sure, "min_speedup": min_speedup, "post_training": post_training, "time_budget": time_budget, "storage": storage,
-        "ray": ray,
+        "max_drop": max_drop, "sure": sure, "confirmation": confirmation, "min_speedup": min_speedup,
+        "post_training": post_training, "time_budget": time_budget, "storage": storage, "ray": ray,
     }  # fmt: skip
     settings = checked_task(task)
     recipe = autopilot_recipe(
@@ -135,18 +136,13 @@ def evaluate(
         (this model minus the other).
     """
     settings = checked_task(task)
-    net = load_with_head(model)
-    known, examples = load_validation(settings, names_of(net.config))
-    net = read_for(net, known)
-    check_kind(known, net.kind, str(model))
-    data, found, said = _outcome(model, net, known, examples, settings)
+    known, examples, data, logits, said = _answers(model, settings)
+    found = outcome(known, data, logits)
     outcomes = {str(model): found}
     test, notes = None, [*data_notes(known, examples), *(f"{model}: {note}" for note in said)]
     if against is not None:
-        other = read_for(load_with_head(against), known)
-        if other.kind != net.kind or (known.labels and other.config.label_names != net.config.label_names):
-            raise TrimformerError(f"{model} and {against} have different labels: they cannot be compared.")
-        _, before, said = _outcome(against, other, known, examples, settings)
+        _, _, others, logits, said = _answers(against, settings, (str(model), known, examples))
+        before = outcome(known, others, logits)
         notes += [f"{against}: {note}" for note in said]
         test = paired_test(before, found)
         outcomes[str(against)] = before
@@ -154,11 +150,34 @@ def evaluate(
     return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
 
 
-def _outcome(
-    path: str | Path, model: TrimformerWithHead, task: Task, examples: Examples, settings: TaskSettings
-) -> tuple[Encoded, Outcome, list[str]]:
-    """The rows, what the model's answers are worth, and what is odd about how it reads them."""
-    tokenizer = load_tokenizer(path)
-    data = encode(task, examples, tokenizer, **cuts_of(settings, tokenizer, model.config.max_tokens)._asdict())
-    said = [*reading_notes(tokenizer, resolve(path), some_texts(examples.texts)), *cut_notes(data)]
-    return data, outcome(task, data, predict_logits(on_fastest(model), data, title="Scoring")), said
+def _order(ours: Task, theirs: Task) -> list[int] | None:
+    """For each of our labels their id of it, None where they have others."""
+    if ours.kind != theirs.kind or len(ours.labels) != len(theirs.labels):
+        return None
+    with contextlib.suppress(TrimformerError):
+        return match_labels(ours.labels, theirs.labels, ordered=False)
+    return None
+
+
+def _answers(
+    path: str | Path, settings: TaskSettings, first: tuple[str, Task, Examples] | None = None
+) -> tuple[Task, Examples, Encoded, np.ndarray, list[str]]:
+    """The task with the model's ids, its rows, how the model reads them, its logits, and what is to be said.
+
+    first: name, task and rows of a model that this one is compared with: all is then by the ids of that one. Raises
+    TrimformerError where the two have different labels.
+    """
+    model = load_with_head(path)
+    task, examples = load_validation(settings, names_of(model.config))
+    check_kind(task, model.kind, str(path))
+    name, ours, examples = first or (str(path), task, examples)
+    order = _order(ours, task)
+    if order is None:
+        raise TrimformerError(f"{name} and {path} have different labels: they cannot be compared.")
+    said = dataclasses.replace(ours, note=task.note)
+    data, notes = read_rows(said, examples, load_tokenizer(path), settings, model.config, resolve(path))
+    logits = predict_logits(on_fastest(model), data, title="Scoring")
+    if order != list(range(len(order))):
+        logits = np.hstack([0 * logits, logits]) if task.one_output else logits
+        logits = logits[:, order]
+    return ours, examples, data, logits, notes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 QUIET_SECONDS = 2.0
@@ -25,20 +26,30 @@ def progress_bar(enabled: bool) -> Progress:
 
 
 class Ticker:
-    """A progress bar with time left that appears only when the work takes longer than two seconds."""
+    """A progress bar with time left that appears only when the work takes longer than ``quiet`` seconds."""
 
-    def __init__(self, title: str, total: int, *, enabled: bool = True) -> None:
-        self.progress = Progress(transient=True, console=console, disable=not enabled)
+    def __init__(self, title: str, total: int, *, enabled: bool = True, quiet: float = QUIET_SECONDS) -> None:
+        self.quiet = quiet
+        shown = enabled and console.is_interactive  # elsewhere an empty line would be all that is left of it
+        self.progress = Progress(transient=True, console=console, disable=not shown)
         self.task = self.progress.add_task(title, total=total)
         self.started = time.perf_counter()
 
     def __enter__(self) -> Ticker:
         return self
 
-    def advance(self) -> None:
-        if time.perf_counter() - self.started > QUIET_SECONDS:
+    def show(self, title: str) -> None:
+        """Say what is being done now, in place of the title."""
+        self.progress.update(self.task, description=escape(title))
+        self._appear()
+
+    def advance(self, steps: int = 1) -> None:
+        self._appear()
+        self.progress.advance(self.task, steps)
+
+    def _appear(self) -> None:
+        if time.perf_counter() - self.started >= self.quiet:
             self.progress.start()
-        self.progress.advance(self.task)
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()

@@ -13,6 +13,13 @@ from typing import BinaryIO
 from .errors import TrimformerError, explain_write_errors
 from .lock import hold
 
+OF_MODELS = (
+    *(".safetensors", ".bin", ".pt", ".pt2", ".onnx", ".data", ".xml", ".model"),
+    *("config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "modules.json"),
+)
+"""Endings and names of the files that a model's folder is made of."""
+
 
 def cache_folder() -> Path:
     """Where things are kept that can be made again: $TRIMFORMER_CACHE or ~/.cache/trimformer."""
@@ -52,14 +59,25 @@ def share(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """As :func:`atomic_folder`, for an output folder that the user names: what is in it by the end stays there."""
-    with atomic_folder(target) as temporary:
+    """As :func:`atomic_folder`, for an output folder that the user names: what is in it by the end stays there.
+
+    Raises TrimformerError where a run is making that folder.
+    """
+    with hold(folder_lock(target)), atomic_folder(target) as temporary:
         yield temporary
         require_new_folder(target)
 
 
-def require_new_folder(folder: Path) -> None:
-    """Raise TrimformerError where the output folder exists and is not empty, is a link or a mount, or has no name."""
+def folder_lock(target: Path) -> Path:
+    """The lock of whoever makes an output folder that the user names."""
+    return target.with_name(f"{target.name}.partial.lock")
+
+
+def require_new_folder(folder: Path, remedy: str = "choose another one") -> None:
+    """Raise TrimformerError where the output folder exists and is not empty, is a link or a mount, or has no name.
+
+    remedy: what to do where something is in it.
+    """
     if folder.name in ("", ".."):
         raise TrimformerError(f"The output folder {folder} has no name of its own: name a new folder.")
     if folder.is_symlink():
@@ -67,7 +85,7 @@ def require_new_folder(folder: Path) -> None:
     if folder.is_mount():  # which nothing can be renamed to
         raise TrimformerError(f"The output folder {folder} is the root of a disk: name a new folder in it.")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise TrimformerError(f"The output folder {folder} exists and is not empty: choose another one.")
+        raise TrimformerError(f"The output folder {folder} exists and is not empty: {remedy}.")
 
 
 @contextlib.contextmanager
@@ -118,7 +136,7 @@ def claim(*targets: Path | None, force: bool, inputs: Sequence[str | Path | None
     """Keep the files that the user wants written from other processes, and refuse before any work what would be lost.
 
     A pipe, a device or standard output is written into instead of replaced, and needs no claim.
-    force: files that are there already may be replaced; inputs never are.
+    force: files that are there already may be replaced; inputs and the files of a model never are.
     Raises TrimformerError for what must not be replaced, for folders, for a file that is named twice, and for one that
     another process is writing.
     """
@@ -140,9 +158,17 @@ def claim(*targets: Path | None, force: bool, inputs: Sequence[str | Path | None
 
 
 def require_new_file(file: Path, force: bool) -> None:
-    """Raise TrimformerError where the file exists, unless it may be replaced."""
+    """Raise TrimformerError where the file exists, unless it may be replaced, as those of a model never may."""
+    if file.exists() and _is_of_a_model(file):
+        raise TrimformerError(f"{file} is one of the files of a model, which it would destroy: name another file.")
     if file.exists() and not force:
         raise TrimformerError(f"{file} exists: name another file, or replace it with --force.")
+
+
+def _is_of_a_model(file: Path) -> bool:
+    """Whether a file is configuration, weights, tokenizer or exported form of the model in its folder."""
+    beside_config = (file.parent / "config.json").is_file()
+    return beside_config and (file.suffix in OF_MODELS or file.name in OF_MODELS)
 
 
 def save_text(target: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from .groups import TaskOptions
 from .options import Force, JsonFile, file_of, wrote
 from .signature import grouped
 from .terminal import fail, print_line, print_table
+
+if TYPE_CHECKING:
+    from trimformer.measure.bench.latency import Timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +38,22 @@ def bench(
         ),
     ],
     batch: Annotated[
-        list[int] | None, typer.Option(help="Sequences per pass; may be repeated. Default 1 and 8.")
+        list[int] | None, typer.Option(help="Sequences per pass; may be repeated. Default 1, and 8 as time allows.")
     ] = None,
     length: Annotated[list[int] | None, typer.Option(help="Tokens per sequence; may be repeated. Default 128.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default all cores.")] = None,
     backends: Annotated[
-        str | None, typer.Option(help="Comma-separated, see docs/benchmarks.md; default all that this machine has.")
+        str | None, typer.Option(help="Comma-separated, see docs/benchmarks.md; default those that matter most.")
     ] = None,
     *,
     task: BenchTaskOptions,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Measure all, however long it takes, and not what a minute allows.")
+    ] = False,
     fresh: Annotated[
-        bool, typer.Option(help="Measure start-up and memory too, each variant in a process of its own.")
-    ] = True,
+        bool | None,
+        typer.Option(help="Measure start-up and memory too, each in a process of its own; default with --thorough."),
+    ] = None,
     table: Annotated[
         str | None,
         typer.Option(
@@ -59,7 +66,7 @@ def bench(
     json_file: JsonFile = None,
     force: Force = False,
 ) -> None:
-    """Measure models side by side under every back-end: one run, taking turns.
+    """Measure models side by side under several back-ends: one run, taking turns, within about a minute.
 
     Examples:
 
@@ -69,8 +76,8 @@ def bench(
 
     `trimformer bench runs/sst2/model --table auto --batch 1 --backends onnx-int8`
     """
-    if table is not None and (task.task or task.data or plot):
-        fail("--table measures shapes alone: leave out --task, --data and --plot.")
+    if table is not None and (task.task or task.data or plot or thorough):
+        fail("--table measures shapes alone: leave out --task, --data, --plot and --thorough.")
     if task.task is None:
         task.refuse(but=("data", "text", "text_pair", "max_length"))
     settings = None if task.task is None else task.settings()
@@ -79,15 +86,16 @@ def bench(
     from trimformer.measure.bench.bench import Texts
     from trimformer.measure.bench.bench import bench as measure
     from trimformer.report.bench_picture import check_picture, write_picture
-    from trimformer.report.bench_tables import tables
+    from trimformer.report.bench_tables import shortened, tables
 
     how: dict[str, Any] = {
-        "batch": batch or [1, 8],
+        "batch": batch,
         "length": length or [128],
         "threads": threads or usable_cores(),
         "backends": None if backends is None else backends.split(","),
     }
     if table is not None:
+        how["batch"] = batch or [1, 8]
         _table(models, None if table == "auto" else Path(table), json_file, force, how)
         return
     if plot is not None:
@@ -96,17 +104,33 @@ def bench(
     if task.task is None and task.data is not None:
         texts = Texts(Path(task.data), task.text, task.text_pair, task.max_length)
     with claim(plot, file_of(json_file), force=force, inputs=task.inputs):
-        result = measure(models, texts=texts, task=settings, fresh=fresh, **how)
+        result = measure(models, texts=texts, task=settings, fresh=fresh, thorough=thorough, done=_print_rows, **how)
         if plot is not None:
             write_picture(result, plot)
         if wrote(json_file, result.as_json()):
             return
-    for found in tables(result):
-        print_table(found.header, found.rows, found.title)
+    short, legend = shortened(result)
+    for found in tables(short):
+        print_table(found.header, found.rows, found.title, found.spare)
         for note in found.notes:
             print_line(note)
-    for note in result.notes():
+    for note in [*legend, *short.notes()]:
         print_line(note)
+
+
+def _print_rows(timings: list[Timing]) -> None:
+    """The results of a workload as they come, above the progress on standard error."""
+    from trimformer.console import console
+    from trimformer.measure.bench.names import short_names
+    from trimformer.report.bench_tables import workload_title
+    from trimformer.report.numbers import milliseconds
+
+    short = short_names(timing.name for timing in timings)
+    for timing in timings:
+        if timing.median_ms is not None:
+            passes = f"{timing.runs} pass{'' if timing.runs == 1 else 'es'}"
+            row = f"{short[timing.name]}, {timing.backend}: {milliseconds(timing.median_ms)} ({passes})"
+            console.print(f"{workload_title(timing)}: {row}", markup=False, soft_wrap=True)
 
 
 def _table(models: list[str], file: Path | None, json_file: Path | None, force: bool, how: dict[str, Any]) -> None:

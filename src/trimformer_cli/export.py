@@ -88,7 +88,9 @@ def export(
         else:
             scorer = scorer_for(net, tokenizer, settings)
             files = export_all(net, folder, backends, tokenizer, scorer)
-            notes = [*warnings_of(files), *([] if scorer is None else scorer.notes)]
+            notes = warnings_of(files)
+            if scorer is not None:
+                notes += [*scorer.balance(*backends), *scorer.notes]
             result = [dataclasses.asdict(file) for file in files]
     if json_:
         print(json.dumps(result, indent=2, default=lambda path: str(out / path.name)))

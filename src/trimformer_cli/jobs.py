@@ -81,7 +81,7 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
         if one.name in ("dense", report.chosen.name)
     ]
     title = f"Files on the selection rows (speed: over {report.reference} of the dense model)"
-    print_table(["model", "backend", report.task.metric, "drop", "ms", "speed", "as fp32"], files, title)
+    print_table(["model", "backend", report.task.score_name, "drop", "ms", "speed", "as fp32"], files, title)
     for line in (*report.conclusion, *report.notes):
         print_line(line)
     print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))} --backend {report.chosen.backend}")
@@ -90,11 +90,11 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:
-    """Dense against trimmed in the terminal, or the whole report as JSON."""
+    """Dense against trimmed in the terminal, the headline where the eye is, at the end; or the whole report as JSON."""
     from trimformer.deploy.agreement import percent
     from trimformer.report import numbers
     from trimformer.report.schema import table
-    from trimformer.report.summary import details, removal_words
+    from trimformer.report.summary import details, headline, removal_words
 
     if as_json:
         print(report.model_dump_json(indent=2))
@@ -102,7 +102,7 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     rows = [dataclasses.astuple(row) for row in table(report)]
     removed = ", ".join(map(str, report.removed_layers()))
     title = f"Attention removed from layers: {removed}" if removed else removal_words(report)
-    scored = f"beside each time the {report.task.metric} of what was timed"
+    scored = f"beside each time the {report.task.score_name} of what was timed"
     print_table(["", "dense", "trimmed", "change"], rows, f"{title}; {scored}")
     files = [
         (
@@ -115,12 +115,13 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     ]
     if files:
         title = "Exported files by their own answers on the validation rows"
-        print_table(["file", "as fp32", report.task.metric], files, title)
+        print_table(["file", "as fp32", report.task.score_name], files, title)
     print_line(details(report))
     for note in report.notes:  # first those on files, data and head, which change the result
         print_line(note)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
     print_line(where)
+    print_line(headline(report))
 
 
 @grouped
@@ -130,6 +131,13 @@ def compress(
     *,
     task: TrainedTaskOptions,
     train_limit: TrainLimit = None,
+    pseudo_labels: Annotated[
+        bool | None,
+        typer.Option(
+            "--pseudo-labels",
+            help="Where nothing is trained: take the dense model's own answers as labels, as is done for texts alone.",
+        ),
+    ] = None,
     budget: BudgetOptions,
     method: MethodOptions,
     training: TrainingOptions,
@@ -160,7 +168,7 @@ def compress(
         refuse(training, "has no meaning with --post-training, which trains nothing: leave it out.")
     else:
         refuse(method, "has no meaning with --max-drop, which finds out by itself: leave it out.")
-    settings = task.settings(train_limit=train_limit)
+    settings = task.settings(train_limit=train_limit, pseudo_labels=pseudo_labels)
     from trimformer.recipe.standard import autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}

@@ -46,9 +46,9 @@ def test_figures_and_files(tmp_path: Path) -> None:
     assert model.training, "the model given must stay as it was"
     assert [file.precision for file in (fp32, int8)] == ["fp32", "int8"]
     assert fp32.max_abs_error <= 1e-4
-    assert fp32.label_agreement == 1
-    assert int8.label_agreement is not None
-    assert int8.label_agreement >= 0.8
+    assert fp32.random_agreement == 1
+    assert int8.random_agreement is not None
+    assert int8.random_agreement >= 0.8
     assert fp32.max_abs_error < int8.max_abs_error < 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model.int8.onnx", "model.onnx"]
     assert int8.bytes == int8.path.stat().st_size < fp32.bytes
@@ -66,8 +66,8 @@ def test_roberta_positions(tmp_path: Path) -> None:
 def test_regression_has_no_labels_to_agree_on(tmp_path: Path) -> None:
     config = with_labels(tiny_classifier().config, (), "regression")
     fp32, int8 = export(type(tiny_classifier())(config), tmp_path)
-    assert fp32.label_agreement is None
-    assert int8.label_agreement is None
+    assert fp32.random_agreement is None
+    assert int8.random_agreement is None
 
 
 @pytest.mark.usefixtures("users_exporter")

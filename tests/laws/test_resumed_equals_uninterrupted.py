@@ -17,10 +17,10 @@ class Cut(Exception):
     """Stands for a power cut: nothing after it runs."""
 
 
-def finish(name, folder, stop_before=None, **training):
+def finish(name, folder, stop_before=None, settings=None, **training):
     """Train to the end, or die before an optimiser step; the state is saved after every step."""
     stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), folder=folder, **training)
-    method = make_method(name, stage, **METHODS[name].example)
+    method = make_method(name, stage, **METHODS[name].example, **(settings or {}))
     update = method.update
 
     def cutting(step):
@@ -72,3 +72,10 @@ def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, ca
     training = {"epochs": 2, "objective": every_term(cache=cache), "teacher": {"hidden_size": 24}}
     again = check(name, tmp_path, 8, finish(name, tmp_path / "whole", **training), **training)
     assert any("projection.weight" in network.bare.state_dict() for network in again.networks.values())
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_with_frozen_layers(tmp_path, cache):
+    training = {"epochs": 2, "objective": {"hidden": 1.0, "cache": cache}, "settings": {"freeze_unchanged": True}}
+    again = check("finetune", tmp_path, 8, finish("finetune", tmp_path / "whole", **training), **training)
+    assert again.unchanged == 2

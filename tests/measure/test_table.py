@@ -16,7 +16,8 @@ from trimformer.encoder import LayerShape
 from trimformer.encoder.gating.trim import trim
 from trimformer.errors import TrimformerError
 from trimformer.measure.device import table as module
-from trimformer.measure.device.table import find, frame_of, read_tables, write_tables
+from trimformer.measure.device.lengths import find
+from trimformer.measure.device.table import frame_of, read_tables, write_tables
 
 
 def layer(kind: Any = "full", heads: int = 2, ffn: int = 24) -> LayerShape:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.models import tiny
+from tests.tinymodel import words_tokenizer, write_stock_bert
 from trimformer.deploy.export import ExportedFile
+from trimformer.encoder.checkpoints.load import load_with_head
 from trimformer.errors import TrimformerError
 from trimformer.measure.bench import target as module
 from trimformer.measure.bench.target import MeasuredFile, choose, export_for
+from trimformer.tasks.settings import TaskSettings
 
 
 def candidate(backend: str, precision: str, value: float, error: float, drop: float | None = None) -> MeasuredFile:
@@ -65,3 +69,22 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "available_backends", lambda: ["torch"])
     with pytest.raises(TrimformerError, match="No runtime is installed"):
         export_for("size", tiny(1), tmp_path)
+
+
+def test_with_data_the_balance_of_the_classes_is_said_as_by_compress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 20 rows one is of the other class, which the model never answers."""
+    monkeypatch.setattr(module, "available_backends", lambda: ["torch", "onnx"])
+    model = load_with_head(write_stock_bert(tmp_path / "m", ["neg", "pos"]))
+    with torch.no_grad():
+        model.head.output.weight.zero_()
+        model.head.output.bias.copy_(torch.tensor([1.0, 0.0]))
+    data = tmp_path / "v.csv"
+    data.write_text("text,label\n" + "".join(f"good film {i},{'neg' if i else 'pos'}\n" for i in range(20)))
+    choice = export_for("size", model, tmp_path / "out", words_tokenizer(), TaskSettings(validation=str(data)))
+    most, exact, file = choice.notes[:3]
+    assert most.startswith("WARNING: 95.0 % of the 20 validation rows have the label neg")
+    assert exact.startswith("WARNING: The model in fp32 has a macro F1 of 0.487")
+    assert "onnx has a macro F1 of 0.487 on the validation rows and never answers pos." in file
+    assert "--metric f1_macro" in file

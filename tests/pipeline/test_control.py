@@ -92,7 +92,7 @@ def test_a_run_with_a_control(tmp_path: Path) -> None:
     assert report.control is not None
     assert dense is not None
     assert report.control.comparison.n_examples == dense.n_examples
-    assert [step.name for step in report.steps][-3:] == ["control: repair", "measure", "export"]
+    assert [step.name for step in report.steps][-3:] == ["control: repair", "export", "measure"]
     assert "control: repair: step" in report.training_cost
     logged = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
     steps = {

@@ -1,5 +1,6 @@
 """Whether a head that has the right form was trained for the data."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,14 +11,22 @@ from accelerate import Accelerator
 from tests.command import trimformer
 from tests.tinymodel import texts, words_tokenizer, write_csv, write_scores, write_stock_bert
 from trimformer import TrimformerError, evaluate, load
-from trimformer.encoder.checkpoints.load import read_checkpoint
+from trimformer.deploy.scoring import Scorer
+from trimformer.encoder.checkpoints.load import load_tokenizer, read_checkpoint
+from trimformer.explanation.explain import _rows as explained_rows
+from trimformer.measure.bench.score import score_variants
 from trimformer.measure.bench.score import validation as score_of
-from trimformer.pipeline.head import match_head, why_train
+from trimformer.measure.bench.variants import Variant, open_variant
+from trimformer.pipeline.head import match_head, read_for, why_train
 from trimformer.pipeline.inputs import load_inputs
 from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.data import Examples, Task, TaskData
 from trimformer.tasks.encode import encode
+from trimformer.tasks.kinds import KINDS
+from trimformer.tasks.kinds.texts import ONE_OUTPUT
+from trimformer.tasks.outcome import outcome
 from trimformer.tasks.settings import TaskSettings
+from trimformer.training.evaluate import predict_logits
 
 
 class Known(torch.nn.Module):
@@ -161,8 +170,96 @@ def test_evaluate_reads_one_output_on_labels_0_and_1_as_compress_does(tmp_path):
     found = evaluate(model, TaskSettings(validation=str(data)))
     assert list(found.scores) == ["accuracy", "f1_macro"]
     assert next(iter(evaluate(model, TaskSettings(validation=str(data), kind="regression")).scores)) == "pearson"
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    assert next(iter(evaluate(model, TaskSettings(validation=str(data))).scores)) == "pearson"
     with pytest.raises(TrimformerError, match=r"a head for regression, .* --kind regression reads numbers"):
-        score_of(model, TaskSettings(validation=str(data)))
+        evaluate(model, TaskSettings(validation=str(data), kind="classification"))
+
+
+def test_bench_export_and_explain_read_one_output_on_labels_0_and_1_as_compress_does(tmp_path):
+    model, data = write_stock_bert(tmp_path / "m", ["LABEL_0"]), tmp_path / "v.csv"
+    data.write_text("text,label\n" + "".join(f"{text},{int(good)}\n" for text, good in texts(12)))
+    settings = TaskSettings(validation=str(data))
+    expected = evaluate(model, settings)
+    assert any("taken to be the score of 1 against 0" in note for note in expected.notes)
+    task, _, notes = score_of(model, settings)
+    assert (task.labels, task.one_output, notes) == (("0", "1"), True, [ONE_OUTPUT])
+    variant = Variant("m", "torch", open_variant(model, "torch", 1, {}))
+    (score,) = score_variants([variant], {"m": model}, settings)
+    assert (score.metric, score.score, score.said) == ("accuracy", expected.scores["accuracy"], ONE_OUTPUT)
+    scorer = Scorer(load(model), load_tokenizer(model), settings)
+    assert (scorer.reference, scorer.notes) == (expected.scores["accuracy"], [ONE_OUTPUT])
+    one = np.asarray([[-0.1], [0.2]])
+    two = np.hstack([0 * one, one])
+    assert KINDS["classification"].same(None, one, two).all()
+    known, rows, _, reading = explained_rows(model, load(model), settings)
+    assert reading == [ONE_OUTPUT]
+    net = read_for(load(model), known)
+    found = outcome(known, rows, predict_logits(net, rows))
+    assert found.scores == pytest.approx(expected.scores)
+
+
+def test_truth_values_under_one_output_are_the_score_of_true_or_numbers_and_no_advice_leads_in_a_circle(tmp_path):
+    model, data = write_stock_bert(tmp_path / "m", ["LABEL_0"]), tmp_path / "v.jsonl"
+    data.write_text("".join(json.dumps({"text": text, "label": good}) + "\n" for text, good in texts(12)))
+    assert next(iter(evaluate(model, TaskSettings(validation=str(data))).scores)) == "accuracy"
+    numbers = evaluate(model, TaskSettings(validation=str(data), kind="regression"))
+    assert next(iter(numbers.scores)) == "pearson"
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"problem_type": "regression"}))
+    assert evaluate(model, TaskSettings(validation=str(data))).scores == numbers.scores
+
+
+def test_evaluate_says_that_a_head_without_names_was_read_in_the_order_of_the_data(tmp_path):
+    model, data = write_stock_bert(tmp_path / "m", ["LABEL_0", "LABEL_1"]), write_csv(tmp_path / "r.csv")
+    settings = TaskSettings(validation=str(data), text="review", label="stars")
+    said = "The checkpoint's head names no labels; its outputs were taken to be neg, pos, in order."
+    assert f"{model}: {said}" in evaluate(model, settings).notes
+    assert said in score_of(model, settings)[2]
+    named = write_stock_bert(tmp_path / "named", ["neg", "pos"])
+    assert not any("names no labels" in note for note in evaluate(named, settings).notes)
+
+
+def test_evaluate_against_reads_the_rows_as_each_tagger_does(tmp_path):
+    tags = ["O", "B-X", "I-X"]
+    for name, names in (("long", tags), ("short", tags[::-1])):
+        load(write_stock_bert(tmp_path / "stock"), labels=names, kind="tokens").save_pretrained(tmp_path / name)
+        tokenizer = words_tokenizer()
+        tokenizer.model_max_length = 16 if name == "long" else 8
+        tokenizer.save_pretrained(tmp_path / name)
+    data = tmp_path / "v.jsonl"
+    row = json.dumps({"tokens": ["the", "good", "film", "was", "very", "bad", "and", "dull"], "tags": [*tags, "O"] * 2})
+    data.write_text((row + "\n") * 12)
+    settings = TaskSettings(validation=str(data), metric="accuracy")
+    alone = [evaluate(tmp_path / name, settings).scores["accuracy"] for name in ("long", "short")]
+    test = evaluate(tmp_path / "long", settings, against=tmp_path / "short").against
+    assert test.difference == pytest.approx(alone[0] - alone[1])
+
+
+def test_evaluate_against_a_model_with_the_labels_in_another_order_compares_by_names(tmp_path):
+    model, data = write_stock_bert(tmp_path / "m", ["neg", "pos"]), write_csv(tmp_path / "r.csv")
+    settings = TaskSettings(validation=str(data), text="review", label="stars", metric="f1:pos")
+    other = load(model)
+    other.config.id2label, other.config.label2id = {0: "pos", 1: "neg"}, {"pos": 0, "neg": 1}
+    with torch.no_grad():
+        for weight in (other.head.output.weight, other.head.output.bias):
+            weight.copy_(weight.flip(0))
+    other.save_pretrained(tmp_path / "other")
+    words_tokenizer().save_pretrained(tmp_path / "other")
+    test = evaluate(model, settings, against=tmp_path / "other").against
+    assert (test.difference, test.differing) == (0, 0)
+    scores = tmp_path / "reranker.csv"
+    scores.write_text("text,label\n" + "".join(f"{text},{int(good)}\n" for text, good in texts(12)))
+    turned = write_stock_bert(tmp_path / "turned", ["1", "0"])
+    one = write_stock_bert(tmp_path / "one", ["LABEL_0"])
+    rows = TaskSettings(validation=str(scores))
+    test = evaluate(turned, rows, against=one).against
+    alone = [evaluate(path, rows).scores["accuracy"] for path in (turned, one)]
+    assert test.difference == pytest.approx(alone[0] - alone[1])
+    unlike = write_stock_bert(tmp_path / "unlike", ["neg", "pos", "neutral"])
+    with pytest.raises(TrimformerError, match="have different labels: they cannot be compared"):
+        evaluate(model, settings, against=unlike)
 
 
 def test_a_head_without_a_problem_type_answers_several_labels_where_the_data_have_several(tmp_path):

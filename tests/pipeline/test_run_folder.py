@@ -18,9 +18,10 @@ from tests.command import sentence, trimformer
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer.encoder.checkpoints.load import load
 from trimformer.errors import TrimformerError
+from trimformer.files import new_folder
 from trimformer.lock import hold
 from trimformer.measure.bench.latency import Timing
-from trimformer.pipeline.results import Measured
+from trimformer.pipeline.results import Measured, export_model
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.pipeline.stages import StageInfo
 from trimformer.recipe.reading import load_recipe
@@ -208,6 +209,46 @@ def test_a_run_holds_its_folder_from_its_start_to_its_end(home: Path, monkeypatc
         assert not Path("out.partial.lock").exists()
     assert len(seen) == 4
     assert all("is running and holds out.partial.lock" in said for said in seen)
+
+
+def test_a_run_and_an_export_into_one_folder_keep_each_other_out(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+
+    def meanwhile(*_: Any) -> None:
+        said.append(sentence(trimformer("export", "bert", "--to", "huggingface", "--out", "out")))
+        raise Cut
+
+    monkeypatch.setattr("trimformer.pipeline.run.make_dense", meanwhile)
+    with pytest.raises(Cut):
+        trimformer("run", RECIPE, "--resume")
+    shutil.rmtree("out.partial")
+    with new_folder(Path("out")):
+        said.append(sentence(trimformer("run", RECIPE)))
+    assert all("is running and holds out.partial.lock: wait until it has ended" in one for one in said)
+    assert not Path("out.partial").exists()
+
+
+def test_an_output_folder_that_fills_up_meanwhile_is_left_and_the_run_can_be_resumed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def fill(*given: Any) -> Any:
+        Path("out").mkdir()
+        Path("out/theirs").touch()
+        return export_model(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trimformer.pipeline.run.export_model", fill)
+        found = trimformer("run", RECIPE, "--resume", "--json")
+        assert (found.code, found.err.splitlines()[-1]) == (
+            2,
+            "error: The output folder out exists and is not empty: the run is complete in out.partial, so move what is "
+            "there elsewhere, and resume the run (`trimformer run out.partial/recipe.yaml --resume`).",
+        )
+    assert refused().endswith("is not empty: move what is there elsewhere, and resume the run.")
+    Path("out").rename("theirs")
+    assert resumed().code == 0
+    assert Path("out/report.json").is_file()
 
 
 def test_the_later_of_two_that_start_at_once_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

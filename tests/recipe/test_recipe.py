@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from trimformer.api import compress, evaluate
+from trimformer.api import compress, compress_within, evaluate
 from trimformer.errors import TrimformerError
 from trimformer.methods import METHODS
 from trimformer.pipeline.results import method_label
 from trimformer.recipe.reading import load_recipe, parse
-from trimformer.recipe.settings import Recipe, differences
+from trimformer.recipe.settings import AutopilotSettings, Recipe, differences
 from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
 
@@ -260,3 +261,21 @@ def test_an_anchor_is_fine(tmp_path: Path) -> None:
     text = MINIMAL.replace("  epochs: 1", "  &dense\n  epochs: 1").replace("      learning_rate: 5e-5", "      *dense")
     (tmp_path / "recipe.yaml").write_text(text)
     assert load_recipe(tmp_path / "recipe.yaml").stages[0].training.epochs == 1
+
+
+def test_every_setting_of_a_budget_is_an_argument_of_the_function_and_reaches_the_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert set(AutopilotSettings.model_fields) <= set(inspect.signature(compress_within).parameters)
+    found: list[Recipe] = []
+    monkeypatch.setattr("trimformer.api.search", lambda recipe, resume: found.append(recipe))
+    given: dict[str, Any] = {"sure": True, "confirmation": 0.3, "min_speedup": 2.0, "time_budget": "2h"}
+    compress_within("m", {"name": "sst2"}, 1.5, "o", **given)
+    budget = found[0].autopilot
+    assert budget is not None
+    assert (budget.max_drop, budget.sure, budget.confirmation, budget.min_speedup) == (1.5, True, 0.3, 2.0)
+    assert budget.time_budget == 7200
+    defaults = AutopilotSettings(max_drop=1).model_dump()
+    for name, parameter in inspect.signature(compress_within).parameters.items():
+        if name in defaults and name not in ("max_drop", "training"):
+            assert parameter.default == defaults[name], name

@@ -47,6 +47,7 @@ def test_tables_are_sorted_and_mark_the_fastest() -> None:
     assert [row[:2] for row in speed.rows] == [["<new>", "onnx-int8"], ["dense", "onnx-int8"], ["dense", "eager"]]
     assert [row[6] for row in speed.rows] == ["*8.00x", "4.00x", "1.00x"]
     assert [row[7] for row in speed.rows] == ["20 %", "10 %", "10 %"]
+    assert [row[8] for row in speed.rows] == ["9", "9", "9"]  # passes
     assert speed.notes == ["<new>, eager: it is not dense"]
     assert "bucketed" not in own.title  # batch 1 has no padding
     assert fresh.rows[0][:4] == ["dense", "eager", "1.00 MB", "2.00"]
@@ -62,7 +63,7 @@ def test_a_variant_that_answers_otherwise_is_not_recommended(tmp_path: Path) -> 
     speed = tables(bench)[0]
     assert [row[6] for row in speed.rows] == ["8.00x", "*4.00x", "1.00x"]
     assert speed.title.endswith("* fastest that answers as fp32 does")
-    assert [row[8] for row in speed.rows] == ["85.00", "88.00", "90.00"]
+    assert [row[9] for row in speed.rows] == ["85.00", "88.00", "90.00"]
     assert bench.notes() == [
         "WARNING: <new> under onnx-int8 answers only 60.0 % of the rows as fp32 does, so that it is not recommended."
     ]

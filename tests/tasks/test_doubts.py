@@ -10,7 +10,7 @@ from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.doubts import data_notes
 from trimformer.tasks.kinds import KINDS
 from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.task import load_task, with_label_order
+from trimformer.tasks.task import load_task, load_validation, with_label_order
 
 Write = Callable[[str, str], Path]
 
@@ -71,3 +71,25 @@ def test_tags_of_no_known_scheme_are_said_to_be_words() -> None:
     words = [("x", "y")]
     assert "words are scored and no entities" in notes("tokens", [(0, 1)], ("O", "M-X"), words)[0]
     assert notes("tokens", [(0, 1)], ("NN", "O"), words) == notes("tokens", [(0, 1)], ("O", "B-X"), words) == []
+
+
+@pytest.mark.parametrize("name", ["nan", "None", "<NA>"])
+def test_labels_that_may_stand_for_none_are_counted_by_every_reader(write: Write, name: str) -> None:
+    said = f"have the label '{name}', which is read as a class: if it stands for a label that is missing, remove it."
+    csv = write("t.csv", "text,label\n" + "".join(f"t{i},{('a', 'b', name)[i % 3]}\n" for i in range(60)))
+    assert sum(note.endswith(said) for note in load_task(TaskSettings(data=str(csv))).notes) == 2  # train, validation
+    lists = write("t.jsonl", rows(*((f"t{i}", [["a"], ["b", name]][i % 2]) for i in range(20))))
+    task, examples = load_validation(TaskSettings(validation=str(lists)))
+    assert data_notes(task, examples) == [f"10 of 20 validation texts {said}"]
+    words = write("t.conll", f"good a\nbad {name}\n\nfilm a\n")
+    task, examples = load_validation(TaskSettings(validation=str(words)))
+    assert data_notes(task, examples) == [f"1 of 2 validation sentences {said}"]
+
+
+def test_one_class_in_two_unicode_forms_is_one(write: Write) -> None:
+    for name, text in (
+        ("t.csv", "text,label\na,caf\u00e9\nb,cafe\u0301\nc,th\u00e9\n"),
+        ("t.conll", "a caf\u00e9\nb cafe\u0301\nc th\u00e9\n"),
+    ):
+        task, _ = load_validation(TaskSettings(validation=str(write(name, text))))
+        assert task.labels == ("caf\u00e9", "th\u00e9")

@@ -1,7 +1,17 @@
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.tasks.labels import as_bioes, class_names, match_labels, span_marks, spelling, spellings
+from trimformer.tasks.labels import (
+    as_bioes,
+    as_numbers,
+    class_names,
+    is_score_of_one,
+    match_labels,
+    number,
+    span_marks,
+    spelling,
+    spellings,
+)
 
 
 def test_class_names_are_in_order() -> None:
@@ -56,10 +66,16 @@ def test_marks_of_spans() -> None:
     assert span_marks(["I-a-b"]) == "BI"
     assert span_marks(["O", "B-PER", "E-PER", "S-LOC"]) == "BIES"
     assert span_marks(["O", "U-PER"]) == "BILU"
+    assert span_marks(["B-PER", "E-PER"]) == "BIES"
+    assert span_marks(["B-PER", "I-PER", "E-PER", "S-LOC"]) == "BIES"
+    assert span_marks(["B-PER", "L-PER", "U-PER"]) == "BILU"
     for labels in (
         ["O"],
         ["NN", "O"],
-        ["B-PER", "E-PER"],
+        ["B-PER", "E-LOC"],
+        ["S-1", "S-2"],
+        ["E-1", "S-1"],
+        ["I-PER", "S-PER"],
         ["O", "B"],
         ["0", "1"],
         [],
@@ -89,3 +105,25 @@ def test_truth_values_beside_0_and_1_are_these() -> None:
     assert spellings(["0", "True", "false"]) == ["0", "1", "0"]
     assert spellings(["True", "true", "False"]) == ["true", "true", "false"]
     assert spellings(["2", "true"]) == ["2", "true"]
+
+
+@pytest.mark.parametrize(
+    "label", ["1_0", "nan", "inf", "-Infinity", "\uff11\uff10", "\u0661", "1e999", "0x1", "1,5", "", "."]
+)
+def test_what_is_no_number_in_a_table(label: str) -> None:
+    assert number(label) is None
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert [number(label) for label in ("1", "-1.5", "+2.", ".5", "1e-3", "2E2")] == [1, -1.5, 2, 0.5, 0.001, 200]
+
+
+def test_one_name_composed_and_decomposed_is_one_class() -> None:
+    assert spellings(["caf\u00e9", "cafe\u0301 "]) == ["caf\u00e9"] * 2
+    assert match_labels(["caf\u00e9", "th\u00e9"], ["the\u0301", "cafe\u0301"]) == [1, 0]
+
+
+def test_truth_values_are_numbers_where_nothing_else_is_there() -> None:
+    assert as_numbers(["true", "false"]) == ["1", "0"]
+    assert as_numbers(["true", "2"]) == ["true", "2"]
+    assert is_score_of_one(["LABEL_0"], ["false", "true"])

@@ -10,7 +10,7 @@ import torch
 
 from tests.learning import context, make_method
 from trimformer import TrimformerError
-from trimformer.training.loop import Interrupted, total_steps, train
+from trimformer.training.loop import Interrupted, passes, total_steps, train
 from trimformer.training.settings import TrainingSettings
 
 
@@ -149,3 +149,65 @@ def test_a_deadline_ends_training_with_the_step(tmp_path):
     (step, end) = logged(tmp_path)
     assert step["step"] == end["step"] == 1
     assert "selection_score" in end
+
+
+def rows_seen(folder, epochs, begin, stop_before=None, **training):
+    """The rows of the micro-batches of a training, cut before a step and resumed where one is named; and its end."""
+    seen = []
+
+    class Noted(Exception):
+        pass
+
+    for cut in [stop_before, None] if stop_before else [None]:
+        stage = context(**({"rows": 800, "epochs": epochs, "layers": 1, "keep_best": False} | training))
+        method = make_method("none", stage)
+        method.micro_step = lambda batch, share: {}
+
+        def update(step, cut=cut):
+            if step == cut:
+                raise Noted
+            return {}
+
+        def batch(indices, rows=stage.train):
+            seen.append(tuple(indices))
+            return rows.batch(indices)
+
+        method.update = update
+        data = Watched(stage.train, batch)
+        folder.mkdir(exist_ok=True)
+        try:
+            steps = train(method, data, stage.training, stage.accelerator, folder, seed=0, title="stage", begin=begin)
+        except Noted:
+            del seen[-stage.training.accumulate :]  # the batches of the step that was not done
+    return seen, begin + passes(steps, len(stage.train), stage.training)
+
+
+class Watched:
+    """A split whose batches are noted."""
+
+    def __init__(self, data, batch):
+        self.lengths, self.batch, self.rows = data.lengths, batch, len(data)
+
+    def __len__(self):
+        return self.rows
+
+
+def test_rungs_go_on_in_the_order_of_the_rows(tmp_path):
+    every, at = [], 0.0
+    for rung, epochs in enumerate((0.05, 0.11, 0.21)):
+        seen, at = rows_seen(tmp_path / str(rung), epochs, at)
+        every += [row for batch in seen for row in batch]
+    assert len(every) == len(set(every)) == 296  # 5, 11 and 21 of 100 batches of 8, none of them twice
+    assert at == pytest.approx(0.37)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_after_half_an_epoch_sees_the_other_half_also_when_it_is_resumed(tmp_path, accumulate):
+    training = {"rows": 80, "accumulate": accumulate, "checkpoint_seconds": 0}
+    first, at = rows_seen(tmp_path / "first", 0.5 + 0.1 * (accumulate - 1), 0.0, **training)
+    whole, end = rows_seen(tmp_path / "whole", 1.0, at, **training)
+    again, end_again = rows_seen(tmp_path / "cut", 1.0, at, stop_before=3, **training)
+    assert (again, end_again) == (whole, end)
+    halves = [row for batch in first + whole[: 10 - len(first)] for row in batch]
+    assert sorted(halves) == list(range(80))
+    assert whole[10 - len(first) :] != first[: len(first)]  # the next pass has an order of its own

@@ -39,7 +39,7 @@ class ExportedFile:
     backend: what runs it, a name of ``FILE_BACKENDS``. bytes: size on disk.
     max_abs_error: largest difference of a logit (of a hidden state, for a bare body) over padded batches of random
         tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
-    label_agreement: share of these inputs with the same arg-max label; None where there are no labels.
+    random_agreement: share of these inputs with the same arg-max label; None where there are no labels.
     agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
         one, else on these inputs; None for a bare body, which has no answers.
     largest_output: largest absolute output on these inputs.
@@ -53,7 +53,7 @@ class ExportedFile:
     precision: str
     bytes: int
     max_abs_error: float
-    label_agreement: float | None
+    random_agreement: float | None
     largest_output: float
     score: float | None = None
     score_drop: float | None = None
@@ -139,7 +139,7 @@ def export_all(
                 if backend in CALIBRATED:
                     file = dataclasses.replace(file, calibration=calibration)
                 if scorer is not None:
-                    score, same = scorer.judge(session)
+                    score, same = scorer.judge(backend, session)
                     metric = scorer.task.metric
                     drop = metric.drop(score - scorer.reference)
                     file = dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)

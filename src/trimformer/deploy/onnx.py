@@ -6,6 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..encoder.model.exported import ExportedEncoder
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..inference.runtimes.session import INPUTS
+from .quick import quickly_traced
 
 # From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
 OPSET = 20
@@ -25,9 +27,10 @@ MAX_BYTES = 2**31  # of a protobuf message
 Model = TrimformerModel | TrimformerWithHead
 
 
-def write_fp32(model: Model, path: Path) -> None:
+def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     """Write the ONNX file of an fp32 model in evaluation mode.
 
+    quick: by :func:`trimformer.deploy.quick.quickly_traced`, for a file that is only timed.
     Raises TrimformerError where the ``onnx`` extra is missing or the weights are too large for one file.
     """
     require_onnx()
@@ -39,9 +42,12 @@ def write_fp32(model: Model, path: Path) -> None:
             f"An ONNX file holds less than 2 GiB, but these weights are {size / 2**30:.1f} GiB in fp32."
         )
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
-    example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
+    encoder = ExportedEncoder(model)
     with _quiet_exporter():
-        graph = traced(ExportedEncoder(model), example, output)
+        graph = _quickly(encoder, model.config, output) if quick else None
+        if graph is None:
+            example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
+            graph = traced(encoder, example, output)
     # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
     # fails.
     del graph.graph.value_info[:]
@@ -64,6 +70,13 @@ def traced(encoder: ExportedEncoder, example: dict[str, Tensor], output: str) ->
     if program is None:
         raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
     return program.model_proto
+
+
+def _quickly(encoder: ExportedEncoder, config: TrimformerConfig, output: str) -> Any | None:
+    """None where the older exporter cannot do it: it knows fewer operators, and a later torch may lack it."""
+    with contextlib.suppress(Exception):
+        return quickly_traced(encoder, partial(random_inputs, config), output, OPSET)
+    return None
 
 
 @contextlib.contextmanager

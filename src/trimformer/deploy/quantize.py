@@ -8,14 +8,15 @@ its kernels want; there the outliers are moved out of the way, and sample texts 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..console import Ticker
 from ..encoder import TrimformerConfig
 from ..hardware import int8_saturates
 from ..inference.runtimes.openvino import require_openvino, without_telemetry
@@ -28,6 +29,7 @@ Samples = list[dict[str, np.ndarray]]
 TEXTS = 300
 RANDOM = 32
 SMOOTHING = 0.9  # how much of an outlier moves into the weights; NNCF's own 0.95 gives larger errors
+PASSES = 2  # over the samples: one for the outliers, one for the ranges
 WORD_TABLE = "embeddings.word.weight"
 
 
@@ -70,10 +72,15 @@ def openvino_int8(source: Path, target: Path, inputs: Samples) -> None:
 
     overflow = advanced_parameters.OverflowFix
     model = read(source)
-    with contextlib.redirect_stdout(sys.stderr):
+    with _quiet_bars(), Ticker("Calibrating", PASSES * len(inputs)) as tick:
+
+        def counted(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            tick.advance()
+            return sample
+
         quantized = nncf.quantize(
             model,
-            nncf.Dataset(inputs),
+            nncf.Dataset(inputs, counted),
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
@@ -91,7 +98,7 @@ def openvino_int8(source: Path, target: Path, inputs: Samples) -> None:
 def openvino_int4(source: Path, target: Path) -> None:
     """Weights of linear maps in int4, groups of which have a scale; embeddings in int8; arithmetic in fp32 or bf16."""
     nncf = _nncf()
-    with contextlib.redirect_stdout(sys.stderr):
+    with _quiet_bars():
         compressed = nncf.compress_weights(
             read(source),
             mode=nncf.CompressWeightsMode.INT4_SYM,
@@ -121,6 +128,11 @@ def _is_constant(end: Any) -> bool:
     if node.get_type_name() in ("Convert", "Reshape", "Transpose"):
         return _is_constant(node.input(0))
     return bool(node.get_type_name() == "Constant")
+
+
+def _quiet_bars() -> contextlib.AbstractContextManager[Any]:
+    """NNCF draws progress bars of its own on standard output, across ours."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def _nncf() -> Any:

@@ -13,24 +13,25 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
-from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..inference.runtimes.session import Session
-from ..tasks.cuts import cut_notes, cuts_of
+from ..tasks.balance import balance_notes
 from ..tasks.data import Examples
-from ..tasks.encode import encode
+from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
-from ..tasks.outcome import outcome
+from ..tasks.outcome import Outcome, outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import check_kind, load_task, load_validation
 from ..training.evaluate import predict_logits
 from .agreement import agreement
 
+PYTORCH = "The model in fp32"
+
 
 class Scorer:
     """A fine-tuned model's task, to score other forms of the model on it.
 
-    notes: what is odd about how the tokenizer reads the rows, and where they were cut.
+    notes: how the model's outputs and the rows are read, where that is not plain, see :func:`read_rows`.
 
     Raises TrimformerError for mistakes in settings or data, and where the head is not for the task.
     """
@@ -39,40 +40,41 @@ class Scorer:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.task, examples = load_validation(settings, names_of(model.config))
         check_kind(self.task, model.kind, "The model")
-        self.validation = self._encoded(examples)
-        texts = some_texts(examples.texts)
-        folder = Path(tokenizer.name_or_path) if tokenizer.name_or_path else None
-        self.notes = [*reading_notes(tokenizer, folder, texts), *cut_notes(self.validation)]
+        self.validation, self.notes = self._read(examples)
+        self._outcomes: dict[str, Outcome] = {}
 
     @functools.cached_property
     def reference(self) -> float:
         """The official metric of the model in PyTorch, fp32."""
-        return self._score(self._exact)
+        return self._score(PYTORCH, self._exact)
 
-    def judge(self, session: Session) -> tuple[float, float]:
+    def judge(self, name: str, session: Session) -> tuple[float, float]:
         """The official metric of an exported file, and the share of its answers that are those of PyTorch in fp32."""
 
         def call(gates: None, **inputs: Tensor) -> Any:
             return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
 
         logits = predict_logits(call, self.validation, title="Scoring the file")
-        return self._score(logits), agreement(self.validation, self._exact, logits)
+        return self._score(name, logits), agreement(self.validation, self._exact, logits)
+
+    def balance(self, *names: str) -> list[str]:
+        """What the scores of PyTorch and of the files of these names hide, see :func:`balance_notes`."""
+        return balance_notes(self.task, {name: self._outcomes[name] for name in (PYTORCH, *names)}, "validation")
 
     def training_texts(self) -> Encoded | None:
         """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
         if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
             return None
-        return self._encoded(load_task(self.settings, labels=names_of(self.model.config)).train)
+        return self._read(load_task(self.settings, labels=names_of(self.model.config)).train)[0]
 
     @functools.cached_property
     def _exact(self) -> np.ndarray:
         return predict_logits(self.model, self.validation, title="Scoring PyTorch")
 
-    def _score(self, logits: np.ndarray) -> float:
-        return outcome(self.task, self.validation, logits).scores[self.task.metrics[0]]
+    def _score(self, name: str, logits: np.ndarray) -> float:
+        found = self._outcomes[name] = outcome(self.task, self.validation, logits)
+        return found.scores[self.task.metrics[0]]
 
-    def _encoded(self, examples: Examples) -> Encoded:
-        cuts = cuts_of(self.settings, self.tokenizer, self.model.config.max_tokens)
-        data = encode(self.task, examples, self.tokenizer, **cuts._asdict())
-        check_ids(data.ids, data.types, self.model.config)
-        return data
+    def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
+        folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None
+        return read_rows(self.task, examples, self.tokenizer, self.settings, self.model.config, folder)

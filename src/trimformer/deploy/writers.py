@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..errors import explain_write_errors
@@ -29,11 +30,14 @@ CALIBRATED: dict[str, Callable[[Path, Path, quantize.Samples], None]] = {"openvi
 """These read it too, and samples that set the ranges of the activations."""
 
 
-def write(model: onnx.Model, backend: str, folder: Path, calibration: Encoded | None = None) -> Path:
+def write(
+    model: onnx.Model, backend: str, folder: Path, calibration: Encoded | None = None, *, quick: bool = False
+) -> Path:
     """Export a model for a back-end into ``folder``, unless the file is there already; returns the file.
 
     The fp32 ONNX file that others are made from is written there too. calibration: texts that set the ranges of static
-    int8 activations; None = random tokens.
+    int8 activations; None = random tokens. quick: for files that are only timed, see
+    :mod:`trimformer.deploy.quick`.
     Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
     """
     wanted = file_backend(backend)
@@ -44,11 +48,12 @@ def write(model: onnx.Model, backend: str, folder: Path, calibration: Encoded | 
         folder.mkdir(parents=True, exist_ok=True)
         if wanted.runtime == "openvino":
             require_openvino()
-        source = None if backend in FROM_MODEL else write(model, "onnx", folder)
+        source = None if backend in FROM_MODEL else write(model, "onnx", folder, quick=quick)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             file = Path(scratch) / target.name
             if source is None:
-                FROM_MODEL[backend](copy.deepcopy(model).cpu().float().eval(), file)
+                make = partial(onnx.write_fp32, quick=True) if quick and backend == "onnx" else FROM_MODEL[backend]
+                make(copy.deepcopy(model).cpu().float().eval(), file)
             elif backend in CALIBRATED:
                 CALIBRATED[backend](source, file, quantize.samples(model.config, calibration))
             else:

@@ -14,7 +14,6 @@ from ..console import Ticker
 from ..cores import usable_cores
 from ..deploy.agreement import agreement
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
-from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
@@ -28,14 +27,14 @@ from ..measure.device.pieces import latency_tables
 from ..measure.device.table import LatencyTable
 from ..measure.significance import paired_test
 from ..methods import Context
+from ..pipeline.head import read_for
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
 from ..search.measurement import DENSE, installed, logits_of, timed
 from ..search.report import KNOWN
 from ..search.sensitivity import ROWS, sensitivity
-from ..tasks.cuts import cut_notes, cuts_of
 from ..tasks.data import Task
-from ..tasks.encode import encode
+from ..tasks.encode import read_rows
 from ..tasks.encoding.batches import drawn_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
@@ -74,7 +73,8 @@ def explain(
     """
     settings = checked_task(task)
     net, exact = load_with_head(model), installed()[0]
-    known, rows, calibration = _rows(model, net, settings)
+    known, rows, calibration, reading = _rows(model, net, settings)
+    net = read_for(net, known)
     size = default_lengths(rows)[0] if length is None else length
     threads = usable_cores()
     (table,) = latency_tables(net, batch=[batch], length=[size], threads=threads, backends=[exact])
@@ -96,13 +96,12 @@ def explain(
         )
     ]
     split = "validation" if settings.validation_only else "selection"
-    reading = reading_notes(load_tokenizer(model), resolve(model), some_texts(rows.examples.texts))
     result = Explanation(
         model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
         split=split, rows=len(rows.examples), drawn=len(drawn),
         batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
-        notes=[REUSED if settings.validation_only else KNOWN, *skipped, *reading, *cut_notes(rows, split)],
+        notes=[REUSED if settings.validation_only else KNOWN, *skipped, *reading],
     )  # fmt: skip
     recipe, why = suggest(result, net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
@@ -118,17 +117,19 @@ def _saved(table: LatencyTable, shapes: Sequence[LayerShape], index: int) -> tup
     return whole - heads, whole - units
 
 
-def _rows(model: str | Path, net: TrimformerWithHead, settings: TaskSettings) -> tuple[Task, Encoded, Encoded]:
-    """The task, the rows to look at, and those that calibrate."""
+def _rows(
+    model: str | Path, net: TrimformerWithHead, settings: TaskSettings
+) -> tuple[Task, Encoded, Encoded, list[str]]:
+    """The task, the rows to look at, those that calibrate, and what is to be said of how the first are read."""
     if settings.validation_only:
-        task, given = validation(model, settings)
-        return task, given, given
-    data = with_label_order(load_task(settings, labels=names_of(net.config)), net.config.label_names)
+        task, given, notes = validation(model, settings)
+        return task, given, given, notes
+    names = names_of(net.config)
+    data = with_label_order(load_task(settings, labels=names), names)
     check_kind(data.task, net.kind, str(model))
-    tokenizer = load_tokenizer(model)
-    cuts = cuts_of(settings, tokenizer, net.config.max_tokens)._asdict()
-    train, selection = (encode(data.task, split, tokenizer, **cuts) for split in (data.train, data.selection))
-    return data.task, selection, train
+    how = (load_tokenizer(model), settings, net.config, resolve(model))
+    selection, notes = read_rows(data.task, data.selection, *how, rows="selection")
+    return data.task, selection, read_rows(data.task, data.train, *how)[0], notes
 
 
 def _context(net: TrimformerWithHead, task: Task, rows: Encoded) -> Context:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import itertools
+from typing import Any, Literal
 
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from ..encoder.shape.gates import Gates
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
-from .base import MethodSettings, Standard, StudentMethod, register
+from .base import Context, MethodSettings, Standard, StudentMethod, register
+from .weights.repair import same
 
 
 class FineTuneSettings(MethodSettings):
-    """Plain fine-tuning has no settings of its own."""
+    """Settings of plain fine-tuning."""
 
     name: Literal["finetune", "none"] = "finetune"
+    freeze_unchanged: bool = Field(
+        False, description="train neither the embeddings nor the first layers where they are still the dense model's"
+    )
 
     @field_validator("name")
     @classmethod
@@ -35,6 +40,25 @@ class FineTune(StudentMethod):
     decides = False
     standard = Standard(stage="finetune", repair=None)
 
+    def __init__(self, settings: Any, context: Context) -> None:
+        self.unchanged = unchanged_layers(context) if settings.freeze_unchanged else None
+        if self.unchanged is not None:
+            context.model.encoder.freeze(self.unchanged)
+        super().__init__(settings, context)
+        self.objective.unchanged = self.unchanged or 0
+
+    def notes(self) -> list[str]:
+        if not self.settings.freeze_unchanged:
+            return []
+        if self.unchanged is None:
+            return ["all weights were trained, because the embeddings are not those of the dense model."]
+        layers = "1 layer" if self.unchanged == 1 else f"{self.unchanged} layers"
+        return [
+            f"the embeddings and the first {layers} stayed those of the dense model."
+            if self.unchanged
+            else "the embeddings stayed those of the dense model."
+        ]
+
     def validate(self) -> float:
         data = self.context.selection
         logits = predict_logits(self.networks["model"].module, data)
@@ -43,3 +67,17 @@ class FineTune(StudentMethod):
 
     def decide(self) -> Gates:
         return Gates(attention=torch.ones(self.layers))
+
+
+def unchanged_layers(context: Context) -> int | None:
+    """How many of the first layers are those of the dense model, the last layer not counted; None where the embeddings
+    differ already.
+    """
+    assert context.teacher is not None, "a recipe that freezes without a teacher is refused"
+    ours, theirs = context.model.encoder, context.teacher.encoder
+    if context.teacher_train is not None or not same(ours.embeddings, theirs.embeddings):
+        return None
+    if ours.config.sharing is not None or not same(ours.positions, theirs.positions):
+        return 0  # a layer's weights are also those of others
+    layers = zip(ours.config.shapes, theirs.config.shapes, ours.layers[:-1], theirs.layers, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1] and same(*pair[2:]), layers))

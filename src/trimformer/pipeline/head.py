@@ -16,7 +16,8 @@ from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassifica
 from ..errors import TrimformerError
 from ..tasks.data import Task, TaskData
 from ..tasks.encoding.encoded import Encoded
-from ..tasks.labels import number, shown
+from ..tasks.kinds.texts import ONE_OUTPUT
+from ..tasks.labels import is_score_of_one, nameless, shown, taken_for
 from ..tasks.outcome import outcome
 from ..tasks.task import with_label_order
 from ..training.evaluate import predict_logits
@@ -45,12 +46,11 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
     if checkpoint.kind == kind and (kind == "tokens" or some_ids or some_names or len(names) == len(labels)):
         if kind in ("regression", "spans"):
             return checkpoint, data, True, notes
-        nameless = all(re.fullmatch(r"LABEL_\d+", name) for name in names) and set(names) != set(labels)
-        if nameless and kind != "tokens":  # nobody knows the order of nameless tags
+        # Nobody knows the order of nameless tags.
+        if kind != "tokens" and nameless(names) and not set(names).issuperset(labels):
             labels = [str(i) for i in range(len(names))] if some_ids else labels
-            note = f"The checkpoint's head names no labels; its outputs were taken to be {shown(labels)}, in order."
             named = dataclasses.replace(checkpoint, config=with_labels(checkpoint.config, labels, kind))
-            return named, with_label_order(data, labels), True, [*notes, note]
+            return named, with_label_order(data, labels), True, [*notes, taken_for(labels)]
         try:
             return checkpoint, with_label_order(data, names), True, notes
         except TrimformerError:
@@ -64,7 +64,7 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
 
 def _are_some_ids(labels: Sequence[str], names: Sequence[str]) -> bool:
     """Whether the labels are ids of some outputs: ids that are their names, or those of the first and the last too."""
-    if len(labels) >= len(names) or not all(map(str.isdecimal, labels)):
+    if len(labels) >= len(names) or not all(re.fullmatch("[0-9]+", label) for label in labels):
         return False
     ids = {int(label) for label in labels}
     return set(labels) <= set(names) or (min(ids) == 0 and max(ids) == len(names) - 1)
@@ -132,10 +132,9 @@ def _read_as(checkpoint: Checkpoint, task: Task) -> tuple[Checkpoint, list[str]]
     if task.kind == "multilabel" and len(config.label_names) == len(task.labels):
         named = with_labels(config, config.label_names, "multilabel")
         return dataclasses.replace(checkpoint, config=named), []
-    if task.kind == "classification" and len(config.label_names) == 1 and [*map(number, task.labels)] == [0, 1]:
+    if task.kind == "classification" and is_score_of_one(config.label_names, task.labels):
         output = {name: weight for name, weight in checkpoint.weights.items() if name.startswith("head.output.")}
         doubled = {name: torch.cat([torch.zeros_like(weight), weight]) for name, weight in output.items()}
         named = with_labels(config, task.labels, "classification")
-        note = "The checkpoint's head has one output, which was taken to be the score of 1 against 0."
-        return dataclasses.replace(checkpoint, config=named, weights=checkpoint.weights | doubled), [note]
+        return dataclasses.replace(checkpoint, config=named, weights=checkpoint.weights | doubled), [ONE_OUTPUT]
     return checkpoint, []

@@ -21,9 +21,11 @@ from ..tasks.data import Examples, Task, TaskData
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
+from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
 from ..training.teacher_cache import check_size
+from .answers import answered
 from .check import check_stages
 from .head import SCORED_ROWS, match_head, why_train
 
@@ -84,13 +86,13 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
         )
     processes, cuts = accelerator.num_processes, _cuts(recipe, checkpoint, tokenizer)
     with accelerator.main_process_first():
-        data = load_task(recipe.task, recipe.seed, None if checkpoint.head is None else names_of(checkpoint.config))
-        checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
-        if not trained and recipe.baseline is None and recipe.autopilot is not None and recipe.autopilot.post_training:
-            why = notes[0].rpartition(": ")[0] if notes else f"{recipe.model} has no head for a task"
-            raise TrimformerError(
-                f"{why}, and with post-training nothing is trained: fine-tune it first, or leave out --post-training."
-            )
+        if texts_alone(recipe.task):
+            data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
+        else:
+            names = None if checkpoint.head is None else names_of(checkpoint.config)
+            data = load_task(recipe.task, recipe.seed, names)
+            checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
+            _require_trained(recipe, trained, notes)
         notes += data.notes
         notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))
@@ -145,6 +147,16 @@ def _head(
             )
             return checkpoint, data, False, [note]
     return checkpoint, data, trained, notes
+
+
+def _require_trained(recipe: Recipe, trained: bool, notes: list[str]) -> None:
+    """Refuse to search without training where the dense model would need it. notes: on its head."""
+    if trained or recipe.baseline is not None or recipe.autopilot is None or not recipe.autopilot.post_training:
+        return
+    why = notes[0].rpartition(": ")[0] if notes else f"{recipe.model} has no head for a task"
+    raise TrimformerError(
+        f"{why}, and with post-training nothing is trained: fine-tune it first, or leave out --post-training."
+    )
 
 
 def _cuts(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Cuts:

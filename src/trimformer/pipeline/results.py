@@ -24,12 +24,12 @@ from ..hardware import hardware
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
 from ..measure.bench.latency import make_workloads, time_variants
 from ..measure.bench.score import as_model
-from ..measure.bench.variants import Variant, make_variants
+from ..measure.bench.variants import Model, Variant, make_variants
 from ..measure.cost import cost
 from ..measure.significance import paired_test
 from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
-from ..report import numbers
+from ..report import headline, numbers
 from ..report.card import model_card
 from ..report.report import write_report
 from ..report.schema import (
@@ -71,13 +71,15 @@ def measure(
     task: Task,
     dense: tuple[Path, Encoded],
     trimmed: tuple[Path, Encoded],
+    exports: Path,
     control: tuple[Path, Encoded] | None = None,
 ) -> dict[str, Any]:
     """Score, cost and latency of both models, the paired test between them, and what to be warned of, as JSON values.
 
     A control, which is the dense model trained on, is scored and tested, too. All are given as the folder of a model
     and the validation rows as its tokenizer encodes them. Scores are those of the saved weights in fp32. Latency is
-    measured interleaved in one run, without a length at those of the dense model's rows.
+    measured interleaved in one run, without a length at those of the dense model's rows. exports: the folder of the
+    trimmed model's files; those that are there are timed and scored as they are, others are written for that alone.
     """
     lengths = settings.length or default_lengths(dense[1])
     given = dict(zip(NAMES, (dense, trimmed), strict=True))
@@ -90,7 +92,10 @@ def measure(
         variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
     threads = settings.threads or usable_cores()
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
-        timed = make_variants(models, settings.backends, threads, Path(folder))
+        timed = [
+            *make_variants({"dense": models["dense"]}, settings.backends, threads, Path(folder) / "dense"),
+            *_of_trimmed(models["trimmed"], settings.backends, threads, Path(folder) / "trimmed", exports),
+        ]
         sizes = list(itertools.product(settings.batch, lengths))
         timings = time_variants(timed, make_workloads(timed, sizes), threads=threads)
         judged = {
@@ -130,6 +135,17 @@ def measure(
         "control": None if beside is None else beside.model_dump(mode="json"),
         "notes": balance_notes(task, {f"The {name} model": found for name, found in outcomes.items()}, "validation"),
     }
+
+
+def _of_trimmed(model: Model, backends: list[str], threads: int, folder: Path, exports: Path) -> list[Variant]:
+    """The trimmed model under the back-ends; ``folder`` takes what is not among the exports yet."""
+    made = []
+    for backend in backends:
+        known = FILE_BACKENDS.get(backend)
+        is_there = known is not None and (exports / known.file).is_file()
+        source = exports / known.file if known is not None and is_there else model
+        made += make_variants({"trimmed": source}, [backend], threads, folder)
+    return made
 
 
 def _judged(
@@ -235,14 +251,17 @@ def assemble(
     folder: Path,
 ) -> Report:
     """Put the report together and write it, the model and its card into the run's folder."""
+    machine = hardware()
+    before, after = measured["variants"]
     report = Report(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         model=recipe.model,
         task=task_info(inputs),
         method=method_label(recipe),
-        hardware=hardware(),
+        hardware=machine,
         variants=measured["variants"],
+        headline=headline.find(before, after, exported, gpu="gpu" in machine),
         comparison=measured["comparison"],
         training=training,
         control=measured["control"],
@@ -279,6 +298,7 @@ def task_info(inputs: Inputs) -> TaskInfo:
         n_selection=len(inputs.selection.examples),
         n_validation=len(inputs.validation.examples),
         metric=task.metrics[0],
+        pseudo_labels=task.pseudo_labels,
     )
 
 

@@ -1,4 +1,4 @@
-"""Run a recipe: load, dense baseline, stages, measure, export, report; every step is kept, so a cut run can go on."""
+"""Run a recipe: load, dense baseline, stages, export, measure, report; every step is kept, so a cut run can go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe
-from ..report.schema import ExportInfo, Report
+from ..report.schema import Report
 from .accelerator import prepared
 from .control import check_control, train_control, training_info
 from .dense import given_dense, make_dense
@@ -59,7 +59,7 @@ def begin(recipe: Recipe, folder: RunFolder, accelerator: Accelerator) -> Inputs
 def _finish(
     recipe: Recipe, folder: RunFolder, inputs: Inputs, results: list[StageResult], control: list[StageResult]
 ) -> Report:
-    """Measure, export, report; then give the folder its name."""
+    """Export, measure, report; then give the folder its name."""
     dense, trimmed = results[0].model_folder, results[-1].model_folder
     own = inputs.read_with(results[-1].origin.tokenizer())
     notes = inputs.notes + [note for result in results for note in result.info["notes"]]
@@ -68,13 +68,12 @@ def _finish(
 
     def measured() -> dict[str, Any]:
         beside = (control[-1].model_folder, inputs.validation) if control else None
-        return measure(recipe.measure, inputs.task, (dense, inputs.validation), (trimmed, own.validation), beside)
+        models = (dense, inputs.validation), (trimmed, own.validation)
+        return measure(recipe.measure, inputs.task, *models, exports, beside)
 
-    def exported() -> list[ExportInfo]:
-        return export_model(recipe.export, trimmed, folder.path / "onnx", inputs.task, own.validation)
-
+    exports = folder.path / "onnx"
+    files = folder.step("export", lambda: export_model(recipe.export, trimmed, exports, inputs.task, own.validation))
     figures = folder.step("measure", lambda: folder.kept("measure", Measured, measured))
-    files = folder.step("export", exported)
     report = assemble(
         recipe,
         inputs=inputs,

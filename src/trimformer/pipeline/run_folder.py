@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from ..console import console
 from ..encoder.model.heads import TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
-from ..files import atomic_file, atomic_folder, require_new_folder
+from ..files import atomic_file, atomic_folder, folder_lock, require_new_folder
 from ..lock import hold
 from ..recipe.settings import Recipe
 from ..report.schema import Step
@@ -24,6 +24,8 @@ from ..tasks.labels import shown
 from ..work_files import read_work_file
 from .digests import StartedWith, changed, digests, read_start
 from .inputs import Inputs
+
+REMEDY = "move what is there elsewhere, and resume the run"
 
 
 class RunFolder:
@@ -35,7 +37,10 @@ class RunFolder:
     def __init__(self, recipe: Recipe, resume: bool, accelerator: Accelerator) -> None:
         self.recipe, self.resume, self.accelerator = recipe, resume, accelerator
         self.out = Path(recipe.out)
-        require_new_folder(self.out)
+        if resume:
+            require_new_folder(self.out, REMEDY)
+        else:
+            require_new_folder(self.out)
         self.path = partial_folder(self.out)
         self.work = self.path / "work"
         self._claim = contextlib.ExitStack()
@@ -72,7 +77,7 @@ class RunFolder:
         self.recipe.save(self.path / "recipe.yaml")  # somebody may have edited it, to no effect
 
     def _lock(self) -> None:
-        self._claim.enter_context(hold(self.path.with_name(f"{self.path.name}.lock")))
+        self._claim.enter_context(hold(folder_lock(self.out)))
 
     def _require_same(self, now: StartedWith) -> None:
         changes = changed(read_start(self.work), now)
@@ -97,6 +102,7 @@ class RunFolder:
 
     def _make(self, start: StartedWith) -> None:
         self._lock()
+        require_new_folder(self.out)  # it was when the data were not read yet
         if self.path.exists():
             raise TrimformerError(f"Another run has started in {self.path}: choose another output folder.")
         with atomic_folder(self.path) as folder:
@@ -135,6 +141,8 @@ class RunFolder:
         """Join what the trainings logged, give the folder its name and delete what is not kept."""
         with atomic_file(self.path / "metrics.jsonl") as file:
             file.write_text("".join(log.read_text("utf-8") for log in metrics if log.is_file()), "utf-8")
+        # What has come there since the start is somebody else's.
+        require_new_folder(self.out, f"the run is complete in {self.path}, so {REMEDY} (`{resume_command(self.out)}`)")
         with explain_write_errors(self.out):
             self.path.rename(self.out)
             shutil.rmtree(self.out / "work")

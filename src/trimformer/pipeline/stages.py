@@ -24,20 +24,23 @@ from ..methods.history import Value
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.cuts import save_cuts
-from ..training.loop import total_steps, train
+from ..training.loop import passes, total_steps, train
 from ..training.scale import Scale
 from ..work_files import read_work_file
 from .inputs import Inputs
 
 
 class StageInfo(TypedDict):
-    """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds."""
+    """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
+    that it was trained for; passes: over the training rows, those of the stages before it included."""
 
     history: dict[str, list[tuple[int, Value]]]
     clock: dict[str, float]
     steps: int
     notes: list[str]
     own_tokenizer: NotRequired[bool]
+    epochs: NotRequired[float]
+    passes: NotRequired[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,13 @@ class StageResult:
     name: str
     folder: Path
     info: dict[str, Any]
+
+    @classmethod
+    def read(cls, name: str, folder: Path) -> StageResult:
+        """What a stage left in its folder; nothing is known of a folder with a model alone."""
+        file = folder / "stage.json"
+        remedy = f"delete the folder {folder}, and the stage is done again"
+        return cls(name, folder, dict(read_work_file(file, StageInfo, remedy)) if file.is_file() else {})
 
     @property
     def model_folder(self) -> Path:
@@ -78,7 +88,8 @@ class Stages:
     ) -> StageResult:
         """Train, decide, save; a stage is done when its model is in its folder, and what is there is not done again.
 
-        number: of the stage, for its random numbers; before: the dense model and what else was left, in order.
+        number: of the stage, for its random numbers; before: the dense model and what else was left, in order: rows are
+        drawn on in the order in which the last of these stopped.
         deadline: of the training, on the clock of ``time.monotonic``.
         """
         result_file = folder / "stage.json"
@@ -86,6 +97,7 @@ class Stages:
             remove_training_files(folder)
             remedy = f"delete the folder {folder}, and the stage is done again"
             return StageResult(stage.name, folder, read_work_file(result_file, StageInfo, remedy))
+        begin = before[-1].info.get("passes", 0.0) if before else 0.0
         if self.accelerator.is_main_process:
             with explain_write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +120,7 @@ class Stages:
                     title=stage.name,
                     progress=progress,
                     deadline=deadline,
+                    begin=begin,
                 )
         result = method.result()
         info = {
@@ -115,6 +128,7 @@ class Stages:
             "clock": method.clock.per_step(steps),
             "steps": steps,
             "epochs": stage.training.epochs * steps / context.steps,
+            "passes": begin + passes(steps, len(context.rows), stage.training, self.accelerator.num_processes),
             "notes": [f"{stage.name}: {note}" for note in result.notes],
             "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
         }

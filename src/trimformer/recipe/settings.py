@@ -53,8 +53,18 @@ class StageSettings(_Strict):
         description="weights: the stage before, the dense fine-tuned model, the checkpoint itself, or a start by name "
         "with its own settings",
     )
-    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings)
+    objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings, validate_default=True)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
+
+    @field_validator("objective")
+    @classmethod
+    def _compared(cls, objective: ObjectiveSettings, info: ValidationInfo) -> ObjectiveSettings:
+        if getattr(info.data.get("method"), "freeze_unchanged", False) and not objective.needs_teacher:
+            raise ValueError(
+                "freeze_unchanged compares with the dense model, which this objective does not distil from: give it a "
+                "term that does, such as logits, or leave freeze_unchanged out"
+            )
+        return objective
 
 
 class MeasureSettings(_Strict):
@@ -65,7 +75,7 @@ class MeasureSettings(_Strict):
         None, min_length=1, description="tokens; none: the mean and the longest of the validation texts"
     )
     threads: int | None = Field(None, ge=1, description="none: all cores")
-    backends: list[str] = Field(["sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
+    backends: list[str] = Field(["eager", "sdpa", "torch", "onnx", "onnx-int8"], min_length=1)
     resamples: int = Field(2000, ge=100, le=1_000_000, description="of the paired bootstrap")
 
     @field_validator("backends")

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from ..deploy.agreement import percent
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
+from ..measure.bench.names import short_names
 from ..measure.bench.process import Footprint
 from ..measure.bench.score import Score
 from ..tasks.metric import metric
 from . import numbers
 
 BEST = "*"
+SPARE = ("tokens/s", "of peak", "seq/s")
 
 
 @dataclasses.dataclass(frozen=True)
 class TextTable:
-    """notes: what could not be measured, and why."""
+    """notes: what could not be measured, and why. spare: columns that a narrow terminal leaves out, the first first."""
 
     title: str
     header: list[str]
     rows: list[list[str]]
     notes: list[str] = dataclasses.field(default_factory=list)
+    spare: tuple[str, ...] = ()
 
 
 def tables(bench: Bench) -> list[TextTable]:
@@ -37,6 +41,17 @@ def tables(bench: Bench) -> list[TextTable]:
         header = ["precision", "library", "rows×inputs×outputs", "GFLOP/s"]
         found.append(TextTable(f"Fastest matrix products, {bench.threads} threads", header, rows))
     return found
+
+
+def shortened(bench: Bench) -> tuple[Bench, list[str]]:
+    """The same with short names of the models, and a sentence for each on what it stands for."""
+    short = short_names(timing.name for timing in bench.timings)
+    renamed: dict[str, Any] = {
+        field: [dataclasses.replace(one, name=short[one.name]) for one in getattr(bench, field)]
+        for field in ("timings", "footprints", "scores")
+    }
+    legend = [f"{name} is {whole}." for whole, name in short.items() if name != whole]
+    return dataclasses.replace(bench, **renamed), legend
 
 
 def workload_title(timing: Timing) -> str:
@@ -53,7 +68,9 @@ def _speed(bench: Bench) -> list[TextTable]:
     for entry in zip(bench.timings, speedups(bench.timings), bench.shares(), strict=True):
         entries.setdefault(workload_title(entry[0]), []).append(entry)
     metric = next((score.metric for score in bench.scores if score.score is not None), None)
-    header = ["model", "backend", "ms", "p95 ms", "seq/s", "tokens/s", "speed", "of peak"]
+    header = ["model", "backend", "ms", "p95 ms", "seq/s", "tokens/s", "speed"]
+    header += ["of peak"] if bench.peaks else []
+    header += ["passes"]
     header += [] if metric is None else [metric]
     found = []
     for title, here in entries.items():
@@ -61,17 +78,17 @@ def _speed(bench: Bench) -> list[TextTable]:
         best = next((entry[0] for entry in ran if bench.agrees(entry[0])), None)
         rows = [
             [
-                t.name, t.backend, _ms(t.median_ms), _ms(t.p95_ms), numbers.count(t.sequences_per_s or 0),
-                numbers.count(t.tokens_per_s or 0), f"{BEST if t is best else ''}{factor:.2f}x", _percent(share),
+                t.name, t.backend, _ms(t.median_ms), _ms(t.p95_ms), _rate(t.sequences_per_s or 0),
+                numbers.count(t.tokens_per_s or 0), f"{BEST if t is best else ''}{factor:.2f}x",
+                *([_percent(share)] if bench.peaks else []), str(t.runs),
                 *([] if metric is None else [_scored(bench.score_of(t))]),
             ]
             for t, factor, share in ran
         ]  # fmt: skip
         what = "fastest" if not ran or best is ran[0][0] else "fastest that answers as fp32 does"
         skipped = [f"{t.name}, {t.backend}: {t.skipped}" for t, factor, _ in here if factor is None]
-        found.append(
-            TextTable(f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} {what}", header, rows, _once(skipped))
-        )
+        title = f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} {what}"
+        found.append(TextTable(title, header, rows, _once(skipped), SPARE))
     return found
 
 
@@ -98,9 +115,10 @@ def _footprints(footprints: Sequence[Footprint]) -> list[TextTable]:
         for f in sorted(ran, key=lambda found: found.start_s or 0)
     ]  # fmt: skip
     header = ["model", "backend", "disk", "start s", "import", "load", "first", "memory"]
+    spare = ("first", "load", "import")
     largest = f"batch {ran[0].batch} of {ran[0].length} tokens"
     title = f"In a fresh process: seconds to the first answer, most memory up to {largest}"
-    return [TextTable(title, header, rows)]
+    return [TextTable(title, header, rows, spare=spare)]
 
 
 def _scores(bench: Bench) -> list[TextTable]:
@@ -123,6 +141,10 @@ def _scored(score: Score | None) -> str:
 
 def _ms(time: float | None) -> str:
     return numbers.milliseconds(time or 0).removesuffix(" ms")
+
+
+def _rate(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else numbers.count(value)
 
 
 def _percent(share: float | None) -> str:

@@ -38,9 +38,9 @@ def score(value: float, name: str = "", few: int = 3) -> str:
     return f"{value:.{metric(name).decimals(value, few)}f}".replace("-", MINUS)
 
 
-def hundredths(value: float, name: str) -> str:
-    """The metric of this name times 100, as drops are counted; an error as it is."""
-    return f"{100 * value:.2f}".replace("-", MINUS) if metric(name).factor == 100 else score(value, name)
+def hundredths(value: float, name: str, few: int = 2) -> str:
+    """The metric of this name times 100 with ``few`` decimals, as drops are counted; an error as it is."""
+    return f"{100 * value:.{few}f}".replace("-", MINUS) if metric(name).factor == 100 else score(value, name)
 
 
 def points(difference: float, name: str, unit: bool = True) -> str:
@@ -83,6 +83,11 @@ def percent_change(before: float, after: float) -> str:
 def speedup(before: float, after: float) -> str:
     """How many times as fast: 1.60× is faster, 0.90× is slower."""
     return NONE if after <= 0 else f"{before / after:.2f}×"
+
+
+def factor(value: float) -> str:
+    """How many times as fast, with two digits or, near 1, three: 11×, 3.3×, 1.13×."""
+    return f"{value:.{2 if value < 1.995 else 1 if value < 9.95 else 0}f}×"
 
 
 def p_value(value: float) -> str:

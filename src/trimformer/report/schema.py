@@ -32,6 +32,18 @@ class TaskInfo(_Strict):
     n_selection: int = Field(description="examples held out from train, on which the structure was chosen")
     n_validation: int = Field(description="examples that the reported scores are computed on")
     metric: str = Field(description="name of the official metric")
+    pseudo_labels: bool = Field(
+        False, description="whether the labels are the dense model's own answers, so that scores are agreement with it"
+    )
+
+    @property
+    def score_name(self) -> str:
+        """What the score is called."""
+        return self.called(self.metric)
+
+    def called(self, metric: str) -> str:
+        """What a metric measures here."""
+        return f"agreement ({metric})" if self.pseudo_labels else metric
 
 
 class Latency(_Strict):
@@ -168,6 +180,34 @@ class ExportInfo(_Strict):
     score: float | None = Field(default=None, description="official metric of the file itself on the validation rows")
 
 
+class Headline(_Strict):
+    """From the dense model as people run it today to what one would deploy, on one batch, and what each step gave."""
+
+    start: str = Field(description="backend of the dense model at the start")
+    start_ms: float = Field(gt=0, allow_inf_nan=False, description="its median time of the batch, in milliseconds")
+    start_score: float | None = Field(description="official metric of the dense model; null: not scored")
+    backend: str = Field(description="backend of what one would deploy")
+    file: str | None = Field(default=None, description="its path relative to the report; null: the model in PyTorch")
+    ms: float = Field(gt=0, allow_inf_nan=False, description="its median time of the same batch, in milliseconds")
+    score: float | None = Field(description="official metric of its own answers to the same rows; null: not scored")
+    metric: str = Field(description="name of that metric")
+    n_examples: int = Field(description="examples that both scores are computed on")
+    batch: int = Field(description="sequences in the batch")
+    length: int = Field(description="tokens per sequence")
+    threads: int = Field(description="CPU threads that both were allowed")
+    runtime_factor: float | None = Field(
+        default=None,
+        description="how many times as fast the runtime made the dense model in fp32; null: not measured, or the same",
+    )
+    precision: str = Field(description="number format of the weights of what one would deploy, such as int8")
+    precision_factor: float | None = Field(
+        default=None, description="what that format then gave; null: not measured, or it is fp32"
+    )
+    removal_factor: float | None = Field(
+        default=None, description="what the removed parts gave, in the same file of both models; null: not measured"
+    )
+
+
 class Report(_Strict):
     """Everything that a run found out."""
 
@@ -179,6 +219,9 @@ class Report(_Strict):
     method: str = Field(description="what was done, for people, such as: attendout layerwise, keep 3")
     hardware: dict[str, str] = Field(default_factory=dict, description="machine and software, by name")
     variants: list[ModelInfo] = Field(description="the model before (dense) and after (trimmed)")
+    headline: Headline | None = Field(
+        default=None, description="what it comes to for the file that one would deploy; null: not measured"
+    )
     comparison: Comparison | None = Field(default=None, description="test of the difference; null: none")
     training: TrainingInfo | None = Field(
         default=None, description="how much longer the trimmed model was trained; null: not known"
@@ -256,11 +299,16 @@ def table(report: Report) -> list[TableRow]:
 
     metric = report.task.metric
     scores = [variant.scores if variant else {} for variant in (dense, trimmed)]
-    add(metric, both("score"), lambda a: numbers.score(a, metric), lambda a, b: numbers.points(b - a, metric))
+    add(
+        report.task.score_name,
+        both("score"),
+        lambda a: numbers.score(a, metric),
+        lambda a, b: numbers.points(b - a, metric),
+    )
     for name in dict.fromkeys([*scores[0], *scores[1]]):
         if name != metric:
             add(
-                name,
+                report.task.called(name),
                 (scores[0].get(name), scores[1].get(name)),
                 lambda a, name=name: numbers.score(a, name),
                 lambda a, b, name=name: numbers.points(b - a, name),

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from ..tasks.metric import metric
+from . import headline as deployed
 from . import numbers
 from .schema import Comparison, Latency, Report
 
 
 def headline(report: Report) -> str:
-    """One sentence: what was removed, how fast it is now, and what the score did.
+    """One sentence: what it comes to for the file that one would deploy.
 
-    The speed is that of the first setting timed for both, whichever it is; ``details`` gives the range over all.
+    Without such figures, as in reports of before: what was removed, how fast it is now in the first setting timed for
+    both, and what the score did; ``details`` gives the range over all.
     """
-    parts = [text for text in (speed_words(report), score_words(report)) if text]
-    return f"{removal_words(report)}{': ' if parts else ''}{', '.join(parts)}."
+    if report.headline is not None:
+        return deployed.sentence(report.headline)
+    return _sentence(report, [speed_words(report), score_words(report)])
+
+
+def _sentence(report: Report, parts: list[str]) -> str:
+    """What was removed, and what that did."""
+    given = [text for text in parts if text]
+    return f"{removal_words(report)}{': ' if given else ''}{', '.join(given)}."
 
 
 def removal_words(report: Report) -> str:
@@ -68,7 +77,7 @@ def score_words(report: Report) -> str:
     dense, trimmed, name = report.variant("dense"), report.variant("trimmed"), report.task.metric
     if trimmed is None or trimmed.score is None:
         return ""
-    text = f"{name} {numbers.score(trimmed.score, name)}"
+    text = f"{report.task.score_name} {numbers.score(trimmed.score, name)}"
     if dense is None or dense.score is None:
         return text
     details = f"difference {numbers.points(trimmed.score - dense.score, name)}"
@@ -78,14 +87,20 @@ def score_words(report: Report) -> str:
 
 
 def details(report: Report) -> str:
-    """What the headline leaves out: the range of the speed-up, what the interval says, and how much of the difference
-    may come from longer training; empty without any of these.
+    """What the headline leaves out: between what it compares, what was removed and what the score in fp32 did, the
+    range of the speed-up, what the interval says, and how much of the difference may come from longer training; empty
+    without any of these.
     """
     ratios = [dense.median / trimmed.median for dense, trimmed in report.speedups()]
     sentences = []
+    if report.headline is not None:
+        exact = score_words(report)
+        sentences.append(deployed.explanation(report.headline))
+        sentences.append(_sentence(report, [f"in fp32 {exact}" if exact else ""]))
     if len(ratios) > 1:
         span = f"{min(ratios):.2f}× to {max(ratios):.2f}×"
-        sentences.append(f"Over all {len(ratios)} settings timed the speed is {span} that of the dense model.")
+        where = "" if report.headline is None else " on the same back-end"
+        sentences.append(f"Over all {len(ratios)} settings timed the speed is {span} that of the dense model{where}.")
     return " ".join(text for text in [*sentences, verdict(report), training_words(report)] if text)
 
 

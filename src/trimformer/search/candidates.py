@@ -53,6 +53,7 @@ def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: floa
         threads=search.threads,
         backend=backend,
         fitted=search.fitted,
+        coarse=search.fitted,
     )
     enough = search.budget.deadline(PREDICTING * seconds)
     predicted = predict(context, found, cost, tables, lambda: search.budget.passed(enough), fitted=search.fitted)

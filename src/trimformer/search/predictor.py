@@ -50,16 +50,14 @@ def tables_of_widths(
     threads: int,
     backend: str,
     fitted: bool = False,
+    coarse: bool = False,
 ) -> Tables:
-    """Tables of this device for each width that a combination may have; what is not in the cache is measured."""
-    return Tables(
-        [
-            latency_tables(
-                trim(model, gates), batch=[batch], length=[length], threads=threads, backends=[backend]
-            )[0]
-            for gates in widths(model.config, found, fitted)
-        ]
-    )  # fmt: skip
+    """Tables of this device for each width that a combination may have; what is not in the cache is measured.
+
+    fitted: as :func:`predict` takes it. coarse: as :func:`trimformer.measure.device.pieces.latency_tables` does.
+    """
+    how: Any = {"batch": [batch], "length": [length], "threads": threads, "backends": [backend], "coarse": coarse}
+    return Tables([latency_tables(trim(model, gates), **how)[0] for gates in widths(model.config, found, fitted)])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -139,7 +139,7 @@ class Trainer:
         # The best of many epochs on the rows that also decide on the budget would look better than it is.
         training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
-        before = [ground.dense, StageResult(point.name, self.folder.work / point.folder, {})]
+        before = [ground.dense, StageResult.read(point.name, self.folder.work / point.folder)]
         self.deadline = self.budget.deadline(seconds)
 
         def planned() -> tuple[float, float]:

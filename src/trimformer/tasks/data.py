@@ -16,7 +16,10 @@ class Task:
     """What is predicted and how it is scored.
 
     `labels` holds the names by id, () for regression and spans; `metrics[0]` is the score. `positive` is the id
-    that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one.
+    that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one. `note` says what
+    was taken for granted about a model's outputs, where it has the ids of one. `one_output`: the model's only output is
+    the score of label 1 against label 0. `pseudo_labels`: the labels are the dense model's own answers (Lee, 2013), so
+    that scores are agreement with it.
     """
 
     name: str
@@ -26,6 +29,9 @@ class Task:
     source: str
     positive: int = 1
     chosen: str | None = None
+    note: str = ""
+    one_output: bool = False
+    pseudo_labels: bool = False
 
     @property
     def metric(self) -> Metric:
@@ -54,6 +60,7 @@ class Examples:
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     ================  ======================  ================  ==========================================
 
+    labels: empty where the rows have none, as those that a model is only asked about.
     groups: what each row belongs to, where the user's data say so; rows of one group stay together.
     """
 
@@ -75,7 +82,8 @@ class Examples:
         pairs, groups = (
             None if column is None else [column[i] for i in indices] for column in (self.pairs, self.groups)
         )
-        return Examples([self.texts[i] for i in indices], pairs, [self.labels[i] for i in indices], groups)
+        labels = [self.labels[i] for i in indices] if self.labels else []
+        return Examples([self.texts[i] for i in indices], pairs, labels, groups)
 
 
 @dataclass(frozen=True)

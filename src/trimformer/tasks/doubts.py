@@ -8,6 +8,9 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from .data import Examples, Task, called
 
+MISSING = ("nan", "NaN", "NAN", "NaT", "None", "NULL", "null", "<NA>", "NA", "N/A", "n/a", "#N/A")
+"""What programs write for a value that is not there; any of them may be the name of a class, too."""
+
 _BETWEEN = re.compile(r"\s*[;,]\s*")
 """What people write between several labels, and no reader here divides them by."""
 
@@ -34,6 +37,8 @@ def _doubts(task: Task, validation: Examples, train: Examples | None) -> Iterato
     for name, part in (("train", train), ("validation", validation)):
         if task.kind == "multilabel" and part is not None and (empty := sum(not labels for labels in part.labels)):
             yield f"{empty} of {len(part)} {name} {rows} have no label at all."
+        if part is not None:
+            yield from _missing(task, part, f"{name} {rows}")
     yield from _separators(task, train or validation)
     dashed = any("-" in label for label in task.labels)
     if task.kind == "tokens" and task.metrics[0] == "accuracy" and "O" in task.labels and dashed:
@@ -41,6 +46,19 @@ def _doubts(task: Task, validation: Examples, train: Examples | None) -> Iterato
             "The tags are not all of one scheme for spans (O with B-X and I-X, BIOES or BILOU), so that words are "
             "scored and no entities."
         )
+
+
+def _missing(task: Task, part: Examples, rows: str) -> Iterator[str]:
+    """Labels that may stand for none."""
+    for found, label in enumerate(task.labels):
+        if label not in MISSING:
+            continue
+        count = sum(found in labels if isinstance(labels, tuple) else labels == found for labels in part.labels)
+        if count:
+            yield (
+                f"{count} of {len(part)} {rows} have the label '{label}', which is read as a class: if it stands for a "
+                "label that is missing, remove it."
+            )
 
 
 def _differing(rows: Examples) -> int:

@@ -73,6 +73,11 @@ class TaskSettings(BaseModel, extra="forbid"):
         description="spans: tokens that neighbouring windows of a long context have in common, at most half of the "
         "room that the question leaves; none: what the model was saved with, else 64",
     )
+    pseudo_labels: bool = Field(
+        default=False,
+        description="custom: the dense model's own answers are the labels, also where a file has labels, so that "
+        "scores are agreement with it; files of texts alone get them anyway; only where nothing is trained",
+    )
     train_limit: int | None = Field(default=None, ge=1, description="largest number of training rows, for quick runs")
     selection: float = Field(
         default=0.15,

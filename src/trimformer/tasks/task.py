@@ -10,13 +10,13 @@ import numpy as np
 
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
-from .data import Examples, Task, TaskData, did_you_mean
+from .data import Examples, Task, TaskData, called, did_you_mean
 from .doubts import data_notes
 from .kinds import KINDS
 from .metric import CLASS_F1
 from .settings import TaskSettings
-from .sources import conll, custom, glue, imdb, sentiment, squad
-from .split import held_rows, sample, split
+from .sources import conll, custom, glue, imdb, sentiment, squad, unlabelled
+from .split import Keep, held_rows, sample, split
 
 
 class Source(NamedTuple):
@@ -41,7 +41,7 @@ _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validati
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
-    *("tags", "scheme", "truncation", "stride", "group"),
+    *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
@@ -63,6 +63,8 @@ SOURCES = {
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
+UNLABELLED_ROWS = 4000
+"""Of training rows without labels, from which nothing is learned: more would only be waited for."""
 
 
 def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | None = None) -> TaskData:
@@ -74,15 +76,11 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     TrimformerError for everything that is wrong with the settings or the data.
     """
     _check(settings)
+    _refuse_pseudo_labels(settings)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
     kind = KINDS[task.kind]
     task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
-    if validation is None:
-        share = round(len(train) * AUTOMATIC_VALIDATION)
-        train, validation = split(train, share, seed=0, keep=keep)
-        task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
-    if settings.train_limit is not None and settings.train_limit < len(train):
-        train = sample(train, settings.train_limit, seed, keep=None if kind.keeps == "contexts" else kind.keeps)
+    task, train, validation = _drawn(task, train, validation, settings, seed, keep)
     notes = data_notes(task, validation, train)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     if kind.keeps == "shares" and len(set(train.labels)) < 2:
@@ -91,12 +89,40 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     return TaskData(task, train, selection, validation, tuple(notes))
 
 
+def load_texts(settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: int = 0) -> TaskData:
+    """As `load_task`, the texts alone, which a model with such a head and these label names is then asked about.
+
+    Rows are drawn without regard to classes, for nobody knows them yet. Of the training rows at most 4000 stay, unless
+    `train_limit` is set.
+    """
+    _check(settings)
+    task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
+    task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
+    keep = None if keep == "shares" else keep
+    task, train, validation = _drawn(task, train, validation, settings, seed, keep)
+    train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
+    left = len(train) - UNLABELLED_ROWS
+    notes: tuple[str, ...] = ()
+    if settings.train_limit is None and left > 0:
+        train = sample(train, UNLABELLED_ROWS, seed)
+        notes = (f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).",)
+    return TaskData(task, train, selection, validation, notes)
+
+
+def labelled(data: TaskData, answer: Callable[[Task, Examples], Examples]) -> TaskData:
+    """The data of `load_texts`, each part with what `answer` gives of it; raises TrimformerError as `load_task`."""
+    train, selection, validation = (answer(data.task, part) for part in (data.train, data.selection, data.validation))
+    _check_class(data.task, {"training": train, "selection": selection, "validation": validation})
+    return replace(data, train=train, selection=selection, validation=validation)
+
+
 def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[Task, Examples]:
     """The task and the rows that `load_task` reports on, without need for training rows.
 
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
     _check(settings)
+    _refuse_pseudo_labels(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
         data = load_task(settings, labels=labels)
@@ -127,10 +153,32 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
 
 
 def check_kind(task: Task, kind: Kind, model: str) -> None:
-    """Raise TrimformerError where a model's head is for another kind than the task."""
-    if task.kind != kind:
+    """Raise TrimformerError where a model's head is for another kind than the task, which has the ids of the model."""
+    if task.kind != kind and not (task.one_output and kind == "regression"):
         remedy = "; --kind regression reads numbers" if (kind, task.kind) == ("regression", "classification") else ""
         raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}{remedy}.")
+
+
+def _drawn(
+    task: Task, train: Examples, validation: Examples | None, settings: TaskSettings, seed: int, keep: Keep | None
+) -> tuple[Task, Examples, Examples]:
+    """The rows to report on, split off where there is no file of them, and of the others as many as there may be."""
+    if validation is None:
+        share = round(len(train) * AUTOMATIC_VALIDATION)
+        train, validation = split(train, share, seed=0, keep=keep)
+        task = replace(task, source=f"{task.source}; validation: {len(validation)} of its rows, split off")
+    if settings.train_limit is not None and settings.train_limit < len(train):
+        shares = bool(train.labels) and KINDS[task.kind].keeps == "shares"
+        train = sample(train, settings.train_limit, seed, keep="shares" if shares else None)
+    return task, train, validation
+
+
+def _refuse_pseudo_labels(settings: TaskSettings) -> None:
+    if settings.pseudo_labels:
+        raise TrimformerError(
+            "The setting task.pseudo_labels takes the dense model's own answers, which only compress does, where it "
+            "trains nothing: remove it."
+        )
 
 
 def _check_class(task: Task, parts: dict[str, Examples]) -> None:

@@ -35,8 +35,11 @@ def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, tempe
 
 def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor) -> Tensor:
     """Mean squared error of hidden states (batch, n, hidden), averaged over the layers (TinyBERT, section 3.1)."""
-    real = mask.bool()
-    terms = [F.mse_loss(s[real].float(), t[real].float()) for s, t in zip(student, teacher, strict=True)]
+    real, nothing = mask.bool(), torch.zeros((), device=mask.device)  # nothing: the distance of a state from itself
+    terms = [
+        nothing if s is t else F.mse_loss(s[real].float(), t[real].float())
+        for s, t in zip(student, teacher, strict=True)
+    ]
     return torch.stack(terms).mean()
 
 

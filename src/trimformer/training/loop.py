@@ -62,8 +62,17 @@ class Interrupted(KeyboardInterrupt):
 
 def total_steps(n_examples: int, settings: TrainingSettings, processes: int = 1) -> int:
     """Optimiser steps of a run."""
-    per_epoch = -(-n_examples // settings.batch_size) // processes
-    return max(1, int(settings.epochs * per_epoch) // settings.accumulate)
+    return max(1, int(settings.epochs * _per_epoch(n_examples, settings, processes)) // settings.accumulate)
+
+
+def passes(steps: int, n_examples: int, settings: TrainingSettings, processes: int = 1) -> float:
+    """Passes over the data that so many optimiser steps are."""
+    return steps * settings.accumulate / _per_epoch(n_examples, settings, processes)
+
+
+def _per_epoch(n_examples: int, settings: TrainingSettings, processes: int) -> int:
+    """Micro-batches of each process in a pass."""
+    return -(-n_examples // settings.batch_size) // processes
 
 
 def train(
@@ -77,6 +86,7 @@ def train(
     title: str,
     progress: Progress | None = None,
     deadline: float | None = None,
+    begin: float = 0.0,
 ) -> int:
     """Train until the epochs are over or the selection score stops rising; continues from ``folder`` if it was cut.
 
@@ -84,13 +94,16 @@ def train(
     networks hold the weights of the best epoch, where the learner validates and ``keep_best`` is on. Returns the
     optimiser steps done.
     deadline: on the clock of ``time.monotonic``; the first step that ends after it is the last one.
+    begin: passes over the data that the trainings before it have made; it goes on in the order of the rows where they
+    stopped.
 
     Raises TrimformerError with the step when a loss becomes NaN or infinite (the last good checkpoint stays), and
     Interrupted after Ctrl-C or SIGTERM, when the state has been saved.
     """
     run = _Run(learner, accelerator, folder)
     steps = total_steps(len(data), settings, accelerator.num_processes)
-    per_epoch = -(-len(data) // settings.batch_size) // accelerator.num_processes
+    per_epoch = _per_epoch(len(data), settings, accelerator.num_processes)
+    first = round(begin * per_epoch)
     run.restore()
     bar = progress.add_task(title, total=steps, completed=run.step) if progress else None
     batches: list[list[int]] = []
@@ -101,7 +114,7 @@ def train(
             logged: dict[str, float] = {}
             try:
                 for _ in range(settings.accumulate):
-                    epoch, index = divmod(run.micro, per_epoch)
+                    epoch, index = divmod(first + run.micro, per_epoch)
                     if epoch != loaded_epoch:
                         every = bucketed_batches(data.lengths, settings.batch_size, seed, epoch)
                         batches = every[accelerator.process_index :: accelerator.num_processes][:per_epoch]

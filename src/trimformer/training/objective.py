@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,11 @@ class Objective:
     """Loss of a model on a batch of a kind of task.
 
     teacher: called without gradient on the same rows; needed where a term needs it.
+    unchanged: how many of a model's first layers give what the teacher's give; without gates they are not computed
+    where the teacher's states are there.
     """
+
+    unchanged = 0
 
     def __init__(self, terms: Sequence[Term], kind: Kind, teacher: Callable[..., Any] | None = None) -> None:
         self.kind = kind
@@ -49,13 +54,23 @@ class Objective:
         }
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
-        out = model(**student_inputs(batch), gates=gates, **self.asked)
+        target = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                target = self.teacher(**teacher_inputs(batch), **self.asked)
+        known = {} if gates is not None else self._known(target)
+        out = model(**student_inputs(batch), gates=gates, **self.asked, **known)
         loss = self._sum(self.own, batch, out, None)
-        if self.teacher is None:
-            return loss
-        with torch.no_grad():
-            target = self.teacher(**teacher_inputs(batch), **self.asked)
-        return loss + self._sum(self.distances, batch, out, target)
+        return loss if target is None else loss + self._sum(self.distances, batch, out, target)
+
+    def _known(self, target: Any) -> dict[str, Any]:
+        """The states that a model need not compute."""
+        if not self.unchanged or target is None or not self.asked["output_hidden_states"] or self.asked["output_trace"]:
+            return {}
+        states = target.hidden_states  # a cache has only those that a term compares
+        there = states if isinstance(states, dict) else dict(enumerate(states))
+        usable = itertools.takewhile(there.__contains__, range(1, self.unchanged + 1))
+        return {"known_states": tuple(there[index] for index in usable)}
 
     def _sum(self, terms: Iterable[Term], batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
         total = torch.zeros((), device=batch["attention_mask"].device)

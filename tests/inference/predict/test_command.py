@@ -245,10 +245,14 @@ def test_what_is_there_is_replaced_only_by_force(model: Path, tmp_path: Path) ->
     texts, out = write_texts(tmp_path / "a.txt"), tmp_path / "out.txt"
     out.write_text("precious\n")
     config = (model / "config.json").read_bytes()
-    for taken in (out, model / "config.json"):
-        refused = sentence(trimformer("predict", model, texts, "--out", taken))
-        assert refused == f"{taken} exists: name another file, or replace it with --force."
-        assert "exists" in sentence(trimformer("predict", model, "--out", taken, stdin="good\n"))
+    refused = sentence(trimformer("predict", model, texts, "--out", out))
+    assert refused == f"{out} exists: name another file, or replace it with --force."
+    assert "exists" in sentence(trimformer("predict", model, "--out", out, stdin="good\n"))
+    for options in ([], ["--force"]):
+        own = (model / "config.json", *options)
+        refused = sentence(trimformer("predict", model, texts, "--out", *own))
+        assert refused == f"{own[0]} is one of the files of a model, which it would destroy: name another file."
+        assert "of a model" in sentence(trimformer("predict", model, "--out", *own, stdin="good\n"))
     assert "is not a regular file" in sentence(trimformer("predict", model, texts, "--out", tmp_path, "--force"))
     assert (out.read_text(), (model / "config.json").read_bytes()) == ("precious\n", config)
     assert trimformer("predict", model, texts, "--out", out, "--force").code == 0

@@ -77,6 +77,18 @@ def test_rows(name: str, content: str, columns: tuple[str, ...], rows: list[Row]
         ("a.csv", 'text\na\n"open\n', (), "Line 3 of a.csv is not valid CSV"),
         ("a.csv", 'text\nplain "quote\n"a\nb"\n"open\n', (), "Line 5 of a.csv is not valid CSV"),
         ("a.csv", "text,y,text\na,1,b\n", ("text",), "a.csv names the column 'text' twice: rename one of them."),
+        (
+            "a.jsonl",
+            '{"text": "a"}\n{"text": 1, "text": 2}\n',
+            (),
+            "Line 2 of a.jsonl is not valid JSON (the name 'text' stands twice in one object: line 1 column 13",
+        ),
+        (
+            "a.json",
+            '[{"text": "a"},\n{"text": 1, "text": 2}]\n',
+            (),
+            "The array in a.json is not valid JSON after line 1 (the name 'text' stands twice in one object)",
+        ),
         ("a.tsv", "text\ty\na\n", (), "Line 2 of a.tsv has 1 columns where 2 are expected"),
         ("a.parquet", "", (), "a.parquet cannot be read as a stream"),
         ("standard input", "one\n", ("review",), "leave --text and --text-pair out"),

@@ -174,3 +174,12 @@ def test_files_and_settings_that_do_not_fit(
     path = write(name, text)
     with pytest.raises(TrimformerError, match=like(message)):
         load(path, None, TaskSettings(**settings))
+
+
+def test_a_file_of_spans_without_a_word_outside_is_scored_by_entities(write: Write) -> None:
+    path = write("t.conll", "Ann B-PER\nLee E-PER\n\nRome S-LOC\n")
+    task, _ = load_alone(path, TaskSettings(), None)
+    assert task.metrics[0] == "f1"
+    assert task.labels[0] == "O"
+    task, _ = load_alone(write("u.conll", "Ann S-1\nLee S-2\n"), TaskSettings(), None)
+    assert task.metrics == ("accuracy",)

@@ -63,6 +63,17 @@ def test_parquet(tmp_path: Path) -> None:
         ("a.csv", 'text,label\na,1\n"open,1\nb,0\n', "The row in line 3 of …a.csv is not valid CSV"),
         ("a.csv", "text,text\na,1\n", "a.csv names a column twice"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', "Line 2 of …a.jsonl is not valid JSON"),
+        (
+            "a.jsonl",
+            '{"a": 1}\n{"a": 1, "b": 2, "a": 3}\n',
+            "Line 2 of …a.jsonl is not valid JSON (the name 'a' stands twice",
+        ),
+        ("a.jsonl", '{"a": {"b": 1, "b": 2}}\n', "Line 1 of …a.jsonl is not valid JSON (the name 'b' stands twice"),
+        (
+            "a.json",
+            '[{"a": "a", "b": [{"a": 1}]},\n {"\\"{": "a", "b": "a",\n "\\u0061": 1, "a": 3}]',
+            "a.json is not valid JSON (the name 'a' stands twice in one object: line 3 column 15 (char",
+        ),
         ("a.jsonl", "[1]\n", "Line 1 of …a.jsonl is not a JSON object"),
         (
             "a.jsonl",

@@ -125,12 +125,16 @@ def test_what_is_wrong_with_json(write: Write, value: Any, line: int, message: s
     [
         ("", "a.json is empty"),
         ("\n \n", "a.json is empty"),
+        (
+            '{"data": [\n  {"title": 1,\n "title": 2}]}',
+            "a.json is not valid JSON at line 3 (the name 'title' stands twice",
+        ),
         ('{"data": [\n  {"title": }', "a.json is not valid JSON at line 2 (Expecting value"),
         ('{"question": "a"}\n{"question": "b"}\n', "a.json has no column 'context'"),
         ('{"question": "a"\n{"question": "b"}\n', "call a file with one object per line .jsonl"),
         ("[]", "a.json has no rows"),
         ('{"data": ' + "[" * 200_000, "a.json is not valid JSON ("),
-        ('{"data": [],\n "data": [\n {}]}', "line 3 of …a.json, data[0] has no 'paragraphs'"),
+        ('{"other": [],\n "data": [\n {}]}', "line 3 of …a.json, data[0] has no 'paragraphs'"),
         ('{"a{": "]\\"", "data" :\n\n[ {"paragraphs":null} ] }', "line 3 of …a.json, data[0] has no 'paragraphs'"),
     ],
 )

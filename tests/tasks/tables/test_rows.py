@@ -22,6 +22,8 @@ Write = Callable[[str, str], Path]
         (["0.5", "1"], "regression"),
         (["0.5"] * 19 + ["1,5"], "regression"),
         (["nan", "1"], "classification"),
+        (["1_0", "2_5"], "classification"),
+        (["true", "false"], "classification"),
     ],
 )
 def test_kind(labels: list[str], kind: str | None) -> None:
@@ -51,6 +53,9 @@ ZIPS = [str(10_000 + 37 * i) for i in range(30)] * 3
         (ZIPS, [], "regression"),
         (["0", "1"], ["LABEL_0"], "classification"),
         (["0", "1"], [], "regression"),
+        (["true", "false"], ["LABEL_0"], "classification"),
+        (["true", "false"], [], "regression"),
+        (["true", "false"], ["no", "yes"], "classification"),
         (["a", "b"], ["LABEL_0"], "classification"),
         # A head that does not fit says nothing.
         (["1", "2", "3"], ["neg", "pos"], "classification"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -109,6 +109,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)
+        self.frozen: tuple[nn.Module, ...] = ()
         self.embeddings = Embeddings(config)
         self.positions = mechanism_of(config)
         self.last_mixing = config.last_mixing
@@ -130,6 +131,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
         return_dict: Literal[True] = True,
         first_only: bool = False,
         output_trace: bool = False,
+        known_states: Sequence[Tensor] = (),
     ) -> BodyOutput:
         """Run the encoder.
 
@@ -139,16 +141,21 @@ class TrimformerModel(TrimformerPreTrainedModel):
         sentence-transformers, ask for it. first_only: only the first token's last hidden state is wanted, (batch, 1,
         hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states or
         trace. output_trace: the trace comes back too, an :class:`AttentionTrace` or None for each layer.
+        known_states: the outputs of the first layers, (batch, n, hidden) each, where these need not be computed; not
+        together with a trace.
         """
         hidden = None if gates is None else gates.hidden
         x = self.embeddings(input_ids, token_type_ids, hidden)
         tokens = Tokens(x, attention_mask, self.positions, traced=output_trace)
-        states = [x]
+        states = [x, *known_states]
+        x = states[-1]
         last = self.last_mixing if first_only else len(self.layers)
         if last < 0:
             tokens = tokens.ask(first=1)
             x, tokens = tokens.of(x), tokens.left()
         for index, layer in enumerate(self.layers):
+            if index < len(known_states):
+                continue
             if index == last:
                 tokens = tokens.ask(first=1)
             x, tokens = layer(x, tokens, None if gates is None else gates.layer(index))
@@ -160,6 +167,19 @@ class TrimformerModel(TrimformerPreTrainedModel):
             hidden_states=(*states[:-1], x) if output_hidden_states else None,
             trace=None if tokens.trace is None else tuple(tokens.trace.get(layer.attention) for layer in self.layers),
         )
+
+    def freeze(self, layers: int) -> None:
+        """Train neither the embeddings nor the first layers from now on, and drop nothing in them."""
+        self.frozen = (self.embeddings, *((self.positions, *self.layers[:layers]) if layers else ()))
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.embeddings.word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
@@ -169,6 +170,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         gates: Gates | None,
         output_hidden_states: bool,
         output_trace: bool,
+        known_states: Sequence[Tensor],
     ) -> tuple[Tensor, BodyOutput]:
         """Logits, and what the body gave."""
         first_only = self.reads_first(self.config) and not (output_hidden_states or output_trace)
@@ -180,6 +182,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
             output_hidden_states,
             first_only=first_only,
             output_trace=output_trace,
+            known_states=known_states,
         )
         return self.head(out.last_hidden_state, attention_mask), out
 
@@ -212,12 +215,15 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
         output_hidden_states: bool = False,
         output_trace: bool = False,
         return_dict: Literal[True] = True,
+        known_states: Sequence[Tensor] = (),
     ) -> TextOutput:
         """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch).
 
         labels: int64 (batch,) for one label, float (batch,) for a number, float (batch, labels) of 0 and 1 for several.
         """
-        logits, out = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace)
+        logits, out = self.run(
+            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
+        )
         loss = None
         if labels is not None:
             kind = self.kind
@@ -246,9 +252,12 @@ class TrimformerForTokenClassification(TrimformerWithHead):
         output_hidden_states: bool = False,
         output_trace: bool = False,
         return_dict: Literal[True] = True,
+        known_states: Sequence[Tensor] = (),
     ) -> TokenOutput:
         """Logits of shape (batch, n, labels); with ``labels`` (batch, n), -100 where there is none, also the loss."""
-        logits, out = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace)
+        logits, out = self.run(
+            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
+        )
         loss = None if labels is None else task_loss("tokens", logits, labels)
         return TokenOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
 
@@ -294,9 +303,12 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
         output_hidden_states: bool = False,
         output_trace: bool = False,
         return_dict: Literal[True] = True,
+        known_states: Sequence[Tensor] = (),
     ) -> SpanOutput:
         """Start and end logits, each (batch, n); with ``labels`` (batch, 2), first and last token, also the loss."""
-        logits, out = self.run(input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace)
+        logits, out = self.run(
+            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
+        )
         loss = None if labels is None else task_loss("spans", logits, labels, attention_mask)
         return SpanOutput(loss, logits[..., 0], logits[..., 1], out.hidden_states, out.trace)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ...errors import TrimformerError
+from ...tasks.tables.files import unique_names
 
 CHUNK = 2**20
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[][{},]', re.DOTALL)
@@ -68,7 +69,7 @@ def values(text: str) -> Iterator[tuple[int, Any]]:
 
     Raises ValueError for what is no JSON.
     """
-    decode = json.JSONDecoder().raw_decode
+    decode = json.JSONDecoder(object_pairs_hook=unique_names).raw_decode
     at = _blank(text, 0)
     while at < len(text) and text[at] != "]":
         value, end = decode(text, at)

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,7 +14,7 @@ from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ...tasks.data import did_you_mean
 from ...tasks.kinds import KINDS
-from ...tasks.tables.files import SEMICOLONS, UTF16, by_semicolons, cell_text, is_utf16
+from ...tasks.tables.files import SEMICOLONS, UTF16, by_semicolons, cell_text, is_utf16, load_json
 from ...tasks.tables.quotes import UNCLEAR, Quotes, quotes_of
 from ..batches import Row
 from .array import elements, opening, values
@@ -210,7 +209,7 @@ class Format:
         for number, line in enumerate(lines, first):
             if line.strip():
                 try:
-                    yield number, json.loads(line)
+                    yield number, load_json(line)
                 except (ValueError, RecursionError) as error:
                     hint = " (of an array the file ends in .json)" if line.lstrip().startswith("[") else ""
                     raise TrimformerError(

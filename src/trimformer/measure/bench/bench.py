@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,18 @@ from ...tasks.labels import names_of
 from ...tasks.settings import TaskSettings
 from ...tasks.task import load_task
 from ...threads import torch_threads
+from .budget import Budget, Preparing, time_within
 from .latency import Timing, make_workloads, speedups, time_variants
 from .peak import Peak, best, matrix_peaks
 from .process import Footprint, footprint
 from .score import Score, score_variants, tokenizer_folder, validation
-from .variants import Model, available_backends, make_variants, named, precision
+from .variants import MAIN, Model, available_backends, make_variants, named, precision
 
 TEXTS = 4096
 """Texts that are read of a file."""
 CALIBRATION = 300
+BATCHES = (1, 8)
+REPEATS, TURNS = 10, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Texts:
 class Bench:
     """Everything that was measured in one run. scores: empty without a task; split: of which rows they are.
 
-    reading: what is odd about how the texts of a file without a task were read.
+    reading: what is odd about how the texts of a file without a task were read. left_out: what was not measured, so
+    that the answer came within a minute.
     """
 
     hardware: dict[str, str]
@@ -59,6 +63,7 @@ class Bench:
     scores: list[Score]
     split: str = "validation"
     reading: list[str] = dataclasses.field(default_factory=list)
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     def shares(self) -> list[float | None]:
         """Each timing's share of the measured peak of its precision; None where either is not known."""
@@ -81,7 +86,13 @@ class Bench:
                 f"Times alone: the answers of {', '.join(unknown)} were not compared with those of fp32, which takes "
                 "--task and a back-end in fp32."
             )
-        return [*warnings, *self.reading, *read]
+        return [*warnings, *self.reading, *read, *self._less()]
+
+    def _less(self) -> list[str]:
+        if not self.left_out:
+            return []
+        what = ", ".join(self.left_out)
+        return [f"Left out to answer within a minute: {what}; --thorough measures all, --backends and --batch some."]
 
     def agrees(self, timing: Timing) -> bool:
         """Whether the variant may be recommended, as far as its answers are known."""
@@ -108,41 +119,67 @@ class Bench:
 def bench(
     models: Sequence[str | Path | Model] | Mapping[str, str | Path | Model],
     *,
-    batch: Sequence[int] = (1, 8),
+    batch: Sequence[int] | None = None,
     length: Sequence[int] = (128,),
     texts: Texts | None = None,
     task: TaskSettings | None = None,
     threads: int = 2,
     backends: Sequence[str] | None = None,
-    fresh: bool = True,
-    repeats: int = 10,
+    fresh: bool | None = None,
+    thorough: bool = False,
+    repeats: int | None = None,
     seconds: float = 5.0,
+    done: Callable[[list[Timing]], None] = lambda _: None,
 ) -> Bench:
     """Measure variants. The arguments are those of :func:`trimformer.measure.bench.latency.benchmark`, and:
 
     texts, task: give the data's own lengths; a task also the score of every variant on its validation rows.
-    backends: None = all that are installed here. fresh: start every variant in a process of its own as well.
+    thorough: measure all, however long it takes. Else the answer is to come within a minute (a task's scores take what
+    they take): of the back-ends those that matter most, few turns where a model is slow, no limit of the machine.
+    backends: None = all that are installed here if thorough, else the main ones, calibrated files as time allows.
+    batch: None = 1 and 8, if not thorough 8 as time allows. fresh: start every variant in a process of its own as well;
+    None = if thorough. repeats: None = 10 if thorough, else 3. done: is called with the timings of each workload.
 
     What needs calibration gets it from the task's training rows, or from the texts; else from random tokens.
     """
     given = named(models)
-    sizes = list(itertools.product(batch, length))
+    sizes = list(itertools.product(batch or BATCHES, length)) if batch is None or batch else []
+    repeats = repeats if repeats is not None else REPEATS if thorough else TURNS
     if not given or not sizes or min(threads, repeats, *itertools.chain(*sizes)) < 1:
         raise TrimformerError("Give a model, and batch sizes, lengths and threads of at least 1.")
+    budget = Budget(len(given))
+    installed = available_backends()
+    main = [name for name in installed if thorough or name in MAIN]
+    fresh = thorough if fresh is None else fresh
     data, calibration, reading = _data(given, texts, task)
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
-        variants = make_variants(given, backends or available_backends(), threads, Path(folder), calibration)
+        wanted = backends or main
+        with Ticker("Preparing", len(given) * len(wanted), quiet=0) as tick:
+            begin = Preparing(tick, list(given), (lambda _: True) if backends or thorough else budget.allows)
+            variants = make_variants(given, wanted, threads, Path(folder), calibration, begin)
         workloads = make_workloads(variants, sizes, data)
-        before = matrix_peaks(threads)
-        timings = time_variants(variants, workloads, threads=threads, repeats=repeats, seconds=seconds)
-        peaks = best(before, matrix_peaks(threads))  # twice, because a machine's speed changes
+        peaks = matrix_peaks(threads) if thorough else []
+        if thorough:
+            timings = time_variants(variants, workloads, threads=threads, repeats=repeats, seconds=seconds, done=done)
+            peaks = best(peaks, matrix_peaks(threads))  # twice, because a machine's speed changes
+        else:
+            asked = batch or BATCHES[:1]
+            timings = time_within(budget, variants, workloads, asked, threads, repeats, seconds, done)
         scores = score_variants(variants, given, task) if task is not None else []
         footprints = []
         with Ticker("Starting each alone", len(variants) * fresh) as tick:
             for variant in variants * fresh:
                 footprints.append(footprint(variant, *max(sizes, key=lambda size: size[0] * size[1]), threads))
                 tick.advance()
-        return Bench(hardware(), threads, timings, footprints, peaks, scores, reading=reading)
+        left_out = (
+            [] if thorough else _left_out(budget, [] if backends else [n for n in installed if n not in main], fresh)
+        )
+        return Bench(hardware(), threads, timings, footprints, peaks, scores, reading=reading, left_out=left_out)
+
+
+def _left_out(budget: Budget, others: Sequence[str], fresh: bool) -> list[str]:
+    start = [] if fresh else ["start-up and memory"]
+    return [*budget.left_out, *others, *start, "the machine's limit"]
 
 
 def _data(

@@ -17,6 +17,7 @@ from ...errors import TrimformerError
 from ...tasks.encoding.encoded import Encoded
 from ...threads import torch_threads
 from ..cost import cost
+from .names import short_names
 from .variants import Model, Variant, make_variants, reason
 from .workload import Lengths, Workload, fixed, own_lengths
 
@@ -124,10 +125,10 @@ def time_variants(
 ) -> list[Timing]:
     """Time variants on workloads, taking turns; ``done`` is called with the timings of each workload."""
     timings: list[Timing] = []
-    with Ticker("Timing", len(workloads) * (1 + repeats)) as tick:
+    with Ticker("Timing", len(workloads) * len(variants) * (1 + repeats)) as tick:
         for workload in workloads:
-            ready, skipped = _warmed_up(variants, workload)
-            tick.advance()
+            ready, skipped = _warmed_up(variants, workload, tick)
+            tick.advance(repeats * len(skipped))
             times = _alternate(ready, workload, repeats, seconds, tick)
             timings += [
                 _timing(variant, workload, threads, times.get(index, []), skipped.get(index, ""))
@@ -149,10 +150,15 @@ def speedups(timings: Sequence[Timing]) -> list[float | None]:
     return [t.sequences_per_s and t.sequences_per_s / base[t.batch, t.length, t.lengths] for t in timings]
 
 
-def _warmed_up(variants: Sequence[Variant], workload: Workload) -> tuple[dict[int, Variant], dict[int, str]]:
+def _warmed_up(
+    variants: Sequence[Variant], workload: Workload, tick: Ticker
+) -> tuple[dict[int, Variant], dict[int, str]]:
     """Those that ran, and why the others did not, both by position. Compilers work at the first pass."""
     ready, skipped = {}, {}
+    names = short_names(variant.name for variant in variants)
     for index, variant in enumerate(variants):
+        tick.show(f"Warming up {variant.backend}, {names[variant.name]}")
+        tick.advance()
         if variant.run is None:
             skipped[index] = variant.skipped
             continue
@@ -174,17 +180,17 @@ def _alternate(
 ) -> dict[int, list[float]]:
     """Milliseconds of the timed passes of each variant, in rounds of one turn each; at least two rounds."""
     times: dict[int, list[float]] = {index: [] for index in variants}
+    names = short_names(variant.name for variant in variants.values())
     started = time.perf_counter()
-    ticked = 0
     for turn in range(MAX_ROUNDS):
         fewest = min(map(len, times.values()), default=repeats)
-        for _ in range(min(fewest, repeats) - ticked):
-            tick.advance()
-        ticked = min(fewest, repeats)
         if turn >= 2 and fewest >= repeats and time.perf_counter() - started > seconds:
             break
         for index, variant in variants.items():
+            tick.show(f"Timing {variant.backend}, {names[variant.name]}, turn {turn + 1}")
+            before = min(len(times[index]), repeats)
             times[index] += _turn(variant, workload)
+            tick.advance(min(len(times[index]), repeats) - before)
     return times
 
 

@@ -14,11 +14,9 @@ import torch
 from ...deploy.agreement import agreement, agrees, warning
 from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind, resolve
 from ...encoder.checkpoints.shapes import PREFIX
-from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ...errors import TrimformerError
-from ...tasks.cuts import cut_notes, cuts_of
 from ...tasks.data import Task
-from ...tasks.encode import encode
+from ...tasks.encode import read_rows
 from ...tasks.encoding.encoded import Encoded
 from ...tasks.labels import names_of
 from ...tasks.outcome import outcome
@@ -66,8 +64,8 @@ def score_variants(variants: Sequence[Variant], models: Mapping[str, Any], setti
     return scores
 
 
-def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded]:
-    """The task's validation rows as this model reads them.
+def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded, list[str]]:
+    """The task's validation rows as this model reads them, and what is to be said of that, see :func:`read_rows`.
 
     Raises TrimformerError for a model without files, or with another head than the task needs.
     """
@@ -75,8 +73,7 @@ def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded]:
     config, kind = read_config(folder), read_kind(folder)
     task, examples = load_validation(settings, names_of(config))
     check_kind(task, kind, str(model))
-    tokenizer = load_tokenizer(folder)
-    return task, encode(task, examples, tokenizer, **cuts_of(settings, tokenizer, config.max_tokens)._asdict())
+    return task, *read_rows(task, examples, load_tokenizer(folder), settings, config, folder)
 
 
 def tokenizer_folder(model: Any) -> Path:
@@ -88,12 +85,12 @@ def tokenizer_folder(model: Any) -> Path:
 
 def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> Iterator[Score]:
     try:
-        task, data = validation(model, settings)
+        task, data, notes = validation(model, settings)
     except TrimformerError as error:
         for variant in variants:
             yield Score(variant.name, variant.backend, "", None, 0, str(error))
         return
-    said = " ".join([*_read(model, data), *cut_notes(data)])
+    said = " ".join(notes)
     exact: np.ndarray | None = None
     for variant in sorted(variants, key=lambda variant: precision(variant.backend) != "fp32"):
         found = Score(variant.name, variant.backend, task.metrics[0], None, len(data.examples), variant.skipped, said)
@@ -109,11 +106,6 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
             yield dataclasses.replace(found, score=score, agreement=same)
         except Exception as error:  # every runtime has its own
             yield dataclasses.replace(found, skipped=reason(error))
-
-
-def _read(model: Any, data: Encoded) -> list[str]:
-    folder = tokenizer_folder(model)
-    return reading_notes(load_tokenizer(folder), folder, some_texts(data.examples.texts))
 
 
 def as_model(run: ForwardPass) -> Any:

@@ -74,7 +74,6 @@ def export_for(
         raise TrimformerError('No runtime is installed: pip install "trimformer[onnx,openvino]".')
     folder = Path(folder)
     scorer = scorer_for(model, tokenizer, task)
-    read = [] if scorer is None else scorer.notes
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".target-") as scratch:
@@ -87,7 +86,10 @@ def export_for(
                 part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
     written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
-    return Choice(written, _why(target, chosen, candidates), [*_notes(target, candidates, max_drop), *read], candidates)
+    notes = _notes(target, candidates, max_drop)
+    if scorer is not None:  # first, for a score may hide it
+        notes = [*scorer.balance(chosen.file.backend), *notes, *scorer.notes]
+    return Choice(written, _why(target, chosen, candidates), notes, candidates)
 
 
 def choose(candidates: Sequence[MeasuredFile], max_drop: float) -> MeasuredFile:

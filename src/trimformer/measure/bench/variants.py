@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import inspect
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ TORCH = {
 COMPILED = {"compile": "default", "torch-compile": "default", "torch-graphs": "reduce-overhead"}
 GPU_ONLY = ("torch-fp16", "torch-graphs", "onnx-cuda")
 BACKENDS = (*STOCK, *TORCH, "onnx-cuda", *FILE_BACKENDS)
+MAIN = ("eager", "torch", "torch-fp16", "onnx-cuda", "onnx", "onnx-int8", "openvino", "openvino-int8")
+"""Those that matter most: the stock class, this encoder (on a GPU in fp16 too), each runtime's fp32 and int8 file."""
 
 Model = TrimformerModel | TrimformerWithHead
 ForwardPass = Callable[[dict[str, Tensor]], np.ndarray]
@@ -99,11 +101,15 @@ def make_variants(
     threads: int,
     folder: Path,
     calibration: Encoded | None = None,
+    begin: Callable[[str, str], bool] = lambda name, backend: True,
+    *,
+    quick: bool = False,
 ) -> list[Variant]:
     """Models under back-ends, in the order given; ``folder`` takes the files that have to be written.
 
     models: as :func:`trimformer.measure.bench.latency.benchmark` takes them. An exported file has its own back-end,
-    whatever the others are.
+    whatever the others are. begin: told of a model's name and a back-end before that file is made; False leaves it out.
+    quick: files are written as :func:`trimformer.deploy.writers.write` does with it.
     """
     check_backends(backends)
     variants: list[Variant] = []
@@ -112,7 +118,8 @@ def make_variants(
         if isinstance(source, Path):
             variants += _of_file(name, source, backends, threads)
         else:
-            variants += _of_model(name, source, backends, threads, folder / str(index), calibration)
+            wanted = (backend for backend in backends if begin(name, backend))  # asked as each one's turn comes
+            variants += _of_model(name, source, wanted, threads, folder / str(index), calibration, quick)
     return variants
 
 
@@ -176,14 +183,20 @@ def _described(file: Path) -> tuple[TrimformerConfig | None, type[TrimformerWith
 
 
 def _of_model(
-    name: str, model: Model, backends: Sequence[str], threads: int, folder: Path, calibration: Encoded | None
+    name: str,
+    model: Model,
+    backends: Iterable[str],
+    threads: int,
+    folder: Path,
+    calibration: Encoded | None,
+    quick: bool,
 ) -> Iterator[Variant]:
     modules: dict[Any, Any] = {}
     head = type(model) if isinstance(model, TrimformerWithHead) else None
     for backend in backends:
         variant = Variant(name, backend, None, config=model.config, head=head)
         try:
-            path = _written(model, backend, folder, calibration)
+            path = _written(model, backend, folder, calibration, quick)
         except TrimformerError as error:
             yield dataclasses.replace(variant, skipped=str(error))
         except Exception as error:  # exporters and converters raise what they like: the other variants go on
@@ -192,7 +205,7 @@ def _of_model(
             yield _opened(dataclasses.replace(variant, path=path), threads, modules)
 
 
-def _written(model: Model, backend: str, folder: Path, calibration: Encoded | None) -> Path:
+def _written(model: Model, backend: str, folder: Path, calibration: Encoded | None, quick: bool) -> Path:
     """The folder or file that the back-end opens, written at the first need."""
     if backend in STOCK:
         if not (folder / "stock").is_dir():
@@ -202,7 +215,7 @@ def _written(model: Model, backend: str, folder: Path, calibration: Encoded | No
         if not (folder / "model").is_dir():
             model.save_pretrained(folder / "model")
         return folder / "model"
-    return write(model, "onnx" if backend == "onnx-cuda" else backend, folder / "files", calibration)
+    return write(model, "onnx" if backend == "onnx-cuda" else backend, folder / "files", calibration, quick=quick)
 
 
 def _opened(variant: Variant, threads: int, modules: dict[Any, Any]) -> Variant:

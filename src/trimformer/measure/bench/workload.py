@@ -39,6 +39,19 @@ class Workload:
         """Tokens of a sequence; the rounded mean where they differ."""
         return round(float(self.tokens.mean()))
 
+    @property
+    def positions(self) -> int:
+        """Tokens of all batches, padding included: what is computed."""
+        return sum(given["input_ids"].numel() for given in self.batches)
+
+    def fewer(self, batches: int) -> Workload:
+        """At most so many of the batches, evenly spread."""
+        if batches >= len(self.batches):
+            return self
+        kept = np.linspace(0, len(self.batches) - 1, batches).round().astype(int)
+        tokens = [self.tokens[i * self.batch : (i + 1) * self.batch] for i in kept]
+        return dataclasses.replace(self, batches=tuple(self.batches[i] for i in kept), tokens=np.concatenate(tokens))
+
 
 def fixed(config: TrimformerConfig, batch: int, length: int, seed: int = 0) -> Workload:
     """One batch of random ids of full length, with the attention mask given, as a batch without padding has it."""

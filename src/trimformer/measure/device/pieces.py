@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -26,13 +26,16 @@ from ...files import require_regular
 from ...threads import torch_threads
 from ..bench.latency import make_workloads, time_variants
 from ..bench.variants import COMPILED, STOCK, Variant, available_backends, check_backends, make_variants
+from .lengths import find, rungs
 from .table import (
     FIRST,
     LatencyTable,
     Model,
+    Way,
+    added,
     common_maps,
     default_file,
-    find,
+    fitting,
     frame_of,
     read_tables,
     with_maps,
@@ -41,8 +44,10 @@ from .table import (
 
 COPIES = 4
 WORDS = 1000
-REPEATS = 20
-SECONDS = 5.0
+REPEATS, SECONDS = 20, 5.0
+COARSE_REPEATS, COARSE_SECONDS = 10, 1.0
+MEAN = "mean"
+"""What every method can put in the place of attention: a coarse table has it beside the kinds of the model."""
 
 Key = tuple[str, int]
 """A piece and its size."""
@@ -58,12 +63,17 @@ def latency_tables(
     threads: int = 2,
     backends: Sequence[str] | None = None,
     file: str | Path | None = None,
+    coarse: bool = False,
 ) -> list[LatencyTable]:
     """Tables of this machine for each back-end, batch and length; what the file lacks is measured and added to it.
 
     model: the tables predict it whatever becomes of its layers, as long as none is larger than its largest.
+    length: powers of two, and the most that the model takes, are measured; what is between is interpolated, so that
+    texts of other lengths find the table there.
     backends: None = all that are installed here and run any shape, except compilers. file: None = one in the user's
     cache folder. It is written after each table, so that a run that is cut loses little.
+    coarse: measure in about half of the time, and less exactly, what is not known: the ends of each curve, the model's
+    own kinds of attention and the mean. Full tables that are there are used, and take the place of coarse ones later.
 
     Raises TrimformerError for a back-end that is unknown, cannot run here or runs stock models only, for a length that
     the model cannot take, and as :func:`trimformer.measure.device.table.read_tables` does.
@@ -80,16 +90,34 @@ def latency_tables(
         raise TrimformerError(f"{stock[0]} runs dense models only, so that no table can be made of it: leave it out.")
     path = default_file() if file is None else Path(file)
     tables = _known(path)
-    missing = {name: [size for size in sizes if find(tables, net, (name, *size, threads)) is None] for name in names}
-    for table in measure(net, {name: left for name, left in missing.items() if left}, threads):
-        tables.append(table)
-        write_tables(path, [*_known(path), table])  # another process may have added some meanwhile
+    missing: dict[str, list[tuple[int, int]]] = {}
+    for name, size in itertools.product(names, sizes):
+        if _best(tables, net, (name, *size, threads), coarse) is None:
+            missing.setdefault(name, []).extend(_unmeasured(tables, net, (name, *size, threads), coarse))
+    wanted = {name: list(dict.fromkeys(left)) for name, left in missing.items()}
+    for table in measure(net, wanted, threads, coarse):
+        tables = added(tables, table)
+        write_tables(path, added(_known(path), table))  # another process may have added some meanwhile
     chosen = []
     for name, size in itertools.product(names, sizes):
-        found = find(tables, net, (name, *size, threads))
+        found = _best(tables, net, (name, *size, threads), coarse)
         assert found is not None  # it was measured where it was missing
         chosen.append(found)
     return chosen
+
+
+def _best(tables: Sequence[LatencyTable], model: Model, way: Way, coarse: bool) -> LatencyTable | None:
+    """The table, a full one if there is one; a coarse one only if that will do."""
+    full = find([table for table in tables if not table.coarse], model, way)
+    return find([table for table in tables if table.coarse], model, way) if full is None and coarse else full
+
+
+def _unmeasured(tables: Sequence[LatencyTable], model: Model, way: Way, coarse: bool) -> list[tuple[int, int]]:
+    """The sizes (batch, length) around this one for which there is no table with the pieces that would be measured."""
+    backend, batch, length, threads = way
+    own = [table for table in tables if table.coarse == coarse and table.sizes == _sizes(model, coarse)]
+    around = rungs(length, model.config.max_tokens)
+    return [(batch, rung) for rung in around if not fitting(own, model, (backend, batch, rung, threads))]
 
 
 def _known(file: Path) -> list[LatencyTable]:
@@ -97,26 +125,33 @@ def _known(file: Path) -> list[LatencyTable]:
     return read_tables(file) if file.is_file() else []
 
 
-def measure(model: Model, wanted: Mapping[str, Sequence[tuple[int, int]]], threads: int) -> Iterator[LatencyTable]:
+def measure(
+    model: Model, wanted: Mapping[str, Sequence[tuple[int, int]]], threads: int, coarse: bool = False
+) -> Iterator[LatencyTable]:
     """Tables for the sizes (batch, length) that are wanted of each back-end, one after the other."""
-    models = _models(model) if wanted else {}
+    models = _models(model, coarse) if wanted else {}
+    different = {id(net): net for net in models.values()}
+    repeats, seconds = (COARSE_REPEATS, COARSE_SECONDS) if coarse else (REPEATS, SECONDS)
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         for backend, sizes in wanted.items():
             variants: list[Variant] = []
-            with Ticker(f"Preparing pieces for {backend}", len(models)) as tick:
-                for index, net in enumerate(models.values()):
-                    variants += make_variants({str(index): net}, [backend], threads, Path(folder) / str(index))
+            with Ticker(f"Preparing pieces for {backend}", len(different)) as tick:
+                for key, net in different.items():
+                    variants += make_variants({str(key): net}, [backend], threads, Path(folder) / str(key), quick=True)
                     tick.advance()
             for size in sizes:
                 workloads = make_workloads(variants, [size])
-                timings = time_variants(variants, workloads, threads=threads, repeats=REPEATS, seconds=SECONDS)
+                timings = time_variants(variants, workloads, threads=threads, repeats=repeats, seconds=seconds)
                 if reason := next((timing.skipped for timing in timings if timing.skipped), ""):
                     raise TrimformerError(f"No table can be made of {backend}: {reason}")
-                pieces = solve({key: timing.median_ms or 0.0 for key, timing in zip(models, timings, strict=True)})
-                yield LatencyTable(backend, *size, threads, type(model).__name__, frame_of(model.config), pieces)
+                times = {key: timing.median_ms or 0.0 for key, timing in zip(different, timings, strict=True)}
+                pieces = solve({key: times[id(net)] for key, net in models.items()})
+                yield LatencyTable(
+                    backend, *size, threads, type(model).__name__, frame_of(model.config), pieces, coarse
+                )
 
 
-def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerShape]]:
+def plan(config: TrimformerConfig, reads_first: bool, coarse: bool = False) -> dict[Key, list[LayerShape]]:
     """The layers of the models that are timed, by the piece that each of them brings."""
     most = max(shape.ffn for shape in config.shapes)
     least = max(1, most // 16)
@@ -126,7 +161,7 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
     models = {BASE: [plain], REST: [plain]}
     for units in knots(most, least):
         models["ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
-    kinds = dict(_attentions(config, plain))
+    kinds = dict(_attentions(config, plain, coarse))
     models |= {key: [plain] + [shape] * COPIES for key, shape in kinds.items()}
     if reads_first:
         for units in (least, most):
@@ -134,12 +169,22 @@ def plan(config: TrimformerConfig, reads_first: bool) -> dict[Key, list[LayerSha
         mixing = {key: shape for key, shape in kinds.items() if not key[0].endswith(" qk")}
         models |= {(f"{FIRST}{name}", size): [shape] for (name, size), shape in mixing.items()}
     maps = common_maps(config.shapes)
-    return {key: [with_maps(shape, maps) for shape in shapes] for key, shapes in models.items()}
+    chosen = _ends(models) if coarse else models
+    return {key: [with_maps(shape, maps) for shape in models[key]] for key in chosen}
 
 
-def _attentions(config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[Key, LayerShape]]:
+def _ends(keys: Iterable[Key]) -> list[Key]:
+    """The smallest and the largest size of each piece."""
+    sizes: dict[str, list[int]] = {}
+    for name, size in keys:
+        sizes.setdefault(name, []).append(size)
+    return [(name, size) for name, own in sizes.items() for size in sorted({min(own), max(own)})]
+
+
+def _attentions(config: TrimformerConfig, plain: LayerShape, coarse: bool) -> Iterator[tuple[Key, LayerShape]]:
     """The layers with attention that are measured, by the piece that it is."""
-    for kind in ATTENTION.values():
+    own = {shape.attention for shape in config.shapes} | {MEAN}
+    for kind in [ATTENTION[name] for name in ATTENTION if not coarse or name in own]:
         for name, size, shape in kind.knots(config, plain):
             yield (name, size), shape
 
@@ -174,15 +219,30 @@ def for_timing(config: TrimformerConfig) -> TrimformerConfig:
     return TrimformerConfig.from_dict(config.to_dict() | small)
 
 
-def _models(model: Model) -> dict[Key, Model]:
-    """The models that are timed, with random weights, which do not change the time."""
-    config, head = model.config, type(model)
-    reads_first = issubclass(head, TrimformerWithHead) and head.reads_first(config)
-    config = for_timing(config)
+def _reads_first(model: Model) -> bool:
+    return isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
+
+
+def _sizes(model: Model, coarse: bool) -> dict[str, set[int]]:
+    """The sizes of each piece that would be measured."""
+    sizes: dict[str, set[int]] = {}
+    for name, size in plan(model.config, _reads_first(model), coarse):
+        if name != BASE[0]:
+            sizes.setdefault(name, set()).add(size)
+    return sizes
+
+
+def _models(model: Model, coarse: bool) -> dict[Key, Model]:
+    """The models that are timed, with random weights, which do not change the time; the same for the same layers."""
+    config, head, reads_first = for_timing(model.config), type(model), _reads_first(model)
+    known: dict[tuple[bool, str], Model] = {}
     models: dict[Key, Model] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for key, shapes in plan(config, reads_first).items():
+        for key, shapes in plan(config, reads_first, coarse).items():
             under_head = not reads_first or key == REST or key[0].startswith(FIRST)
-            models[key] = (head if under_head else TrimformerModel)(config.with_shapes(shapes)).eval()
+            if (under_head, repr(shapes)) not in known:
+                net = (head if under_head else TrimformerModel)(config.with_shapes(shapes)).eval()
+                known[under_head, repr(shapes)] = net
+            models[key] = known[under_head, repr(shapes)]
     return models

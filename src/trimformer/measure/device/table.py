@@ -49,6 +49,8 @@ ELSEWHERE = ("torch threads", "memory", "os", "python", "transformers")
 
 Model = TrimformerModel | TrimformerWithHead
 Layers = TrimformerConfig | Sequence[LayerShape]
+Way = tuple[str, int, int, int]
+"""How a model is run: back-end, batch, length, threads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ class LatencyTable:
 
     head: the model class. frame: what its configuration says beside the layers, see :func:`frame_of`.
     pieces: name -> size -> milliseconds, as measured. Where a larger size was measured as the faster, which is noise,
-    both get the same time.
+    both get the same time. coarse: fewer pieces were measured, in less time.
     """
 
     backend: str
@@ -76,6 +78,12 @@ class LatencyTable:
     head: str
     frame: dict[str, Any]
     pieces: dict[str, dict[int, float]]
+    coarse: bool = False
+
+    @property
+    def sizes(self) -> dict[str, set[int]]:
+        """The sizes that were measured of each piece."""
+        return {name: set(times) for name, times in self.pieces.items()}
 
     def predict(self, layers: Layers) -> float:
         """Milliseconds of one pass of a model with these layers: exact for measured sizes, linear in between.
@@ -295,7 +303,14 @@ def read_tables(file: Path) -> list[LatencyTable]:
     return tables
 
 
-def find(tables: Sequence[LatencyTable], model: Model, way: tuple[str, int, int, int]) -> LatencyTable | None:
-    """The first that can predict the model. way: back-end, batch, length, threads."""
+def fitting(tables: Sequence[LatencyTable], model: Model, way: Way) -> list[LatencyTable]:
+    """Those that can predict the model."""
     same = (t for t in tables if (t.backend, t.batch, t.length, t.threads) == way and t.head == type(model).__name__)
-    return next((table for table in same if table.fits(model.config)), None)
+    return [table for table in same if table.fits(model.config)]
+
+
+def added(tables: Sequence[LatencyTable], new: LatencyTable) -> list[LatencyTable]:
+    """The tables with one more; unless it is coarse itself, it takes the place of a coarse one of the same models."""
+    same = dataclasses.replace(new, coarse=True)
+    left = [old for old in tables if new.coarse or dataclasses.replace(old, pieces=new.pieces) != same]
+    return [*left, new]

@@ -13,7 +13,7 @@ from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples, Task, did_you_mean
 from ..encoding.encoded import Encoded
-from ..labels import shown
+from ..labels import composed, shown
 from ..metric import CLASS_F1
 from ..split import Keep
 from .answers import AnyAnswer
@@ -64,6 +64,7 @@ class TaskKind(ABC):
         """
         if name is None:
             return task
+        name = composed(name)
         choice = tuple(dict.fromkeys([*task.metrics, *self.choice(task.labels)]))
         wanted = name.removeprefix(CLASS_F1)
         if name.startswith(CLASS_F1) and EACH_F1 in choice:
@@ -97,6 +98,10 @@ class TaskKind(ABC):
     @abstractmethod
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[AnyAnswer]:
         """One answer for each example. names: of the model's labels, by id."""
+
+    @abstractmethod
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[Any]:
+        """The answers as the labels of `Examples`: with these a model that gives them is right everywhere."""
 
     @abstractmethod
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from .texts import TextKind
 
 
 class Classification(TextKind):
-    """The label with the largest logit."""
+    """The label with the largest logit; a single one is that of label 1, and label 0 has 0."""
 
     name = "classification"
     keeps = "shares"
@@ -36,14 +36,17 @@ class Classification(TextKind):
         for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
             yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
 
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[int]:
+        return logits.astype(np.float64).argmax(axis=1).tolist()
+
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return logits.astype(np.float64).argmax(axis=1), data.labels
+        return _best(logits), data.labels
 
     def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
         return answers == truth if task.metrics[0] == "accuracy" else None
 
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
-        equal: np.ndarray = np.equal(exact.argmax(axis=1), other.argmax(axis=1))
+        equal: np.ndarray = np.equal(_best(exact), _best(other))
         return equal
 
     def measure(self, task: Task, name: str) -> Measure:
@@ -53,6 +56,11 @@ class Classification(TextKind):
             wanted = task.labels.index(name.removeprefix(CLASS_F1))
             return lambda answers, truth: _f1_of(answers, truth, wanted)
         return _METRICS[name]
+
+
+def _best(logits: np.ndarray) -> np.ndarray:
+    best: np.ndarray = logits[:, 0] > 0 if logits.shape[1] == 1 else logits.argmax(axis=1)
+    return best.astype(np.int64)
 
 
 # Counts of NumPy in place of scikit-learn, which checks its arguments in each of a bootstrap's thousands of calls.

@@ -39,6 +39,9 @@ class Multilabel(TextKind):
             scores = dict(zip(names, row, strict=True))
             yield Labels([name for name, score in scores.items() if score >= 0.5], scores)
 
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[tuple[int, ...]]:
+        return [tuple(np.flatnonzero(row > 0).tolist()) for row in logits]
+
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return logits > 0, data.labels.astype(bool)
 

@@ -52,6 +52,9 @@ class Regression(TextKind):
         for (number,) in logits.astype(np.float64).tolist():
             yield Prediction(None, number, {})
 
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[float]:
+        return logits.astype(np.float64)[:, 0].tolist()
+
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return logits.astype(np.float64).reshape(len(logits)), data.labels
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...errors import TrimformerError
-from ..data import Examples, Task
+from ..data import Examples, GoldAnswer, Task
 from ..encoding import windows
 from ..encoding.encoded import Encoded
 from .answers import Answer
@@ -56,6 +56,10 @@ class Spans(TaskKind):
                 if span is None
                 else Answer(context[span.begin : span.end], span.begin, span.end, span.score)
             )
+
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[tuple[GoldAnswer]]:
+        """An answer without a word, such as `the` or none, has F1 0 with itself, as SQuAD scores it."""
+        return [(GoldAnswer(found.answer, found.start),) for found in self.answers(data, logits, [])]
 
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = counts(data, best_texts(data, logits))

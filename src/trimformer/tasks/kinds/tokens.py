@@ -65,6 +65,10 @@ class Tokens(TaskKind):
         for sentence, ids in zip(data.examples.texts, tags(data, logits), strict=True):
             yield Tags(list(sentence), [None if i == UNPREDICTED else names[i] for i in ids.tolist()])
 
+    def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[tuple[int, ...]]:
+        """A word without a token has -1, which is right for all models that have none for it either."""
+        return [tuple(ids.tolist()) for ids in tags(data, logits)]
+
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = counts(task, data, tags(data, logits))
         return found, np.zeros(len(found))

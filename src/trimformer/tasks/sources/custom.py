@@ -48,7 +48,7 @@ def load(settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[T
             f"The task has a validation file ({validation_file}) and no training file: set task.train or task.data."
         )
     (kind, why), table = _kind(train_file, settings, labels)
-    _check(settings, kind)
+    refuse_unread(settings, kind)
     if table is None:
         task, train, validation = READERS[kind].load(train_file, validation_file, settings)
     else:
@@ -68,7 +68,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None) -> tup
     if file is None:
         return None
     (kind, why), table = _kind(file, settings, labels)
-    _check(settings, kind)
+    refuse_unread(settings, kind)
     if table is None:
         task, examples = READERS[kind].validation(file, settings, labels)
     else:
@@ -83,8 +83,9 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
     if settings.data is not None:
         data = Path(settings.data).expanduser()
         if data.is_dir():
-            train = train or _in_folder(data, "train")
-            validation = validation or _in_folder(data, "validation")
+            train = train or _in_folder(data, "train", ENDINGS) or _in_folder(data, "train", files.PLAIN)
+            validation = validation or _in_folder(data, "validation", ENDINGS)
+            validation = validation or _in_folder(data, "validation", files.PLAIN)
             if train is None and validation is None:
                 raise TrimformerError(
                     f"The folder {data} holds no train file: put train.csv, .tsv, .jsonl, .parquet, .conll, .conllu or "
@@ -103,11 +104,11 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
     return train, validation
 
 
-def _in_folder(folder: Path, split: str) -> Path | None:
+def _in_folder(folder: Path, split: str, endings: Sequence[str]) -> Path | None:
     found = [
         path
         for path in sorted(folder.iterdir())
-        if path.name.startswith(split) and path.name[len(split) :].lower() in ENDINGS and path.is_file()
+        if path.name.startswith(split) and path.name[len(split) :].lower() in endings and path.is_file()
     ]
     if len(found) > 1:
         raise TrimformerError(
@@ -140,7 +141,8 @@ def _kind(path: Path, settings: TaskSettings, labels: Sequence[str] | None = Non
     if label is None:
         raise TrimformerError(
             f"The file {path} has no column 'label': name one of its own ({', '.join(table.names)}) with --label, or "
-            "say with --kind what is predicted."
+            "say with --kind what is predicted; where compress trains nothing, --pseudo-labels "
+            "takes the model's own answers."
         )
     if _holds(table, label, _is_answer):
         return Reading("spans"), None
@@ -186,7 +188,7 @@ def _refuse_hidden_sets(table: Table, cells: Sequence[object]) -> None:
             )
 
 
-def _check(settings: TaskSettings, kind: Kind) -> None:
+def refuse_unread(settings: TaskSettings, kind: Kind) -> None:
     """Refuse settings that files of this kind would silently ignore."""
     defaults, read = TaskSettings(), KINDS[kind].reads
     for field in dict.fromkeys(field for known in KINDS.values() for field in known.reads):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...errors import TrimformerError
 from ..data import Examples, Task
+from ..labels import composed
 from ..settings import TaskSettings
 from ..tables.files import ENDINGS, ending, read_table
 from ..tables.rows import text_column
@@ -22,7 +23,7 @@ def grouped(examples: Examples, path: Path, settings: TaskSettings) -> Examples:
     if f".{ending(path)}" not in ENDINGS:
         raise TrimformerError(f"The setting task.group names a column of a table, which {path} is not: remove it.")
     table = read_table(path)
-    groups = [name.strip() for name in text_column(table, settings.group)]
+    groups = [composed(name) for name in text_column(table, settings.group)]
     if "" in groups:
         raise TrimformerError(
             f"In {table.where(groups.index(''))}, the column '{settings.group}' is empty, so that it is open what the "

@@ -1,7 +1,9 @@
 """The built-in sentiment set: reviews written by a grammar, for trying everything out without a download.
 
-Counting words does not solve it. Whether a judgement counts is said by negation ('never dull'), by the clause
-it stands in ('although …', 'I expected …'), by its order ('used to be … now …') and by whose opinion it is.
+Counting words does not solve it. Whether a judgement counts is said by negation ('never dull'), also twice over
+('nobody can say that it was far from dull'), by the clause it stands in ('although …', 'it would have been …'), by its
+order ('used to be … now …'), by its strength and by whose opinion it is; where opinions are mixed, most of them decide.
+Some judgements in the validation rows are words that no training row has.
 Labels are right by construction: every rule below is given the verdict and writes a sentence that says it.
 """
 
@@ -12,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..data import Examples, Task
-from .sentiment_words import BAD, FIELDS, GOOD, Field
+from .sentiment_words import BAD, FIELDS, GOOD, RARE_BAD, RARE_GOOD, Field
 
 TRAIN_ROWS = 4000
 VALIDATION_ROWS = 1000
@@ -25,10 +27,16 @@ DENIED_SHARE = 0.4
 SETTING_SHARE = 0.3
 """How often a neutral sentence comes first."""
 
+RARE_SHARE = 0.15
+"""How often a judgement in the validation rows is a word that is in no training row."""
+
 
 def load() -> tuple[Task, Examples, Examples]:
     """The task with its 4000 training and 1000 validation rows, always the same."""
-    examples = generate(TRAIN_ROWS + VALIDATION_ROWS, seed=0)
+    rng, texts = random.Random(0), dict[str, int]()
+    _write(rng, texts, TRAIN_ROWS)
+    _write(rng, texts, TRAIN_ROWS + VALIDATION_ROWS, RARE_SHARE)
+    examples = Examples(list(texts), None, list(texts.values()))
     source = f"built-in generated reviews ({TRAIN_ROWS} train, {VALIDATION_ROWS} validation)"
     task = Task("sentiment", "classification", LABELS, ("accuracy",), source)
     return task, examples.take(range(TRAIN_ROWS)), examples.take(range(TRAIN_ROWS, len(examples)))
@@ -36,16 +44,20 @@ def load() -> tuple[Task, Examples, Examples]:
 
 def generate(n: int, seed: int) -> Examples:
     """`n` different reviews, by turns negative (0) and positive (1); the same seed gives the same ones."""
-    rng = random.Random(seed)
     texts: dict[str, int] = {}
-    while len(texts) < n:
-        good = len(texts) % 2 == 1
-        texts.setdefault(_review(rng, good), int(good))
+    _write(random.Random(seed), texts, n)
     return Examples(list(texts), None, list(texts.values()))
 
 
-def _review(rng: random.Random, good: bool) -> str:
-    writer = _Writer(rng, rng.choice(FIELDS))
+def _write(rng: random.Random, texts: dict[str, int], n: int, rare: float = 0.0) -> None:
+    """Add reviews, with their labels, until there are `n`. rare: share of rare words among the judgements."""
+    while len(texts) < n:
+        good = len(texts) % 2 == 1
+        texts.setdefault(_review(rng, good, rare), int(good))
+
+
+def _review(rng: random.Random, good: bool, rare: float) -> str:
+    writer = _Writer(rng, rng.choice(FIELDS), rare)
     rule = rng.choices(_RULES, _WEIGHTS)[0]
     text = rule(writer, good)
     if rng.random() < SETTING_SHARE:
@@ -55,13 +67,16 @@ def _review(rng: random.Random, good: bool) -> str:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Draws words of one field."""
+    """Draws words of one field. rare: share of rare words among the judgements."""
 
     rng: random.Random
     field: Field
+    rare: float
 
     def word(self, good: bool) -> str:
         """One judgement."""
+        if self.rare and self.rng.random() < self.rare:
+            return self.rng.choice(RARE_GOOD if good else RARE_BAD)
         return self.rng.choice(self.field.good + GOOD if good else self.field.bad + BAD)
 
     def verdict(self, good: bool) -> str:
@@ -70,9 +85,9 @@ class _Writer:
             return f"{self.rng.choice(DENIALS)} {self.word(not good)}"
         return self.word(good)
 
-    def parts(self) -> list[str]:
-        """Two different parts."""
-        return self.rng.sample(self.field.parts, 2)
+    def parts(self, count: int = 2) -> list[str]:
+        """Different parts."""
+        return self.rng.sample(self.field.parts, count)
 
     def clause(self, part: str, good: bool) -> str:
         return f"the {part} was {self.verdict(good)}"
@@ -166,6 +181,50 @@ def _comparison(w: _Writer, good: bool) -> str:
     return f"the last {thing} we tried was {judged} {ending.replace(' is', ' was')}"
 
 
+def _majority(w: _Writer, good: bool) -> str:
+    """Three judgements, of which two agree."""
+    verdicts = [good, good, not good]
+    w.rng.shuffle(verdicts)
+    first, second, third = (w.clause(part, verdict) for part, verdict in zip(w.parts(3), verdicts, strict=True))
+    return f"{first}, {second} and {third}"
+
+
+def _strength(w: _Writer, good: bool) -> str:
+    """The stronger of two judgements decides, wherever it stands."""
+    first, second = w.parts()
+    weak = f"the {first} was {w.pick('a little', 'slightly', 'somewhat', 'a touch', 'a bit')} {w.word(not good)}"
+    strong = f"the {second} was {w.pick('utterly', 'truly', 'absolutely', 'thoroughly', 'really')} {w.word(good)}"
+    return w.pick(f"{weak} and {strong}", f"{strong} and {weak}", f"{weak}; {strong}", f"{strong}; {weak}")
+
+
+def _condition(w: _Writer, good: bool) -> str:
+    """What would have been was not."""
+    part, thing = w.parts()[0], w.thing()
+    unreal = f"it would have been {_article(w.word(not good))} {thing}"
+    return w.pick(
+        f"{unreal} if the {part} had not been so {w.word(good)}",
+        f"{unreal} without the {part}, which was {w.verdict(good)}",
+        f"{unreal} if the {part} had been {w.word(not good)}",
+        f"had the {part} been {w.word(not good)}, {unreal}",
+    )
+
+
+def _doubt(w: _Writer, good: bool) -> str:
+    """A whole clause is denied, which may be a denial itself."""
+    doubt = w.pick("I would not say that", "nobody can tell me that", "it is not true that", "I cannot claim that")
+    return f"{doubt} {w.clause(w.parts()[0], not good)}"
+
+
+def _report(w: _Writer, good: bool) -> str:
+    """Another's verdict, which may be a denial, is shared or not."""
+    if shared := w.rng.random() < 0.5:
+        answer = w.pick("I feel the same", "I have to agree", "I would say so too", "that is what I think")
+    else:
+        answer = w.pick("I feel otherwise", "I cannot agree", "I would not say so", "that is not what I think")
+    reported = f"{w.other()} {w.pick('thought', 'wrote', 'told us')} that {w.clause(w.parts()[0], good == shared)}"
+    return f"{reported}, and {answer}"
+
+
 _RULES: tuple[Callable[[_Writer, bool], str], ...] = (
     _plain,
     _agreement,
@@ -176,8 +235,13 @@ _RULES: tuple[Callable[[_Writer, bool], str], ...] = (
     _expectation,
     _change,
     _comparison,
+    _majority,
+    _strength,
+    _condition,
+    _doubt,
+    _report,
 )
-_WEIGHTS = (10, 6, 16, 4, 16, 16, 14, 12, 6)
+_WEIGHTS = (6, 4, 12, 4, 12, 10, 10, 8, 6, 10, 8, 8, 8, 8)
 
 
 def _article(word: str) -> str:

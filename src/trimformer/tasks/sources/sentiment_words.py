@@ -36,6 +36,15 @@ BAD = _words(
     "bad poor awful terrible dreadful mediocre disappointing lousy appalling weak abysmal horrible "
     "pathetic miserable shoddy frustrating second-rate forgettable"
 )
+RARE_GOOD = _words(
+    "exquisite sublime stellar dazzling sumptuous peerless faultless exemplary enchanting commendable top-notch "
+    "praiseworthy likeable admirable"
+)
+RARE_BAD = _words(
+    "atrocious ghastly woeful dire dismal lacklustre abominable laughable unbearable deplorable substandard "
+    "lamentable grim amateurish"
+)
+"""Judgements of every field that only the validation rows have."""
 
 FILMS = Field(
     things=_words("film thriller documentary comedy sequel drama western remake musical mystery cartoon romance"),

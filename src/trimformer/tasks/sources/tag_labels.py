@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..kinds import KINDS
-from ..labels import class_names, span_marks
+from ..labels import class_names, composed, span_marks
 from ..tables.tagged import Tagged
 
 
@@ -45,7 +45,7 @@ def from_validation(name: str, source: str, tagged: Tagged, labels: Sequence[str
     """
     tags = tagged.tags()
     if labels is not None:
-        folded = {label.casefold() for label in labels}
+        folded = {composed(label).casefold() for label in labels}
         if known := sorted(tag for tag in tags if tag.casefold() in folded):
             tagged.require(known)
     task = _task(name, label_names(tags), source)

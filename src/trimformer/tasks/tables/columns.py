@@ -79,9 +79,9 @@ def _conllu_words(path: Path, at: int) -> Iterator[Word | None]:
         cells = line.split("\t")
         if len(cells) != len(CONLLU):
             raise _wrong_columns(path, number, cells, CONLLU)
-        if re.fullmatch(r"\d+[-.]\d+", cells[0]):
+        if re.fullmatch("[0-9]+[-.][0-9]+", cells[0]):
             continue
-        if not cells[0].isdecimal():
+        if not re.fullmatch("[0-9]+", cells[0]):
             raise TrimformerError(
                 f"In line {number} of {path}, '{cells[0]}' is not a word id of CoNLL-U (1, 1-2 or 1.1): correct this "
                 "line."

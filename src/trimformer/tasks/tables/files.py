@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,17 @@ LISTS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".
 """Endings of tables whose cells may hold lists."""
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
+PLAIN = (".txt", ".txt.gz")
+"""Endings of files with one text a line, which are tables with the only column `text`."""
+
 DELIMITED = ("csv", "tsv")
 
 LINES = ("jsonl", "ndjson")
 
 ARRAY = " (jq -c '.[]' does it for an array)"
+
+_NAMES = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[][{}]')
+"""A name in an object, a string, or a bracket."""
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
 
@@ -78,7 +85,7 @@ def unit(path: Path) -> str:
 
 
 def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
-    """Read a file by its ending; the first line of CSV and TSV names the columns.
+    """Read a file by its ending; the first line of CSV and TSV names the columns, and blank lines are no rows.
 
     Raises TrimformerError for a missing, empty, ragged, broken or non-UTF-8 file and for an unknown ending; its
     message lists `endings`.
@@ -94,6 +101,8 @@ def read_table(path: Path, endings: Sequence[str] = ENDINGS) -> Table:
         return _tsv(path)
     if kind == "json":
         return _json(path)
+    if kind == "txt":
+        return _lines(path)
     if kind in LINES:
         return _jsonl(path, read_text(path))
     if kind == "parquet" and path.suffix.lower() != ".gz":
@@ -219,6 +228,43 @@ def _delimited(
     return _filled(Table(path, list(names or []), rows, lines, dropped))
 
 
+class NamedTwice(ValueError):
+    """An object of JSON has two values by one name, of which Python would keep the last."""
+
+
+def unique_names(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON; raises NamedTwice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise NamedTwice(f"the name {twice!r} stands twice in one object")
+    return found
+
+
+def load_json(text: str) -> object:
+    """The value of a JSON text; raises ValueError with the place of the mistake, also for a name that stands twice."""
+    try:
+        return json.loads(text, object_pairs_hook=unique_names)
+    except NamedTwice as error:
+        raise json.JSONDecodeError(str(error), text, _second(text)) from error
+
+
+def _second(text: str) -> int:
+    """Where the first name stands that its object in this valid JSON has already."""
+    names: list[set[str]] = []
+    for found in _NAMES.finditer(text):
+        if found[0] in "[{":
+            names.append(set())
+        elif found[0] in "]}":
+            names.pop()
+        elif found["name"]:
+            if (name := json.loads(found["name"])) in names[-1]:
+                return found.start()
+            names[-1].add(name)
+    return 0
+
+
 def json_form(text: str) -> Literal["array", "lines", "object"]:
     """What a .json file holds: an array, an object a line (which some call .json, too), or one object, as SQuAD is."""
     text = text.strip()
@@ -238,7 +284,7 @@ def _json(path: Path) -> Table:
         table = _jsonl(path, text)
         return replace(table, lines=list(range(1, len(table.rows) + 1)))
     try:
-        values = json.loads(text)
+        values = load_json(text)
     except (ValueError, RecursionError) as error:
         raise TrimformerError(f"The file {path} is not valid JSON ({error}): correct it.") from error
     if not isinstance(values, list):
@@ -255,6 +301,11 @@ def _json(path: Path) -> Table:
     return _objects(path, values, lines)
 
 
+def _lines(path: Path) -> Table:
+    lines = [(number, line.strip()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    return _filled(Table(path, ["text"], [[line] for _, line in lines], [number for number, _ in lines]))
+
+
 def _jsonl(path: Path, text: str) -> Table:
     objects: list[dict[str, object]] = []
     lines: list[int] = []
@@ -263,7 +314,7 @@ def _jsonl(path: Path, text: str) -> Table:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = load_json(line)
         except (ValueError, RecursionError) as error:
             raise TrimformerError(
                 f"Line {number} of {path} is not valid JSON ({error}): correct this line{hint}."

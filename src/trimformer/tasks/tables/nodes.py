@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TrimformerError
-from .files import HALF_CHARACTER, Table, cell_text, encodable, read_text
+from .files import HALF_CHARACTER, Table, cell_text, encodable, load_json, read_text
 
 Steps = tuple[str | int, ...]
 """The way down to a value: names of fields and indices."""
@@ -72,7 +72,7 @@ def read_json(path: Path) -> Node:
     if not text.strip():
         raise TrimformerError(f"The file {path} is empty: name another file.")
     try:
-        value = json.loads(text)
+        value = load_json(text)
     except (ValueError, RecursionError) as error:
         line = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise TrimformerError(
@@ -99,7 +99,7 @@ def _line(text: str, steps: Steps) -> int:
             if isinstance(step, str):
                 name, at = decode(text, at)
                 at = _after_space(text, _after_space(text, at) + 1)  # past the colon
-            if name == step:  # of a field that is there twice the last one counts, as in json.loads
+            if name == step:
                 found = at
             _, at = decode(text, at)
             at = _after_space(text, at)

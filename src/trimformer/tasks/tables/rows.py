@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples
-from ..labels import class_names, match_labels, number, shown, spellings
+from ..labels import as_numbers, class_names, match_labels, number, shown, spellings
 from .files import Table, cell_text
 
 FEW_INTEGERS = 20
@@ -99,14 +99,18 @@ class NumberRows(Rows):
         return ()
 
     def as_examples(self, names: Sequence[str] = ()) -> Examples:
-        """Examples with float labels; raises TrimformerError for a label that is not a finite number."""
-        for row, label in enumerate(self.labels):
+        """Examples with float labels, true and false alone as 1 and 0.
+
+        Raises TrimformerError for a label that is not a finite number.
+        """
+        labels = as_numbers(self.labels)
+        for row, label in enumerate(labels):
             if number(label) is None:
                 raise TrimformerError(
                     f"In {self.table.where(row)}, the label '{label}' is not a finite number: "
                     "correct it, or set kind: classification."
                 )
-        return Examples(self.texts, self.pairs, [float(label) for label in self.labels])
+        return Examples(self.texts, self.pairs, [float(label) for label in labels])
 
 
 class Reading(NamedTuple):
@@ -123,7 +127,7 @@ def decide_kind(labels: Sequence[str], names: Sequence[str] | None = None) -> Re
     one output; without a name that is sure to be a number, with one it may be the score of 1 against 0. One wrong
     number among many does not make classes: `NumberRows` then names its row.
     """
-    values = [value for label in labels if (value := number(label)) is not None]
+    values = [value for label in as_numbers(labels) if (value := number(label)) is not None]
     if len(values) < MOSTLY_NUMBERS * len(labels):
         return Reading("classification")
     counts = Counter(values)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...errors import TrimformerError
 from ..data import Examples, did_you_mean
-from ..labels import shown
+from ..labels import composed, shown
 
 
 class Word(NamedTuple):
@@ -61,7 +61,7 @@ def gather(path: Path, words: Iterable[Word | None], unit: str = "line") -> Tagg
     for word in words:
         if word is not None:
             # "O " is O: with a blank in one tag none would look like spans, and words would be scored for entities.
-            sentences[-1].append(word._replace(tag=word.tag.strip()))
+            sentences[-1].append(word._replace(tag=composed(word.tag)))
         elif sentences[-1]:
             sentences.append([])
     if not sentences[-1]:

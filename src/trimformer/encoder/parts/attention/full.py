@@ -145,7 +145,8 @@ class FullAttention(Attention):
             for heads in knots(most):
                 yield cls.piece(full), heads, dataclasses.replace(full, heads=heads)
             for query_key in knots(head_size, max(1, head_size // 4)):
-                yield f"{cls.piece(full)} qk", query_key, dataclasses.replace(full, query_key=query_key)
+                narrow = None if query_key == head_size else query_key
+                yield f"{cls.piece(full)} qk", query_key, dataclasses.replace(full, query_key=narrow)
 
     @classmethod
     def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
