@@ -1,7 +1,8 @@
 """Which combinations are worth training."""
 
 from trimformer.search.predictor import Predicted
-from trimformer.search.shortlist import promising, spread
+from trimformer.search.schedule.halving import Point
+from trimformer.search.shortlist import left_behind, next_look, promising, spread, worth_exporting, worth_training
 from trimformer.search.space import Combination
 
 
@@ -27,3 +28,43 @@ def test_half_of_them_are_fast_enough():
 def test_few_are_not_spread():
     few = [point(1, 2), point(2, 1)]
     assert spread(few, 2) == few
+
+
+def test_looks_go_by_halves_to_the_fastest_that_keeps_the_budget():
+    """Ten combinations, the fastest first, of which those from the seventh on keep it."""
+    found = {}
+    while (index := next_look(10, found)) is not None and len(found) < 5:
+        found[index] = index >= 6
+    assert list(found) == [4, 7, 5, 6, 3]
+    assert next_look(3, {0: True}) is None
+    assert next_look(0, {}) is None
+
+
+def looked(ms, drop, rungs=0):
+    return Point(f"p{ms}", "", ms, "", 0.5, drop, rungs=rungs)
+
+
+def test_what_is_faster_than_the_fastest_inside_may_be_worth_training():
+    """Unless training could not win back what it loses."""
+    slow, best, near, far = looked(9, 0.1), looked(6, 0.9), looked(5, 3.0), looked(2, 11.0)
+    assert worth_training([slow, far, best, near], 1.0) == [best, near]
+    assert worth_training([far, near], 1.0) == [near]
+    assert worth_training([far, looked(3, 30.0)], 1.0) == [far]
+    many = [looked(ms, 5.0) for ms in range(1, 10)]
+    assert [one.ms for one in worth_training([*many, looked(10, 0.0)], 1.0)] == [10, 1, 5, 9]
+    assert [one.ms for one in worth_training(many, 1.0)] == [1, 4, 6, 9]
+
+
+def test_without_training_the_fastest_inside_are_exported():
+    inside = [looked(ms, 0.5) for ms in (9, 7, 5, 3)]
+    assert [one.ms for one in worth_exporting([*inside, looked(1, 2.0)], 1.0)] == [3, 5, 7]
+    assert worth_exporting([looked(1, 4.0), looked(2, 2.0)], 1.0) == [looked(2, 2.0)]
+
+
+def test_who_was_left_behind_and_may_yet_win():
+    """The likeliest of those that are faster than the best; nobody after all rungs."""
+    done = [0.0, 1 / 3]
+    best, near, far, lost = looked(6, 0.9, 2), looked(5, 2.5, 1), looked(4, 9.0), looked(3, 3.5, 1)
+    assert left_behind([best, near, far, lost], 1.0, done) == near
+    assert left_behind([best, far, lost], 1.0, done) == far
+    assert left_behind([best, lost, looked(1, 9.0, 2), looked(8, 0.1)], 1.0, done) is None

@@ -12,15 +12,17 @@ def test_the_dense_model_comes_first_and_everything_is_there():
     assert found[0] == Combination(6, 6)
     assert found[0].removed(6) == "nothing"
     # With 6, 4 and 3 layers: all numbers of attention layers with a mean, and fewer than all with nothing.
-    assert len(found) == len(set(found)) == (5 + 4) + (4 + 3) + (3 + 2)
+    assert len(found) == len(set(found)) == (6 + 5) + (4 + 3) + (3 + 2)
     assert {(one.layers, one.attention) for one in found if one.stand_in == "mean"} == {
-        *((6, 6), (6, 4), (6, 3), (6, 2), (6, 1), (4, 4), (4, 3), (4, 2), (4, 1), (3, 3), (3, 2), (3, 1)),
-    }
+        *((6, 6), (6, 5), (6, 4), (6, 3), (6, 2), (6, 1)), *((4, 4), (4, 3), (4, 2), (4, 1), (3, 3), (3, 2), (3, 1)),
+    }  # fmt: skip
+    assert structures(6, reads_first=True, fitted=True) == [one for one in found if one.layers == 6]
     assert not any(one.stand_in == "none" for one in structures(6, reads_first=False))
 
 
 def test_architectures_lose_only_what_they_can():
-    every = {"heads": (1.0, 0.5), "units": (1.0, 0.5, 0.25), "width": (1.0, 0.75)}
+    every = {"heads": (1.0, 0.75, 0.5), "units": (1.0, 0.75, 0.5, 0.25), "width": (1.0, 0.75)}
+    assert removable_shares(tiny(6).config, fitted=True) == every | {"width": (1.0,)}
     assert removable_shares(tiny(6).config) == every
     assert removable_shares(tiny(6, family="mpnet").config) == every
     assert removable_shares(tiny(6, family="albert").config) == every | {"heads": (1.0,), "units": (1.0,)}

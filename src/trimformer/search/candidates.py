@@ -20,8 +20,10 @@ from .shortlist import LOOKS, MOST, next_look, promising, worth_exporting, worth
 from .space import gates_of
 from .training import Ground, Trainer, stage_of
 
-ROWS = 128
-"""Rows of the selection split that parts are compared on; how good a combination is shows after it was fitted."""
+ROWS = (16, 128)
+"""Rows of the selection split that parts are compared on, at least and at most: what counts shows after fitting."""
+COMPARING = 0.2
+"""Share of the time for candidates that comparing parts may take."""
 PREDICTING = 0.3
 """Share of the time for candidates that may go into predictions."""
 
@@ -42,8 +44,9 @@ def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: floa
     late = search.budget.deadline(seconds)
     stage = stage_of("candidates", search.settings.training, ObjectiveSettings())
     context = search.stages.context(stage, [ground.dense])
-    cost = Divergence(context, ROWS)
-    found = sensitivity(context, ROWS, cost)
+    rows = _rows(COMPARING * seconds, ground)
+    cost = Divergence(context, rows)
+    found = sensitivity(context, rows, cost)
     search.folder.write_json("sensitivity.json", dataclasses.asdict(found))
     tables = tables_of_widths(
         context.model,
@@ -68,6 +71,14 @@ def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: floa
     worth = worth_exporting if search.settings.post_training else worth_training
     taken = worth(looked, search.settings.max_drop)
     return Candidates(taken, [one for one in looked if one not in taken])
+
+
+def _rows(seconds: float, ground: Ground) -> int:
+    """Rows for which the seconds are enough: each layer is removed in two ways, and importance takes as long as six."""
+    fewest, most = ROWS
+    passes, speed = 2 * ground.inputs.checkpoint.config.num_hidden_layers + 7, ground.exact.timing.sequences_per_s
+    assert speed is not None
+    return most if math.isinf(seconds) else int(min(most, max(fewest, seconds * speed / passes)))
 
 
 def _fast_enough(search: Trainer, ground: Ground) -> float:

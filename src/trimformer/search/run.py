@@ -117,7 +117,7 @@ class Autopilot(Trainer):
 
     def _planned(self, inputs: Inputs) -> Plan:
         plan = cast(Plan, self.folder.kept("plan", Plan, lambda: dataclasses.asdict(self.plan(inputs))))
-        if self.settings.time_budget is not None:
+        if self.fitted:
             console.print(str(plan), markup=False, soft_wrap=True)
         return plan
 

@@ -45,6 +45,8 @@ TRIAL = 5
 """Steps that are timed before a training is planned."""
 FORWARD = 1 / 3
 """What scoring takes at the most, as a share of the time of steps for as many rows."""
+POST_TRAINING = 180.0
+"""Seconds that a search without training takes where nobody says more."""
 ASKING = 0.1
 """Share of the time that is left which may go into writing down the teacher's answers."""
 
@@ -94,12 +96,13 @@ class Trainer:
             raise TrimformerError("The autopilot measures this machine and so runs in one process: start it alone.")
         self.settings = recipe.autopilot
         self.threads = recipe.measure.threads or usable_cores()
-        self.budget = TimeBudget(self.settings.time_budget, sum(step["seconds"] for step in self.folder.steps))
+        seconds = self.settings.time_budget or (POST_TRAINING if self.settings.post_training else None)
+        self.budget = TimeBudget(seconds, sum(step["seconds"] for step in self.folder.steps))
 
     @property
     def fitted(self) -> bool:
         """Whether only what can be fitted in closed form is tried: where little or nothing is trained afterwards."""
-        return self.settings.post_training or self.settings.time_budget is not None
+        return not math.isinf(self.budget.end)
 
     def load(self) -> Inputs:
         """Read everything that the search starts from; from then on there are stages."""
