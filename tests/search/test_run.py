@@ -196,7 +196,7 @@ def test_without_training(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Autopilot, "train", lambda *_: pytest.fail("trained"))
     found = trimformer(
         "compress", "whole/dense/model", "--train", "train.csv", "--validation", "dev.csv", "--text", "review",
-        "--label", "stars", "--post-training", "--max-drop", 5, "--out", "fitted",
+        "--label", "stars", "--post-training", "--max-drop", 5, "--fine-tune", "never", "--out", "fitted",
     )  # fmt: skip
     assert found.code == 0, found.err
     assert "fitted to the dense model in closed form" in " ".join(found.out.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 
 import numpy as np
 from accelerate import Accelerator
@@ -153,10 +154,11 @@ def _require_trained(recipe: Recipe, trained: bool, notes: list[str]) -> None:
     """Refuse to search without training where the dense model would need it. notes: on its head."""
     if trained or recipe.baseline is not None or recipe.autopilot is None or not recipe.autopilot.post_training:
         return
-    why = notes[0].rpartition(": ")[0] if notes else f"{recipe.model} has no head for a task"
-    raise TrimformerError(
-        f"{why}, and with post-training nothing is trained: fine-tune it first, or leave out --post-training."
-    )
+    why = re.split(": (?:the head|it) was replaced", notes[0])[0] if notes else f"{recipe.model} has no head for a task"
+    remedy = "fine-tune it first, or leave out --post-training"
+    if recipe.fine_tune == "auto" and notes:
+        remedy += " (--fine-tune never takes a head of the right form as it is)"
+    raise TrimformerError(f"{why}, and with post-training nothing is trained: {remedy}.")
 
 
 def _cuts(recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase) -> Cuts:
