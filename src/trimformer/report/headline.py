@@ -63,8 +63,11 @@ def exact_of(backend: str) -> str:
     return next(name for name, one in FILE_BACKENDS.items() if (one.folder, one.precision) == (folder, "fp32"))
 
 
-def sentence(headline: Headline) -> str:
-    """Both times, the factor between them, both scores, and what each step gave, as far as they are known."""
+def sentence(headline: Headline, score_name: str | None = None) -> str:
+    """Both times, the factor between them, both scores, and what each step gave, as far as they are known.
+
+    score_name: what the score is called; None: as the metric is.
+    """
     texts = "a text" if headline.batch == 1 else f"a batch of {headline.batch} texts"
     factor = numbers.factor(headline.start_ms / headline.ms)
     times = f"{numbers.milliseconds(headline.start_ms)} → {numbers.milliseconds(headline.ms)}"
@@ -73,7 +76,7 @@ def sentence(headline: Headline) -> str:
         before, after = (
             numbers.hundredths(score, headline.metric, 1) for score in (headline.start_score, headline.score)
         )
-        said += f", {headline.metric} {before} → {after}"
+        said += f", {score_name or headline.metric} {before} → {after}"
     steps: dict[str, float | None] = {
         "runtime": headline.runtime_factor,
         headline.precision: headline.precision_factor,

@@ -15,7 +15,7 @@ def headline(report: Report) -> str:
     both, and what the score did; ``details`` gives the range over all.
     """
     if report.headline is not None:
-        return deployed.sentence(report.headline)
+        return deployed.sentence(report.headline, report.task.score_name)
     return _sentence(report, [speed_words(report), score_words(report)])
 
 
