@@ -22,6 +22,10 @@ from .training import Ground, Trainer, stage_of
 
 ROWS = (16, 128)
 """Rows of the selection split that parts are compared on, at least and at most: what counts shows after fitting."""
+TEXTS = (128, RepairSettings().rows)
+"""Training rows that a combination is fitted on, at least and at most."""
+EARLY = 4
+"""Looks that there should be time for; each row takes about as long as three texts one by one."""
 COMPARING = 0.2
 """Share of the time for candidates that comparing parts may take."""
 PREDICTING = 0.3
@@ -44,7 +48,8 @@ def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: floa
     late = search.budget.deadline(seconds)
     stage = stage_of("candidates", search.settings.training, ObjectiveSettings())
     context = search.stages.context(stage, [ground.dense])
-    rows = _rows(COMPARING * seconds, ground)
+    # Each layer is removed in two ways, and importance takes as long as six passes.
+    rows = _rows(ROWS, COMPARING * seconds, 2 * ground.inputs.checkpoint.config.num_hidden_layers + 7, ground)
     cost = Divergence(context, rows)
     found = sensitivity(context, rows, cost)
     search.folder.write_json("sensitivity.json", dataclasses.asdict(found))
@@ -62,21 +67,22 @@ def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: floa
     predicted = predict(context, found, cost, tables, lambda: search.budget.passed(enough), fitted=search.fitted)
     chosen = promising(scaled(predicted, peer), _fast_enough(search, ground), MOST)
     points: dict[int, Point] = {}
+    texts = _rows(TEXTS, math.inf if late is None else (late - search.budget.clock()) / EARLY, 3, ground)
     while len(points) < LOOKS and not (points and search.budget.passed(late)):
         fits = {index: inside(point, search.settings.max_drop) for index, point in points.items()}
         if (index := next_look(len(chosen), fits)) is None:
             break
-        points[index] = _look(search, chosen[index], context, found, ground)
+        points[index] = _look(search, chosen[index], context, found, texts, ground)
     looked = sorted(points.values(), key=lambda one: one.ms)
     worth = worth_exporting if search.settings.post_training else worth_training
     taken = worth(looked, search.settings.max_drop)
     return Candidates(taken, [one for one in looked if one not in taken])
 
 
-def _rows(seconds: float, ground: Ground) -> int:
-    """Rows for which the seconds are enough: each layer is removed in two ways, and importance takes as long as six."""
-    fewest, most = ROWS
-    passes, speed = 2 * ground.inputs.checkpoint.config.num_hidden_layers + 7, ground.exact.timing.sequences_per_s
+def _rows(bounds: tuple[int, int], seconds: float, passes: int, ground: Ground) -> int:
+    """Rows for so many passes over which the seconds are enough, within bounds."""
+    fewest, most = bounds
+    speed = ground.exact.timing.sequences_per_s
     assert speed is not None
     return most if math.isinf(seconds) else int(min(most, max(fewest, seconds * speed / passes)))
 
@@ -87,13 +93,16 @@ def _fast_enough(search: Trainer, ground: Ground) -> float:
     return math.inf if speedup is None else ground.measured[0].ms / speedup
 
 
-def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity, ground: Ground) -> Point:
-    """The dense model without what the combination removes, fitted, saved, and scored on the selection split."""
+def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity, texts: int, ground: Ground) -> Point:
+    """The dense model without what the combination removes, fitted, saved, and scored on the selection split.
+
+    texts: that it is fitted on.
+    """
     name, removed, inputs = one.combination.name, one.combination.removed(len(found.attention)), ground.inputs
     model = trim(context.model, gates_of(one.combination, found))
     if not unlike(model.config, context.model.config):
-        settings = RepairSettings()
-        repair(model.encoder, context.model.encoder, list(context.sample(context.train, settings.rows)), settings.ridge)
+        batches = list(context.sample(context.train, texts))
+        repair(model.encoder, context.model.encoder, batches, RepairSettings().ridge)
     logits = predict_logits(search.stages.scale.fold(model), inputs.selection)
     folder = f"0-{name}"
     search.stages.save(model.cpu(), search.folder.work / folder / "model")

@@ -18,7 +18,7 @@ LOOKS = 12
 """Looks at the most; by then it is known which is the fastest that keeps the budget without training."""
 TRAINED = 4
 """Combinations that are trained at first."""
-EXPORTED = 3
+EXPORTED = 2
 """Combinations that are exported where nothing is trained, should the fastest not be confirmed."""
 WON_BACK = 10
 """Training is taken to win back all but a tenth of what is lost without it."""

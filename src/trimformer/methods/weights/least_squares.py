@@ -31,6 +31,10 @@ class LeastSquares:
         """Δ (outputs, inputs) and δ (outputs,), fp64; no δ without a bias."""
         held = torch.zeros(len(self.products), dtype=torch.float64)
         held[: self.inputs] = ridge * self.products.diagonal()[: self.inputs].mean() if self.inputs else 0.0
-        # Inputs that are always 0, with a ridge of 0, leave no unique answer: lstsq takes the smallest.
-        found = torch.linalg.lstsq(self.products + held.diag(), self.targets, driver="gelsd").solution
+        products = self.products + held.diag()
+        factor, failed = torch.linalg.cholesky_ex(products)
+        if failed:  # inputs that are always 0 leave no unique answer: lstsq takes the smallest
+            found = torch.linalg.lstsq(products, self.targets, driver="gelsd").solution
+        else:
+            found = torch.cholesky_solve(self.targets, factor)
         return found[: self.inputs].T, found[self.inputs] if self.bias else None

@@ -12,7 +12,7 @@ FILES = 0.1
 """Files of the dense model beside the first two are made while they have not taken more than this."""
 LOOKING = 0.3
 """Of what is left after the dense model, for finding candidates; where nothing is trained, for all but the ending."""
-ENDING = 0.15
+ENDING = 0.25
 """For comparing, confirming and testing, until it is known how long files take here."""
 
 
