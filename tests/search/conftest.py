@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from trimformer.measure.bench.variants import Variant, open_variant
 from trimformer.measure.cost import cost
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import autopilot_recipe
+from trimformer.search.candidates import _look
 from trimformer.search.run import run
+from trimformer.search.schedule.halving import Point
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 
@@ -62,11 +65,17 @@ def fake_timed(variants: Any, workload: Any, threads: int) -> list[Any]:
     return pairs
 
 
+def lossy(*given: Any) -> Point:
+    """Whatever is looked at loses more than the budget, and not so much that training could not win it back."""
+    return dataclasses.replace(_look(*given), drop=20.0)
+
+
 @pytest.fixture(scope="module")
 def counted() -> Iterator[None]:
-    """Nothing is exported and nothing timed."""
+    """Nothing is exported and nothing timed, and candidates have to be trained."""
     fakes = {
         "predictor.latency_tables": counted_tables,
+        "candidates._look": lossy,
         "run.variants_of": fake_variants,
         "measurement.timed": fake_timed,
         "run.installed": lambda: ["onnx", "onnx-int8"],

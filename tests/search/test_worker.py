@@ -106,7 +106,7 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
     assert [state for state, _ in jobs] == ["done"] * sum(rungs(len(report.points)))
     assert len({owner for _, owner in jobs}) == 2
     # The one that was killed had a job, which somebody else did.
-    lost = rf"Worker \S+:{dying.pid}:\w+ has failed \(no sign of life for 5 s\); its training waits again: rung 1 of 3"
+    lost = rf"Worker \S+:{dying.pid}:\w+ has failed \(no sign of life for 5 s\); its training waits again: rung 1 of 2"
     assert len(re.findall(lost, printed.err)) == 1
 
 

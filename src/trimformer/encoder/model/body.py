@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...errors import TrimformerError
+from ...quiet import no_foreign_bars
 from ..parts.axes import Axes
 from ..parts.baked import require_baked
 from ..parts.embeddings import Embeddings
@@ -63,7 +64,8 @@ class TrimformerPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """Save as transformers does; raises TrimformerError for weights under transformation."""
         require_baked(self, "saved")
-        super().save_pretrained(*args, **kwargs)
+        with no_foreign_bars():
+            super().save_pretrained(*args, **kwargs)
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +76,8 @@ class TrimformerPreTrainedModel(PreTrainedModel):
         """
         wants_info = kwargs.pop("output_loading_info", False)
         try:
-            loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+            with no_foreign_bars():
+                loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         except RuntimeError as error:
             if "size" not in str(error) and "shape" not in str(error):
                 raise

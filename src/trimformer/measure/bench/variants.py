@@ -23,6 +23,7 @@ from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
+from ...quiet import no_foreign_bars
 from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import fastest_device
 
@@ -209,7 +210,8 @@ def _written(model: Model, backend: str, folder: Path, calibration: Encoded | No
     """The folder or file that the back-end opens, written at the first need."""
     if backend in STOCK:
         if not (folder / "stock").is_dir():
-            to_huggingface(model).save_pretrained(folder / "stock")
+            with no_foreign_bars():
+                to_huggingface(model).save_pretrained(folder / "stock")
         return folder / "stock"
     if backend in TORCH:
         if not (folder / "model").is_dir():
@@ -268,7 +270,8 @@ def _stock(path: Path, attention: Any) -> Any:
     """The stock class that config.json names."""
     config = transformers.AutoConfig.from_pretrained(path)
     cls = getattr(transformers, config.architectures[0])
-    return cls.from_pretrained(path, attn_implementation=attention, dtype=torch.float32).eval()
+    with no_foreign_bars():
+        return cls.from_pretrained(path, attn_implementation=attention, dtype=torch.float32).eval()
 
 
 def _values(output: Any) -> Tensor:
