@@ -2,7 +2,8 @@
 
     python benchmarks/autopilot.py --data GLUE                  # searches; a cut one goes on where it stopped
     python benchmarks/autopilot.py --data GLUE --part times     # times what they chose, on a quiet machine
-    python benchmarks/autopilot.py --data GLUE --part budgets   # whether searches end in time, each with an empty cache
+    python benchmarks/autopilot.py --data GLUE --part budgets   # what comes of little time, each with an empty cache
+    python benchmarks/autopilot.py --data GLUE --part fitted    # what comes of a fine-tuned model without training
 
 Times: the chosen file, the best file of our dense model, and the stock Hugging Face model in eager PyTorch and as the
 int8 files that a user makes without this package, taking turns over the validation texts one by one. All goes into
@@ -32,7 +33,7 @@ from trimformer.measure.bench.workload import own_lengths
 from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.settings import Recipe
 from trimformer.recipe.standard import autopilot_recipe
-from trimformer.search.run import run
+from trimformer.search.run import Autopilot, run
 from trimformer.search.schema import AutopilotReport
 from trimformer.tasks.settings import TaskSettings
 from trimformer.threads import torch_threads
@@ -90,39 +91,67 @@ def times(task: str, seed: int, given: argparse.Namespace) -> None:
 
 
 def budgets(task: str, seed: int, given: argparse.Namespace) -> None:
+    """Within one point from the bare encoder."""
     for minutes in given.minutes:
         made = recipe(task, seed, given)
         assert made.autopilot is not None
-        made.autopilot.time_budget, made.out = 60 * minutes, f"{made.out}-{minutes}m"
-        for folder in (Path(made.out), partial_folder(Path(made.out))):
-            shutil.rmtree(folder, ignore_errors=True)
-        with tempfile.TemporaryDirectory() as cache:  # so that the table of the device has to be measured, too
-            os.environ["TRIMFORMER_CACHE"] = cache
-            started = time.monotonic()
-            report = run(made)
-            seconds = time.monotonic() - started
-        found = {
-            "seconds": seconds, "steps": [step.model_dump() for step in report.steps],
-            "epochs": {point.name: point.epochs for point in report.points},
-            "chosen": report.chosen.model_dump(), "hardware": hardware(),
-        }  # fmt: skip
-        add(RESULTS.with_name("autopilot_budgets.json"), f"{task} {minutes} min", found)
-        print(task, minutes, seconds, *report.conclusion, sep="\n", flush=True)
+        made.autopilot.time_budget, made.autopilot.max_drop = 60 * minutes, 1.0
+        timed(made, f"{task} {minutes} min seed {seed}", f"{made.out}-{minutes}m")
+
+
+def fitted(task: str, seed: int, given: argparse.Namespace) -> None:
+    """Within one point of the fine-tuned encoder, which is trained here at first."""
+    made = recipe(task, seed, given)
+    made.out += "-dense"
+    known = partial_folder(Path(made.out)) / "dense" / "model"
+    if not known.is_dir():
+        search = Autopilot(made, resume=partial_folder(Path(made.out)).exists())
+        with search.folder.claimed():
+            search.load()
+            search.dense()
+    made = made.model_copy(update={"model": str(known)})
+    assert made.autopilot is not None
+    made.autopilot.post_training, made.autopilot.max_drop = True, 1.0
+    timed(made, f"{task} fitted seed {seed}", f"{given.work / task}-{seed}-fitted")
+
+
+def timed(made: Recipe, key: str, out: str) -> None:
+    """Run it with an empty cache, so that the table of the device is measured, too, and write down what came of it."""
+    for folder in (Path(out), partial_folder(Path(out))):
+        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TRIMFORMER_CACHE"] = cache
+        started = time.monotonic()
+        report = run(made.model_copy(update={"out": out}))
+        seconds = time.monotonic() - started
+    told = report.model_dump(
+        mode="json", include={"steps", "looked", "points", "files", "chosen", "comparison", "inside", "hardware"}
+    )
+    assert made.autopilot is not None
+    add(
+        RESULTS.with_name("autopilot_budgets.json"),
+        key,
+        told | {"seconds": seconds, "max_drop": made.autopilot.max_drop},
+    )
+    print(key, seconds, *report.conclusion, sep="\n", flush=True)
+
+
+PARTS = {"search": search, "times": times, "budgets": budgets, "fitted": fitted}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with SST-2/, MRPC/, …")
-    parser.add_argument("--part", choices=["search", "times", "budgets"], default="search")
+    parser.add_argument("--part", choices=list(PARTS), default="search")
     parser.add_argument("--work", type=Path, default=Path("runs/autopilot"))
     parser.add_argument("--tasks", nargs="+", default=list(glue.TASKS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--minutes", nargs="+", type=int, default=[5, 10, 20], help="time budgets, for that part")
+    parser.add_argument("--minutes", nargs="+", type=int, default=[5, 15, 45, 120], help="time budgets, for that part")
     given = parser.parse_args()
     for seed in given.seeds:
         for task in given.tasks:
-            {"search": search, "times": times, "budgets": budgets}[given.part](task, seed, given)
+            PARTS[given.part](task, seed, given)
 
 
 if __name__ == "__main__":

@@ -85,18 +85,26 @@ def _inside(drops: list[float]) -> str:
 
 
 def budgets(content: dict[str, Any]) -> Table:
-    """What searches took of their time budgets."""
+    """What came of little time, and of none for training."""
     rows = []
     for key, found in content.items():
-        task, minutes, _ = key.split(" ")
-        epochs = found["epochs"].values()
-        most = f"{max(epochs):.2f}" if epochs else ""
-        taken, chosen = found["seconds"] / 60, found["chosen"]
+        task, *setting, _, _ = key.split(" ")
+        chosen, test = found["chosen"], found["comparison"]
+        trained = [point for point in found["points"] if point["epochs"]]
+        dense = [one["ms"] for one in found["files"] if one["name"] == "dense" and one["backend"] == "onnx-int8"]
+        unseen = 100 * test["difference"]
+        ends = f"{100 * test['low']:+.1f} to {100 * test['high']:+.1f}"
         rows.append([
-            task, f"{minutes} min", f"{taken:.1f} min ({100 * taken / int(minutes):.0f} %)", str(len(epochs)), most,
+            task, "without training" if setting == ["fitted"] else " ".join(setting),
+            f"{found['seconds'] / 60:.1f} min", str(len(found["looked"])), str(len(trained)),
             f"{chosen['name']}, {chosen['backend']}", f"{chosen['speedup']:.1f}x",
+            f"{dense[0] / chosen['ms']:.2f}x" if dense else "", f"{-chosen['drop']:+.1f}",
+            f"{unseen:+.1f} ({ends})".replace("-", "−"),
         ])  # fmt: skip
-    header = ["task", "budget", "taken", "trained models", "most epochs", "chosen", "against eager"]
+    header = [
+        "task", "budget", "taken", "looked at", "trained", "chosen", "against eager", "against dense int8",
+        "selection, points", "unseen rows, points",
+    ]  # fmt: skip
     return header, rows
 
 

@@ -20,17 +20,19 @@ from ..measure.significance import FEW, PairedTest
 from ..pipeline.inputs import Inputs
 from ..pipeline.results import task_info
 from ..recipe.settings import Recipe
-from ..report import numbers
+from ..report import headline, numbers
 from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
-from ..report.schema import Comparison, Step
+from ..report.schema import Comparison, Headline, Step
 from ..report.summary import epochs_words
 from ..tasks.metric import metric, within
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside
+from .schedule.plan import UNSPENT
 from .schema import AutopilotReport, ConfirmationInfo, FileInfo, LookInfo, PointInfo
+from .training import TWICE
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
@@ -40,13 +42,16 @@ KNOWN = (
 
 def conclude(report: AutopilotReport) -> list[str]:
     """What was reached, what not and why, and whether it holds on the validation rows."""
+    first = [] if report.headline is None else [headline.sentence(report.headline, report.task.score_name)]
     return [
+        *first,
         _reached(report),
         *_missed(report),
         *_too_slow(report),
         *_otherwise(report),
         *_confirmed(report),
         *_trained(report),
+        *_in_time(report),
         _validated(report),
         *report.balance,
     ]
@@ -74,6 +79,27 @@ def _trained(report: AutopilotReport) -> list[str]:
         f"It was trained for {epochs_words(point.epochs)} more than the dense model, and by distillation from it: what "
         "that alone brings is not known, because no control was run."
     ]
+
+
+def _in_time(report: AutopilotReport) -> list[str]:
+    """What more time would bring, or why there was more than enough."""
+    settings = report.recipe["autopilot"]
+    limit = settings["time_budget"]
+    if limit is None or settings.get("post_training") or not report.points:
+        return []
+    most, wanted = max(point.epochs for point in report.points), TWICE * settings["training"]["epochs"]
+    spent = sum(step.seconds for step in report.steps)
+    if spent < (1 - UNSPENT) * limit:
+        return [
+            f"Nothing better was in sight after {numbers.duration(spent)}: no model that could have become the fastest "
+            "inside the budget had epochs left."
+        ]
+    if most < 0.99 * wanted:
+        return [
+            f"The models tried got at most {most:.2g} of {wanted:g} epochs in the time there was: a longer "
+            "--time-budget trains them further."
+        ]
+    return []
 
 
 def _missed(report: AutopilotReport) -> list[str]:
@@ -200,6 +226,7 @@ def assemble(
     confirmed: Sequence[Confirmation],
     chosen: Measurement,
     tested: PairedTest,
+    scores: tuple[float, float],
     *,
     balance: list[str],
     file: str,
@@ -208,7 +235,8 @@ def assemble(
 ) -> AutopilotReport:
     """Put the report together. measured: those of the comparison, the reference first.
 
-    confirmed: those tried. tested: the paired test. balance: of its answers. looked: all candidates before training.
+    confirmed: those tried. tested: the paired test. scores: there, of the dense
+    model and of the file. balance: of its answers. looked: all candidates before training.
     """
     assert recipe.autopilot is not None
     settings, reference = recipe.autopilot, measured[0]
@@ -250,12 +278,51 @@ def assemble(
         comparison=Comparison(metric=inputs.task.metrics[0], **dataclasses.asdict(tested)),
         inside=within(inputs.task.metric.drop(tested.difference), settings.max_drop),
         balance=balance,
+        headline=_headline(chosen, measured, scores, inputs.task.metrics[0], tested.n_examples, file),
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
         notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],
         recipe=recipe.model_dump(mode="json"),
     )
     return report.model_copy(update={"conclusion": conclude(report)})
+
+
+def _headline(
+    chosen: Measurement,
+    measured: Sequence[Measurement],
+    scores: tuple[float, float],
+    metric: str,
+    n_examples: int,
+    file: str,
+) -> Headline:
+    """From the reference to the chosen file, by the times of the dense model under what lies between. n_examples: of
+    the rows that both scores are of.
+    """
+    reference, backend = measured[0], chosen.timing.backend
+    plain = headline.exact_of(backend)
+    dense = {one.timing.backend: one.ms for one in measured if one.timing.name == DENSE}
+
+    def factor(before: float | None, after: float | None) -> float | None:
+        return None if before is None or after is None else before / after
+
+    return Headline(
+        start=reference.timing.backend,
+        start_ms=reference.ms,
+        start_score=scores[0],
+        backend=backend,
+        file=file,
+        ms=chosen.ms,
+        score=scores[1],
+        metric=metric,
+        n_examples=n_examples,
+        batch=chosen.timing.batch,
+        length=chosen.timing.length,
+        threads=chosen.timing.threads,
+        runtime_factor=factor(reference.ms, dense.get(plain)),
+        precision=precision(backend),
+        precision_factor=None if plain == backend else factor(dense.get(plain), dense.get(backend)),
+        removal_factor=None if chosen.timing.name == DENSE else factor(dense.get(backend), chosen.ms),
+    )
 
 
 def _point(point: Point, measurement: Measurement, reference: Measurement, max_drop: float, best: bool) -> PointInfo:

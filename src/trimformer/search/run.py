@@ -15,10 +15,8 @@ from typing import Any, cast
 from ..cluster import connect
 from ..console import console
 from ..deploy.agreement import agrees
-from ..deploy.export import save_tokenizer
-from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..files import atomic_folder
-from ..inference.runtimes.backends import FILE_BACKENDS, parts
+from ..inference.runtimes.backends import FILE_BACKENDS
 from ..measure.bench.variants import STOCK, Variant, precision
 from ..measure.bench.workload import Workload, fixed, own_lengths
 from ..measure.significance import PairedTest, paired_test
@@ -46,9 +44,10 @@ from .measurement import (
     scores_of,
     variants_of,
 )
+from .output import copy_file, copy_model
 from .report import assemble, write
 from .schedule.halving import Point, done_before, inside, order, promoted, rungs
-from .schedule.plan import Plan
+from .schedule.plan import UNSPENT, Plan
 from .schema import AutopilotReport
 from .shortlist import left_behind
 from .training import SHARED, Ground, Shared, Trainer, stage_of
@@ -60,8 +59,6 @@ SLACK = 1.25
 """The dense model's training is cut after so many times what was planned for it."""
 TIMED = 32
 """Batches of real texts that are timed where there is little time, in place of 256."""
-UNSPENT = 0.1
-"""Share of the time budget that may be left over."""
 BEST = "best"
 
 
@@ -78,10 +75,14 @@ def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
 
 @dataclasses.dataclass(frozen=True)
 class FileTest:
-    """The file that was tested, what came out, and what to be warned of in the answers."""
+    """The file that was tested, what came out, and what to be warned of in the answers.
+
+    scores: of the dense model and of the file.
+    """
 
     file: str
     test: PairedTest
+    scores: tuple[float, float]
     balance: list[str]
 
 
@@ -269,8 +270,7 @@ class Autopilot(Trainer):
         def measured() -> Any:
             inputs, exact = ground.inputs, ground.files[0]
             folders = {point.name: self._model(point) for point in points}
-            peer = self._peer(ground).timing.backend
-            references = list(dict.fromkeys([ground.measured[0].timing.backend, peer, exact]))
+            references = [ground.measured[0].timing.backend, *ground.files]
             dense = self._variants({DENSE: ground.dense.model_folder}, references, inputs)
             trimmed = self._variants(folders, [exact], inputs)
             scores = {(DENSE, one.timing.backend): one.scored for one in ground.measured}
@@ -320,7 +320,8 @@ class Autopilot(Trainer):
             before, after = (outcome_of(variant, inputs.task, inputs.validation) for variant in (dense, file))
             test = paired_test(before, after, self.recipe.measure.resamples)
             notes = balance_notes(inputs.task, {"The dense model": before, "The chosen file": after}, "validation")
-            return dataclasses.asdict(FileTest(str(file.path), test, notes))
+            before_score, after_score = (found.scores[inputs.task.metrics[0]] for found in (before, after))
+            return dataclasses.asdict(FileTest(str(file.path), test, (before_score, after_score), notes))
 
         return cast(FileTest, self.folder.kept("test", FileTest, tested))
 
@@ -346,8 +347,9 @@ class Autopilot(Trainer):
         with atomic_folder(place) as temporary:
             copy_file(file, temporary, source)
         report = assemble(
-            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested.test, balance=tested.balance,
-            file=f"{place.name}/{file.name}", steps=self.folder.steps, looked=[*found.taken, *found.spare],
+            self.recipe, ground.inputs, points, measured, confirmed, chosen, tested.test, tested.scores,
+            balance=tested.balance, file=f"{place.name}/{file.name}", steps=self.folder.steps,
+            looked=[*found.taken, *found.spare],
         )  # fmt: skip
         shutil.rmtree(self.folder.path / BEST, ignore_errors=True)
         write(report, measured, self.folder.path)
@@ -381,16 +383,3 @@ class Autopilot(Trainer):
         """The model that was measured."""
         found = next((point for point in points if point.name == measurement.timing.name), None)
         return ground.dense.model_folder if found is None else self._model(found)
-
-
-def copy_model(folder: Path, to: Path) -> None:
-    """The folder of a model."""
-    shutil.copytree(folder, to, dirs_exist_ok=True)
-
-
-def copy_file(file: Path, to: Path, model: Path) -> None:
-    """An exported file with the tokenizer and the configuration of its model."""
-    to.mkdir(exist_ok=True)
-    for part in parts(file):
-        shutil.copy2(part, to)
-    save_tokenizer(load_with_head(model), to, load_tokenizer(model))

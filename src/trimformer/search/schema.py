@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ..report.schema import Comparison, Step, TaskInfo
+from ..report.schema import Comparison, Headline, Step, TaskInfo
 
 
 class PointInfo(BaseModel):
@@ -106,6 +106,7 @@ class AutopilotReport(BaseModel):
     comparison: Comparison
     inside: bool
     balance: list[str] = []
+    headline: Headline | None = None
     conclusion: list[str]
     steps: list[Step]
     notes: list[str]

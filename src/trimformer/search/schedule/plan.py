@@ -15,6 +15,9 @@ LOOKING = 0.3
 ENDING = 0.25
 """For comparing, confirming and testing, until it is known how long files take here."""
 
+UNSPENT = 0.1
+"""Share of the time budget that may be left over while there is something to train."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
