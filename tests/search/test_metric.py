@@ -110,8 +110,8 @@ def test_the_conclusion_of_a_search_by_an_error() -> None:
     )
     report = AutopilotReport.model_construct(
         chosen=chosen, points=[point], files=[chosen], reference="eager", reference_ms=12.0, workload="batch 1",
-        max_drop=20.0, recipe={}, comparison=comparison(13.0, -2.0, 25.0), confirmations=[confirmed], task=task,
-        min_speedup=None, inside=True, hardware={},
+        max_drop=20.0, recipe={"autopilot": {"time_budget": None}}, comparison=comparison(13.0, -2.0, 25.0),
+        confirmations=[confirmed], task=task, min_speedup=None, inside=True, hardware={},
     )  # fmt: skip
     text = " ".join(conclude(report))
     assert "It loses 12.346 in the labels' unit on the 50 selection rows and 14.000 on 40 confirmation rows" in text

@@ -30,10 +30,11 @@ def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **other
         metric="accuracy", difference=others.pop("difference", 0.001), low=low, high=0.01, p_value=0.5,
         n_examples=1200, resamples=2000, **others.pop("test", {}),
     )  # fmt: skip
+    settings = {"time_budget": None, "post_training": False, "training": {"epochs": 3}} | others.pop("settings", {})
     report = AutopilotReport.model_construct(
         chosen=chosen, points=points, files=others.pop("files", [chosen]), reference="eager", reference_ms=12.0,
         workload="batch 1, 8 tokens", max_drop=0.5,
-        recipe={"autopilot": {"time_budget": others.pop("time_budget", None)}}, comparison=test,
+        recipe={"autopilot": settings}, comparison=test,
         **{"min_speedup": None, "inside": True, "hardware": {}} | others,
     )  # fmt: skip
     return " ".join(conclude(report))
@@ -119,8 +120,16 @@ def test_other_reasons_to_keep_the_dense_model(points: list[PointInfo], expected
 
 
 def test_no_time_for_any_candidate() -> None:
-    text = said(file("dense", 0.0, 2.0), [], time_budget=60.0)
+    text = said(file("dense", 0.0, 2.0), [], settings={"time_budget": 60.0})
     assert "no candidate was found in the time there was: give a longer --time-budget." in text
+
+
+def test_what_more_time_would_bring() -> None:
+    file_, points = file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)]
+    more = "at most 1 of 6 epochs in the time there was: a longer --time-budget trains them further."
+    assert more in said(file_, points, settings={"time_budget": 60.0})
+    assert "longer" not in said(file_, points, settings={"time_budget": 60.0, "training": {"epochs": 0.5}})
+    assert "--time-budget" not in said(file_, points, settings={"time_budget": 60.0, "post_training": True})
 
 
 def test_not_as_fast_as_was_asked_for() -> None:

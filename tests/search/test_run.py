@@ -16,7 +16,7 @@ from trimformer.errors import TrimformerError
 from trimformer.lock import hold
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.executors.job import TrainingJob
-from trimformer.search.run import Autopilot, run
+from trimformer.search.run import ENOUGH, Autopilot, run
 from trimformer.search.schedule.halving import rungs
 from trimformer.search.schema import AutopilotReport
 
@@ -103,7 +103,7 @@ def test_the_validation_rows_choose_nothing(home: Path, whole: Any) -> None:
     Path("dev.csv").write_text(text.replace("pos", "?").replace("neg", "pos").replace("?", "neg"))
     other = run(recipe("other"))
     Path("dev.csv").write_text(text)
-    report = {"comparison", "inside"}
+    report = {"comparison", "inside", "headline"}
     assert other.comparison != whole.comparison
     assert {k: v for k, v in result(other).items() if k not in report} == {
         k: v for k, v in result(whole).items() if k not in report
@@ -151,6 +151,7 @@ def test_who_was_left_behind_is_trained_on_where_there_is_time(home: Path, monke
     report = run(recipe("longer", time_budget="10h"))
     assert len(trained) == len(set(trained)) == 2 * len(report.looked)
     assert {name for _, name in trained} == {point.name for point in report.points}
+    assert ENOUGH in report.notes
 
 
 def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,6 @@ from ..tasks.metric import metric, within
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside
-from .schedule.plan import UNSPENT
 from .schema import AutopilotReport, ConfirmationInfo, FileInfo, LookInfo, PointInfo
 from .training import TWICE
 
@@ -82,24 +81,18 @@ def _trained(report: AutopilotReport) -> list[str]:
 
 
 def _in_time(report: AutopilotReport) -> list[str]:
-    """What more time would bring, or why there was more than enough."""
+    """What more time would bring."""
     settings = report.recipe["autopilot"]
-    limit = settings["time_budget"]
-    if limit is None or settings.get("post_training") or not report.points:
+    if settings["time_budget"] is None or settings["post_training"]:
         return []
-    most, wanted = max(point.epochs for point in report.points), TWICE * settings["training"]["epochs"]
-    spent = sum(step.seconds for step in report.steps)
-    if spent < (1 - UNSPENT) * limit:
-        return [
-            f"Nothing better was in sight after {numbers.duration(spent)}: no model that could have become the fastest "
-            "inside the budget had epochs left."
-        ]
-    if most < 0.99 * wanted:
-        return [
-            f"The models tried got at most {most:.2g} of {wanted:g} epochs in the time there was: a longer "
-            "--time-budget trains them further."
-        ]
-    return []
+    wanted = TWICE * settings["training"]["epochs"]
+    most = max((point.epochs for point in report.points), default=wanted)
+    if most > 0.99 * wanted:
+        return []
+    return [
+        f"The models tried got at most {most:.2g} of {wanted:g} epochs in the time there was: a longer --time-budget "
+        "trains them further."
+    ]
 
 
 def _missed(report: AutopilotReport) -> list[str]:

@@ -60,6 +60,10 @@ SLACK = 1.25
 TIMED = 32
 """Batches of real texts that are timed where there is little time, in place of 256."""
 BEST = "best"
+ENOUGH = (
+    "The time budget was not needed as a whole: every model that was looked at and might have become the fastest "
+    "inside the budget was trained to its end."
+)
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
@@ -252,6 +256,8 @@ class Autopilot(Trainer):
                 break
             points = [*(point for point in points if point.name != found[0].name), *found]
             self._keep_best(name, points, ground)
+        over = left_behind(points, self.settings.max_drop, done) is None and self.budget.left() > limit
+        ground.inputs.notes.extend([ENOUGH] if self.folder.kept("enough", bool, lambda: over) else [])
         return points
 
     def _ending(self, points: int, ground: Ground) -> float:
