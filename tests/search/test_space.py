@@ -43,6 +43,21 @@ def test_what_matters_least_is_removed():
     assert gates_of(Combination(3, 3, width=0.75), found).hidden.tolist() == [1, 0, 1, 1]
 
 
+def test_layers_keep_more_of_what_matters_more() -> None:
+    units = [[4.0, 4.0, 4.0, 4.0], [1.0, 2.0, 1.0, 1.0]]
+    found = Sensitivity([1.0, 1.0], [1.0, 1.0], units, units, [1.0])
+    gates = gates_of(Combination(2, 2, heads=0.5, units=0.5), found)
+    # As one ranking the first keeps all and the second none, each for itself two.
+    assert [own.tolist() for own in gates.ffn] == [own.tolist() for own in gates.heads] == [[1, 1, 1, 0], [0, 1, 0, 0]]
+    assert gates_of(Combination(2, 1, heads=0.5), found).heads[1].tolist() == [1, 1, 1, 1]  # which has no attention
+
+
+def test_many_units_stay_in_groups() -> None:
+    scores = [[float(number) for number in range(start, start + 320)] for start in (0, 100)]
+    found = Sensitivity([1.0, 1.0], [1.0, 1.0], [[1.0]] * 2, scores, [1.0])
+    assert [int(own.sum()) for own in gates_of(Combination(2, 2, units=0.5), found).ffn] == [128, 192]
+
+
 def test_attention_is_removed_from_layers_that_stay():
     found = Sensitivity([0.5, 0.1, 0.9], [0.3, 0.9, 0.8], [[1.0, 2.0]] * 3, [[0.1, 0.4]] * 3, [1.0])
     gates = gates_of(Combination(2, 1), found)

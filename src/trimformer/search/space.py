@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -14,6 +15,7 @@ from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION as ATTENTION_KINDS
 from ..encoder.shape.kinds import StandIn, stand_ins
+from ..methods.structure.hard_concrete import GROUP, GROUPS
 from .sensitivity import Sensitivity
 
 LAYERS = (1.0, 2 / 3, 1 / 2)
@@ -28,8 +30,8 @@ class Combination:
     """What stays, before it is known which.
 
     layers: those that stay at all. attention: those of them that keep it. stand_in: what the others get, ``mean`` in
-    those that matter least, or ``none`` in the last ones. heads: share of each layer with attention. units: share of
-    each feed-forward block. width: share of the hidden dimensions.
+    those that matter least, or ``none`` in the last ones. heads: share of those in layers with attention. units: share
+    of those in all feed-forward blocks. width: share of the hidden dimensions.
     """
 
     layers: int
@@ -108,8 +110,8 @@ def gates_of(combination: Combination, found: Sensitivity, device: torch.device 
         keeps = [left[place] for place in best]
     # Of layers that are gone, and the heads of a layer without attention, there is nothing to remove.
     mixes = [float(index in keeps or index not in left) for index in every]
-    heads = [_best(own, combination.heads if index in keeps else 1.0, device) for index, own in enumerate(found.heads)]
-    units = [_best(own, combination.units, device) for own in found.units]
+    heads = _shared_out(found.heads, combination.heads, keeps, device)
+    units = _shared_out(found.units, combination.units, list(every), device)
     stays = [float(index in left) for index in every]
     return Gates(
         attention=torch.tensor(mixes, device=device) if combination.attention < combination.layers else None,
@@ -117,7 +119,9 @@ def gates_of(combination: Combination, found: Sensitivity, device: torch.device 
         layers=torch.tensor(stays, device=device) if combination.layers < len(every) else None,
         heads=heads if combination.heads < 1 else None,
         ffn=units if combination.units < 1 else None,
-        hidden=_best(found.hidden, combination.width, device) if combination.width < 1 else None,
+        hidden=_best(found.hidden, round(combination.width * len(found.hidden)), device)
+        if combination.width < 1
+        else None,
     )
 
 
@@ -127,11 +131,31 @@ def widths(config: TrimformerConfig, found: Sensitivity, fitted: bool = False) -
     return [gates_of(dataclasses.replace(dense, width=share), found) for share in shares["width"]]
 
 
+def _shared_out(
+    scores: Sequence[Sequence[float]], share: float, places: Sequence[int], device: torch.device | None
+) -> list[Tensor]:
+    """The gates of all layers, of which those at these places keep the share of their heads or units together.
+
+    A layer keeps the mean of the share and of what it would keep if all layers were ranked as one. The share alone
+    takes from layers that need all, the ranks alone leave a layer nothing that it could be fitted with.
+    """
+    every = [(value, place) for place in places for value in scores[place]]
+    ranked = Counter(place for _, place in sorted(every, reverse=True)[: round(share * len(every))])
+    gates = []
+    for place, own in enumerate(scores):
+        count = float(len(own))
+        if place in places:
+            count = (share * len(own) + ranked[place]) / 2
+        group = GROUP if len(own) >= GROUPS * GROUP else 1
+        gates.append(_best(own, group * round(count / group), device))
+    return gates
+
+
 def _largest(scores: Sequence[float], count: int) -> list[int]:
     return sorted(range(len(scores)), key=lambda index: -scores[index])[:count]
 
 
-def _best(scores: Sequence[float], share: float, device: torch.device | None) -> Tensor:
+def _best(scores: Sequence[float], count: int, device: torch.device | None) -> Tensor:
     gates = torch.zeros(len(scores), device=device)
-    gates[_largest(scores, max(1, round(share * len(scores))))] = 1
+    gates[_largest(scores, max(1, count))] = 1
     return gates
