@@ -161,7 +161,7 @@ class Autopilot(Trainer):
         """What is worth training, or exporting; nothing where there is no time to look at anything."""
 
         def looked() -> Any:
-            left = self.budget.left(self._ending(1, ground))
+            left = self.budget.left(self._ending(FASTEST, ground))
             if not left:
                 return dataclasses.asdict(Candidates([], []))
             seconds = min(left, plan.candidates)
