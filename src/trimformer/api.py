@@ -81,10 +81,10 @@ def compress_within(
     share of the rows held out from train that choose nothing and only confirm. min_speedup: models that are
     predicted to be at least this many times as fast as the stock dense one get half of the places among those that
     are tried. post_training: train nothing, and fit what is left of a fine-tuned model in closed form. time_budget:
-    seconds, or a text such as ``2h``; None: as long as the epochs take. batch, length: what is to be fast; None:
-    texts as long as those of the training data. training: of the dense model and of each that is tried. fine_tune:
-    of the dense model, as in a recipe. storage: ``sqlite`` or the URL of a database, through which ``trimformer
-    worker`` helps. ray: address of a cluster whose nodes do.
+    seconds, or a text such as ``2h``; None: as long as the epochs take, or 3 minutes without training. batch, length:
+    what is to be fast; None: texts as long as those of the training data. training: of the dense model and of each that
+    is tried. fine_tune: of the dense model, as in a recipe. storage: ``sqlite`` or the URL of a database, through which
+    ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """

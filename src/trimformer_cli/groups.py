@@ -149,7 +149,10 @@ class BudgetOptions:
     ] = None
     time_budget: Annotated[
         str | None,
-        typer.Option(help="With --max-drop: limit for the whole run, such as 2h or 45m. Default: no limit."),
+        typer.Option(
+            help="With --max-drop: limit for the whole run, such as 2h or 45m. Default: no limit, with --post-training "
+            "3 minutes."
+        ),
     ] = None
     storage: Annotated[
         str | None,

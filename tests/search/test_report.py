@@ -111,7 +111,7 @@ def test_nothing_inside_names_the_nearest_and_what_it_takes() -> None:
 @pytest.mark.parametrize(
     ("points", "expected"),
     [
-        ([], "The dense model was only exported, because no candidate was found that would be worth training."),
+        ([], "The dense model was only exported, because no candidate was found that would be worth trying."),
         ([point("slow", 0.1, 1.1)], "What could be removed inside the budget brought no more speed than that."),
     ],
 )

@@ -154,6 +154,46 @@ def test_who_was_left_behind_is_trained_on_where_there_is_time(home: Path, monke
     assert ENOUGH in report.notes
 
 
+def test_a_search_with_a_time_budget_goes_on_after_it_was_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the trainings of those that were left behind, whose weights are still needed."""
+    write, train = RunFolder.write_json, Autopilot.train
+
+    def losing(self: Autopilot, *given: Any, **others: Any) -> Any:
+        return dataclasses.replace(train(self, *given, **others), drop=10.0)
+
+    monkeypatch.setattr(Autopilot, "train", losing)
+
+    def cutting(self: RunFolder, file: str, content: Any) -> None:
+        if file == "further-2.json":
+            raise Cut
+        write(self, file, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_json", cutting)
+        with pytest.raises(Cut):
+            run(recipe("cut", time_budget="10h"))
+    report = run(recipe("cut", time_budget="10h"), resume=True)
+    assert all(Path("cut", point.folder, "model.safetensors").is_file() for point in report.points)
+
+
+def test_the_plan_gives_the_dense_model_its_epochs_or_its_share(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A step takes ten seconds."""
+    monkeypatch.setattr(Autopilot, "_seconds_of_a_step", lambda *_: 10.0)
+    monkeypatch.setattr(Autopilot, "_dense_files", lambda *_: (_ for _ in ()).throw(Cut))
+    plans = {}
+    for budget in ("10h", "100s"):
+        search = Autopilot(recipe(f"planned-{budget}", time_budget=budget), False)
+        with search.folder.claimed():
+            plans[budget] = search._planned(search.load())
+    assert plans["10h"].epochs == plans["10h"].asked == 1
+    assert not plans["10h"].notes
+    assert plans["100s"].epochs < 1
+    assert plans["100s"].dense == pytest.approx(40, rel=0.1)
+    assert "Plan: " in capsys.readouterr().err
+
+
 def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the time is over nobody else is trained, and all have the scores that they had before."""
     trained = []
@@ -217,6 +257,7 @@ def test_without_training_and_without_labels(home: Path, whole: Any) -> None:
         (["--epochs", 3], "--epochs has no meaning with --post-training, which trains nothing"),
         (["--keep-layers", 3], "--keep-layers has no meaning with --post-training"),
         (["--storage", "sqlite"], "nothing is trained that anybody could help with"),
+        (["--fine-tune", "always"], "always trains the dense model, and with post-training nothing is trained"),
     ],
 )
 def test_what_post_training_refuses(home: Path, options: list[Any], said: str) -> None:

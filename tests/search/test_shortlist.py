@@ -1,5 +1,7 @@
 """Which combinations are worth training."""
 
+import dataclasses
+
 from trimformer.search.predictor import Predicted
 from trimformer.search.schedule.halving import Point
 from trimformer.search.shortlist import left_behind, next_look, promising, spread, worth_exporting, worth_training
@@ -38,10 +40,11 @@ def test_looks_go_by_halves_to_the_fastest_that_keeps_the_budget():
     assert list(found) == [4, 7, 5, 6, 3]
     assert next_look(3, {0: True}) is None
     assert next_look(0, {}) is None
+    assert next_look(24, dict.fromkeys(range(12), False)) is None
 
 
 def looked(ms, drop, rungs=0):
-    return Point(f"p{ms}", "", ms, "", 0.5, drop, rungs=rungs)
+    return Point(f"p{ms}", "", ms, "", 0.5, drop, fitted=True, rungs=rungs)
 
 
 def test_what_is_faster_than_the_fastest_inside_may_be_worth_training():
@@ -53,6 +56,13 @@ def test_what_is_faster_than_the_fastest_inside_may_be_worth_training():
     many = [looked(ms, 5.0) for ms in range(1, 10)]
     assert [one.ms for one in worth_training([*many, looked(10, 0.0)], 1.0)] == [10, 1, 5, 9]
     assert [one.ms for one in worth_training(many, 1.0)] == [1, 4, 6, 9]
+
+
+def test_what_could_not_be_fitted_may_be_worth_training_whatever_it_loses():
+    best, lost = looked(6, 0.9), looked(2, 30.0)
+    assert worth_training([best, lost], 1.0) == [best]
+    unfitted = dataclasses.replace(lost, fitted=False)
+    assert worth_training([best, unfitted], 1.0) == [best, unfitted]
 
 
 def test_without_training_the_fastest_inside_are_exported():

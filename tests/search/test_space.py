@@ -52,6 +52,12 @@ def test_layers_keep_more_of_what_matters_more() -> None:
     assert gates_of(Combination(2, 1, heads=0.5), found).heads[1].tolist() == [1, 1, 1, 1]  # which has no attention
 
 
+def test_layers_that_go_take_no_part() -> None:
+    units = [[9.0] * 4, [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]]
+    gates = gates_of(Combination(2, 2, units=0.5), Sensitivity([1.0] * 3, [0.0, 1.0, 1.0], units, units, [1.0]))
+    assert [int(own.sum()) for own in gates.ffn[1:]] == [2, 2]
+
+
 def test_many_units_stay_in_groups() -> None:
     scores = [[float(number) for number in range(start, start + 320)] for start in (0, 100)]
     found = Sensitivity([1.0, 1.0], [1.0, 1.0], [[1.0]] * 2, scores, [1.0])

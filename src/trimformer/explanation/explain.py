@@ -32,7 +32,7 @@ from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
 from ..search.measurement import DENSE, installed, logits_of, timed
 from ..search.report import KNOWN
-from ..search.sensitivity import ROWS, sensitivity
+from ..search.sensitivity import sensitivity
 from ..tasks.data import Task
 from ..tasks.encode import read_rows
 from ..tasks.encoding.batches import drawn_rows
@@ -50,6 +50,9 @@ REUSED = (
     "Only validation rows were given: int8 was calibrated on the rows that it is scored on, and a structure that is "
     "chosen by what stands here should not be reported on them."
 )
+
+ROWS = 512
+"""Rows that everything before training is estimated on."""
 
 
 def explain(

@@ -154,6 +154,10 @@ def _require_trained(recipe: Recipe, trained: bool, notes: list[str]) -> None:
     """Refuse to search without training where the dense model would need it. notes: on its head."""
     if trained or recipe.baseline is not None or recipe.autopilot is None or not recipe.autopilot.post_training:
         return
+    if recipe.fine_tune == "always":
+        raise TrimformerError(
+            "fine_tune: always trains the dense model, and with post-training nothing is trained: leave one out."
+        )
     why = re.split(": (?:the head|it) was replaced", notes[0])[0] if notes else f"{recipe.model} has no head for a task"
     remedy = "fine-tune it first, or leave out --post-training"
     if recipe.fine_tune == "auto" and notes:

@@ -113,7 +113,10 @@ class AutopilotSettings(_Strict):
         False, description="train nothing: what is left of a fine-tuned model is fitted to it in closed form"
     )
     time_budget: Seconds | None = Field(
-        None, gt=0, description="limit for the whole run, in seconds or as 2h; none: as long as the epochs take"
+        None,
+        gt=0,
+        description="limit for the whole run, in seconds or as 2h; none: as long as the epochs take, "
+        "with post_training 3 minutes",
     )
     ray: str | None = Field(None, description="a Ray cluster whose nodes help: host:port of its head, auto or local")
     storage: str | None = Field(

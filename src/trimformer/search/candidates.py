@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 from ..console import console
 from ..encoder.gating.trim import trim
@@ -16,7 +17,7 @@ from ..training.settings import ObjectiveSettings
 from .predictor import Predicted, predict, scaled, tables_of_widths
 from .schedule.halving import Point, inside
 from .sensitivity import Divergence, Sensitivity, sensitivity
-from .shortlist import LOOKS, MOST, next_look, promising, worth_exporting, worth_training
+from .shortlist import MOST, next_look, promising, worth_exporting, worth_training
 from .space import gates_of
 from .training import Ground, Trainer, stage_of
 
@@ -34,16 +35,23 @@ PREDICTING = 0.3
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """What was looked at. taken: to be trained, or exported where nothing is. spare: the others."""
+    """What was looked at. taken: to be trained, or exported where nothing is. spare: the others.
+
+    all: whether nothing else would have been looked at with more time.
+    """
 
     taken: list[Point]
     spare: list[Point]
+    all: bool
 
 
-def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: float, seconds: float) -> Candidates:
+def find_candidates(
+    search: Trainer, ground: Ground, *, backend: str, peer: float, seconds: float, keep: Callable[[Point], None]
+) -> Candidates:
     """Look at combinations for these seconds, and at one at least.
 
-    backend: of the file that times are predicted for. peer: milliseconds of the dense model's best file.
+    backend: of the file that times are predicted for. peer: milliseconds of the dense model's best file. keep: is given
+    the first that is inside the budget.
     """
     late = search.budget.deadline(seconds)
     stage = stage_of("candidates", search.settings.training, ObjectiveSettings())
@@ -68,15 +76,16 @@ def find_candidates(search: Trainer, ground: Ground, *, backend: str, peer: floa
     chosen = promising(scaled(predicted, peer), _fast_enough(search, ground), MOST)
     points: dict[int, Point] = {}
     texts = _rows(TEXTS, math.inf if late is None else (late - search.budget.clock()) / EARLY, 3, ground)
-    while len(points) < LOOKS and not (points and search.budget.passed(late)):
-        fits = {index: inside(point, search.settings.max_drop) for index, point in points.items()}
-        if (index := next_look(len(chosen), fits)) is None:
-            break
+    fits: dict[int, bool] = {}
+    while (index := next_look(len(chosen), fits)) is not None and not (points and search.budget.passed(late)):
         points[index] = _look(search, chosen[index], context, found, texts, ground)
+        fits[index] = inside(points[index], search.settings.max_drop)
+        if sum(fits.values()) == fits[index] == 1:
+            keep(points[index])
     looked = sorted(points.values(), key=lambda one: one.ms)
     worth = worth_exporting if search.settings.post_training else worth_training
     taken = worth(looked, search.settings.max_drop)
-    return Candidates(taken, [one for one in looked if one not in taken])
+    return Candidates(taken, [one for one in looked if one not in taken], all=index is None)
 
 
 def _rows(bounds: tuple[int, int], seconds: float, passes: int, ground: Ground) -> int:
@@ -100,7 +109,7 @@ def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity,
     """
     name, removed, inputs = one.combination.name, one.combination.removed(len(found.attention)), ground.inputs
     model = trim(context.model, gates_of(one.combination, found))
-    if not unlike(model.config, context.model.config):
+    if able := not unlike(model.config, context.model.config):
         batches = list(context.sample(context.train, texts))
         repair(model.encoder, context.model.encoder, batches, RepairSettings().ridge)
     logits = predict_logits(search.stages.scale.fold(model), inputs.selection)
@@ -110,4 +119,4 @@ def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity,
     drop = inputs.task.metric.drop(score - ground.exact.score)
     said = f"{name}: {removed}; loses {inputs.task.metric.lost(drop)} untrained, {one.ms:.2f} ms are predicted"
     console.print(said, markup=False, soft_wrap=True)
-    return Point(name, removed, one.ms, folder, score, drop)
+    return Point(name, removed, one.ms, folder, score, drop, able)

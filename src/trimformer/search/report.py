@@ -73,7 +73,9 @@ def _trained(report: AutopilotReport) -> list[str]:
     if point is None:
         return []
     if not point.epochs:
-        return ["Nothing of it was trained: what is left was fitted to the dense model in closed form, without labels."]
+        fitted = any(look.fitted for look in report.looked if look.name == point.name)
+        how = ": what is left was fitted to the dense model in closed form, without labels" if fitted else ""
+        return [f"Nothing of it was trained{how}."]
     return [
         f"It was trained for {epochs_words(point.epochs)} more than the dense model, and by distillation from it: what "
         "that alone brings is not known, because no control was run."
@@ -99,20 +101,22 @@ def _missed(report: AutopilotReport) -> list[str]:
     """Why nothing was removed, and what it would take."""
     if report.chosen.name != DENSE:
         return []
+    settings = report.recipe["autopilot"]
     if not report.points:
-        limited = report.recipe["autopilot"]["time_budget"] is not None
-        why = "in the time there was: give a longer --time-budget" if limited else "that would be worth training"
+        limited = settings["time_budget"] is not None
+        why = "in the time there was: give a longer --time-budget" if limited else "that would be worth trying"
         return [f"The dense model was only exported, because no candidate was found {why}."]
     if any(not one.confirmed for one in report.confirmations):
         return []  # how they failed is told with the confirmation
     if any(point.inside for point in report.points):
         return ["What could be removed inside the budget brought no more speed than that."]
     nearest = min(report.points, key=lambda point: point.drop)
+    other = "or training" if settings["post_training"] else "or more --epochs and time"
     return [
         f"No model from which something was removed stayed inside the budget of {_budget(report)} on the "
         f"selection rows, so that the dense model was only exported.",
         f"Nearest came {nearest.name} ({nearest.folder}), which loses {_lost(report, nearest.drop)} and is "
-        f"{nearest.speedup:.1f}× as fast: it takes --max-drop {_above(nearest.drop)}, or more --epochs and time.",
+        f"{nearest.speedup:.1f}× as fast: it takes --max-drop {_above(nearest.drop)}, {other}.",
     ]
 
 
@@ -249,7 +253,8 @@ def assemble(
         reference=reference.timing.backend,
         reference_ms=reference.ms,
         looked=[
-            LookInfo(name=p.name, removed=p.removed, ms=p.ms, score=p.score or 0.0, drop=p.drop or 0.0) for p in looked
+            LookInfo(name=p.name, removed=p.removed, ms=p.ms, fitted=p.fitted, score=p.score or 0.0, drop=p.drop or 0.0)
+            for p in looked
         ],
         points=[_point(p, exact[p.name], reference, settings.max_drop, i in best) for i, p in enumerate(points)],
         files=files,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
+import math
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ from .schedule.halving import Point, done_before, inside, order, promoted, rungs
 from .schedule.plan import UNSPENT, Plan
 from .schema import AutopilotReport
 from .shortlist import left_behind
-from .training import SHARED, Ground, Shared, Trainer, stage_of
+from .training import NEARLY, SHARED, TWICE, Ground, Shared, Trainer, stage_of
 from .worker import work
 
 FASTEST = 2
@@ -61,9 +61,13 @@ TIMED = 32
 """Batches of real texts that are timed where there is little time, in place of 256."""
 BEST = "best"
 ENOUGH = (
-    "The time budget was not needed as a whole: every model that was looked at and might have become the fastest "
-    "inside the budget was trained to its end."
+    "The time budget was not needed as a whole: nothing that might have become the fastest inside the budget was left "
+    "to look at or to train."
 )
+LEAST = 0.5
+"""Nothing is looked at in less than this share of the time that the dense model's files took."""
+SCORINGS = 2
+"""Nothing is trained in less time than so many scorings of the selection rows take one by one."""
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
@@ -104,16 +108,16 @@ class Autopilot(Trainer):
         ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense, plan)))
         found = self.folder.step("candidates", lambda: self._candidates(ground, plan))
         points = found.taken
-        self._keep_best("candidates", points, ground)
         sizes = [] if self.settings.post_training else rungs(len(points))
         self.folder.step("teacher", lambda: self._ask_teacher(points if sizes else [], ground))
         with self._executor() as execute:
             for rung in range(len(sizes)):
                 work = partial(self._rung, rung, sizes, points, ground, execute)
                 points = self.folder.step(f"rung {rung + 1}", work)
-                self._keep_best(f"rung-{rung + 1}", points, ground)
         if sizes and self.settings.time_budget is not None:
             points = self._train_on([*points, *found.spare], len(sizes), ground)
+        if self.folder.kept("enough", bool, lambda: found.all and self._enough(points, len(sizes), ground)):
+            inputs.notes.append(ENOUGH)
         points = [point for point in points if point.rungs or point in found.taken]
         measured = self.folder.step("compare", lambda: self._compare(points, ground))
         confirmed = self.folder.step("confirm", lambda: self._confirm(measured, points, ground))
@@ -162,18 +166,27 @@ class Autopilot(Trainer):
 
         def looked() -> Any:
             left = self.budget.left(self._ending(FASTEST, ground))
-            if not left:
-                return dataclasses.asdict(Candidates([], []))
-            seconds = min(left, plan.candidates)
+            if left < LEAST * self._seconds_of_files() and not self.settings.post_training:
+                return dataclasses.asdict(Candidates([], [], all=False))
             found = find_candidates(
-                self, ground, backend=ground.files[0], peer=self._peer(ground).ms, seconds=seconds
-            )  # fmt: skip
+                self,
+                ground,
+                backend=ground.files[0],
+                peer=self._peer(ground).ms,
+                seconds=min(left, plan.candidates),
+                keep=lambda point: self._keep_best("look", [point], ground),
+            )
             return dataclasses.asdict(found)
 
-        return cast(Candidates, self.folder.kept("candidates", Candidates, looked))
+        found: Candidates = self.folder.kept("candidates", Candidates, looked)
+        self._keep_best("candidates", found.taken, ground)
+        return found
 
     def _keep_best(self, after: str, points: list[Point], ground: Ground) -> None:
-        """Leave the fastest by now with its file in ``best``, for whoever stops the search here. after: this step."""
+        """Leave the fastest by now with its file in ``best``, for whoever stops the search here. after: this step.
+
+        The file is of the back-end that is best for the dense model, and was not scored itself.
+        """
         place = self.folder.path / BEST
 
         def left() -> str:
@@ -223,7 +236,8 @@ class Autopilot(Trainer):
             running = [point for point in points if point.rungs == rung]
             best = promoted(running, sizes[rung], self.settings.max_drop, done_before(rung, len(sizes)))
             seconds = self.budget.left(self._ending(len(points), ground)) / (len(sizes) - rung)
-            jobs = [TrainingJob(rung, len(sizes), point) for point in best if seconds]
+            able = int(min(len(best), seconds / self._least(ground)))
+            jobs = [TrainingJob(rung, len(sizes), point) for point in best[:able]]
             found = {point.name: point for point in points}
             for point in execute(jobs, seconds, partial(self.train, ground=ground)):
                 found[point.name] = dataclasses.replace(point, rungs=rung + 1)
@@ -231,8 +245,9 @@ class Autopilot(Trainer):
 
         after: list[Point] = self.folder.kept(f"rung-{rung + 1}", list[Point], trained)
         for point in after:  # of what there is by now only the last weights are needed from here on
-            for folder in {f"{before}-{point.name}" for before in range(rung + 2)} - {point.folder}:
+            for folder in {f"{before}-{point.name}" for before in range(point.rungs)} - {point.folder}:
                 shutil.rmtree(self.folder.work / folder / "model", ignore_errors=True)
+        self._keep_best(f"rung-{rung + 1}", after, ground)
         return after
 
     def _train_on(self, points: list[Point], count: int, ground: Ground) -> list[Point]:
@@ -241,34 +256,62 @@ class Autopilot(Trainer):
         assert self.settings.time_budget is not None
         limit = UNSPENT * self.settings.time_budget
 
-        def next_trained(points: list[Point]) -> Any:
-            seconds = self.budget.left(self._ending(FASTEST, ground))
-            one = left_behind(points, self.settings.max_drop, done)
-            if one is None or seconds < limit:
-                return []
-            after = self.train(TrainingJob(one.rungs, count, one), seconds, ground)
-            return [dataclasses.asdict(dataclasses.replace(after, rungs=one.rungs + 1))]
+        def next_trained(name: str, points: list[Point]) -> list[Point] | None:
+            """The points after one more training; None where there is nobody to train, or no time."""
 
-        for number in itertools.count(1):
-            name, work = f"further-{number}", partial(next_trained, points)
-            found: list[Point] = self.folder.step(name, partial(self.folder.kept, name, list[Point], work))
+            def trained() -> Any:
+                seconds = self.budget.left(self._ending(1 + sum(point.rungs > 0 for point in points), ground))
+                one = left_behind(points, self.settings.max_drop, done)
+                if one is None or seconds < limit:
+                    return []
+                after = self.train(TrainingJob(one.rungs, count, one), seconds, ground)
+                return [dataclasses.asdict(dataclasses.replace(after, rungs=one.rungs + 1))]
+
+            found: list[Point] = self.folder.kept(name, list[Point], trained)
             if not found:
-                break
+                return None
             points = [*(point for point in points if point.name != found[0].name), *found]
             self._keep_best(name, points, ground)
-        over = left_behind(points, self.settings.max_drop, done) is None and self.budget.left() > limit
-        ground.inputs.notes.extend([ENOUGH] if self.folder.kept("enough", bool, lambda: over) else [])
-        return points
+            return points
+
+        number = 1
+        while True:
+            name = f"further-{number}"
+            after = self.folder.step(name, partial(next_trained, name, points))
+            if after is None:
+                return points
+            points, number = after, number + 1
+
+    def _enough(self, points: list[Point], count: int, ground: Ground) -> bool:
+        """Whether more time would not have been used, of which much is left. count: of rungs."""
+        if math.isinf(self.budget.end):
+            return False
+        done = [done_before(rung, count) for rung in range(count + 1)] if count else [0.0]
+        wanted = TWICE * self.settings.training.epochs
+        cut = any(point.epochs < NEARLY * done[point.rungs] * wanted for point in points)
+        waits = bool(count) and left_behind(points, self.settings.max_drop, done[:-1]) is not None
+        whole = self.budget.end - self.budget.begin
+        return not cut and not waits and self.budget.left(self._ending(len(points), ground)) > UNSPENT * whole
+
+    def _least(self, ground: Ground) -> float:
+        """Seconds of the shortest training that is worth its scoring."""
+        speed = ground.exact.timing.sequences_per_s
+        assert speed is not None
+        return SCORINGS * len(ground.inputs.selection) / speed
 
     def _ending(self, points: int, ground: Ground) -> float:
         """Seconds that comparing, confirming and testing will take: the dense model's files tell what one takes.
 
         Each of the fastest is made in all of them, the other points in fp32; scoring on the other rows is like four.
         """
-        known = next(step["seconds"] for step in self.folder.steps if step["name"] == "files")
+        known = self._seconds_of_files()
         fastest = max(1, min(points, FASTEST))
         files = fastest * len(ground.files) + max(0, points - fastest) + 4
-        return float(known) * files / (len(REFERENCES) + len(ground.files))
+        return known * files / (len(REFERENCES) + len(ground.files))
+
+    def _seconds_of_files(self) -> float:
+        """What making, scoring and timing the dense model's files took."""
+        return float(next(step["seconds"] for step in self.folder.steps if step["name"] == "files"))
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Measurement]:
         """All points in fp32, the fastest ones inside the budget in everything else, too; beside the dense model."""

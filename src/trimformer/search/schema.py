@@ -27,13 +27,15 @@ class PointInfo(BaseModel):
 
 
 class LookInfo(BaseModel):
-    """A combination that was looked at, before any training. ms: predicted, of its fp32 file. score, drop: on the
-    selection split after it was fitted to the dense model in closed form, where it could be; in the budget's unit.
+    """A combination that was looked at, before any training. ms: predicted, under the back-end that is best for the
+    dense model. fitted: whether what is left was fitted to the dense model in closed form. score, drop: on the
+    selection split after that, the drop in the budget's unit.
     """
 
     name: str
     removed: str
     ms: float
+    fitted: bool
     score: float
     drop: float
 

@@ -18,9 +18,6 @@ from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..training.distill import logit_loss
 from ..training.evaluate import evaluating
 
-ROWS = 512
-"""Rows of the selection split that everything before training is estimated on."""
-
 BATCH = 64
 
 RemovalCost = Callable[[Gates], float]

@@ -85,14 +85,15 @@ def spread(predicted: Sequence[T], count: int) -> list[T]:
 
 
 def next_look(count: int, found: Mapping[int, bool]) -> int | None:
-    """Which of ``count`` combinations, the fastest first, to look at next; None where no faster one is left.
+    """Which of ``count`` combinations, the fastest first, to look at next; None where no faster one is left, and after
+    ``LOOKS``.
 
     found: whether those looked at keep the budget. It is looked for the fastest that does, in halves: the slower, the
     likelier.
     """
     best = min((index for index, fits in found.items() if fits), default=count)
     left = [index for index in range(best) if index not in found]
-    if not left:
+    if not left or len(found) == LOOKS:
         return None
     middle = (max((index for index in found if index < best), default=-1) + best) / 2
     return min(left, key=lambda index: abs(index - middle))
@@ -102,11 +103,12 @@ def worth_training(points: Sequence[Point], max_drop: float) -> list[Point]:
     """Those that training may make the fastest inside the budget: first the fastest inside by now, if there is one.
 
     The others are faster than that one, and lose little enough for training to win it back; at equal steps of time.
+    What those lose that could not be fitted says nothing of that.
     """
     ordered = sorted(points, key=lambda one: one.ms)
     best = next((one for one in ordered if inside(one, max_drop)), None)
     faster = ordered if best is None else ordered[: ordered.index(best)]
-    able = [one for one in faster if inside(one, WON_BACK * max_drop)]
+    able = [one for one in faster if inside(one, WON_BACK * max_drop) or not one.fitted]
     if best is None and not able:
         able = order(faster, max_drop)[:1]
     count = TRAINED - (best is not None)

@@ -111,7 +111,7 @@ def gates_of(combination: Combination, found: Sensitivity, device: torch.device 
     # Of layers that are gone, and the heads of a layer without attention, there is nothing to remove.
     mixes = [float(index in keeps or index not in left) for index in every]
     heads = _shared_out(found.heads, combination.heads, keeps, device)
-    units = _shared_out(found.units, combination.units, list(every), device)
+    units = _shared_out(found.units, combination.units, left, device)
     stays = [float(index in left) for index in every]
     return Gates(
         attention=torch.tensor(mixes, device=device) if combination.attention < combination.layers else None,

@@ -41,6 +41,8 @@ from .space import LAYERS
 
 TWICE = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
+NEARLY = 0.99
+"""Share of its epochs that a model has been trained for which is called trained to the end."""
 TRIAL = 5
 """Steps that are timed before a training is planned."""
 FORWARD = 1 / 3
@@ -113,19 +115,19 @@ class Trainer:
 
     def plan(self, inputs: Inputs) -> Plan:
         """How the time that is left is shared out, by a few steps of the dense model."""
-        training, left, trains = self.recipe.dense, self.budget.left(), not self.settings.post_training
+        training, trains = self.recipe.dense, not self.settings.post_training
         given = inputs.has_trained_head or self.recipe.baseline is not None
         epochs, need = training.epochs, 0.0
-        if not given and math.isinf(left):
-            need = left
-        elif not given:
+        if not given and not math.isinf(self.budget.end):
             stage = stage_of("dense", training, ObjectiveSettings(), start="pretrained")
             step = self._seconds_of_a_step(stage, inputs, [])
             rows = len(inputs.train) + FORWARD * len(inputs.selection)  # scored after each epoch
             per_epoch = step * rows / (training.batch_size * training.accumulate)
-            need = min(DENSE * left, epochs * per_epoch)
-            epochs = epochs_within(need * len(inputs.train) / rows, step, len(inputs.train), training)
-        return Plan(**share_out(left, need, trains=trains), epochs=epochs, asked=training.epochs)
+            need, most = epochs * per_epoch, DENSE * self.budget.left()
+            if need > most:
+                need = most
+                epochs = epochs_within(need * len(inputs.train) / rows, step, len(inputs.train), training)
+        return Plan(**share_out(self.budget.left(), need, trains=trains), epochs=epochs, asked=training.epochs)
 
     def dense(self, epochs: float | None = None) -> StageResult:
         """The dense model, by the deadline. epochs: None, as many as the settings say."""
@@ -164,9 +166,8 @@ class Trainer:
         logits = predict_logits(model.to(self.accelerator.device), inputs.selection)
         score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
         drop = inputs.task.metric.drop(score - ground.exact.score)
-        return dataclasses.replace(
-            point, score=score, drop=drop, epochs=point.epochs + epochs, folder=result.folder.name
-        )
+        epochs = point.epochs + float(result.info["epochs"])  # fewer than planned where time was over
+        return dataclasses.replace(point, score=score, drop=drop, epochs=epochs, folder=result.folder.name)
 
     def _objective(self, ground: Ground) -> ObjectiveSettings:
         """Distillation, from kept answers where there is room and time: all candidates learn from the same ones."""

@@ -36,8 +36,8 @@ class Point:
     """A candidate and how far its training is.
 
     removed: what was, for people. ms: predicted, of one pass. folder: of its weights. score, drop: of these on the
-    selection split, the drop below the dense model in the budget's unit; None before any training. epochs, rungs: that
-    it was trained for, in all.
+    selection split, the drop below the dense model in the budget's unit; None before they were scored. fitted: whether
+    what is left was fitted to the dense model in closed form. epochs, rungs: that it was trained for, in all.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Point:
     folder: str
     score: float | None = None
     drop: float | None = None
+    fitted: bool = False
     epochs: float = 0.0
     rungs: int = 0
 

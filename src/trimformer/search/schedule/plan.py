@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from ...report.numbers import duration
 
@@ -58,7 +59,9 @@ class Plan:
 
 def share_out(left: float, dense: float, *, trains: bool) -> dict[str, float]:
     """Seconds by the fields of a plan. dense: what its training takes. trains: whether candidates are trained."""
-    rest = left - dense
+    if math.isinf(left):
+        return dict.fromkeys(("dense", "files", "candidates", "training", "ending"), left)
+    rest = max(0.0, left - dense)
     files, ending = FILES * rest, ENDING * rest
     candidates = LOOKING * rest if trains else rest - files - ending
     training = rest - files - ending - candidates if trains else 0.0
