@@ -38,6 +38,7 @@ def test_what_is_said_of_a_drop() -> None:
     assert metric("rmse").lost(1234.5) == "1234.50 in the labels' unit"
     assert metric("mae").lost(0.00123, unit=False) == "0.0012"
     assert metric("mae").lost(math.inf, unit=False) == "inf"
+    assert metric("accuracy").budget(1) == "1 point"
     assert metric("mse").budget(2) == "2 in the square of the labels' unit"
     assert metric("accuracy").small(0.9) == 0.5
     assert metric("mae").small(41_234) == 210

@@ -52,7 +52,7 @@ class Metric:
 
     def budget(self, drop: float) -> str:
         """The largest drop that is allowed, in words."""
-        return f"{drop:g} {self.unit}"
+        return f"{drop:g} {self.unit.removesuffix('s') if drop == 1 else self.unit}"
 
     def small(self, value: float) -> float:
         """The drop that is allowed where nobody says another one: half a point, or half a percent of an error."""
