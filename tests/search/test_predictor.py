@@ -5,6 +5,7 @@ import pytest
 from tests.learning import context
 from tests.search.conftest import Counted
 from trimformer import trim
+from trimformer.search.candidates import _left
 from trimformer.search.predictor import Predicted, Tables, predict, scaled
 from trimformer.search.sensitivity import Divergence, sensitivity
 from trimformer.search.space import Combination, gates_of, widths
@@ -14,7 +15,7 @@ def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_cost_of_its_part
     stage = context()
     cost = Divergence(stage, 16)
     found = sensitivity(stage, 16, cost)
-    predicted = {one.combination: one for one in predict(stage, found, cost, Tables([Counted()]))}
+    predicted = {one.combination: one for one in predict(stage, found, cost, Tables([Counted()]), left={})}
     dense, structure, units, width, all_three = (
         Combination(3, 3), Combination(2, 1), Combination(3, 3, units=0.5), Combination(3, 3, width=0.75),
         Combination(2, 1, units=0.5, width=0.75),
@@ -28,11 +29,29 @@ def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_cost_of_its_part
         assert predicted[one].ms == Counted().predict(trim(stage.model, gates_of(one, found)).config)
 
 
+def test_what_is_left_after_fitting_counts() -> None:
+    stage = context()
+    cost = Divergence(stage, 16)
+    found = sensitivity(stage, 16, cost)
+    tables = Tables([Counted()])
+    whole, fitted = (
+        {one.combination: one.cost for one in predict(stage, found, cost, tables, left=left)}
+        for left in ({}, {"attention": 0.5, "units": 0.25})
+    )
+    structure, units, fewer = Combination(3, 2), Combination(3, 3, units=0.5), Combination(2, 1)
+    assert fitted[structure] == pytest.approx(0.5 * whole[structure])
+    assert fitted[units] == pytest.approx(0.25 * whole[units])
+    assert fitted[fewer] == whole[fewer]  # of which nothing can be fitted
+    assert set(left := _left(stage, found, cost, 64)) == {"attention", "heads", "units"}
+    assert 0 < left["units"] < 1
+
+
 def test_predicting_ends_when_there_is_no_time() -> None:
     stage = context(layers=2)
     cost = Divergence(stage, 8)
     calls = iter([False, False, True])
-    predicted = predict(stage, sensitivity(stage, 8, cost), cost, Tables([Counted()]), lambda: next(calls))
+    found = sensitivity(stage, 8, cost)
+    predicted = predict(stage, found, cost, Tables([Counted()]), lambda: next(calls), left={})
     assert len({(one.combination.layers, one.combination.attention) for one in predicted}) == 3
 
 
@@ -41,7 +60,7 @@ def test_every_candidate_of_every_family_can_be_trimmed(family: str) -> None:
     stage = context(layers=2, family=family)
     cost = Divergence(stage, 4)
     found = sensitivity(stage, 4, cost)
-    predicted = predict(stage, found, cost, Tables([Counted()]))
+    predicted = predict(stage, found, cost, Tables([Counted()]), left=_left(stage, found, cost, 8))
     assert len(predicted) > 2
     assert all(one.cost >= 0 for one in predicted)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 from ..console import console
 from ..encoder.gating.trim import trim
+from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..methods.weights.repair import RepairSettings, repair, unlike
 from ..pipeline.results import default_lengths
@@ -18,13 +21,15 @@ from .predictor import Predicted, predict, scaled, tables_of_widths
 from .schedule.halving import Point, inside
 from .sensitivity import Divergence, Sensitivity, sensitivity
 from .shortlist import MOST, next_look, promising, worth_exporting, worth_training
-from .space import gates_of
+from .space import Combination, gates_of, removable_shares
 from .training import Ground, Trainer, stage_of
 
 ROWS = (16, 128)
 """Rows of the selection split that parts are compared on, at least and at most: what counts shows after fitting."""
 TEXTS = (128, RepairSettings().rows)
 """Training rows that a combination is fitted on, at least and at most."""
+HALF = 0.5
+"""Share of heads and of units that stays in the trials of fitting."""
 EARLY = 4
 """Looks that there should be time for; each row takes about as long as three texts one by one."""
 COMPARING = 0.2
@@ -71,11 +76,15 @@ def find_candidates(
         fitted=search.fitted,
         coarse=search.fitted,
     )
-    enough = search.budget.deadline(PREDICTING * seconds)
-    predicted = predict(context, found, cost, tables, lambda: search.budget.passed(enough), fitted=search.fitted)
+    remaining = math.inf if late is None else late - search.budget.clock()
+    texts = _rows(TEXTS, remaining / EARLY, 3, ground)
+    enough = search.budget.deadline(PREDICTING * remaining)
+    left = _left(context, found, cost, texts)
+    predicted = predict(
+        context, found, cost, tables, lambda: search.budget.passed(enough), left=left, fitted=search.fitted
+    )
     chosen = promising(scaled(predicted, peer), _fast_enough(search, ground), MOST)
     points: dict[int, Point] = {}
-    texts = _rows(TEXTS, math.inf if late is None else (late - search.budget.clock()) / EARLY, 3, ground)
     fits: dict[int, bool] = {}
     while (index := next_look(len(chosen), fits)) is not None and not (points and search.budget.passed(late)):
         points[index] = _look(search, chosen[index], context, found, texts, ground)
@@ -86,6 +95,35 @@ def find_candidates(
     worth = worth_exporting if search.settings.post_training else worth_training
     taken = worth(looked, search.settings.max_drop)
     return Candidates(taken, [one for one in looked if one not in taken], all=index is None)
+
+
+def _left(context: Context, found: Sensitivity, cost: Divergence, texts: int) -> dict[str, float]:
+    """The share of what a removal costs that is left after fitting, in a trial each: of attention, heads and units.
+
+    Fitting wins back more of some than of others, so that without this the wrong combinations would be looked at.
+    texts: that are fitted on.
+    """
+    shares, dense = removable_shares(context.model.config), Combination(len(found.layers), len(found.layers))
+    halves: dict[str, dict[str, Any]] = {part: {part: HALF} for part in ("heads", "units") if HALF in shares[part]}
+    trials = {part: dataclasses.replace(dense, **half) for part, half in halves.items()}
+    if dense.layers > 1:
+        trials["attention"] = dataclasses.replace(dense, attention=dense.layers - 1)
+    left = {}
+    for part, combination in trials.items():
+        gates = gates_of(combination, found)
+        before = cost(gates)
+        model, _ = _trimmed(context, gates, texts)
+        left[part] = cost.of(model) / before if before else 1.0
+    return left
+
+
+def _trimmed(context: Context, gates: Gates, texts: int) -> tuple[TrimformerWithHead, bool]:
+    """The dense model without what the gates remove, and whether the others were fitted to it, on so many texts."""
+    model = trim(context.model, gates)
+    if able := not unlike(model.config, context.model.config):
+        batches = list(context.sample(context.train, texts))
+        repair(model.encoder, context.model.encoder, batches, RepairSettings().ridge)
+    return model, able
 
 
 def _rows(bounds: tuple[int, int], seconds: float, passes: int, ground: Ground) -> int:
@@ -108,10 +146,7 @@ def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity,
     texts: that it is fitted on.
     """
     name, removed, inputs = one.combination.name, one.combination.removed(len(found.attention)), ground.inputs
-    model = trim(context.model, gates_of(one.combination, found))
-    if able := not unlike(model.config, context.model.config):
-        batches = list(context.sample(context.train, texts))
-        repair(model.encoder, context.model.encoder, batches, RepairSettings().ridge)
+    model, able = _trimmed(context, gates_of(one.combination, found), texts)
     logits = predict_logits(search.stages.scale.fold(model), inputs.selection)
     folder = f"0-{name}"
     search.stages.save(model.cpu(), search.folder.work / folder / "model")

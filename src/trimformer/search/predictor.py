@@ -76,12 +76,15 @@ def predict(
     latencies: Tables,
     enough: Callable[[], bool] = lambda: False,
     *,
+    left: Mapping[str, float],
     fitted: bool = False,
 ) -> list[Predicted]:
     """All combinations whose shapes differ, the dense model first; fitted: those that can be fitted in closed form.
 
     Every combination of layers and attention is tried; what heads, units and width cost is what they cost the dense
     model.
+
+    left: the share of the cost of removing attention, heads and units that is left after fitting; of all by default.
 
     enough: says that there is no time for more; by then a random part of them has been seen.
     """
@@ -91,11 +94,15 @@ def predict(
     predicted: list[Predicted] = []
     seen = set()
     with Ticker("Predicting time and cost of combinations", 1 + len(others)) as tick:
-        alone = {part: cost(gates_of(_with([part], dense), found, device)) for part in _removed_parts(shares)}
+        alone = {
+            part: left.get(part[0], 1.0) * cost(gates_of(_with([part], dense), found, device))
+            for part in _removed_parts(shares)
+        }
         for structure in [dense, *(others[index] for index in np.random.default_rng(0).permutation(len(others)))]:
             if predicted and enough():
                 break
             own = cost(gates_of(structure, found, device))
+            own *= left.get("attention", 1.0) if structure.layers == dense.layers else 1.0
             for parts in _products(shares):
                 combination = _with(parts, structure)
                 config = trimmed_config(model.config, gates_of(combination, found))

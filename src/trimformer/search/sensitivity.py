@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..console import Ticker
 from ..encoder.gating.limits import limits
-from ..encoder.model.heads import task_loss
+from ..encoder.model.heads import TrimformerWithHead, task_loss
 from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..methods.structure.importance import Importance, ImportanceSettings
@@ -41,19 +41,24 @@ class Divergence:
             {name: value.to(device) for name, value in data.batch(drawn[indices].tolist()).items() if name != "labels"}
             for indices in order
         ]
-        self.before = [self._logits(batch) for batch in self.batches]
+        self.before = [_logits(self.model, batch) for batch in self.batches]
 
     def __call__(self, gates: Gates) -> float:
+        return self.of(self.model, gates)
+
+    def of(self, model: TrimformerWithHead, gates: Gates | None = None) -> float:
+        """How far another model is from this one."""
         total, count = 0.0, 0
         for batch, before in zip(self.batches, self.before, strict=True):
-            distance = logit_loss(self.kind, self._logits(batch, gates), before, batch["attention_mask"], 1.0)
+            distance = logit_loss(self.kind, _logits(model, batch, gates), before, batch["attention_mask"], 1.0)
             total, count = total + len(before) * distance.item(), count + len(before)
         return total / count
 
-    def _logits(self, batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
-        with torch.no_grad(), evaluating(self.model):
-            logits: Tensor = self.model(**batch, gates=gates).logits
-        return logits
+
+def _logits(model: TrimformerWithHead, batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
+    with torch.no_grad(), evaluating(model):
+        logits: Tensor = model(**batch, gates=gates).logits
+    return logits
 
 
 @dataclasses.dataclass(frozen=True)
