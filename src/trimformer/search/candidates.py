@@ -79,7 +79,7 @@ def find_candidates(
     remaining = math.inf if late is None else late - search.budget.clock()
     texts = _rows(TEXTS, remaining / EARLY, 3, ground)
     enough = search.budget.deadline(PREDICTING * remaining)
-    left = _left(context, found, cost, texts)
+    left = _left(context, found, cost, max(1, texts // 2))
     predicted = predict(
         context, found, cost, tables, lambda: search.budget.passed(enough), left=left, fitted=search.fitted
     )

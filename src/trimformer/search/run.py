@@ -302,11 +302,11 @@ class Autopilot(Trainer):
     def _ending(self, points: int, ground: Ground) -> float:
         """Seconds that comparing, confirming and testing will take: the dense model's files tell what one takes.
 
-        Each of the fastest is made in all of them, the other points in fp32; scoring on the other rows is like four.
+        Each of the fastest is made in all of them, the other points in fp32; scoring on the other rows is like three.
         """
         known = self._seconds_of_files()
         fastest = max(1, min(points, FASTEST))
-        files = fastest * len(ground.files) + max(0, points - fastest) + 4
+        files = fastest * len(ground.files) + max(0, points - fastest) + 3
         return known * files / (len(REFERENCES) + len(ground.files))
 
     def _seconds_of_files(self) -> float:
