@@ -30,7 +30,7 @@ TEXTS = (128, RepairSettings().rows)
 """Training rows that a combination is fitted on, at least and at most."""
 HALF = 0.5
 """Share of heads and of units that stays in the trials of fitting."""
-EARLY = 4
+EARLY = 6
 """Looks that there should be time for; each row takes about as long as three texts one by one."""
 COMPARING = 0.2
 """Share of the time for candidates that comparing parts may take."""
