@@ -26,7 +26,7 @@ def test_from_a_folder_and_a_file_to_a_model_in_use(home: Path, monkeypatch: pyt
     monkeypatch.setattr("trimformer.search.measurement.available_backends", lambda: ["torch", "onnx", "onnx-int8"])
     monkeypatch.setattr("trimformer.search.predictor.latency_tables", counted_tables)
     monkeypatch.setattr("trimformer.search.measurement.timed", timed_then_counted)
-    monkeypatch.setattr("trimformer.search.candidates.LOOKS", 2)
+    monkeypatch.setattr("trimformer.search.shortlist.LOOKS", 2)
     monkeypatch.setattr("trimformer.search.candidates._look", lossy)
     quick = ["--epochs", 1, "--learning-rate", 1e-3, "--seed", 3]
     found = trimformer("compress", "bert", *DATA, *quick, "--max-drop", 100, "--length", 8, "--out", "out", "--json")

@@ -46,7 +46,7 @@ from .measurement import (
 )
 from .output import copy_file, copy_model
 from .report import assemble, write
-from .schedule.halving import Point, done_before, inside, order, promoted, rungs
+from .schedule.halving import Point, better, done_before, inside, order, promoted, rungs
 from .schedule.plan import UNSPENT, Plan
 from .schema import AutopilotReport
 from .shortlist import left_behind
@@ -234,13 +234,14 @@ class Autopilot(Trainer):
 
         def trained() -> Any:
             running = [point for point in points if point.rungs == rung]
-            best = promoted(running, sizes[rung], self.settings.max_drop, done_before(rung, len(sizes)))
+            chosen = promoted(running, sizes[rung], self.settings.max_drop, done_before(rung, len(sizes)))
             seconds = self.budget.left(self._ending(len(points), ground)) / (len(sizes) - rung)
-            able = int(min(len(best), seconds / self._least(ground)))
-            jobs = [TrainingJob(rung, len(sizes), point) for point in best[:able]]
+            able = int(min(len(chosen), seconds / self._least(ground)))
+            jobs = [TrainingJob(rung, len(sizes), point) for point in chosen[:able]]
             found = {point.name: point for point in points}
-            for point in execute(jobs, seconds, partial(self.train, ground=ground)):
-                found[point.name] = dataclasses.replace(point, rungs=rung + 1)
+            for after in execute(jobs, seconds, partial(self.train, ground=ground)):
+                best = better(found[after.name], after, self.settings.max_drop)
+                found[after.name] = dataclasses.replace(best, rungs=rung + 1)
             return [dataclasses.asdict(point) for point in found.values()]
 
         after: list[Point] = self.folder.kept(f"rung-{rung + 1}", list[Point], trained)
@@ -264,7 +265,9 @@ class Autopilot(Trainer):
                 one = left_behind(points, self.settings.max_drop, done)
                 if one is None or seconds < limit:
                     return []
-                after = self.train(TrainingJob(one.rungs, count, one), seconds, ground)
+                after = better(
+                    one, self.train(TrainingJob(one.rungs, count, one), seconds, ground), self.settings.max_drop
+                )
                 return [dataclasses.asdict(dataclasses.replace(after, rungs=one.rungs + 1))]
 
             found: list[Point] = self.folder.kept(name, list[Point], trained)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimformer.search.schedule.halving import Point, done_before, epochs_of, order, promoted, rungs
+from trimformer.search.schedule.halving import Point, better, done_before, epochs_of, order, promoted, rungs
 
 
 def point(name, ms, drop):
@@ -39,3 +39,11 @@ def test_after_a_short_training_those_that_may_still_come_inside_go_on_too():
     assert [one.name for one in promoted(found, 2, 0.5, 3 / 7)] == ["safe", "mid"]
     assert [one.name for one in promoted(found, 2, 5.0, 3 / 7)] == ["hopeless", "bold"]
     assert {one.name for one in promoted(found, 9, 0.5, 0.0)} == {"hopeless", "bold", "mid", "safe"}
+
+
+def test_a_training_that_does_harm_is_not_kept():
+    before, harmed, worse_but_inside = point("a", 1, 0.2), point("a", 1, 8.7), point("a", 1, 0.9)
+    assert better(before, harmed, 1.0) is before
+    assert better(before, worse_but_inside, 1.0) is worse_but_inside
+    assert better(harmed, point("a", 1, 9.0), 1.0).drop == 9.0
+    assert better(Point("a", "", 1, ""), harmed, 1.0) is harmed

@@ -91,6 +91,14 @@ def promoted(found: Sequence[M], size: int, max_drop: float, done: float) -> lis
     return chosen
 
 
+def better(before: M, after: M, max_drop: float) -> M:
+    """What is kept of a candidate after a training: the weights before it where only they are inside the budget.
+
+    A few steps do more harm than good to what was fitted, and the next training begins there again.
+    """
+    return before if inside(before, max_drop) and not inside(after, max_drop) else after
+
+
 def inside(one: Measured, max_drop: float) -> bool:
     """Whether it loses little enough."""
     return one.drop is not None and within(one.drop, max_drop)
