@@ -52,6 +52,7 @@ def test_what_is_faster_than_the_fastest_inside_may_be_worth_training():
     slow, best, near, far = looked(9, 0.1), looked(6, 0.9), looked(5, 3.0), looked(2, 11.0)
     assert worth_training([slow, far, best, near], 1.0) == [best, near]
     assert worth_training([far, near], 1.0) == [near]
+    assert worth_training([far, looked(2, 9.0), near, looked(4, 5.0), best], 1.0, 2) == [best, looked(4, 5.0)]
     assert worth_training([far, looked(3, 30.0)], 1.0) == [far]
     many = [looked(ms, 5.0) for ms in range(1, 10)]
     assert [one.ms for one in worth_training([*many, looked(10, 0.0)], 1.0)] == [10, 1, 5, 9]

@@ -51,12 +51,19 @@ class Candidates:
 
 
 def find_candidates(
-    search: Trainer, ground: Ground, *, backend: str, peer: float, seconds: float, keep: Callable[[Point], None]
+    search: Trainer,
+    ground: Ground,
+    *,
+    backend: str,
+    peer: float,
+    seconds: float,
+    trained: int,
+    keep: Callable[[Point], None],
 ) -> Candidates:
     """Look at combinations for these seconds, and at one at least.
 
-    backend: of the file that times are predicted for. peer: milliseconds of the dense model's best file. keep: is given
-    the first that is inside the budget.
+    backend: of the file that times are predicted for. peer: milliseconds of the dense model's best file. trained: how
+    many there is time to train. keep: is given the first that is inside the budget.
     """
     late = search.budget.deadline(seconds)
     stage = stage_of("candidates", search.settings.training, ObjectiveSettings())
@@ -92,8 +99,9 @@ def find_candidates(
         if sum(fits.values()) == fits[index] == 1:
             keep(points[index])
     looked = sorted(points.values(), key=lambda one: one.ms)
-    worth = worth_exporting if search.settings.post_training else worth_training
-    taken = worth(looked, search.settings.max_drop)
+    limit = search.settings.max_drop
+    exported = search.settings.post_training
+    taken = worth_exporting(looked, limit) if exported else worth_training(looked, limit, trained)
     return Candidates(taken, [one for one in looked if one not in taken], all=index is None)
 
 
@@ -129,9 +137,7 @@ def _trimmed(context: Context, gates: Gates, texts: int) -> tuple[TrimformerWith
 def _rows(bounds: tuple[int, int], seconds: float, passes: int, ground: Ground) -> int:
     """Rows for so many passes over which the seconds are enough, within bounds."""
     fewest, most = bounds
-    speed = ground.exact.timing.sequences_per_s
-    assert speed is not None
-    return most if math.isinf(seconds) else int(min(most, max(fewest, seconds * speed / passes)))
+    return most if math.isinf(seconds) else int(min(most, max(fewest, seconds * ground.speed / passes)))
 
 
 def _fast_enough(search: Trainer, ground: Ground) -> float:

@@ -46,10 +46,10 @@ from .measurement import (
 )
 from .output import copy_file, copy_model
 from .report import assemble, write
-from .schedule.halving import Point, better, done_before, inside, order, promoted, rungs
+from .schedule.halving import FINALISTS, Point, better, done_before, inside, order, promoted, rungs
 from .schedule.plan import UNSPENT, Plan
 from .schema import AutopilotReport
-from .shortlist import left_behind
+from .shortlist import TRAINED, left_behind
 from .training import NEARLY, SHARED, TWICE, Ground, Shared, Trainer, stage_of
 from .worker import work
 
@@ -66,6 +66,8 @@ ENOUGH = (
 )
 LEAST = 0.5
 """Nothing is looked at in less than this share of the time that the dense model's files took."""
+PASSES = 3
+"""Training on a text takes about as long as so many passes one by one."""
 SCORINGS = 2
 """Nothing is trained in less time than so many scorings of the selection rows take one by one."""
 
@@ -174,6 +176,7 @@ class Autopilot(Trainer):
                 backend=ground.files[0],
                 peer=self._peer(ground).ms,
                 seconds=min(left, plan.candidates),
+                trained=self._able(plan, ground),
                 keep=lambda point: self._keep_best("look", [point], ground),
             )
             return dataclasses.asdict(found)
@@ -298,9 +301,12 @@ class Autopilot(Trainer):
 
     def _least(self, ground: Ground) -> float:
         """Seconds of the shortest training that is worth its scoring."""
-        speed = ground.exact.timing.sequences_per_s
-        assert speed is not None
-        return SCORINGS * len(ground.inputs.selection) / speed
+        return SCORINGS * len(ground.inputs.selection) / ground.speed
+
+    def _able(self, plan: Plan, ground: Ground) -> int:
+        """How many there is time to train for half an epoch each, of two at the least."""
+        half = PASSES / 2 * len(ground.inputs.train) / ground.speed
+        return int(min(TRAINED, max(FINALISTS, plan.training / half)))
 
     def _ending(self, points: int, ground: Ground) -> float:
         """Seconds that comparing, confirming and testing will take: the dense model's files tell what one takes.

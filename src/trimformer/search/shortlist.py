@@ -17,7 +17,7 @@ MOST = 24
 LOOKS = 12
 """Looks at the most; by then it is known which is the fastest that keeps the budget without training."""
 TRAINED = 4
-"""Combinations that are trained at first."""
+"""Combinations that are trained at first, at the most."""
 EXPORTED = 2
 """Combinations that are exported where nothing is trained, should the fastest not be confirmed."""
 WON_BACK = 10
@@ -69,7 +69,7 @@ def worth_exporting(points: Sequence[Point], max_drop: float) -> list[Point]:
 
 
 def spread(predicted: Sequence[T], count: int) -> list[T]:
-    """At most ``count`` of these, given by rising time: those nearest to equal steps of time.
+    """At most ``count`` of these, given by rising time: those nearest to equal steps of time, one alone to the middle.
 
     Equal factors would put most of them where nothing is left that training could repair.
     """
@@ -77,7 +77,8 @@ def spread(predicted: Sequence[T], count: int) -> list[T]:
         return list(predicted)
     left = list(predicted)
     chosen = []
-    for target in np.linspace(predicted[0].ms, predicted[-1].ms, count):
+    first, last = predicted[0].ms, predicted[-1].ms
+    for target in np.linspace(first, last, count) if count > 1 else [(first + last) / 2]:
         nearest = min(left, key=lambda one: abs(one.ms - target))
         left.remove(nearest)
         chosen.append(nearest)
@@ -99,8 +100,8 @@ def next_look(count: int, found: Mapping[int, bool]) -> int | None:
     return min(left, key=lambda index: abs(index - middle))
 
 
-def worth_training(points: Sequence[Point], max_drop: float) -> list[Point]:
-    """Those that training may make the fastest inside the budget: first the fastest inside by now, if there is one.
+def worth_training(points: Sequence[Point], max_drop: float, most: int = TRAINED) -> list[Point]:
+    """At most so many that training may make the fastest inside the budget: first the fastest inside by now, if any is.
 
     The others are faster than that one, and lose little enough for training to win it back; at equal steps of time.
     What those lose that could not be fitted says nothing of that.
@@ -111,5 +112,5 @@ def worth_training(points: Sequence[Point], max_drop: float) -> list[Point]:
     able = [one for one in faster if inside(one, WON_BACK * max_drop) or not one.fitted]
     if best is None and not able:
         able = order(faster, max_drop)[:1]
-    count = TRAINED - (best is not None)
+    count = most - (best is not None)
     return [*([] if best is None else [best]), *spread(able, count)]

@@ -77,6 +77,13 @@ class Ground:
         return next(one for one in self.measured if one.timing.backend == "torch")
 
     @property
+    def speed(self) -> float:
+        """Texts in a second that it takes, one by one."""
+        speed = self.exact.timing.sequences_per_s
+        assert speed is not None
+        return speed
+
+    @property
     def files(self) -> list[str]:
         """The back-ends of files that were tried, fp32 first."""
         return [one.timing.backend for one in self.measured if one.is_file]
@@ -180,9 +187,7 @@ class Trainer:
                 ground.inputs.train,
                 1 if self.fitted else len(LAYERS),
             )  # students of each depth have their own
-            speed = ground.exact.timing.sequences_per_s
-            assert speed is not None
-            in_time = copies * len(train) / speed <= ASKING * self.budget.left()
+            in_time = copies * len(train) / ground.speed <= ASKING * self.budget.left()
             return in_time and copies * size_of(readings, train) <= room
 
         return DISTILLED.model_copy(update={"cache": self.folder.kept("cache", bool, fits)})
