@@ -98,8 +98,8 @@ def budgets(content: dict[str, Any]) -> Table:
             task, "without training" if setting == ["fitted"] else " ".join(setting),
             f"{found['seconds'] / 60:.1f} min", str(len(found["looked"])), str(len(trained)),
             f"{chosen['name']}, {chosen['backend']}", f"{chosen['speedup']:.1f}x",
-            f"{dense[0] / chosen['ms']:.2f}x" if dense else "", f"{-chosen['drop']:+.1f}",
-            f"{unseen:+.1f} ({ends})".replace("-", "−"),
+            f"{dense[0] / chosen['ms']:.2f}x" if dense else "",
+            f"{0.0 + round(-chosen['drop'], 1):+.1f}".replace("-", "−"), f"{unseen:+.1f} ({ends})".replace("-", "−"),
         ])  # fmt: skip
     header = [
         "task", "budget", "taken", "looked at", "trained", "chosen", "against eager", "against dense int8",

@@ -29,7 +29,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
-        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "fitted-means", "autopilot"),
+        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
         "training-speed",
     ),
     "docs/autopilot.md": ("budgets",),
@@ -98,13 +98,8 @@ def methods() -> str:
     return markdown(*method_tables.runs(method_files()))
 
 
-def fitted_means() -> str:
-    """Whether learned layers gain by fitted means."""
-    return markdown(*method_tables.fitted_means(method_files()))
-
-
 def method_files() -> dict[str, Any]:
-    return {task: result_files.read(RESULTS / f"methods_{task}.json") for task in ("sst2", "mrpc", "stsb")}
+    return {task: result_files.read(RESULTS / f"methods_{task}.json") for task in ("sst2", "mrpc")}
 
 
 def autopilot() -> str:
@@ -271,7 +266,6 @@ MAKERS: dict[str, Callable[[], str]] = {
     "glue-choices": glue_choices,
     "methods-speed": methods_speed,
     "methods": methods,
-    "fitted-means": fitted_means,
     "budgets": budgets,
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,
