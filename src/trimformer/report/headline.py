@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..deploy.agreement import agrees
 from ..inference.runtimes.backends import FILE_BACKENDS
@@ -33,8 +34,7 @@ def find(dense: ModelInfo, trimmed: ModelInfo, exported: Sequence[ExportInfo], g
     end = min((after[name] for name in files), key=lambda entry: entry.median, default=after.get("torch"))
     if end is None:
         return None
-    plain = exact_of(end.backend)
-    same = before.get(end.backend)
+    times = {name: one.median for name, one in before.items()}
     return Headline(
         start=begin.backend,
         start_ms=begin.median,
@@ -48,11 +48,24 @@ def find(dense: ModelInfo, trimmed: ModelInfo, exported: Sequence[ExportInfo], g
         batch=end.batch,
         length=end.length,
         threads=end.threads,
-        runtime_factor=None if plain == begin.backend else _factor(begin, before.get(plain)),
-        precision=FILE_BACKENDS[end.backend].precision if end.backend in FILE_BACKENDS else "fp32",
-        precision_factor=None if plain == end.backend else _factor(before.get(plain), same),
-        removal_factor=_factor(same, end),
+        **steps(begin.backend, end.backend, times, end.median),
     )
+
+
+def steps(start: str, backend: str, dense: Mapping[str, float], ms: float) -> dict[str, Any]:
+    """What runtime, precision and removal gave on the way to a file, as fields of the headline.
+
+    start, backend: at both ends. dense: milliseconds of the dense model by backend. ms: of the file. A factor is None
+    where it is not known, or nothing changes there.
+    """
+    plain = exact_of(backend)
+    same = dense.get(backend)
+    return {
+        "runtime_factor": None if plain == start else _factor(dense[start], dense.get(plain)),
+        "precision": FILE_BACKENDS[backend].precision if backend in FILE_BACKENDS else "fp32",
+        "precision_factor": None if plain == backend else _factor(dense.get(plain), same),
+        "removal_factor": _factor(same, ms),
+    }
 
 
 def exact_of(backend: str) -> str:
@@ -102,5 +115,5 @@ def _times(variant: ModelInfo, like: Latency) -> dict[str, Latency]:
     return {entry.backend: entry for entry in variant.latency_ms if entry.setting[1:] == like.setting[1:]}
 
 
-def _factor(before: Latency | None, after: Latency | None) -> float | None:
-    return None if before is None or after is None else before.median / after.median
+def _factor(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else before / after

@@ -14,7 +14,6 @@ from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..methods.weights.repair import RepairSettings, repair, unlike
 from ..pipeline.results import default_lengths
-from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
 from ..training.settings import ObjectiveSettings
 from .predictor import Predicted, predict, scaled, tables_of_widths
@@ -86,7 +85,7 @@ def find_candidates(
     remaining = math.inf if late is None else late - search.budget.clock()
     texts = _rows(TEXTS, remaining / EARLY, 3, ground)
     enough = search.budget.deadline(PREDICTING * remaining)
-    left = _left(context, found, cost, max(1, texts // 2))
+    left = _left(context, found, cost, texts // 2)
     predicted = predict(
         context, found, cost, tables, lambda: search.budget.passed(enough), left=left, fitted=search.fitted
     )
@@ -96,7 +95,7 @@ def find_candidates(
     while (index := next_look(len(chosen), fits)) is not None and not (points and search.budget.passed(late)):
         points[index] = _look(search, chosen[index], context, found, texts, ground)
         fits[index] = inside(points[index], search.settings.max_drop)
-        if sum(fits.values()) == fits[index] == 1:
+        if fits[index] and sum(fits.values()) == 1:
             keep(points[index])
     looked = sorted(points.values(), key=lambda one: one.ms)
     limit = search.settings.max_drop
@@ -156,8 +155,7 @@ def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity,
     logits = predict_logits(search.stages.scale.fold(model), inputs.selection)
     folder = f"0-{name}"
     search.stages.save(model.cpu(), search.folder.work / folder / "model")
-    score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
-    drop = inputs.task.metric.drop(score - ground.exact.score)
+    score, drop = ground.scored(logits)
     said = f"{name}: {removed}; loses {inputs.task.metric.lost(drop)} untrained, {one.ms:.2f} ms are predicted"
     console.print(said, markup=False, soft_wrap=True)
     return Point(name, removed, one.ms, folder, score, drop, able)

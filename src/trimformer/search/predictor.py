@@ -84,7 +84,8 @@ def predict(
     Every combination of layers and attention is tried; what heads, units and width cost is what they cost the dense
     model.
 
-    left: the share of the cost of removing attention, heads and units that is left after fitting; of all by default.
+    left: the share of the cost of removing attention, heads and units that is left after fitting; all of it where
+    nothing is said.
 
     enough: says that there is no time for more; by then a random part of them has been seen.
     """

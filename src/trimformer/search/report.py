@@ -31,7 +31,7 @@ from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
 from .schedule.halving import Point, inside
 from .schema import AutopilotReport, ConfirmationInfo, FileInfo, LookInfo, PointInfo
-from .training import TWICE
+from .training import NEARLY, TWICE
 
 KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
@@ -89,7 +89,7 @@ def _in_time(report: AutopilotReport) -> list[str]:
         return []
     wanted = TWICE * settings["training"]["epochs"]
     most = max((point.epochs for point in report.points), default=wanted)
-    if most > 0.99 * wanted:
+    if most > NEARLY * wanted:
         return []
     return [
         f"The models tried got at most {most:.2g} of {wanted:g} epochs in the time there was: a longer --time-budget "
@@ -232,8 +232,8 @@ def assemble(
 ) -> AutopilotReport:
     """Put the report together. measured: those of the comparison, the reference first.
 
-    confirmed: those tried. tested: the paired test. scores: there, of the dense
-    model and of the file. balance: of its answers. looked: all candidates before training.
+    confirmed: those tried. tested: the paired test. scores: there, of the dense model and of the file. balance: of its
+    answers. looked: all candidates before training.
     """
     assert recipe.autopilot is not None
     settings, reference = recipe.autopilot, measured[0]
@@ -297,12 +297,10 @@ def _headline(
     the rows that both scores are of.
     """
     reference, backend = measured[0], chosen.timing.backend
-    plain = headline.exact_of(backend)
     dense = {one.timing.backend: one.ms for one in measured if one.timing.name == DENSE}
-
-    def factor(before: float | None, after: float | None) -> float | None:
-        return None if before is None or after is None else before / after
-
+    steps = headline.steps(reference.timing.backend, backend, dense, chosen.ms)
+    if chosen.timing.name == DENSE:
+        steps["removal_factor"] = None
     return Headline(
         start=reference.timing.backend,
         start_ms=reference.ms,
@@ -316,10 +314,7 @@ def _headline(
         batch=chosen.timing.batch,
         length=chosen.timing.length,
         threads=chosen.timing.threads,
-        runtime_factor=factor(reference.ms, dense.get(plain)),
-        precision=precision(backend),
-        precision_factor=None if plain == backend else factor(dense.get(plain), dense.get(backend)),
-        removal_factor=None if chosen.timing.name == DENSE else factor(dense.get(backend), chosen.ms),
+        **steps,
     )
 
 

@@ -257,8 +257,7 @@ class Autopilot(Trainer):
     def _train_on(self, points: list[Point], count: int, ground: Ground) -> list[Point]:
         """Train further who was left behind, while there is time. count: of rungs."""
         done = [done_before(rung, count) for rung in range(count)]
-        assert self.settings.time_budget is not None
-        limit = UNSPENT * self.settings.time_budget
+        limit = UNSPENT * self.budget.seconds
 
         def next_trained(name: str, points: list[Point]) -> list[Point] | None:
             """The points after one more training; None where there is nobody to train, or no time."""
@@ -290,14 +289,14 @@ class Autopilot(Trainer):
 
     def _enough(self, points: list[Point], count: int, ground: Ground) -> bool:
         """Whether more time would not have been used, of which much is left. count: of rungs."""
-        if math.isinf(self.budget.end):
+        if math.isinf(self.budget.seconds):
             return False
         done = [done_before(rung, count) for rung in range(count + 1)] if count else [0.0]
         wanted = TWICE * self.settings.training.epochs
         cut = any(point.epochs < NEARLY * done[point.rungs] * wanted for point in points)
         waits = bool(count) and left_behind(points, self.settings.max_drop, done[:-1]) is not None
-        whole = self.budget.end - self.budget.begin
-        return not cut and not waits and self.budget.left(self._ending(len(points), ground)) > UNSPENT * whole
+        left = self.budget.left(self._ending(len(points), ground))
+        return not cut and not waits and left > UNSPENT * self.budget.seconds
 
     def _least(self, ground: Ground) -> float:
         """Seconds of the shortest training that is worth its scoring."""

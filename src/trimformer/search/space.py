@@ -15,7 +15,7 @@ from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION as ATTENTION_KINDS
 from ..encoder.shape.kinds import StandIn, stand_ins
-from ..methods.structure.hard_concrete import GROUP, GROUPS
+from ..methods.structure.hard_concrete import group_of
 from .sensitivity import Sensitivity
 
 LAYERS = (1.0, 2 / 3, 1 / 2)
@@ -146,7 +146,7 @@ def _shared_out(
         count = float(len(own))
         if place in places:
             count = (share * len(own) + ranked[place]) / 2
-        group = GROUP if len(own) >= GROUPS * GROUP else 1
+        group = group_of(len(own))
         gates.append(_best(own, group * round(count / group), device))
     return gates
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from typing import Any, NotRequired
 
+import numpy as np
 from typing_extensions import TypedDict
 
 from ..console import console
@@ -87,6 +88,12 @@ class Ground:
     def files(self) -> list[str]:
         """The back-ends of files that were tried, fp32 first."""
         return [one.timing.backend for one in self.measured if one.is_file]
+
+    def scored(self, logits: np.ndarray) -> tuple[float, float]:
+        """The score of these answers to the selection rows, and the drop below the dense model's."""
+        task = self.inputs.task
+        score = outcome(task, self.inputs.selection, logits).scores[task.metrics[0]]
+        return score, task.metric.drop(score - self.exact.score)
 
 
 class Trainer:
@@ -170,9 +177,7 @@ class Trainer:
         folder = self.folder.work / f"{job.rung + 1}-{point.name}"
         result = self.stages.run(stage, job.rung + 1, folder, before, self.deadline)
         model: Any = load_with_head(result.model_folder)
-        logits = predict_logits(model.to(self.accelerator.device), inputs.selection)
-        score = outcome(inputs.task, inputs.selection, logits).scores[inputs.task.metrics[0]]
-        drop = inputs.task.metric.drop(score - ground.exact.score)
+        score, drop = ground.scored(predict_logits(model.to(self.accelerator.device), inputs.selection))
         epochs = point.epochs + float(result.info["epochs"])  # fewer than planned where time was over
         return dataclasses.replace(point, score=score, drop=drop, epochs=epochs, folder=result.folder.name)
 

@@ -137,12 +137,17 @@ def keep_probability(logits: Tensor) -> Tensor:
     return torch.sigmoid(logits - TEMPERATURE * math.log(-LOW / HIGH))
 
 
+def group_of(units: int) -> int:
+    """What the units of a block stay in a multiple of; 1 where there are few."""
+    return GROUP if units >= GROUPS * GROUP else 1
+
+
 def settled(logits: Tensor, shift: float, grouped: bool = False) -> Tensor:
     """The gates of one tensor in the end: zeros where log α is lowest, else σ(0.8 log α / β).
 
     As many stay as would be expected were log α less by ``shift``. grouped: in whole groups, where there are many.
     """
-    group = GROUP if grouped and len(logits) >= GROUPS * GROUP else 1
+    group = group_of(len(logits)) if grouped else 1
     zeros = max(0, len(logits) - group * round(keep_probability(logits - shift).sum().item() / group))
     values = torch.sigmoid(SHARPNESS * logits / TEMPERATURE)
     values[torch.sort(logits, stable=True).indices[:zeros]] = 0

@@ -17,8 +17,8 @@ class TimeBudget:
 
     def __init__(self, seconds: float | None, spent: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.begin = clock() - spent
-        self.end = math.inf if seconds is None else self.begin + seconds
+        self.seconds = math.inf if seconds is None else seconds
+        self.end = clock() + self.seconds - spent
 
     def left(self, reserve: float = 0.0) -> float:
         """Seconds that are left beside a reserve, never less than 0; infinite without a limit."""
