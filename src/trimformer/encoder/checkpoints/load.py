@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from ...console import console
 from ...errors import TrimformerError
 from ..model.body import TrimformerModel
-from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class, kind_of
+from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class
 from ..shape.config import TrimformerConfig
 from .config_file import CONFIG, architecture, read_config, read_json
 from .demo import demo_folder
@@ -45,7 +45,7 @@ class Checkpoint:
     @property
     def kind(self) -> Kind | None:
         """The kind of task that the head was made for, None for a bare body."""
-        return None if self.head is None else kind_of(self.config, self.head)
+        return None if self.head is None else self.head.kind_under(self.config)
 
     @property
     def note(self) -> str | None:
@@ -59,7 +59,7 @@ class Checkpoint:
 def read_kind(path_or_id: str | Path) -> Kind:
     """The kind of task that a saved model with a head answers, by its config.json alone."""
     folder = resolve(path_or_id)
-    return kind_of(read_config(folder), _named_head(folder) or HEADS[0])
+    return (_named_head(folder) or HEADS[0]).kind_under(read_config(folder))
 
 
 def has_head(path_or_id: str | Path) -> bool:
@@ -162,7 +162,7 @@ def build(
     else:
         cls = TrimformerModel
         weights = {n.removeprefix("encoder."): w for n, w in weights.items() if n.startswith("encoder.")}
-    if cls is not TrimformerModel and kind_of(config, cls) == "regression" and len(config.label_names) != 1:
+    if cls is not TrimformerModel and cls.kind_under(config) == "regression" and len(config.label_names) != 1:
         raise _foreign(checkpoint, f"a head for one number has {len(config.label_names)} outputs")
     try:
         with torch.device("meta"):  # shapes without numbers: what the file does not bear out is not built

@@ -1,0 +1,53 @@
+"""The encoder with a head: one file for each shape of an answer (one per text, one per token, a span of tokens)."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from torch import Tensor
+
+from ....errors import TrimformerError
+from .base import Kind, TrimformerWithHead
+from .spans import SpanOutput, TrimformerForQuestionAnswering
+from .texts import PROBLEM_TYPES, ClassificationHead, TrimformerForSequenceClassification
+from .tokens import IGNORED, DenseTokenHead, TokenHead, TrimformerForTokenClassification
+
+__all__ = [
+    "HEADS",
+    "IGNORED",
+    "PROBLEM_TYPES",
+    "ClassificationHead",
+    "DenseTokenHead",
+    "Kind",
+    "SpanOutput",
+    "TokenHead",
+    "TrimformerForQuestionAnswering",
+    "TrimformerForSequenceClassification",
+    "TrimformerForTokenClassification",
+    "TrimformerWithHead",
+    "head_class",
+    "task_loss",
+]
+
+HEADS: tuple[type[TrimformerWithHead], ...] = (
+    TrimformerForSequenceClassification,
+    TrimformerForTokenClassification,
+    TrimformerForQuestionAnswering,
+)
+
+
+def head_class(kind: Kind) -> type[TrimformerWithHead]:
+    """The model class that answers this kind of task; raises TrimformerError for an unknown kind."""
+    for head in HEADS:
+        if kind in head.kinds:
+            return head
+    raise TrimformerError(f"Unknown kind {kind!r}: use one of {', '.join(get_args(Kind))}.")
+
+
+def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """The loss of a kind of task, computed in fp32, as a mean: over texts, labelled tokens, or both ends of the spans.
+
+    Logits and labels as in the forward pass of the model class. attention_mask: (batch, n), so that no part of a span
+    lies on padding.
+    """
+    return head_class(kind).loss(kind, logits.float(), labels, attention_mask)

@@ -1,0 +1,89 @@
+"""The head that answers for every token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...parts.axes import Axes
+from ...parts.trace import TokenOutput
+from ...shape.config import TrimformerConfig
+from ...shape.gates import Gates
+from .base import Kind, TrimformerWithHead, dropout_of
+from .texts import ClassificationHead
+
+IGNORED = -100
+"""The label of a token that has none, as in torch's cross-entropy."""
+
+
+class TokenHead(nn.Module):
+    """Dropout, linear: (batch, n, hidden) -> (batch, n, outputs)."""
+
+    axes: ClassVar[dict[str, Axes]] = {"output": (None, "hidden")}
+
+    def __init__(self, config: TrimformerConfig, outputs: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout_of(config))
+        self.output = nn.Linear(config.hidden_size, outputs)
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Its weights."""
+        return (config.hidden_size + 1) * outputs
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Operations for one token."""
+        return 2 * config.hidden_size * outputs
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.output(self.dropout(x))
+
+
+class DenseTokenHead(ClassificationHead):
+    """ModernBERT's head for each token: dense layer with norm, dropout, linear."""
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.classify(x)
+
+
+def token_head(config: TrimformerConfig) -> type[TokenHead] | type[DenseTokenHead]:
+    """The head for each token that the family has."""
+    return DenseTokenHead if config.classifier_norm else TokenHead
+
+
+class TrimformerForTokenClassification(TrimformerWithHead):
+    """One label per token."""
+
+    kinds = ("tokens",)
+
+    @classmethod
+    def head_type(cls, config: TrimformerConfig) -> Any:
+        return token_head(config)
+
+    @staticmethod
+    def loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        total = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+        return total / (labels != IGNORED).sum().clamp(min=1)  # a batch without any label has loss 0, not NaN
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+        output_trace: bool = False,
+        return_dict: Literal[True] = True,
+        known_states: Sequence[Tensor] = (),
+    ) -> TokenOutput:
+        """Logits of shape (batch, n, labels); with ``labels`` (batch, n), -100 where there is none, also the loss."""
+        logits, out = self.run(
+            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
+        )
+        loss = None if labels is None else self.loss("tokens", logits.float(), labels)
+        return TokenOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
