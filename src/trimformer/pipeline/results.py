@@ -299,6 +299,7 @@ def task_info(inputs: Inputs) -> TaskInfo:
         n_validation=len(inputs.validation.examples),
         metric=task.metrics[0],
         pseudo_labels=task.pseudo_labels,
+        labelled_validation=task.labelled_validation,
     )
 
 

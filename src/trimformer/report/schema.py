@@ -35,14 +35,22 @@ class TaskInfo(_Strict):
     pseudo_labels: bool = Field(
         False, description="whether the labels are the dense model's own answers, so that scores are agreement with it"
     )
+    labelled_validation: bool = Field(
+        False,
+        description="whether the validation rows have labels of their own, by which they are scored",
+    )
 
     @property
     def score_name(self) -> str:
-        """What the score is called."""
+        """What the score is called, of the validation rows."""
         return self.called(self.metric)
 
     def called(self, metric: str) -> str:
         """What a metric measures here."""
+        return metric if self.labelled_validation else self.called_in_selection(metric)
+
+    def called_in_selection(self, metric: str) -> str:
+        """What a metric measures on the rows that the structure is chosen on."""
         return f"agreement ({metric})" if self.pseudo_labels else metric
 
 
