@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+from functools import cached_property
 
 import numpy as np
 from accelerate import Accelerator
@@ -18,13 +19,14 @@ from ..recipe.settings import Recipe
 from ..report.templating import require_packages
 from ..starts import Origin, Origins
 from ..tasks.cuts import Cuts, cut_notes, cuts_of
-from ..tasks.data import Examples, Task, TaskData
+from ..tasks.data import Examples, Task, TaskData, joined
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
 from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
+from ..training.settings import ObjectiveSettings
 from ..training.teacher_cache import check_size
 from .answers import answered
 from .check import check_stages
@@ -35,7 +37,8 @@ from .head import SCORED_ROWS, match_head, why_train
 class Inputs:
     """Everything read at the start.
 
-    train, selection, validation: as the tokenizer encodes them, each row cut as ``cuts`` say.
+    train, selection, validation: as the tokenizer encodes them, each row cut as ``cuts`` say. unlabelled: rows without
+    labels, from which a stage that distils learns, too.
     """
 
     checkpoint: Checkpoint
@@ -47,6 +50,18 @@ class Inputs:
     selection: Encoded
     validation: Encoded
     notes: list[str]
+    unlabelled: Examples | None = None
+
+    @cached_property
+    def distilled(self) -> Encoded:
+        """The training rows, and behind them those without labels where there are some."""
+        if self.unlabelled is None:
+            return self.train
+        return self.encoded(joined([self.train.examples, self.unlabelled]))
+
+    def learned(self, objective: ObjectiveSettings) -> Encoded:
+        """What a stage with this objective learns from: the dense model knows answers to rows without labels."""
+        return self.distilled if objective.needs_teacher else self.train
 
     def read_with(self, tokenizer: PreTrainedTokenizerBase | None) -> Inputs:
         """The same rows as another tokenizer encodes them; None: as they are."""

@@ -147,20 +147,22 @@ class Stages:
         model, own = start.model(), self.inputs.read_with(start.tokenizer())
         teaches = stage.objective.needs_teacher or METHODS[stage.method.name].needs_dense
         model = model if start.new_head else self.scale.unfold(model)
+        rows = own.learned(stage.objective)
         return Context(
             model=model,
             teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
             task=own.task,
             train=self.scale.rows(own.train),
+            distilled=None if rows is own.train else self.scale.rows(rows),
             selection=self.scale.rows(own.selection),
             training=stage.training,
             objective=stage.objective,
             accelerator=self.accelerator,
             seed=self.seed,
-            steps=total_steps(len(own.train), stage.training, self.accelerator.num_processes),
+            steps=total_steps(len(rows), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
-            teacher_train=self.inputs.train if teaches and start.own_tokenizer else None,
+            teacher_train=self.inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,
         )
 
     def _start(self, stage: StageSettings, before: Sequence[StageResult]) -> Start:

@@ -61,7 +61,8 @@ class Examples:
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     ================  ======================  ================  ==========================================
 
-    labels: empty where the rows have none, as those that a model is only asked about.
+    labels: empty where the rows have none, as those that a model is only asked about; None for a row that has none
+    among others that have.
     groups: what each row belongs to, where the user's data say so; rows of one group stay together.
     """
 
