@@ -98,8 +98,8 @@ class CompressedTaskOptions(TrainedTaskOptions):
     texts: Annotated[
         list[str] | None,
         typer.Option(
-            help="Instead of training files: a file of texts without labels (a text per line, or a table), to which a "
-            "fine-tuned model's own answers are the labels; may be repeated."
+            help="A file of texts without labels (a text per line, or a table); may be repeated. Beside labelled data "
+            "what distils learns from them, too; alone, a fine-tuned model's own answers are the labels."
         ),
     ] = None
 

@@ -25,6 +25,14 @@ def learns(recipe: Recipe) -> bool:
     return searches or any(METHODS[stage.method.name].trains for stage in recipe.stages)
 
 
+def distils(recipe: Recipe) -> bool:
+    """Whether something in a recipe learns from the dense model."""
+    searches = recipe.autopilot is not None and not recipe.autopilot.post_training
+    return searches or any(
+        METHODS[stage.method.name].trains and stage.objective.needs_teacher for stage in recipe.stages
+    )
+
+
 def answered(
     recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, cuts: Cuts
 ) -> tuple[TaskData, bool, list[str]]:

@@ -28,7 +28,7 @@ from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings
 from ..training.teacher_cache import check_size
-from .answers import answered
+from .answers import answered, distils
 from .check import check_stages
 from .head import SCORED_ROWS, match_head, why_train
 
@@ -57,7 +57,8 @@ class Inputs:
         """The training rows, and behind them those without labels where there are some."""
         if self.unlabelled is None:
             return self.train
-        return self.encoded(joined([self.train.examples, self.unlabelled]))
+        labelled = dataclasses.replace(self.train.examples, groups=None)
+        return self.encoded(joined([labelled, self.unlabelled]))
 
     def learned(self, objective: ObjectiveSettings) -> Encoded:
         """What a stage with this objective learns from: the dense model knows answers to rows without labels."""
@@ -106,12 +107,14 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
             names = None if checkpoint.head is None else names_of(checkpoint.config)
-            data = load_task(recipe.task, recipe.seed, names)
+            data = load_task(recipe.task, recipe.seed, names, distils=distils(recipe))
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
         notes += data.notes
         notes += [] if checkpoint.note is None else [checkpoint.note]
-        notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))
+        some = some_texts(data.train.texts)
+        some += some_texts(data.unlabelled.texts) if data.unlabelled is not None else []
+        notes += reading_notes(tokenizer, resolve(recipe.model), some)
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
         students = check_stages(recipe.stages, origins, cuts.max_length)
@@ -125,10 +128,13 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             f"{len(train)} training examples do not fill one batch of {largest} for each of {processes} "
             "processes: lower the batch size."
         )
+    inputs = Inputs(
+        checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes, data.unlabelled
+    )
     for stage, student in zip(recipe.stages, students, strict=True):
         if stage.objective.cache:
-            check_size(readings_of(terms_of(stage.objective, student, dense.config)), train)
-    inputs = Inputs(checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes)
+            rows = inputs.learned(stage.objective)
+            check_size(readings_of(terms_of(stage.objective, student, dense.config)), rows)
     notes += inputs.cut()
     return inputs
 

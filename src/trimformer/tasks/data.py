@@ -92,7 +92,7 @@ class Examples:
 class TaskData:
     """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them.
 
-    notes: what is doubtful about the rows, in sentences.
+    notes: what is doubtful about the rows, in sentences. unlabelled: rows without labels beside them, to distil with.
     """
 
     task: Task
@@ -100,6 +100,7 @@ class TaskData:
     selection: Examples
     validation: Examples
     notes: tuple[str, ...] = ()
+    unlabelled: Examples | None = None
 
 
 def joined(parts: Sequence[Examples]) -> Examples:
