@@ -105,7 +105,7 @@ def load_texts(
     _check(settings)
     task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
     if (file := unlabelled.labelled_validation(settings)) is not None:
-        found, validation = load_validation(settings, labels)
+        found, validation = load_validation(settings.model_copy(update={"texts": None}), labels)
         check_kind(found, kind, "The model")
         source = f"{task.source}; validation: {file}, with its labels"
         task = replace(task, labels=found.labels, source=source, labelled_validation=True)
@@ -138,8 +138,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
     _check(settings)
-    if settings.pseudo_labels or settings.validation is None:
-        _refuse_unlabelled(settings)
+    _refuse_unlabelled(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
         data = load_task(settings, labels=labels)
