@@ -21,25 +21,25 @@ def replacement(**settings) -> Replacement:
 def test_no_new_row_is_there_already_twice_or_held_out(tmp_path: Path):
     everything = augment(replacement(copies=500, candidates=2), TRAIN, cache=tmp_path)
     texts = everything.rows.texts
-    assert len(set(texts)) == len(texts) == everything.card.new
+    assert len(set(texts)) == len(texts) == everything.info.new
     assert not {text.strip() for text in texts} & set(TRAIN.texts)
     held = [rows(f"  {texts[0]}"), rows(texts[-1])]
     fewer = augment(replacement(copies=500, candidates=2), TRAIN, held, cache=tmp_path)
     assert fewer.rows.texts == texts[1:-1]
-    assert fewer.card.held_out >= 2
+    assert fewer.info.held_out >= 2
 
 
 def test_the_card_says_what_was_done(tmp_path: Path):
     found = augment(replacement(copies=50), TRAIN, cache=tmp_path)
-    card = found.card
-    assert (card.name, card.rows, card.seed, len(card.examples)) == ("word-replacement", 2, 0, 3)
-    assert card.new == len(found.rows) == len(found.origins)
-    assert 0 < card.share < 1
-    assert card.replaced["word-table"] == sum(card.replaced.values())
-    for example in card.examples:
+    info = found.info
+    assert (info.name, info.rows, info.seed, len(info.examples)) == ("word-replacement", 2, 0, 3)
+    assert info.new == len(found.rows) == len(found.origins)
+    assert 0 < info.share < 1
+    assert info.replaced["word-table"] == sum(info.replaced.values())
+    for example in info.examples:
         assert example.before[0] in TRAIN.texts
         assert example.after[0] in found.rows.texts
-    assert "neighbours in the teacher's own word table (10 words that are one token)" in card.sentence()
+    assert "neighbours in the teacher's own word table (10 words that are one token)" in info.sentence()
     assert all(
         TRAIN.texts[origin].split()[0] == text.split()[0]
         for origin, text in zip(found.origins, found.rows.texts, strict=True)
@@ -62,7 +62,7 @@ def test_a_broken_file_is_made_anew(tmp_path: Path, damage: str):
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text()[:-9] if damage == "cut" else damage)
     assert augment(replacement(), TRAIN, cache=tmp_path).rows == first.rows
-    assert json.loads(file.read_text().splitlines()[0])["new"] == first.card.new
+    assert json.loads(file.read_text().splitlines()[0])["new"] == first.info.new
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""New rows, made once: they and their card are kept in a file whose name says all that decides what is in it."""
+"""New rows, made once: they and what was done are kept in a file whose name says all that decides what is in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...errors import TrimformerError
 from ...files import atomic_file, cache_folder
 from ..data import Examples
 from .base import Augmentation, New, fields_of
-from .card import Card, Replaced
+from .info import AugmentationInfo, Replaced
 
 FORMAT = 1
 """Part of every file's name: raise it when the rows that an augmentation makes of the same ones become others."""
@@ -25,11 +25,11 @@ EXAMPLES = 3
 
 
 class Augmented(NamedTuple):
-    """rows: the new ones alone, without labels. origins: the row that each was made of. card: what was done."""
+    """rows: the new ones alone, without labels. origins: the row that each was made of. info: what was done."""
 
     rows: Examples
     origins: list[int]
-    card: Card
+    info: AugmentationInfo
 
 
 def augment(
@@ -81,7 +81,7 @@ def _made(method: Augmentation, rows: Examples, held_out: Sequence[Examples]) ->
             kept.append(new)
     replaced = Counter(source for new in kept for source in new.replaced)
     shown = np.linspace(0, len(kept) - 1, min(EXAMPLES, len(kept))).astype(int).tolist()
-    card = Card(
+    info = AugmentationInfo(
         name=method.name,
         seed=method.settings.seed,
         rows=len(rows),
@@ -95,15 +95,15 @@ def _made(method: Augmentation, rows: Examples, held_out: Sequence[Examples]) ->
         examples=[Replaced(before=list(fields_of(rows, kept[i].row)), after=list(kept[i].fields)) for i in shown],
     )
     pairs = None if rows.pairs is None else [new.fields[1] for new in kept]
-    return Augmented(Examples([new.fields[0] for new in kept], pairs, []), [new.row for new in kept], card)
+    return Augmented(Examples([new.fields[0] for new in kept], pairs, []), [new.row for new in kept], info)
 
 
 def _write(file: Path, found: Augmented) -> None:
-    """The card in the first line, then the new rows."""
+    """What was done in the first line, then the new rows."""
     rows = found.rows
     columns = [found.origins, rows.texts, *([] if rows.pairs is None else [rows.pairs])]
     with atomic_file(file) as temporary, temporary.open("w", encoding="utf-8") as opened:
-        opened.write(found.card.model_dump_json() + "\n")
+        opened.write(found.info.model_dump_json() + "\n")
         opened.writelines(json.dumps(line) + "\n" for line in zip(*columns, strict=True))
 
 
@@ -111,11 +111,11 @@ def _read(file: Path, paired: bool) -> Augmented | None:
     """What was written; None where it is missing or broken."""
     try:
         with file.open(encoding="utf-8") as opened:
-            card = Card.model_validate_json(opened.readline())
+            info = AugmentationInfo.model_validate_json(opened.readline())
             columns = list(zip(*map(json.loads, opened), strict=True))
     except (OSError, ValueError):
         return None
-    if len(columns) != 2 + paired or len(columns[0]) != card.new:
+    if len(columns) != 2 + paired or len(columns[0]) != info.new:
         return None
     origins, texts, *pairs = map(list, columns)
-    return Augmented(Examples(texts, pairs[0] if paired else None, []), origins, card)
+    return Augmented(Examples(texts, pairs[0] if paired else None, []), origins, info)

@@ -15,7 +15,7 @@ Proposals = list[dict[int, Sequence[str]]]
 class Candidates(ABC):
     """A source of candidates.
 
-    name: what the card counts its words by. about: the source in words.
+    name: what its words are counted by. about: the source in words.
     """
 
     name: ClassVar[str]

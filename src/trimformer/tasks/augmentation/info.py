@@ -14,7 +14,7 @@ class Replaced(BaseModel):
     after: list[str] = Field(description="the same, with new words")
 
 
-class Card(BaseModel):
+class AugmentationInfo(BaseModel):
     """What an augmentation did, counted over the rows that were kept."""
 
     model_config = ConfigDict(extra="forbid")
@@ -37,7 +37,7 @@ class Card(BaseModel):
         return sum(self.replaced.values()) / max(1, self.words)
 
     def sentence(self) -> str:
-        """The card in one sentence."""
+        """What was done, in one sentence."""
         counts = ", ".join(f"{count:,} by {self.sources[name]}" for name, count in self.replaced.items() if count)
         return (
             f"{self.name} made {self.new:,} new rows of {self.rows:,} training rows and replaced {self.share:.0%} of "
