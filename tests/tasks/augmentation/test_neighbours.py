@@ -9,7 +9,7 @@ import pytest
 from tests.tasks.augmentation.readers import reader
 from trimformer import TrimformerError
 from trimformer.tasks.augmentation.candidates import propose_in_turn
-from trimformer.tasks.augmentation.glove import Glove, digest, read_vectors
+from trimformer.tasks.augmentation.glove import Glove, read_vectors, vectors_digest
 from trimformer.tasks.augmentation.neighbours import Neighbours
 from trimformer.tasks.augmentation.word_table import WordTable, whole_words
 from trimformer.tasks.augmentation.words import Words
@@ -54,10 +54,10 @@ def test_word_vectors_are_read(tmp_path: Path, name: str):
     words, vectors = read_vectors(tmp_path / name)
     assert words == ["film", "reel"]
     np.testing.assert_allclose(vectors, [[1, 0.5], [-1, 0.1]])
-    before = digest(tmp_path / name)
+    before = vectors_digest(tmp_path / name)
     content += b"b 1 1\n"
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    assert digest(tmp_path / name) != before
+    assert vectors_digest(tmp_path / name) != before
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
     return list(vectors), np.stack(list(vectors.values()))
 
 
-def digest(path: Path) -> str:
+def vectors_digest(path: Path) -> str:
     """Of what is read of the file."""
     found = hashlib.blake2b(digest_size=16)
     for line in _lines(path):

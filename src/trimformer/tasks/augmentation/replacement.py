@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from ..data import Examples
 from .base import Augmentation, AugmentationSettings, New, Reader, fields_of, register
 from .candidates import Candidates, propose_in_turn
-from .glove import Glove, digest, read_vectors
+from .glove import Glove, read_vectors, vectors_digest
+from .masked_lm import MaskedLanguageModel, model_digest
 from .word_table import WordTable
 from .words import Words
 
@@ -28,6 +29,9 @@ class ReplacementSettings(AugmentationSettings):
     )
     probability: float = Field(0.4, gt=0, le=1, description="p: with which each word is replaced")
     candidates: int = Field(15, ge=1, description="K: words of which one is drawn")
+    masked_lm: str | None = Field(
+        None, description="folder or hub id of a masked language model, which is asked for words that are one token"
+    )
     glove: str | None = Field(
         None,
         description="a file of word vectors in GloVe's text format, plain or .gz; its first 100,000 words are read",
@@ -53,20 +57,28 @@ class Replacement(Augmentation):
     def check(cls, settings: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         if settings.glove is not None:
             read_vectors(Path(settings.glove))
+        if settings.masked_lm is not None:
+            MaskedLanguageModel(settings.masked_lm)
 
     @classmethod
     def files(cls, settings: Any) -> dict[str, str]:
-        return {} if settings.glove is None else {"word vectors": digest(Path(settings.glove))}
+        vectors, model = settings.glove, settings.masked_lm
+        found = {} if vectors is None else {"word vectors": vectors_digest(Path(vectors))}
+        return found if model is None else found | {"masked language model": model_digest(model)}
 
     def decides(self) -> list[Any]:
-        settings = self.settings.model_dump(exclude={"name", "glove"})
+        settings = self.settings.model_dump(exclude={"name", "glove", "masked_lm"})
         return [settings, self.files(self.settings), self.table.words, self.table.vectors.tobytes()]
 
     @cached_property
     def candidates(self) -> list[Candidates]:
         """The sources, of which the first one that knows a word gives its candidates."""
-        glove = self.settings.glove
-        return [*([] if glove is None else [Glove(Path(glove))]), self.table]
+        vectors, model = self.settings.glove, self.settings.masked_lm
+        return [
+            *([] if model is None else [MaskedLanguageModel(model)]),
+            *([] if vectors is None else [Glove(Path(vectors))]),
+            self.table,
+        ]
 
     def sources(self) -> dict[str, str]:
         return {source.name: source.about for source in self.candidates}
