@@ -274,6 +274,7 @@ def assemble(
             for name, info in stages.items()
             for curve, points in info["history"].items()
         ],
+        augmentation={name: info["augmentation"] for name, info in stages.items() if "augmentation" in info},
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,
