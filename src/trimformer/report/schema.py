@@ -30,20 +30,29 @@ class TaskInfo(_Strict):
     labels: list[str] = Field(description="label names in the order of the outputs; empty for regression and spans")
     source: str = Field(description="where the data came from")
     n_train: int = Field(description="examples that weights were trained on")
+    n_unlabelled: int = Field(0, description="texts without labels beside them, which what distils learned from, too")
     n_selection: int = Field(description="examples held out from train, on which the structure was chosen")
     n_validation: int = Field(description="examples that the reported scores are computed on")
     metric: str = Field(description="name of the official metric")
     pseudo_labels: bool = Field(
         False, description="whether the labels are the dense model's own answers, so that scores are agreement with it"
     )
+    labelled_validation: bool = Field(
+        False,
+        description="whether the validation rows have labels of their own, by which they are scored",
+    )
 
     @property
     def score_name(self) -> str:
-        """What the score is called."""
+        """What the score is called, of the validation rows."""
         return self.called(self.metric)
 
     def called(self, metric: str) -> str:
         """What a metric measures here."""
+        return metric if self.labelled_validation else self.called_in_selection(metric)
+
+    def called_in_selection(self, metric: str) -> str:
+        """What a metric measures on the rows that the structure is chosen on."""
         return f"agreement ({metric})" if self.pseudo_labels else metric
 
 
