@@ -128,7 +128,7 @@ class Stages:
                     begin=begin,
                 )
         result = method.result()
-        info = {
+        info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
