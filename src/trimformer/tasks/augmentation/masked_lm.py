@@ -128,7 +128,7 @@ def _load(path_or_id: str) -> tuple[PreTrainedTokenizerBase, Any]:
     try:
         with no_foreign_bars():
             model, loaded = AutoModelForMaskedLM.from_pretrained(
-                folder, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
+                folder, trust_remote_code=False, use_safetensors=True, output_loading_info=True, dtype=torch.float32
             )
     except Exception as error:  # transformers and the readers of weights raise kinds of their own
         raise TrimformerError(
