@@ -228,6 +228,13 @@ class MethodOptions:
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Any setting of the method, as in a recipe; may be repeated."),
     ] = None
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="`word-replacement` or `masking`: where it distils, also learn from rows that are made of the "
+            "training rows, many times as many in each epoch (docs/augmentation.md)."
+        ),
+    ] = None
 
     @property
     def dense_control(self) -> Literal["dense"] | None:
@@ -237,6 +244,7 @@ class MethodOptions:
     def settings(self) -> dict[str, Any]:
         """The method's name and settings, checked."""
         values = given(self)
+        values.pop("augment", None)
         if self.dense_control:
             del values["control"]
         values["name"] = values.pop("method", "attendout")

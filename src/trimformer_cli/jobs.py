@@ -183,13 +183,15 @@ def compress(
     settings = task.settings(train_limit=train_limit, pseudo_labels=pseudo_labels)
     if budget.max_disagreement is not None:
         _require_texts(settings)
-    from trimformer.recipe.standard import autopilot_recipe, standard_recipe
+    from trimformer.recipe.standard import augmented_recipe, autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
     if not budget.searches:
         recipe = standard_recipe(
             model, settings, str(out), method=method.settings(), control=method.dense_control, **how
         )
+        if method.augment is not None:
+            recipe = augmented_recipe(recipe, method.augment)
     else:
         recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
     _run(recipe, resume, json_)

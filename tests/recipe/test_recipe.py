@@ -16,7 +16,7 @@ from trimformer.methods import METHODS
 from trimformer.pipeline.results import method_label
 from trimformer.recipe.reading import load_recipe, parse
 from trimformer.recipe.settings import AutopilotSettings, Recipe, differences
-from trimformer.recipe.standard import standard_recipe
+from trimformer.recipe.standard import augmented_recipe, standard_recipe
 from trimformer.tasks.settings import TaskSettings
 
 MINIMAL = """\
@@ -72,6 +72,16 @@ def test_the_standard_stages_distil() -> None:
     assert objectives("greedy", "keep_layers") == [(1, 1), (1, 1)]
     assert objectives("attendout-faithful", "keep_layers") == [(0, 0), (0, 0)]
     assert objectives("depth", "keep") == objectives("layerdrop", "keep") == [(0, 0), (1, 1)]
+
+
+def test_new_rows_come_into_the_stages_that_distil() -> None:
+    task = TaskSettings(name="sst2")
+    recipe = augmented_recipe(standard_recipe("m", task, "o", method={"name": "last-k", "keep_layers": 1}), "masking")
+    assert [stage.augment and stage.augment.name for stage in recipe.stages] == [None, "masking"]
+    with pytest.raises(TrimformerError, match="did you mean 'masking'"):
+        augmented_recipe(recipe, "maskin")
+    with pytest.raises(TrimformerError, match="no stage of this method learns from the teacher"):
+        augmented_recipe(standard_recipe("m", task, "o", method={"name": "finetune"}), "masking")
 
 
 def test_a_former_name_is_still_read(saved: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ..errors import TrimformerError
 from ..methods import METHODS
 from ..tasks.settings import TaskSettings
 from ..training.settings import TrainingSettings
@@ -55,6 +56,25 @@ def standard_recipe(
         },
         "these settings",
     )
+
+
+def augmented_recipe(recipe: Recipe, augment: str) -> Recipe:
+    """The recipe with new rows in every stage that distils, made by the augmentation of this name.
+
+    Raises TrimformerError where there is no such stage or no such augmentation.
+    """
+    content = recipe.model_dump(mode="json")
+    distil = [
+        stage for stage, read in zip(content["stages"], recipe.stages, strict=True) if read.objective.needs_teacher
+    ]
+    if not distil:
+        raise TrimformerError(
+            "--augment makes rows that the teacher labels, and no stage of this method learns from the teacher: leave "
+            "it out."
+        )
+    for stage in distil:
+        stage["augment"] = augment
+    return parse(content, "these settings")
 
 
 def autopilot_recipe(
