@@ -8,6 +8,7 @@ The layerwise gates are at their start, where most layers are kept: the costlies
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -22,6 +23,7 @@ from trimformer.encoder.checkpoints.load import build, load_tokenizer, read_chec
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware, has_native_bf16
 from trimformer.methods import METHODS, Context
+from trimformer.tasks.data import Task
 from trimformer.tasks.encode import encode
 from trimformer.tasks.encoding.batches import bucketed_batches
 from trimformer.tasks.encoding.encoded import Encoded
@@ -42,10 +44,10 @@ def full_length(data: Encoded, length: int) -> Encoded:
     """As many rows of random tokens, all of one length."""
     rows = len(data)
     ids = np.random.default_rng(0).integers(1000, 20000, rows * length).astype(np.int32)
-    return Encoded(ids, None, np.arange(rows + 1) * length, data.labels, 0, data.pad_id)
+    return dataclasses.replace(data, ids=ids, types=None, offsets=np.arange(rows + 1) * length, truncated=0)
 
 
-def measure(train: Encoded, selection: Encoded, task: object, rounds: int) -> dict[str, object]:
+def measure(train: Encoded, selection: Encoded, task: Task, rounds: int) -> dict[str, object]:
     """Seconds per step by method, and by part of the method."""
     accelerator = Accelerator(mixed_precision="bf16" if has_native_bf16() else "no")
     training = TrainingSettings(learning_rate=1e-5)
@@ -53,7 +55,7 @@ def measure(train: Encoded, selection: Encoded, task: object, rounds: int) -> di
     learners = {}
     for name, (method, settings) in SETTINGS.items():
         torch.manual_seed(0)
-        model = build(checkpoint, labels=("a", "b"))
+        model = build(checkpoint, labels=task.labels, kind=task.kind)
         context = Context(
             model,
             None,
@@ -64,7 +66,7 @@ def measure(train: Encoded, selection: Encoded, task: object, rounds: int) -> di
             ObjectiveSettings(),
             accelerator,
             0,
-            10_000,  # type: ignore[arg-type]
+            10_000,
         )
         learners[name] = METHODS[method](METHODS[method].Settings(name=method, **settings), context)
     order = bucketed_batches(train.lengths, training.batch_size, seed=0, epoch=0)
@@ -98,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     data = load_task(TaskSettings(name="sentiment", train_limit=3000))
     tokenizer = load_tokenizer("demo")
-    short, selection = encode(data.train, tokenizer, 128), encode(data.selection, tokenizer, 128)
+    short, selection = (encode(data.task, rows, tokenizer, 128) for rows in (data.train, data.selection))
     settings = {f"sentiment (mean length {short.lengths.mean():.0f})": (short, selection)}
     settings["128 tokens"] = (full_length(short, 128), full_length(selection, 128))
     results: dict[str, object] = {"command": "python " + " ".join(sys.argv), "hardware": hardware(), "batch": 32}

@@ -46,7 +46,7 @@ def test_two_nodes_write_the_same_bytes(
         file.write("500,good,bad\n")
     broken = trimformer("predict", model, table, "--ray", address)
     assert broken.code == 2
-    assert "Line 1002 of a.csv has 3 columns where 2 are expected" in broken.err
+    assert f"Line 1002 of {table} has 3 columns where 2 are expected" in broken.err
 
 
 def test_no_cluster(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
