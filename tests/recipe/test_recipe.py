@@ -78,6 +78,8 @@ def test_the_standard_stages_distil() -> None:
     ("name", "start"),
     [
         ("distil", {"layers": "distil"}),
+        ("bilstm", {}),
+        ("cnn", {}),
         ("org/small", {"checkpoint": "org/small"}),
         ("tinybert4", {"shape": {"layers": 4, "hidden": 312, "heads": 12, "ffn": 1200}, "weights": "teacher"}),
     ],
