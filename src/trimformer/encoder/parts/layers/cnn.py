@@ -29,7 +29,8 @@ from .base import NOTHING_TO_LOSE, Layer
 KERNELS = (3, 5, 7)
 CONVOLUTIONS = {f"conv{kernel}": (kernel, 1) for kernel in KERNELS} | {f"dilated{k}": (k, 2) for k in KERNELS}
 """The tokens under each convolution, and how far they are from one another."""
-POOLS = {"avg-pool": 3, "max-pool": 3}
+POOLS = ("avg-pool", "max-pool")
+"""Over a token and its two neighbours."""
 SKIP = "skip"
 OPERATIONS = (*CONVOLUTIONS, *POOLS, SKIP)
 
@@ -78,13 +79,13 @@ class CnnLayer(Layer):
             image = (x * real).transpose(1, 2)[:, :, None]
             mixed: Tensor = self.activation(self.conv(image)[:, :, 0].transpose(1, 2))
             return mixed
-        window = POOLS[self.operation]
         if self.operation == "max-pool":
-            lowest = x.masked_fill(real == 0, torch.finfo(x.dtype).min).transpose(1, 2)
-            # A place of padding alone has no largest value.
-            return F.max_pool1d(lowest, window, 1, window // 2).transpose(1, 2) * real
-        sums, counts = (F.avg_pool1d(y.transpose(1, 2), window, 1, window // 2) for y in (x * real, real))
-        return (sums / counts.clamp(min=1 / window)).transpose(1, 2)
+            lowest = torch.finfo(x.dtype).min
+            around = _neighbours(x.masked_fill(real == 0, lowest), lowest)
+            return torch.stack(around).amax(0) * real  # a place of padding alone has no largest value
+        sums, counts = (sum(_neighbours(y, 0.0)) for y in (x * real, real))
+        found: Tensor = sums / counts.clamp(min=1)
+        return found
 
     @classmethod
     def check(cls, shape: LayerShape) -> None:
@@ -123,6 +124,13 @@ class CnnLayer(Layer):
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
         return ExportedCnn(self, first_only)
+
+
+def _neighbours(x: Tensor, outside: float) -> list[Tensor]:
+    """The states before, at and after each token, (batch, n, …) each. Shifts leave the length open in exported graphs,
+    where pools of one dimension fix it."""
+    wide = F.pad(x, (0, 0, 1, 1), value=outside)
+    return [wide[:, :-2], x, wide[:, 2:]]
 
 
 class ExportedCnn(nn.Module):
