@@ -58,6 +58,7 @@ def test_settings_of_a_budget() -> None:
         ),
         (MethodOptions("none", set=[]), {"name": "none"}),
         (MethodOptions("none", augment="masking"), {"name": "none"}),
+        (MethodOptions(student="distil"), {"name": "finetune"}),
     ],
 )
 def test_settings_of_a_method(options: MethodOptions, settings: dict[str, Any]) -> None:

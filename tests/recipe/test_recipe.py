@@ -84,6 +84,35 @@ def test_new_rows_come_into_the_stages_that_distil() -> None:
         augmented_recipe(standard_recipe("m", task, "o", method={"name": "finetune"}), "masking")
 
 
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("distil", {"layers": "distil"}),
+        ("bilstm", {}),
+        ("cnn", {}),
+        ("org/small", {"checkpoint": "org/small"}),
+        ("tinybert4", {"shape": {"layers": 4, "hidden": 312, "heads": 12, "ffn": 1200}, "weights": "teacher"}),
+    ],
+)
+def test_a_student_takes_the_place_of_a_method(name: str, start: dict[str, Any]) -> None:
+    recipe = standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": "finetune"}, student=name)
+    assert [stage.name for stage in recipe.stages] == ["finetune"]
+    assert recipe.stages[0].start.model_dump(exclude_defaults=True) == start
+    assert (recipe.stages[0].objective.task, recipe.stages[0].objective.logits) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tinybert5", "Unknown student 'tinybert5': did you mean 'tinybert"),
+        ("xyz", "known are distil, .*hub"),
+    ],
+)
+def test_an_unknown_student_is_named(name: str, said: str) -> None:
+    with pytest.raises(TrimformerError, match=said):
+        standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": "finetune"}, student=name)
+
+
 def test_a_former_name_is_still_read(saved: Path) -> None:
     saved.write_text(MINIMAL.replace("name: attendout\n      keep_layers: 3", "name: none"))
     assert load_recipe(saved).stages[0].method.name == "finetune"
