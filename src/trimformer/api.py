@@ -168,7 +168,7 @@ def _answers(
     TrimformerError where the two have different labels.
     """
     model = load_with_head(path)
-    task, examples = load_validation(settings, names_of(model.config))
+    task, examples = load_validation(settings.read_for(model.kind), names_of(model.config))
     check_kind(task, model.kind, str(path))
     name, ours, examples = first or (str(path), task, examples)
     order = _order(ours, task)

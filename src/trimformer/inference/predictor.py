@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..encoder import TrimformerWithHead
-from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
+from ..encoder.checkpoints.load import load_tokenizer, load_with_head, read_config, read_kind, resolve
 from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
@@ -59,7 +58,7 @@ class Predictor:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
         self.config = read_config(path)
-        self.kind: Kind = read_kind(path)
+        self.kind: Kind = read_kind(folder)
         self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
@@ -69,13 +68,11 @@ class Predictor:
         self.session: Session | None = None
         self.model: Any = None
         if file is None:
-            self.model = load(path)
-            headless = not isinstance(self.model, TrimformerWithHead)
+            self.model = load_with_head(folder)
         else:
             self.session = open_backend(file, self.backend, threads)
-            headless = self.session.output != "logits"
-        if headless:
-            raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+            if self.session.output != "logits":
+                raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
 
     @property
     def max_length(self) -> int:

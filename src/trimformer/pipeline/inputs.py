@@ -28,7 +28,7 @@ from ..training.objective import readings_of, terms_of
 from ..training.teacher_cache import check_size
 from .answers import answered
 from .check import check_stages
-from .head import SCORED_ROWS, match_head, why_train
+from .head import SCORED_ROWS, as_asked, match_head, why_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     require_packages()
     if recipe.export.onnx:
         require_onnx()
-    checkpoint = read_checkpoint(recipe.model)
+    checkpoint, said = as_asked(recipe, read_checkpoint(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
         raise TrimformerError(
@@ -91,10 +91,10 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
             names = None if checkpoint.head is None else names_of(checkpoint.config)
-            data = load_task(recipe.task, recipe.seed, names)
+            data = load_task(recipe.task.read_for(checkpoint.kind), recipe.seed, names)
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
-        notes += data.notes
+        notes = [*said, *notes, *data.notes]
         notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))
         dense = Origin(checkpoint.config)

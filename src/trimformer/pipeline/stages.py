@@ -24,6 +24,7 @@ from ..methods.history import Value
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.cuts import save_cuts
+from ..tasks.encoding.couples import whole
 from ..training.loop import passes, total_steps, train
 from ..training.scale import Scale
 from ..work_files import read_work_file
@@ -157,7 +158,7 @@ class Stages:
             objective=stage.objective,
             accelerator=self.accelerator,
             seed=self.seed,
-            steps=total_steps(len(own.train), stage.training, self.accelerator.num_processes),
+            steps=total_steps(len(whole(own.train)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
             teacher_train=self.inputs.train if teaches and start.own_tokenizer else None,

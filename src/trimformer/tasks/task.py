@@ -45,6 +45,7 @@ NOT_EVERYWHERE = (
 )
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
+    "stsb": _GLUE._replace(reads=(*_GLUE.reads, "kind")),
     "imdb": Source(
         lambda settings, _: imdb.load(settings),
         lambda settings, _: imdb.load_validation(settings),
@@ -78,6 +79,7 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     _check(settings)
     _refuse_pseudo_labels(settings)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
+    task = _as_asked(task, settings)
     kind = KINDS[task.kind]
     task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
@@ -96,7 +98,9 @@ def load_texts(settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: 
     `train_limit` is set.
     """
     _check(settings)
-    task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
+    task, train, validation = unlabelled.load(
+        settings, kind, () if kind in ("regression", "spans", "embedding") else tuple(labels)
+    )
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
@@ -129,6 +133,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
+    task = _as_asked(task, settings)
     task = KINDS[task.kind].scored_by(task, settings.metric)
     if labels is None:
         return task, examples
@@ -171,6 +176,15 @@ def _drawn(
         shares = bool(train.labels) and KINDS[task.kind].keeps == "shares"
         train = sample(train, settings.train_limit, seed, keep="shares" if shares else None)
     return task, train, validation
+
+
+def _as_asked(task: Task, settings: TaskSettings) -> Task:
+    """The task as couples for embedding models, where a named one is asked for as such."""
+    if settings.kind in ("auto", task.kind) or settings.name == "custom":
+        return task
+    if settings.kind != "embedding":
+        raise TrimformerError(f"The task {task.name} is regression or embedding, and task.kind is {settings.kind}.")
+    return replace(task, kind="embedding", metrics=KINDS["embedding"].metrics(()))
 
 
 def _refuse_pseudo_labels(settings: TaskSettings) -> None:

@@ -215,7 +215,7 @@ def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
     if settings.validation_only:
         return None
     folder = tokenizer_folder(model)
-    data = load_task(settings, labels=names_of(read_config(folder)))
+    data = load_task(settings.read_for(read_kind(folder)), labels=names_of(read_config(folder)))
     rows = data.train.take(range(min(CALIBRATION, len(data.train))))
     tokenizer = load_tokenizer(folder)
     cuts = cuts_of(settings, tokenizer, read_config(folder).max_tokens)

@@ -53,6 +53,10 @@ class TaskKind(ABC):
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of the metrics of a user's own data with these labels, the score first."""
 
+    def agreement(self, labels: Iterable[str], rows: Examples) -> tuple[str, ...]:
+        """The names of the metrics where the truth is a model's own answers to these rows."""
+        return self.metrics(labels)
+
     def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of all metrics that there are with these labels; ``f1:CLASS`` stands for one of each class."""
         return self.metrics(labels)

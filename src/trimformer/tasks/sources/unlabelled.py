@@ -55,7 +55,7 @@ def load(settings: TaskSettings, kind: Kind, labels: tuple[str, ...]) -> tuple[T
     validation = None if validation_file is None else _rows(validation_file, settings, kind)
     source = f"train: {train_file}, with the dense model's own answers as labels"
     source += "" if validation_file is None else f"; validation: {validation_file}, with the same"
-    task = Task("custom", kind, labels, KINDS[kind].metrics(labels), source, pseudo_labels=True)
+    task = Task("custom", kind, labels, KINDS[kind].agreement(labels, train), source, pseudo_labels=True)
     return groups_said(task, train, validation), train, validation
 
 
