@@ -152,7 +152,7 @@ def test_wrong_couples_and_metrics_are_named(tmp_path):
     del given["text_pair"]
     with pytest.raises(TrimformerError, match="scored on couples of texts"):
         load_task(TaskSettings(**given, kind="embedding"))
-    with pytest.raises(TrimformerError, match="'f1', which custom .embedding. does not have"):
+    with pytest.raises(TrimformerError, match=r"'f1', which custom \(embedding\) does not have"):
         load_task(TaskSettings(**given, text_pair="two", kind="embedding", metric="f1"))
     with pytest.raises(TrimformerError, match="one text at a time"):
         KIND.examples([("a", "b")])
