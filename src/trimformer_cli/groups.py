@@ -59,7 +59,8 @@ class TaskOptions:
     @property
     def inputs(self) -> list[str]:
         """The data that is named."""
-        return [value for name, value in vars(self).items() if name in ("data", "train", "validation") and value]
+        named = ("data", "train", "validation", "texts")
+        return [value for name, value in vars(self).items() if name in named and value]
 
     @property
     def named(self) -> bool:
@@ -91,6 +92,19 @@ class TrainedTaskOptions(TaskOptions):
 
 
 @dataclasses.dataclass(frozen=True)
+class CompressedTaskOptions(TrainedTaskOptions):
+    """The same where labels may be missing."""
+
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead of training files: a file of texts without labels (a text per line, or a table), to which a "
+            "fine-tuned model's own answers are the labels; may be repeated."
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingOptions:
     """How weights are trained."""
 
@@ -113,6 +127,13 @@ class BudgetOptions:
         typer.Option(
             help="Instead of a method: find the fastest model whose measured loss is within this many points "
             "(docs/autopilot.md)."
+        ),
+    ] = None
+    max_disagreement: Annotated[
+        float | None,
+        typer.Option(
+            help="The same for data without labels: with the answers of the dense model itself as truth, within this "
+            "many points of agreement with it (docs/tasks.md)."
         ),
     ] = None
     min_speedup: Annotated[
@@ -166,13 +187,17 @@ class BudgetOptions:
     @property
     def searches(self) -> bool:
         """Whether it is searched within a budget."""
-        return self.max_drop is not None or self.post_training is not None
+        return any(value is not None for value in (self.max_drop, self.max_disagreement, self.post_training))
 
     def settings(self) -> dict[str, Any]:
         """The arguments ``budget``, ``batch`` and ``length`` of ``autopilot_recipe``, checked."""
         from trimformer.recipe.settings import AutopilotSettings, MeasureSettings
 
         budget = ({"max_drop": 1.0} if self.post_training else {}) | given(self)
+        if self.max_disagreement is not None:
+            if self.max_drop is not None:
+                fail("--max-drop and --max-disagreement are both the budget: leave one out.")
+            budget["max_drop"] = budget.pop("max_disagreement")
         measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
         validated(AutopilotSettings, budget)
         validated(MeasureSettings, {name: [value] for name, value in measured.items()})

@@ -9,8 +9,11 @@ from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..methods import METHODS
+from ..methods.base import StudentMethod
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins
+from ..tasks.augmentation import AUGMENTATIONS
+from ..tasks.kinds import KINDS
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
 from ..training.settings import ObjectiveSettings
@@ -29,7 +32,8 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             student = start.config
             left = method.after(stage.method, student)
             method.check_beside(student, origins.dense.config, not start.own_tokenizer)
-            _check_objective(stage.objective, student, origins.dense.config)
+            _check_objective(stage.objective, student, origins.dense.config, origins.task.kind)
+            _check_augmentation(stage, origins)
             if start.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)
             if student.max_tokens < length:
@@ -44,9 +48,41 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
     return students
 
 
-def _check_objective(objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> None:
+def _check_objective(
+    objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig, kind: Kind
+) -> None:
+    for term in objective.terms:
+        if term.kinds and kind not in term.kinds:
+            raise TrimformerError(
+                f"the term {term.name!r} of the objective is for {' and '.join(term.kinds)}, and the task is {kind}: "
+                "leave it out."
+            )
     check_layer_map(objective.layer_map, teacher)
     terms_of(objective, student, teacher)
+
+
+def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
+    """Refuse new rows that a stage cannot have, or from which it could not learn rightly."""
+    if stage.augment is None:
+        return
+    if KINDS[origins.task.kind].form != "texts":
+        raise TrimformerError(f"augment changes the words of texts, and the task is {origins.task.kind}: leave it out.")
+    if not issubclass(METHODS[stage.method.name], StudentMethod):
+        raise TrimformerError(
+            f"augment gives rows to what learns by the objective, and the method {stage.method.name} does not, or not "
+            "by that alone: put it into a stage with the method finetune."
+        )
+    if not stage.objective.needs_teacher:
+        raise TrimformerError(
+            "augment makes rows that the teacher labels, and this objective does not distil from it: give it a term "
+            "that does, such as logits, or leave augment out."
+        )
+    if stage.objective.task > 0:
+        raise TrimformerError(
+            "augment makes rows whose labels nobody knows, and the term task of the objective learns from labels: set "
+            "it to 0, and learn from the given rows in a stage of its own."
+        )
+    AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
 
 
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:

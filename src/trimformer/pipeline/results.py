@@ -274,6 +274,7 @@ def assemble(
             for name, info in stages.items()
             for curve, points in info["history"].items()
         ],
+        augmentation={name: info["augmentation"] for name, info in stages.items() if "augmentation" in info},
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,
@@ -299,6 +300,7 @@ def task_info(inputs: Inputs) -> TaskInfo:
         n_validation=len(inputs.validation.examples),
         metric=task.metrics[0],
         pseudo_labels=task.pseudo_labels,
+        labelled_validation=task.labelled_validation,
     )
 
 

@@ -23,17 +23,20 @@ from ..methods import METHODS, Context
 from ..methods.history import Value
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
+from ..tasks.augmentation.info import AugmentationInfo
 from ..tasks.cuts import save_cuts
 from ..tasks.encoding.couples import whole
 from ..training.loop import passes, total_steps, train
 from ..training.scale import Scale
 from ..work_files import read_work_file
+from .augmentation import augmented
 from .inputs import Inputs
 
 
 class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
-    that it was trained for; passes: over the training rows, those of the stages before it included."""
+    that it was trained for, in passes over the given training rows; passes: over its own training rows, those of the
+    stages before it included. augmentation: what was done to get new rows."""
 
     history: dict[str, list[tuple[int, Value]]]
     clock: dict[str, float]
@@ -42,6 +45,7 @@ class StageInfo(TypedDict):
     own_tokenizer: NotRequired[bool]
     epochs: NotRequired[float]
     passes: NotRequired[float]
+    augmentation: NotRequired[AugmentationInfo]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +109,8 @@ class Stages:
         self.accelerator.wait_for_everyone()
         seed = self.seed + 1000 * (number + 2)
         torch.manual_seed(seed)
-        context = self.context(stage, before)
+        inputs, made = self._augmented(stage, before)
+        context = self.context(stage, before, inputs)
         method = METHODS[stage.method.name](stage.method, context)
         torch.manual_seed(seed + self.accelerator.process_index)
         steps = 0
@@ -128,24 +133,37 @@ class Stages:
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
-            "epochs": stage.training.epochs * steps / context.steps,
+            "epochs": stage.training.epochs * steps / context.steps * len(inputs.train) / len(self.inputs.train),
             "passes": begin + passes(steps, len(context.rows), stage.training, self.accelerator.num_processes),
             "notes": [f"{stage.name}: {note}" for note in result.notes],
             "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
         }
+        if made is not None:
+            info |= {"notes": [f"{stage.name}: {made.sentence()}", *info["notes"]], "augmentation": made}
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
-                file.write_text(json.dumps(info), encoding="utf-8")
+                file.write_text(json.dumps(info, default=AugmentationInfo.model_dump), encoding="utf-8")
             self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)
             remove_training_files(folder)
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
 
-    def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
-        """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`."""
+    def _augmented(self, stage: StageSettings, before: Sequence[StageResult]) -> tuple[Inputs, AugmentationInfo | None]:
+        """The inputs of a stage, with the new rows that it asks for, and what was done to get these."""
+        if stage.augment is None:
+            return self.inputs, None
+        with self.accelerator.main_process_first():
+            return augmented(stage.augment, self.inputs, before[0].origin.model())
+
+    def context(self, stage: StageSettings, before: Sequence[StageResult], inputs: Inputs | None = None) -> Context:
+        """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`.
+
+        inputs: with the stage's new rows; None: it has none.
+        """
+        inputs = inputs or self.inputs
         start = self._start(stage, before)
-        model, own = start.model(), self.inputs.read_with(start.tokenizer())
+        model, own = start.model(), inputs.read_with(start.tokenizer())
         teaches = stage.objective.needs_teacher or METHODS[stage.method.name].needs_dense
         model = model if start.new_head else self.scale.unfold(model)
         return Context(
@@ -161,7 +179,7 @@ class Stages:
             steps=total_steps(len(whole(own.train)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
-            teacher_train=self.inputs.train if teaches and start.own_tokenizer else None,
+            teacher_train=inputs.train if teaches and start.own_tokenizer else None,
         )
 
     def _start(self, stage: StageSettings, before: Sequence[StageResult]) -> Start:

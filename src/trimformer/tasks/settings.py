@@ -32,6 +32,12 @@ class TaskSettings(BaseModel, extra="forbid"):
     )
     train: str | None = Field(default=None, description="custom: the training file, instead of data")
     validation: str | None = Field(default=None, description="custom: the validation file")
+    texts: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="custom: files of texts without labels in place of a training file, to which the dense model's own "
+        "answers are the labels",
+    )
     text: str | None = Field(default=None, description="custom: the text column (default 'text')")
     text_pair: str | None = Field(default=None, description="custom: the second text column, for pairs")
     label: str | None = Field(default=None, description="custom: the label column (default 'label')")
@@ -77,7 +83,7 @@ class TaskSettings(BaseModel, extra="forbid"):
     pseudo_labels: bool = Field(
         default=False,
         description="custom: the dense model's own answers are the labels, also where a file has labels, so that "
-        "scores are agreement with it; files of texts alone get them anyway; only where nothing is trained",
+        "scores are agreement with it; files of texts alone get them anyway",
     )
     train_limit: int | None = Field(default=None, ge=1, description="largest number of training rows, for quick runs")
     selection: float = Field(
@@ -96,4 +102,4 @@ class TaskSettings(BaseModel, extra="forbid"):
     @property
     def validation_only(self) -> bool:
         """Whether only a validation file is named, so that there are no training rows."""
-        return self.name == "custom" and self.data is None and self.train is None
+        return self.name == "custom" and self.data is None and self.train is None and self.texts is None

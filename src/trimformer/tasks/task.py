@@ -40,7 +40,7 @@ _GLUE = Source(
 _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 NOT_EVERYWHERE = (
-    *("data", "train", "validation", "text", "text_pair", "label", "kind"),
+    *("data", "train", "validation", "texts", "text", "text_pair", "label", "kind"),
     *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
 SOURCES = {
@@ -91,31 +91,42 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     return TaskData(task, train, selection, validation, tuple(notes))
 
 
-def load_texts(settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: int = 0) -> TaskData:
+def load_texts(
+    settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: int = 0, *, learns: bool = True
+) -> TaskData:
     """As `load_task`, the texts alone, which a model with such a head and these label names is then asked about.
 
-    Rows are drawn without regard to classes, for nobody knows them yet. Of the training rows at most 4000 stay, unless
-    `train_limit` is set.
+    A validation file that has labels is read with these, for the final test. Rows are drawn without regard to classes,
+    for nobody knows them yet. learns: whether something is learned from the training rows; if nothing is, at most 4000
+    of them stay, unless `train_limit` is set.
     """
     _check(settings)
-    task, train, validation = unlabelled.load(
-        settings, kind, () if kind in ("regression", "spans", "embedding") else tuple(labels)
-    )
+    named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
+    task, train, validation = unlabelled.load(settings, kind, named)
+    if (file := unlabelled.labelled_validation(settings)) is not None:
+        found, validation = load_validation(settings.read_for(kind), labels)
+        check_kind(found, kind, "The model")
+        source = f"{task.source}; validation: {file}, with its labels"
+        task = replace(task, labels=found.labels, metrics=found.metrics, source=source, labelled_validation=True)
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     left = len(train) - UNLABELLED_ROWS
     notes: tuple[str, ...] = ()
-    if settings.train_limit is None and left > 0:
+    if settings.train_limit is None and left > 0 and not learns:
         train = sample(train, UNLABELLED_ROWS, seed)
         notes = (f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).",)
     return TaskData(task, train, selection, validation, notes)
 
 
 def labelled(data: TaskData, answer: Callable[[Task, Examples], Examples]) -> TaskData:
-    """The data of `load_texts`, each part with what `answer` gives of it; raises TrimformerError as `load_task`."""
-    train, selection, validation = (answer(data.task, part) for part in (data.train, data.selection, data.validation))
+    """The data of `load_texts`, each part that has no labels with what `answer` gives of it; raises TrimformerError as
+    `load_task`.
+    """
+    train, selection, validation = (
+        part if part.labels else answer(data.task, part) for part in (data.train, data.selection, data.validation)
+    )
     _check_class(data.task, {"training": train, "selection": selection, "validation": validation})
     return replace(data, train=train, selection=selection, validation=validation)
 
@@ -126,7 +137,8 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
     _check(settings)
-    _refuse_pseudo_labels(settings)
+    if settings.pseudo_labels or settings.validation is None:
+        _refuse_pseudo_labels(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
         data = load_task(settings, labels=labels)
@@ -188,11 +200,11 @@ def _as_asked(task: Task, settings: TaskSettings) -> Task:
 
 
 def _refuse_pseudo_labels(settings: TaskSettings) -> None:
-    if settings.pseudo_labels:
-        raise TrimformerError(
-            "The setting task.pseudo_labels takes the dense model's own answers, which only compress does, where it "
-            "trains nothing: remove it."
-        )
+    for name in ("pseudo_labels", "texts"):
+        if getattr(settings, name):
+            raise TrimformerError(
+                f"The setting task.{name} takes the dense model's own answers, which only a compression has: remove it."
+            )
 
 
 def _check_class(task: Task, parts: dict[str, Examples]) -> None:
