@@ -42,6 +42,8 @@ class TaskKind(ABC):
     """The settings that it reads among those that not every kind has."""
     columns: ClassVar[tuple[str, str | None]]
     """What the columns of rows to predict are called; None where no second text is needed."""
+    one_text: ClassVar[bool] = False
+    """Whether it answers for one text alone, beside which a second one means nothing."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words."""
     keeps: ClassVar[Keep | None] = None

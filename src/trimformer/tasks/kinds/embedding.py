@@ -43,6 +43,7 @@ class Embedding(TaskKind):
     per_token = False
     reads = ("text_pair", "truncation")
     columns = ("text", None)
+    one_text = True
     answer = Vector
 
     def metrics(self, labels: Iterable[str] = ()) -> tuple[str, ...]:
