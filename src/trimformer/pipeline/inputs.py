@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
 from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
@@ -21,6 +22,7 @@ from ..tasks.cuts import Cuts, cut_notes, cuts_of
 from ..tasks.data import Examples, Task, TaskData
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds.embedding import scored_along
 from ..tasks.labels import names_of
 from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
@@ -95,6 +97,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
         notes = [*said, *notes, *data.notes]
+        data = dataclasses.replace(data, task=scored_along(data.task, EmbeddingShape.dims_of(checkpoint.config)))
         notes += [] if checkpoint.note is None else [checkpoint.note]
         notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))
         dense = Origin(checkpoint.config)

@@ -68,6 +68,11 @@ class EmbeddingShape:
                 f"embedding in config.json is not readable ({error}): use the file that was saved with the weights."
             ) from error
 
+    @classmethod
+    def dims_of(cls, config: Any) -> tuple[int, ...]:
+        """The shorter lengths of a model's vectors; none where it gives no vectors."""
+        return () if config.embedding is None else cls.read(config.embedding).dims
+
     def to_dict(self) -> dict[str, Any]:
         """As a configuration keeps it."""
         values = dataclasses.asdict(self)

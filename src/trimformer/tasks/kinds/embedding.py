@@ -118,6 +118,12 @@ class Embedding(TaskKind):
         return lambda answers, truth: of(answers[:, at, 0], truth)
 
 
+def scored_along(task: Task, dims: Iterable[int]) -> Task:
+    """The task with its score counted on so many first dimensions, too, for a model of which each of these is usable."""
+    also = [f"{task.metrics[0].partition('@')[0]}@{dim}" for dim in dims]
+    return replace(task, metrics=tuple(dict.fromkeys([*task.metrics, *also])))
+
+
 def shorter(metrics: Iterable[str]) -> list[int]:
     """The numbers of dimensions that metrics count, where not all do, each once."""
     return list(dict.fromkeys(int(found[2]) for name in metrics if (found := _SHORTER.fullmatch(name))))

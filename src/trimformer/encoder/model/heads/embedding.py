@@ -140,8 +140,11 @@ class TrimformerForEmbedding(TrimformerWithHead):
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
         """Save as transformers does, and beside it what ``SentenceTransformer`` reads."""
         super().save_pretrained(save_directory, *args, **kwargs)
-        weights = {name.removeprefix("head."): weight for name, weight in self.state_dict().items()}
-        write_modules(Path(save_directory), self.config, weights)
+        self.save_modules(Path(save_directory))
+
+    def save_modules(self, folder: Path) -> None:
+        """Write what ``SentenceTransformer`` reads beside the encoder in this folder."""
+        write_modules(folder, self.config, self.head.state_dict())
 
     def forward(
         self,
