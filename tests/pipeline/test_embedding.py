@@ -141,3 +141,22 @@ def test_a_folder_is_exported_as_vectors_where_that_is_said(source, tmp_path):
     texts = some_texts(3)
     found = Predictor(tmp_path / "onnx").vectors(texts)
     np.testing.assert_allclose(found, SentenceTransformer(str(source), device="cpu").encode(texts), atol=1e-5)
+
+
+def test_a_student_of_another_width_gives_vectors_of_the_teachers_length(source, tmp_path):
+    start = {"name": "student", "shape": {"layers": 1, "hidden": 12, "heads": 2, "ffn": 20}}
+    stage = REPAIR | {"start": start, "objective": {"task": 0.0, "logits": 1.0}, "training": {"epochs": 1}}
+    report = compressed(source, tmp_path / "out", {"texts": [write_texts(tmp_path)]}, {}, stages=[stage])
+    assert report.variant("trimmed").score > 0
+    assert Predictor(tmp_path / "out" / "model").vectors(["good film"]).shape == (1, 16)
+
+
+def test_a_student_whose_vectors_have_another_length_is_refused(source, tmp_path):
+    from tests.models import tiny
+    from tests.tinymodel import words_tokenizer
+
+    tiny(1, hidden_size=12).encoder.save_pretrained(tmp_path / "other")
+    words_tokenizer().save_pretrained(tmp_path / "other")
+    stage = REPAIR | {"start": {"name": "student", "checkpoint": str(tmp_path / "other")}}
+    with pytest.raises(TrimformerError, match="have 12 dimensions and the dense model's 16"):
+        compressed(source, tmp_path / "out", {"texts": [write_texts(tmp_path)]}, {}, stages=[stage])

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..methods import METHODS
 from ..methods.base import StudentMethod
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins
 from ..tasks.augmentation import AUGMENTATIONS
+from ..tasks.data import Task
 from ..tasks.kinds import KINDS
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
@@ -33,6 +35,8 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             left = method.after(stage.method, student)
             method.check_beside(student, origins.dense.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, origins.dense.config, origins.task.kind)
+            if origins.task.kind == "embedding":
+                _check_vectors(stage.objective, student, origins.dense.config, origins.task)
             _check_augmentation(stage, origins)
             if start.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)
@@ -83,6 +87,19 @@ def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
             "it to 0, and learn from the given rows in a stage of its own."
         )
     AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
+
+
+def _check_vectors(
+    objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig, task: Task
+) -> None:
+    """Refuse vectors of another length where they are compared with a teacher's one by one."""
+    ours, theirs = (EmbeddingShape.read(one.embedding).size(one.hidden_size) for one in (student, teacher))
+    if ours != theirs and (task.pseudo_labels or objective.logits > 0):
+        raise TrimformerError(
+            f"its vectors have {ours} dimensions and the dense model's {theirs}, so that they cannot be compared one "
+            "by one: score couples (--text-pair) and learn from similarities alone, or take a student of a shape, whose "
+            "vectors are as long as its teacher's."
+        )
 
 
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:

@@ -119,7 +119,7 @@ class Embedding(TaskKind):
 
 
 def scored_along(task: Task, dims: Iterable[int]) -> Task:
-    """The task with its score counted on so many first dimensions, too, for a model of which each of these is usable."""
+    """The task with its score counted on these numbers of first dimensions, too."""
     also = [f"{task.metrics[0].partition('@')[0]}@{dim}" for dim in dims]
     return replace(task, metrics=tuple(dict.fromkeys([*task.metrics, *also])))
 
