@@ -20,7 +20,11 @@ from .regression import pearson, spearman
 NEAREST = 10
 """Neighbours of a text that a model should find; of fewer than 51 texts a fifth, for chance would find the others."""
 CLOSE = 0.98
-"""The cosine from which on two vectors of a text are the same answer."""
+"""The cosine from which on two vectors of a text are the same answer.
+
+An int8 file that lost nothing (the demo encoder with four attention layers, Spearman 0.796 for 0.795 on 250 couples of
+STS-B) had cosines of 0.983 to its fp32 file at the least and of 0.993 in the median.
+"""
 TIE = 1e-6
 """Cosines that differ by less are equal: runtimes round them otherwise."""
 OF_COUPLES, OF_TEXTS = ("spearman", "pearson"), ("neighbours", "cosine")
