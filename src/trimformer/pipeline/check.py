@@ -94,7 +94,7 @@ def _check_vectors(
 ) -> None:
     """Refuse vectors of another length where they are compared with a teacher's one by one."""
     ours, theirs = (EmbeddingShape.read(one.embedding).size(one.hidden_size) for one in (student, teacher))
-    if ours != theirs and (task.pseudo_labels or objective.logits > 0):
+    if ours != theirs and (task.pseudo_labels or any(term.by_number for term in objective.terms)):
         raise TrimformerError(
             f"its vectors have {ours} dimensions and the dense model's {theirs}, so that they cannot be compared one "
             "by one: score couples (--text-pair) and learn from similarities alone, or take a student of a shape, whose "
