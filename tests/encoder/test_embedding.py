@@ -71,7 +71,18 @@ def test_a_sentence_transformers_folder_is_loaded_as_a_body_unless_the_kind_is_n
     assert load(source, labels=["a", "b"]).config.embedding is None
 
 
-def test_an_encoder_without_pooling_gives_the_mean(tmp_path, capsys):
+def test_texts_are_read_in_lower_case_where_the_folder_says_so(tmp_path):
+    source = write_sentence_encoder(tmp_path, Pooling(16))
+    wanted = vectors_of(source, ["good film"])
+    assert (vectors_of(source, ["Good FILM"]) - wanted).abs().max() > 1e-3
+    file = next(source.glob("sentence_*_config.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_lower_case": True}))
+    torch.testing.assert_close(vectors_of(source, ["Good FILM"]), wanted)
+    load_tokenizer(source).save_pretrained(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved").tokenize("FILM") == ["film"]
+
+
+def test_an_encoder_without_pooling_gives_the_mean(tmp_path):
     write_stock_bert(tmp_path)
     model, tokenizer = load(tmp_path, kind="embedding"), load_tokenizer(tmp_path)
     batch = tokenizer(SENTENCES[:1], return_tensors="pt")

@@ -29,7 +29,7 @@ from ..shape.embedding import EmbeddingShape
 from .config_file import CONFIG, architecture, read_config, read_json
 from .demo import demo_folder
 from .families import family_of
-from .sentence import encoder_folder, is_sentence_encoder, longest_text, read_embedding, unused_files
+from .sentence import encoder_folder, is_sentence_encoder, read_as_there, read_embedding, unused_files
 from .shapes import PREFIX, from_shape
 from .tokenizer_check import fit
 from .weight_files import read_weights
@@ -168,8 +168,7 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     if files and not any((folder / name).is_file() for name in files):
         raise _no_tokenizer(folder, f"none of {', '.join(sorted(files))}")
     fit(tokenizer, folder)
-    if (length := longest_text(folder)) is not None:
-        tokenizer.model_max_length = min(tokenizer.model_max_length, length)
+    read_as_there(tokenizer, folder)
     return tokenizer
 
 

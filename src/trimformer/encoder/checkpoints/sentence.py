@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tokenizers import normalizers
 from torch import Tensor
 
 from ...errors import TrimformerError
@@ -87,13 +88,16 @@ def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str,
     return EmbeddingShape(pooling, tuple(dense), normalize, shorter, settings), weights
 
 
-def longest_text(folder: Path) -> int | None:
-    """Tokens at which sentence-transformers cuts a text; None where the folder names no such length."""
+def read_as_there(tokenizer: Any, folder: Path) -> None:
+    """Let the tokenizer of a folder cut texts, and lower their case, as sentence-transformers does."""
     for file in sorted(folder.glob("sentence_*_config.json")):
-        length = read_json(file).get("max_seq_length")
+        settings = read_json(file)
+        length, backend = settings.get("max_seq_length"), getattr(tokenizer, "backend_tokenizer", None)
         if isinstance(length, int) and length > 0:
-            return length
-    return None
+            tokenizer.model_max_length = min(tokenizer.model_max_length, length)
+        if settings.get("do_lower_case") is True and backend is not None:
+            others = [] if backend.normalizer is None else [backend.normalizer]
+            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *others])
 
 
 def _kind(module: dict[str, Any]) -> str:
