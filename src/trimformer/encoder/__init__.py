@@ -12,6 +12,7 @@ from .gating.trim import trim
 from .model.body import TrimformerModel
 from .model.heads import (
     Kind,
+    TrimformerForEmbedding,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -32,6 +33,7 @@ __all__ = [
     "Kind",
     "LayerShape",
     "TrimformerConfig",
+    "TrimformerForEmbedding",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",

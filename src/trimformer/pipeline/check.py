@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins
 from ..tasks.augmentation import AUGMENTATIONS
+from ..tasks.data import Task
 from ..tasks.kinds import KINDS
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
@@ -31,7 +33,9 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             student = start.config
             left = method.after(stage.method, student)
             method.check_beside(student, origins.dense.config, not start.own_tokenizer)
-            _check_objective(stage.objective, student, origins.dense.config)
+            _check_objective(stage.objective, student, origins.dense.config, origins.task.kind)
+            if origins.task.kind == "embedding":
+                _check_vectors(stage.objective, student, origins.dense.config, origins.task)
             _check_augmentation(stage, origins)
             if start.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)
@@ -47,7 +51,15 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
     return students
 
 
-def _check_objective(objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> None:
+def _check_objective(
+    objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig, kind: Kind
+) -> None:
+    for term in objective.terms:
+        if term.kinds and kind not in term.kinds:
+            raise TrimformerError(
+                f"the term {term.name!r} of the objective is for {' and '.join(term.kinds)}, and the task is {kind}: "
+                "leave it out."
+            )
     check_layer_map(objective.layer_map, teacher)
     terms_of(objective, student, teacher)
 
@@ -68,6 +80,19 @@ def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
             "that does, such as logits, or leave augment out."
         )
     AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
+
+
+def _check_vectors(
+    objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig, task: Task
+) -> None:
+    """Refuse vectors of another length where they are compared with a teacher's one by one."""
+    ours, theirs = (EmbeddingShape.read(one.embedding).size(one.hidden_size) for one in (student, teacher))
+    if ours != theirs and (task.pseudo_labels or any(term.by_number for term in objective.terms)):
+        raise TrimformerError(
+            f"its vectors have {ours} dimensions and the dense model's {theirs}, so that they cannot be compared one "
+            "by one: score couples (--text-pair) and learn from similarities alone, or take a student of a shape, which "
+            "gives vectors as long as its teacher's."
+        )
 
 
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
 from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
@@ -22,6 +23,7 @@ from ..tasks.cuts import Cuts, cut_notes, cuts_of
 from ..tasks.data import Examples, Task, TaskData, joined
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds.embedding import scored_along
 from ..tasks.labels import names_of
 from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
@@ -30,7 +32,7 @@ from ..training.settings import ObjectiveSettings
 from ..training.teacher_cache import check_size
 from .answers import answered, distils
 from .check import check_stages
-from .head import SCORED_ROWS, match_head, why_train
+from .head import SCORED_ROWS, as_asked, match_head, why_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     require_packages()
     if recipe.export.onnx:
         require_onnx()
-    checkpoint = read_checkpoint(recipe.model)
+    checkpoint, said = as_asked(recipe, read_checkpoint(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
         raise TrimformerError(
@@ -107,10 +109,11 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
             names = None if checkpoint.head is None else names_of(checkpoint.config)
-            data = load_task(recipe.task, recipe.seed, names, distils=distils(recipe))
+            data = load_task(recipe.task.read_for(checkpoint.kind), recipe.seed, names, distils=distils(recipe))
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
-        notes += data.notes
+        notes = [*said, *notes, *data.notes]
+        data = dataclasses.replace(data, task=scored_along(data.task, EmbeddingShape.dims_of(checkpoint.config)))
         notes += [] if checkpoint.note is None else [checkpoint.note]
         some = some_texts(data.train.texts)
         some += some_texts(data.unlabelled.texts) if data.unlabelled is not None else []

@@ -25,6 +25,7 @@ from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.augmentation.info import AugmentationInfo
 from ..tasks.cuts import save_cuts
+from ..tasks.encoding.couples import whole
 from ..training.loop import passes, total_steps, train
 from ..training.scale import Scale
 from ..work_files import read_work_file
@@ -181,7 +182,7 @@ class Stages:
             objective=stage.objective,
             accelerator=self.accelerator,
             seed=self.seed,
-            steps=total_steps(len(rows), stage.training, self.accelerator.num_processes),
+            steps=total_steps(len(whole(rows)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
             teacher_train=inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,

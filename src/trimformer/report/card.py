@@ -18,6 +18,7 @@ USE = {
     "classification": ("text-classification", "AutoModelForSequenceClassification"),
     "tokens": ("token-classification", "AutoModelForTokenClassification"),
     "spans": ("question-answering", "AutoModelForQuestionAnswering"),
+    "embedding": ("sentence-similarity", "SentenceTransformer"),
 }
 HUB_METRICS = {
     "f1_macro": "f1",

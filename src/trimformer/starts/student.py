@@ -20,6 +20,7 @@ from ..encoder.checkpoints.shapes import sizes_named
 from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead, head_class
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..methods.expected import shape_after
@@ -161,4 +162,6 @@ class Student(Start):
         ]
         layers = [dataclasses.asdict(shape) for shape in shapes]
         changes = {"hidden_size": sizes.hidden, "classifier_size": None, "sharing": None, "layers": layers}
+        if dense.embedding is not None:  # its vectors are as long as the teacher's, whatever its width
+            changes["embedding"] = EmbeddingShape.read(dense.embedding).cut(dense.hidden_size, sizes.hidden).to_dict()
         return TrimformerConfig.from_dict(dense.to_dict() | changes)

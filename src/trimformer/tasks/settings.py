@@ -46,11 +46,12 @@ class TaskSettings(BaseModel, extra="forbid"):
         description="custom: the column that says which rows belong together, such as an author; they are held out and "
         "resampled together",
     )
-    kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans"] = Field(
+    kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans", "embedding"] = Field(
         default="auto",
         description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "
         "question and context, multilabel if labels are lists, else classification or regression by the model's "
-        "head and the labels",
+        "head and the labels; embedding, also for stsb: a vector per text, which has to be named where the model is no "
+        "saved one and there are labels",
     )
     metric: str | None = Field(
         default=None,
@@ -91,6 +92,12 @@ class TaskSettings(BaseModel, extra="forbid"):
         lt=0.5,
         description="share of train held out to choose structure and stopping (at most 4000 rows)",
     )
+
+    def read_for(self, kind: str | None) -> TaskSettings:
+        """The settings for a model of this kind: couples of texts are what an embedding model is scored on."""
+        couples = self.name == "stsb" or (self.name == "custom" and self.text_pair is not None)
+        wanted = kind == "embedding" and self.kind == "auto" and couples
+        return self.model_copy(update={"kind": "embedding"}) if wanted else self
 
     @property
     def validation_only(self) -> bool:

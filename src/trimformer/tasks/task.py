@@ -45,6 +45,7 @@ NOT_EVERYWHERE = (
 )
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
+    "stsb": _GLUE._replace(reads=(*_GLUE.reads, "kind")),
     "imdb": Source(
         lambda settings, _: imdb.load(settings),
         lambda settings, _: imdb.load_validation(settings),
@@ -81,6 +82,7 @@ def load_task(
     _check(settings)
     _refuse_unlabelled(settings, distils)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
+    task = _as_asked(task, settings)
     kind = KINDS[task.kind]
     task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
@@ -103,12 +105,14 @@ def load_texts(
     of them stay, unless `train_limit` is set.
     """
     _check(settings)
-    task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
+    named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
+    task, train, validation = unlabelled.load(settings, kind, named)
     if (file := unlabelled.labelled_validation(settings)) is not None:
-        found, validation = load_validation(settings.model_copy(update={"texts": None}), labels)
+        given = settings.read_for(kind).model_copy(update={"texts": None})
+        found, validation = load_validation(given, labels)
         check_kind(found, kind, "The model")
         source = f"{task.source}; validation: {file}, with its labels"
-        task = replace(task, labels=found.labels, source=source, labelled_validation=True)
+        task = replace(task, labels=found.labels, metrics=found.metrics, source=source, labelled_validation=True)
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
@@ -145,6 +149,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
+    task = _as_asked(task, settings)
     task = KINDS[task.kind].scored_by(task, settings.metric)
     if labels is None:
         return task, examples
@@ -182,6 +187,15 @@ def _drawn(
         shares = bool(train.labels) and KINDS[task.kind].keeps == "shares"
         train = sample(train, settings.train_limit, seed, keep="shares" if shares else None)
     return task, train, validation
+
+
+def _as_asked(task: Task, settings: TaskSettings) -> Task:
+    """The task as couples for embedding models, where a named one is asked for as such."""
+    if settings.kind in ("auto", task.kind) or settings.name == "custom":
+        return task
+    if settings.kind != "embedding":
+        raise TrimformerError(f"The task {task.name} is regression or embedding, and task.kind is {settings.kind}.")
+    return replace(task, kind="embedding", metrics=KINDS["embedding"].metrics(()))
 
 
 def _refuse_unlabelled(settings: TaskSettings, distils: bool = False) -> None:

@@ -13,6 +13,7 @@ from ..console import Ticker
 from ..encoder.model.heads import task_loss
 from ..encoder.shape.gates import Gates
 from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.couples import whole
 from ..tasks.encoding.encoded import Encoded
 
 
@@ -60,12 +61,16 @@ def mean_loss(
     batch_size: int = 64,
     gates: Gates | None = None,
 ) -> float:
-    """The task loss over a split, or over some of its rows: a mean over the rows of their batch's loss."""
+    """The task loss over a split, or over some of its rows: a mean over the rows of their batch's loss.
+
+    Of couples both rows are taken where one is named.
+    """
     total, device = 0.0, device_of(model)
     rows = np.arange(len(data)) if rows is None else rows
+    rows, units = np.unique(rows // 2) if data.couples else rows, whole(data)
     with torch.no_grad(), evaluating(model):
-        for indices in bucketed_batches(data.lengths[rows], batch_size, seed=0, epoch=0, shuffle=False):
-            batch = {k: v.to(device) for k, v in data.batch(rows[indices].tolist()).items()}
+        for indices in bucketed_batches(units.lengths[rows], batch_size, seed=0, epoch=0, shuffle=False):
+            batch = {k: v.to(device) for k, v in units.batch(rows[indices].tolist()).items()}
             labels = batch.pop("labels")
             logits = model(**batch, gates=gates).logits
             total += len(indices) * task_loss(data.kind, logits, labels, batch["attention_mask"]).item()

@@ -23,6 +23,7 @@ from torch import Tensor
 from ..errors import TrimformerError
 from ..files import atomic_file
 from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.couples import Couples
 from ..tasks.encoding.encoded import Encoded
 from ..work_files import explain_damage
 from .clock import Clock
@@ -77,7 +78,7 @@ def _per_epoch(n_examples: int, settings: TrainingSettings, processes: int) -> i
 
 def train(
     learner: Learner,
-    data: Encoded | Paired,
+    data: Encoded | Paired | Couples,
     settings: TrainingSettings,
     accelerator: Accelerator,
     folder: Path,

@@ -26,6 +26,11 @@ class Paired:
         return len(self.student)
 
     @property
+    def couples(self) -> bool:
+        """Whether two rows that follow one another are a couple of texts."""
+        return self.student.couples
+
+    @property
     def lengths(self) -> np.ndarray:
         """The student's tokens of each row, int64 (n,)."""
         return self.student.lengths

@@ -111,6 +111,8 @@ def _rebuilt(model: Model, kept: Kept) -> Model:
 
     def own(name: str, shape: torch.Size) -> Tensor:
         source = kept.source(name)
+        if name in kept.fresh:
+            return kept.fresh[name].to(model.device, model.dtype)
         if source not in weights:
             return torch.full(shape, _start(name, kept.config), dtype=model.dtype, device=model.device)
         weight = weights[source].detach()

@@ -42,6 +42,8 @@ class TaskKind(ABC):
     """The settings that it reads among those that not every kind has."""
     columns: ClassVar[tuple[str, str | None]]
     """What the columns of rows to predict are called; None where no second text is needed."""
+    one_text: ClassVar[bool] = False
+    """Whether it answers for one text alone, beside which a second one means nothing."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words."""
     keeps: ClassVar[Keep | None] = None
@@ -52,6 +54,10 @@ class TaskKind(ABC):
     @abstractmethod
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of the metrics of a user's own data with these labels, the score first."""
+
+    def agreement(self, labels: Iterable[str], rows: Examples) -> tuple[str, ...]:
+        """The names of the metrics where the truth is a model's own answers to these rows."""
+        return self.metrics(labels)
 
     def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of all metrics that there are with these labels; ``f1:CLASS`` stands for one of each class."""

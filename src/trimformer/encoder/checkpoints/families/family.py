@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ....errors import TrimformerError
 from ...model.body import TrimformerModel
 from ...model.heads import (
+    TrimformerForEmbedding,
     TrimformerForQuestionAnswering,
     TrimformerForTokenClassification,
     TrimformerWithHead,
@@ -192,7 +193,8 @@ class Family:
         return full, leaf
 
     def to_stock(self, model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
-        """The stock model with the same weights; the shape must be uniform and dense."""
+        """The stock model with the same weights, of an embedding model its encoder; layers must be dense and alike."""
+        model = model.encoder if isinstance(model, TrimformerForEmbedding) else model
         config = model.config
         shapes = {self.plain(shape) for shape in config.shapes}
         shape = shapes.pop() if len(shapes) == 1 else None

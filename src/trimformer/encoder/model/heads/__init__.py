@@ -1,4 +1,4 @@
-"""The encoder with a head: one file for each shape of an answer (one per text, one per token, a span of tokens)."""
+"""The encoder with a head: one file for each shape of an answer (one per text or token, a span of tokens, a vector)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....errors import TrimformerError
 from .base import Kind, TrimformerWithHead
+from .embedding import EmbeddingHead, TrimformerForEmbedding
 from .spans import SpanOutput, TrimformerForQuestionAnswering
 from .texts import PROBLEM_TYPES, ClassificationHead, TrimformerForSequenceClassification
 from .tokens import IGNORED, DenseTokenHead, TokenHead, TrimformerForTokenClassification
@@ -18,9 +19,11 @@ __all__ = [
     "PROBLEM_TYPES",
     "ClassificationHead",
     "DenseTokenHead",
+    "EmbeddingHead",
     "Kind",
     "SpanOutput",
     "TokenHead",
+    "TrimformerForEmbedding",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",
@@ -33,6 +36,7 @@ HEADS: tuple[type[TrimformerWithHead], ...] = (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
     TrimformerForQuestionAnswering,
+    TrimformerForEmbedding,
 )
 
 

@@ -12,8 +12,8 @@ from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
 from ..body import TrimformerModel, TrimformerPreTrainedModel
 
-Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
-"""What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
+Kind = Literal["classification", "multilabel", "regression", "tokens", "spans", "embedding"]
+"""What is predicted: one or several labels, a number or a vector per text; a label per word; a span of a context."""
 
 
 class TrimformerWithHead(TrimformerPreTrainedModel):
