@@ -90,8 +90,8 @@ def _check_vectors(
     if ours != theirs and (task.pseudo_labels or any(term.by_number for term in objective.terms)):
         raise TrimformerError(
             f"its vectors have {ours} dimensions and the dense model's {theirs}, so that they cannot be compared one "
-            "by one: score couples (--text-pair) and learn from similarities alone, or take a student of a shape, which "
-            "gives vectors as long as its teacher's."
+            "by one: score couples (--text-pair) and learn from similarities alone, or take a student by its shape, "
+            "which gives vectors as long as its teacher's."
         )
 
 
