@@ -79,7 +79,7 @@ def export(
         raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")
     backends = [] if stock else chosen_backends(form, precision.split(",") if precision else None)
     require_new_folder(out)
-    net = load(model, kind=VECTORS if task.kind == VECTORS else None)
+    net = load(model, kind="embedding" if task.kind == VECTORS else None)
     tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
     notes: list[str] = []
     with new_folder(out) as folder:

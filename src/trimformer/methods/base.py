@@ -120,9 +120,14 @@ class Context:
     teacher_train: Encoded | None = None
 
     @property
+    def learned(self) -> Encoded:
+        """What is learned from: train, and rows without labels where there are some."""
+        return self.train if self.distilled is None else self.distilled
+
+    @property
     def rows(self) -> Encoded | Paired | Couples:
         """What the objective is minimised on: train and rows without labels, for the teacher in its own tokens."""
-        rows = self.train if self.distilled is None else self.distilled
+        rows = self.learned
         found: Encoded | Paired | Couples = whole(
             rows if self.teacher_train is None else Paired(rows, self.teacher_train)
         )
@@ -171,7 +176,7 @@ class Context:
         assert self.folder is not None, "a cache needs a folder"
         precision = self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
-            data = self.rows.teacher if isinstance(self.rows, Paired) else self.rows
+            data = self.learned if self.teacher_train is None else self.teacher_train
             return TeacherCache(teacher, forward, data, readings, self.folder, precision=precision)
 
 
