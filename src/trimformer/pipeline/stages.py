@@ -128,7 +128,7 @@ class Stages:
                     begin=begin,
                 )
         result, rows = method.result(), len(inputs.learned(stage.objective))
-        info = {
+        info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
