@@ -63,6 +63,8 @@ def digests(
         "the selection rows": _of(*_rows(inputs.selection, task.pseudo_labels)),
         "the validation rows": _of(*_rows(inputs.validation, task.pseudo_labels and not task.labelled_validation)),
     }
+    if inputs.unlabelled is not None:
+        found["the texts without labels"] = _of(inputs.unlabelled.texts, inputs.unlabelled.pairs)
     if baseline is not None:
         found["the baseline"] = _of(_config(baseline.config), *_weights(baseline.state_dict()))
     for stage in stages:

@@ -296,6 +296,7 @@ def task_info(inputs: Inputs) -> TaskInfo:
         labels=list(task.labels),
         source=task.source,
         n_train=len(inputs.train.examples),
+        n_unlabelled=0 if inputs.unlabelled is None else len(inputs.unlabelled),
         n_selection=len(inputs.selection.examples),
         n_validation=len(inputs.validation.examples),
         metric=task.metrics[0],

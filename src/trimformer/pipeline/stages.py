@@ -35,7 +35,7 @@ from .inputs import Inputs
 
 class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
-    that it was trained for, in passes over the given training rows; passes: over its own training rows, those of the
+    that it was trained for, in passes over the rows that were given; passes: over its own training rows, those of the
     stages before it included. augmentation: what was done to get new rows."""
 
     history: dict[str, list[tuple[int, Value]]]
@@ -129,11 +129,11 @@ class Stages:
                     begin=begin,
                 )
         result = method.result()
-        info = {
+        info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
-            "epochs": stage.training.epochs * steps / context.steps * len(inputs.train) / len(self.inputs.train),
+            "epochs": stage.training.epochs * steps / context.steps * self._share(stage, inputs),
             "passes": begin + passes(steps, len(context.rows), stage.training, self.accelerator.num_processes),
             "notes": [f"{stage.name}: {note}" for note in result.notes],
             "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
@@ -156,6 +156,10 @@ class Stages:
         with self.accelerator.main_process_first():
             return augmented(stage.augment, self.inputs, before[0].origin.model())
 
+    def _share(self, stage: StageSettings, inputs: Inputs) -> float:
+        """How many times as many rows a stage learns from, with its new rows, as were given."""
+        return len(inputs.learned(stage.objective)) / len(self.inputs.learned(stage.objective))
+
     def context(self, stage: StageSettings, before: Sequence[StageResult], inputs: Inputs | None = None) -> Context:
         """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`.
 
@@ -166,20 +170,22 @@ class Stages:
         model, own = start.model(), inputs.read_with(start.tokenizer())
         teaches = stage.objective.needs_teacher or METHODS[stage.method.name].needs_dense
         model = model if start.new_head else self.scale.unfold(model)
+        rows = own.learned(stage.objective)
         return Context(
             model=model,
             teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
             task=own.task,
             train=self.scale.rows(own.train),
+            distilled=None if rows is own.train else self.scale.rows(rows),
             selection=self.scale.rows(own.selection),
             training=stage.training,
             objective=stage.objective,
             accelerator=self.accelerator,
             seed=self.seed,
-            steps=total_steps(len(whole(own.train)), stage.training, self.accelerator.num_processes),
+            steps=total_steps(len(whole(rows)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
-            teacher_train=inputs.train if teaches and start.own_tokenizer else None,
+            teacher_train=inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,
         )
 
     def _start(self, stage: StageSettings, before: Sequence[StageResult]) -> Start:

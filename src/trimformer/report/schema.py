@@ -30,6 +30,7 @@ class TaskInfo(_Strict):
     labels: list[str] = Field(description="label names in the order of the outputs; empty for regression and spans")
     source: str = Field(description="where the data came from")
     n_train: int = Field(description="examples that weights were trained on")
+    n_unlabelled: int = Field(0, description="texts without labels beside them, which what distils learned from, too")
     n_selection: int = Field(description="examples held out from train, on which the structure was chosen")
     n_validation: int = Field(description="examples that the reported scores are computed on")
     metric: str = Field(description="name of the official metric")

@@ -63,7 +63,8 @@ class Examples:
     embedding         the text                second text       number
     ================  ======================  ================  ==========================================
 
-    labels: empty where the rows have none, as those that a model is only asked about.
+    labels: empty where the rows have none, as those that a model is only asked about; None for a row that has none
+    among others that have.
     groups: what each row belongs to, where the user's data say so; rows of one group stay together.
     """
 
@@ -93,7 +94,7 @@ class Examples:
 class TaskData:
     """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them.
 
-    notes: what is doubtful about the rows, in sentences.
+    notes: what is doubtful about the rows, in sentences. unlabelled: rows without labels beside them, to distil with.
     """
 
     task: Task
@@ -101,6 +102,7 @@ class TaskData:
     selection: Examples
     validation: Examples
     notes: tuple[str, ...] = ()
+    unlabelled: Examples | None = None
 
 
 def joined(parts: Sequence[Examples]) -> Examples:
