@@ -109,7 +109,8 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
             names = None if checkpoint.head is None else names_of(checkpoint.config)
-            data = load_task(recipe.task.read_for(checkpoint.kind), recipe.seed, names, distils=distils(recipe))
+            settings = recipe.task.read_for(checkpoint.kind)
+            data = load_task(settings, recipe.seed, names, distils=distils(recipe))
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
         notes = [*said, *notes, *data.notes]

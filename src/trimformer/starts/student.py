@@ -162,6 +162,5 @@ class Student(Start):
         ]
         layers = [dataclasses.asdict(shape) for shape in shapes]
         changes = {"hidden_size": sizes.hidden, "classifier_size": None, "sharing": None, "layers": layers}
-        if dense.embedding is not None:  # its vectors are as long as the teacher's, whatever its width
-            changes["embedding"] = EmbeddingShape.read(dense.embedding).cut(dense.hidden_size, sizes.hidden).to_dict()
+        changes["embedding"] = EmbeddingShape.of_student(dense, sizes.hidden)
         return TrimformerConfig.from_dict(dense.to_dict() | changes)

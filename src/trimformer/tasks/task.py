@@ -108,8 +108,7 @@ def load_texts(
     named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
     task, train, validation = unlabelled.load(settings, kind, named)
     if (file := unlabelled.labelled_validation(settings)) is not None:
-        given = settings.read_for(kind).model_copy(update={"texts": None})
-        found, validation = load_validation(given, labels)
+        found, validation = load_validation(settings.read_for(kind).model_copy(update={"texts": None}), labels)
         check_kind(found, kind, "The model")
         source = f"{task.source}; validation: {file}, with its labels"
         task = replace(task, labels=found.labels, metrics=found.metrics, source=source, labelled_validation=True)

@@ -241,7 +241,7 @@ def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> 
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": PROBLEM_TYPES.get(kind),
-        "embedding": None,
+        "embedding": config.embedding if kind == "embedding" else None,
     }
     return TrimformerConfig.from_dict(config.to_dict() | changes)
 

@@ -69,6 +69,16 @@ class EmbeddingShape:
             ) from error
 
     @classmethod
+    def of_student(cls, teacher: Any, hidden: int, **others: Any) -> dict[str, Any] | None:
+        """The field of the configuration of a student that is so wide: its vectors are as long as the teacher's.
+
+        None where the teacher gives no vectors. others: in which it differs.
+        """
+        if teacher.embedding is None:
+            return None
+        return dataclasses.replace(cls.read(teacher.embedding).cut(teacher.hidden_size, hidden), **others).to_dict()
+
+    @classmethod
     def dims_of(cls, config: Any) -> tuple[int, ...]:
         """The shorter lengths of a model's vectors; none where it gives no vectors."""
         return () if config.embedding is None else cls.read(config.embedding).dims

@@ -104,9 +104,10 @@ def texts_of(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
 
 
 def _rows(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
-    table = read_table(path, (*ENDINGS, *PLAIN))
-    if kind == "embedding" and settings.text_pair is not None and settings.text_pair not in table.names:
-        settings = settings.model_copy(update={"text": None, "text_pair": None})  # these are of the scored couples
+    if kind == "embedding" and settings.text_pair is not None:
+        names = read_table(path, (*ENDINGS, *PLAIN)).names
+        if settings.text_pair not in names:  # the columns that are named are those of the scored couples
+            settings = settings.model_copy(update={"text": None, "text_pair": None})
     return grouped(texts_of(path, settings, kind), path, settings)
 
 
