@@ -18,6 +18,7 @@ from trimformer.recipe.reading import parse
 SETTINGS: dict[str, dict[str, Any]] = {
     "depth": {"keep": 3, "strategy": "contribution"},
     "layerdrop": {"keep": 3},
+    "theseus": {"keep": 3},
     "low-rank": {"target": 0.7},
     "magnitude": {"density": 0.5},
     "hard-concrete": {"target": 0.7},
