@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ...encoder.model.heads import TrimformerWithHead
-from ...encoder.parts.layers.base import Layer
 from ...encoder.parts.tokens import Tokens
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates, LayerGates, hard_value
@@ -57,14 +56,15 @@ class Replaceable(nn.Module):
     Its layer gate says which of them runs: the successor (1), as without a gate, or the group (0).
     """
 
-    def __init__(self, successor: Layer, group: Sequence[nn.Module]) -> None:
+    def __init__(self, successor: Any, group: Sequence[nn.Module]) -> None:
         super().__init__()
         self.successor, self.group = successor, nn.ModuleList(group)
 
     @property
     def attention(self) -> nn.Module:
         """That of the successor, which leaves no trace where the group runs."""
-        return self.successor.attention
+        found: nn.Module = self.successor.attention
+        return found
 
     def forward(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> tuple[Tensor, Tokens]:
         if gates is None or hard_value(gates.layers) != 0:
