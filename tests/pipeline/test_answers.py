@@ -122,8 +122,6 @@ def test_training_the_dense_model_and_models_without_a_head_are_refused_in_a_sen
     both = ("--texts", data, "--max-disagreement", 1, "--max-drop", 1)
     said = sentence(trimformer("compress", model, *both, "--out", tmp_path / "o"))
     assert said == "--max-drop and --max-disagreement are both the budget: leave one out."
-    said = sentence(trimformer("compress", model, *table, "--texts", data, "--out", tmp_path / "o"))
-    assert said.startswith("Both task.texts and a training file are named")
 
 
 def test_what_of_a_recipe_learns(tmp_path):

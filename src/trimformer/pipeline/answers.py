@@ -21,8 +21,17 @@ from ..training.evaluate import on_fastest, predict_logits
 
 def learns(recipe: Recipe) -> bool:
     """Whether something in a recipe is trained."""
-    searches = recipe.autopilot is not None and not recipe.autopilot.post_training
-    return searches or any(METHODS[stage.method.name].trains for stage in recipe.stages)
+    return _searches(recipe) or any(METHODS[stage.method.name].trains for stage in recipe.stages)
+
+
+def distils(recipe: Recipe) -> bool:
+    """Whether something that is trained learns from the dense model, as all does that a search tries."""
+    teaches = (METHODS[stage.method.name].trains and stage.objective.needs_teacher for stage in recipe.stages)
+    return _searches(recipe) or any(teaches)
+
+
+def _searches(recipe: Recipe) -> bool:
+    return recipe.autopilot is not None and not recipe.autopilot.post_training
 
 
 def answered(

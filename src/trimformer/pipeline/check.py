@@ -11,6 +11,8 @@ from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins
+from ..tasks.augmentation import AUGMENTATIONS
+from ..tasks.kinds import KINDS
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
 from ..training.settings import ObjectiveSettings
@@ -30,6 +32,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             left = method.after(stage.method, student)
             method.check_beside(student, origins.dense.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, origins.dense.config)
+            _check_augmentation(stage, origins)
             if start.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)
             if student.max_tokens < length:
@@ -47,6 +50,24 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
 def _check_objective(objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> None:
     check_layer_map(objective.layer_map, teacher)
     terms_of(objective, student, teacher)
+
+
+def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
+    """Refuse new rows that a stage cannot have, or from which it could not learn rightly."""
+    if stage.augment is None:
+        return
+    if KINDS[origins.task.kind].form != "texts":
+        raise TrimformerError(f"augment changes the words of texts, and the task is {origins.task.kind}: leave it out.")
+    if not METHODS[stage.method.name].trains:
+        raise TrimformerError(
+            f"augment gives rows to learn from, and {stage.method.name} trains nothing: leave it out."
+        )
+    if not stage.objective.needs_teacher:
+        raise TrimformerError(
+            "augment makes rows that the teacher labels, and this objective does not distil from it: give it a term "
+            "that does, such as logits, or leave augment out."
+        )
+    AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
 
 
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:

@@ -19,6 +19,7 @@ from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe, StageSettings, differences
 from ..starts import STARTS
+from ..tasks.augmentation import AUGMENTATIONS
 from ..tasks.encoding.cache import fingerprint
 from ..tasks.encoding.encoded import Encoded
 from .inputs import Inputs
@@ -62,6 +63,8 @@ def digests(
         "the selection rows": _of(*_rows(inputs.selection, task.pseudo_labels)),
         "the validation rows": _of(*_rows(inputs.validation, task.pseudo_labels and not task.labelled_validation)),
     }
+    if inputs.unlabelled is not None:
+        found["the texts without labels"] = _of(inputs.unlabelled.texts, inputs.unlabelled.pairs)
     if baseline is not None:
         found["the baseline"] = _of(_config(baseline.config), *_weights(baseline.state_dict()))
     for stage in stages:
@@ -70,6 +73,9 @@ def digests(
         if weights:
             own = [] if tokenizer is None else _tokenizer(tokenizer)
             found[f"the start of the stage {stage.name}"] = _of(_config(start.config), *_weights(weights), *own)
+        if stage.augment is not None:
+            files = AUGMENTATIONS[stage.augment.name].files(stage.augment)
+            found |= {f"the {name} of the stage {stage.name}": digest for name, digest in files.items()}
     return found
 
 

@@ -61,7 +61,8 @@ class Examples:
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     ================  ======================  ================  ==========================================
 
-    labels: empty where the rows have none, as those that a model is only asked about.
+    labels: empty where the rows have none, as those that a model is only asked about; None for a row that has none
+    among others that have.
     groups: what each row belongs to, where the user's data say so; rows of one group stay together.
     """
 
@@ -91,7 +92,7 @@ class Examples:
 class TaskData:
     """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them.
 
-    notes: what is doubtful about the rows, in sentences.
+    notes: what is doubtful about the rows, in sentences. unlabelled: rows without labels beside them, to distil with.
     """
 
     task: Task
@@ -99,6 +100,7 @@ class TaskData:
     selection: Examples
     validation: Examples
     notes: tuple[str, ...] = ()
+    unlabelled: Examples | None = None
 
 
 def joined(parts: Sequence[Examples]) -> Examples:

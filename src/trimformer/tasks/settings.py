@@ -35,8 +35,8 @@ class TaskSettings(BaseModel, extra="forbid"):
     texts: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="custom: files of texts without labels in place of a training file, to which the dense model's own "
-        "answers are the labels",
+        description="files of texts without labels; beside a training file: a stage that distils learns from them, "
+        "too; custom, in place of one: the dense model's own answers are their labels",
     )
     text: str | None = Field(default=None, description="custom: the text column (default 'text')")
     text_pair: str | None = Field(default=None, description="custom: the second text column, for pairs")

@@ -15,7 +15,7 @@ from .doubts import data_notes
 from .kinds import KINDS
 from .metric import CLASS_F1
 from .settings import TaskSettings
-from .sources import conll, custom, glue, imdb, sentiment, squad, unlabelled
+from .sources import beside, conll, custom, glue, imdb, sentiment, squad, unlabelled
 from .split import Keep, held_rows, sample, split
 
 
@@ -40,7 +40,7 @@ _GLUE = Source(
 _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 NOT_EVERYWHERE = (
-    *("data", "train", "validation", "texts", "text", "text_pair", "label", "kind"),
+    *("data", "train", "validation", "text", "text_pair", "label", "kind"),
     *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
 SOURCES = {
@@ -67,16 +67,19 @@ UNLABELLED_ROWS = 4000
 """Of training rows without labels, from which nothing is learned: more would only be waited for."""
 
 
-def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | None = None) -> TaskData:
+def load_task(
+    settings: TaskSettings, seed: int = 0, labels: Sequence[str] | None = None, *, distils: bool = False
+) -> TaskData:
     """Read the data and split train into train and selection (stratified, by `seed`).
 
     Where there is no validation file, 15 % of train become the validation rows, the same ones for every seed,
     so that runs with different seeds are scored on the same examples. `train_limit` counts train and
-    selection. `labels` are those of a model with a head, as `names_of` gives them; ids do not follow them. Raises
+    selection. `labels` are those of a model with a head, as `names_of` gives them; ids do not follow them. `distils`:
+    whether something learns from the dense model, and so from the texts beside the labelled rows. Raises
     TrimformerError for everything that is wrong with the settings or the data.
     """
     _check(settings)
-    _refuse_pseudo_labels(settings)
+    _refuse_unlabelled(settings, distils)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
     kind = KINDS[task.kind]
     task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
@@ -86,7 +89,8 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     if kind.keeps == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
     _check_class(task, {"training": train, "selection": selection, "validation": validation})
-    return TaskData(task, train, selection, validation, tuple(notes))
+    data = TaskData(task, train, selection, validation, tuple(notes))
+    return beside.with_texts(data, settings) if settings.texts else data
 
 
 def load_texts(
@@ -101,7 +105,7 @@ def load_texts(
     _check(settings)
     task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
     if (file := unlabelled.labelled_validation(settings)) is not None:
-        found, validation = load_validation(settings, labels)
+        found, validation = load_validation(settings.model_copy(update={"texts": None}), labels)
         check_kind(found, kind, "The model")
         source = f"{task.source}; validation: {file}, with its labels"
         task = replace(task, labels=found.labels, source=source, labelled_validation=True)
@@ -134,8 +138,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
     _check(settings)
-    if settings.pseudo_labels or settings.validation is None:
-        _refuse_pseudo_labels(settings)
+    _refuse_unlabelled(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
         data = load_task(settings, labels=labels)
@@ -156,13 +159,8 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
     nothing changes. Raises TrimformerError if the names differ.
     """
     task, ids = KINDS[data.task.kind].relabel(data.task, labels, [data.train, data.selection, data.validation])
-    return TaskData(
-        task,
-        _remapped(data.train, ids),
-        _remapped(data.selection, ids),
-        _remapped(data.validation, ids),
-        data.notes,
-    )
+    train, selection, validation = (_remapped(part, ids) for part in (data.train, data.selection, data.validation))
+    return replace(data, task=task, train=train, selection=selection, validation=validation)
 
 
 def check_kind(task: Task, kind: Kind, model: str) -> None:
@@ -186,12 +184,17 @@ def _drawn(
     return task, train, validation
 
 
-def _refuse_pseudo_labels(settings: TaskSettings) -> None:
-    for name in ("pseudo_labels", "texts"):
-        if getattr(settings, name):
-            raise TrimformerError(
-                f"The setting task.{name} takes the dense model's own answers, which only a compression has: remove it."
-            )
+def _refuse_unlabelled(settings: TaskSettings, distils: bool = False) -> None:
+    if settings.pseudo_labels:
+        raise TrimformerError(
+            "The setting task.pseudo_labels takes the dense model's own answers, which only a compression has: remove "
+            "it."
+        )
+    if settings.texts and not distils:
+        raise TrimformerError(
+            "The setting task.texts names rows without labels, from which only what distils from the dense model "
+            "learns, and nothing does so here: give a stage an objective with such a term (logits), or remove it."
+        )
 
 
 def _check_class(task: Task, parts: dict[str, Examples]) -> None:

@@ -23,7 +23,7 @@ def texts_alone(settings: TaskSettings) -> bool:
     A file with any other column is taken to have labels, whatever that column is called, but for files that are named
     as texts.
     """
-    if settings.name == "custom" and settings.texts is not None:
+    if settings.name == "custom" and settings.texts is not None and settings.train is None and settings.data is None:
         return True
     if settings.name != "custom" or settings.label is not None:
         return settings.pseudo_labels
@@ -83,26 +83,28 @@ def has_labels(path: Path, settings: TaskSettings) -> bool:
 
 def _files(settings: TaskSettings) -> tuple[list[Path], Path | None]:
     """Those of the texts, and the validation file."""
-    if settings.texts is None:
-        train, validation = find_files(settings)
-        return [] if train is None else [train], validation
-    if settings.train is not None or settings.data is not None:
-        raise TrimformerError(
-            "Both task.texts and a training file are named: name the texts alone, to which the model's own answers are "
-            "the labels, or the labelled file alone."
-        )
-    return [Path(file).expanduser() for file in settings.texts], (
-        None if settings.validation is None else find_files(settings)[1]
-    )
+    named = settings.data is not None or settings.train is not None or settings.validation is not None
+    train, validation = find_files(settings) if named or settings.texts is None else (None, None)
+    return [*([] if train is None else [train]), *text_files(settings)], validation
+
+
+def text_files(settings: TaskSettings) -> list[Path]:
+    """The files that are named as texts."""
+    return [Path(file).expanduser() for file in settings.texts or []]
+
+
+def texts_of(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
+    """The texts of a file without labels and groups."""
+    table, (text, pair) = read_table(path, (*ENDINGS, *PLAIN)), KINDS[kind].columns
+    text = settings.text or (text if text in table.names else "text")
+    text = "text" if ending(path) == "txt" else text  # the only column, whatever that of tables is called
+    pair = settings.text_pair or pair
+    texts = _words(table, text) if KINDS[kind].words else text_column(table, text)
+    return Examples(texts, None if pair is None else text_column(table, pair), [])
 
 
 def _rows(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
-    table, (text, pair) = read_table(path, (*ENDINGS, *PLAIN)), KINDS[kind].columns
-    text = settings.text or (text if text in table.names else "text")
-    pair = settings.text_pair or pair
-    texts = _words(table, text) if KINDS[kind].words else text_column(table, text)
-    rows = Examples(texts, None if pair is None else text_column(table, pair), [])
-    return grouped(rows, path, settings)
+    return grouped(texts_of(path, settings, kind), path, settings)
 
 
 def _words(table: Table, column: str) -> list[tuple[str, ...]]:
