@@ -78,6 +78,7 @@ class Squeeze(StudentMethod):
     name = "squeeze"
     Settings = SqueezeSettings
     decides = False
+    trains_students = True
     needs_dense = True
     standard = Standard(objective=ObjectiveSettings(logits=1.0), repair=None)
 
@@ -97,7 +98,7 @@ class Squeeze(StudentMethod):
         if (config.hidden_size, config.shapes) == (dense.hidden_size, dense.shapes):
             raise TrimformerError(
                 "The method squeeze makes the weights of a smaller student, but its stage starts from the dense "
-                "model's own shape: write a recipe whose stage has start: {name: student, shape: ...}."
+                "model's own shape: name a student (--student, or start: {name: student, shape: ...} in a recipe)."
             )
         with torch.device("meta"):
             origins_of(TrimformerModel(config), TrimformerModel(dense))
