@@ -101,6 +101,7 @@ def context(
     train, selection = toy_data(rows, seed=1, kind=kind), toy_data(24, seed=2, kind=kind)
     settings = TrainingSettings(**({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3} | training))
     wanted = ObjectiveSettings(**(objective or {}))
+    taught = wanted.needs_teacher or teacher is not None
 
     def model(attention: dict[int, str] | None, **others: Any) -> Any:
         options = {"layers": layers, "family": family, "labels": 2, "seed": seed} | others
@@ -112,7 +113,7 @@ def context(
 
     return Context(
         model=model(attention),
-        teacher=model(attention if teacher is None else None, **teacher or {}) if wanted.needs_teacher else None,
+        teacher=model(attention if teacher is None else None, **teacher or {}) if taught else None,
         task=toy_task(kind),
         train=train,
         selection=selection,

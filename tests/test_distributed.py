@@ -29,6 +29,7 @@ OTHERS = [
     {"name": "greedy", "keep_layers": 1},
     {"name": "layerdrop", "keep": 1},
     {"name": "hard-concrete", "target": 0.7},
+    {"name": "theseus", "keep": 1},
 ]
 
 

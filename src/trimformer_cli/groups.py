@@ -241,10 +241,10 @@ class MethodOptions:
     student: Annotated[
         str | None,
         typer.Option(
-            help="In place of a method: train this student on the labels and on the dense model's answers "
-            "(docs/starts.md). `distil` has every second layer; `tinybert4`, `tinybert6`, `minilm6` have the dense "
-            "model's weights cut to that shape; `bilstm` and `cnn` are no Transformers; or a folder or hub id of a "
-            "smaller encoder."
+            help="In place of a method, or with `--method squeeze`: train this student on the labels and on the dense "
+            "model's answers (docs/starts.md). `distil` has every second layer; `tinybert4`, `tinybert6`, `minilm6` "
+            "have the dense model's weights cut to that shape; `bilstm` and `cnn` are no Transformers; or a folder or "
+            "hub id of a smaller encoder."
         ),
     ] = None
 
@@ -261,14 +261,15 @@ class MethodOptions:
             del values["control"]
         student = values.pop("student", None)
         values["name"] = values.pop("method", "attendout" if student is None else FINETUNE)
-        if student is not None and values["name"] != FINETUNE:
-            fail("--student takes the place of a method: leave --method out.")
         assigned = _assigned(values.pop("set", []))
         for name in assigned.keys() & values.keys():
             fail(f"--set {name}: the {name} of the method is given twice, leave one out.")
         from trimformer.methods import METHODS
 
         method = values["name"]
+        able = [name for name, each in METHODS.items() if each.trains_students]
+        if student is not None and METHODS.find(method).name not in able:
+            fail(f"--student is trained by {' or '.join(able)}, and not by {method}: leave --method out.")
         own = {field.name for field in dataclasses.fields(self)} - assigned.keys()
         validated(
             METHODS.find(method).Settings,

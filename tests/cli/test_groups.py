@@ -59,6 +59,7 @@ def test_settings_of_a_budget() -> None:
         (MethodOptions("none", set=[]), {"name": "none"}),
         (MethodOptions("none", augment="masking"), {"name": "none"}),
         (MethodOptions(student="distil"), {"name": "finetune"}),
+        (MethodOptions(method="squeeze", student="tinybert4"), {"name": "squeeze"}),
     ],
 )
 def test_settings_of_a_method(options: MethodOptions, settings: dict[str, Any]) -> None:
@@ -90,6 +91,7 @@ def test_a_wrong_setting_names_its_option(options: MethodOptions, said: str) -> 
         (MethodOptions(set=["keep_layers=[1"]), "--set keep_layers=[1: the value is not valid YAML"),
         (MethodOptions(keep_layers=1, set=["keep_layers=2"]), "the keep_layers of the method is given twice"),
         (MethodOptions(set=["name=depth"]), "the name of the method is given twice"),
+        (MethodOptions("depth", student="distil"), "--student is trained by finetune or squeeze, and not by depth"),
     ],
 )
 def test_an_unreadable_setting(options: MethodOptions, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,8 @@ class Cut(Exception):
 
 def finish(name, folder, stop_before=None, settings=None, **training):
     """Train to the end, or die before an optimiser step; the state is saved after every step."""
-    stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), folder=folder, **training)
+    dense = {"teacher": {}} if METHODS[name].needs_dense else {}
+    stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), folder=folder, **dense | training)
     method = make_method(name, stage, **METHODS[name].example, **(settings or {}))
     update = method.update
 

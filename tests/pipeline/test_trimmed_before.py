@@ -18,11 +18,14 @@ from trimformer.recipe.reading import parse
 SETTINGS: dict[str, dict[str, Any]] = {
     "depth": {"keep": 3, "strategy": "contribution"},
     "layerdrop": {"keep": 3},
+    "theseus": {"keep": 3},
     "low-rank": {"target": 0.7},
     "magnitude": {"density": 0.5},
     "hard-concrete": {"target": 0.7},
     "importance": {"keep_layers": 1, "heads": 0.5, "ffn": 0.5},
 }
+STUDENT = {"name": "student", "layers": [1, 3]}
+"""Layers of the kinds of those that they are made of."""
 TRAINING = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
 
 
@@ -48,7 +51,8 @@ def test_every_method_goes_on_from_there(home: Path) -> None:
     for name, method in METHODS.items():
         needed = {"keep_layers": 1} if "keep_layers" in method.Settings.model_fields else {}
         settings = {"name": name} | SETTINGS.get(name, needed)
-        stages.append({"name": name, "method": settings, "start": "dense", "training": TRAINING})
+        start = STUDENT if name == "squeeze" else "dense"
+        stages.append({"name": name, "method": settings, "start": start, "training": TRAINING})
     content = {
         "model": "bert",
         "task": {"data": "data.csv", "text": "review", "label": "stars"},

@@ -198,6 +198,7 @@ class Method:
     decides: ClassVar[bool] = True  # False: only the weights become others
     changes_tokenizer: ClassVar[bool] = False
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
+    trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
     standard: ClassVar[Standard] = Standard()
 
     def __init__(self, settings: Any, context: Context) -> None:

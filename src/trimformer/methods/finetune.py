@@ -38,6 +38,7 @@ class FineTune(StudentMethod):
     former_names = ("none",)
     Settings = FineTuneSettings
     decides = False
+    trains_students = True
     standard = Standard(stage="finetune", repair=None)
 
     def __init__(self, settings: Any, context: Context) -> None:

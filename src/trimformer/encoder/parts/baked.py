@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -26,7 +27,8 @@ def bake(model: M) -> M:
         # The copy has the class of the given module, from which the weight's property is now removed: give it its own.
         module.__class__ = type(own.__name__, own.__bases__, dict(vars(own)))
         for weight in list(module.parametrizations):  # type: ignore[arg-type]
-            parametrize.remove_parametrizations(module, weight, leave_parametrized=True)
+            with torch.enable_grad():  # else what several tensors were made into would be no parameter any more
+                parametrize.remove_parametrizations(module, weight, leave_parametrized=True)
     return baked
 
 

@@ -32,8 +32,8 @@ class Tokens:
         self._weights: Tensor | None = None
         self._masks: dict[tuple[int | None, int | None], Tensor | None] = {}
 
-    def ask(self, first: int) -> Tokens:
-        """The same tokens, of which only the first ones are wanted of the layer to come."""
+    def ask(self, first: int | None) -> Tokens:
+        """The same tokens, of which only the first ones are wanted of the layer to come; None: all."""
         asked = copy.copy(self)
         asked.asked = first
         return asked

@@ -1,0 +1,1 @@
+"""Methods that train a smaller encoder to take the place of the one that they start from."""
