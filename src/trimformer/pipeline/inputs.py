@@ -154,7 +154,9 @@ def _head(
     """As :func:`match_head`, and whether the head is used as it is, which ``fine_tune`` of the recipe decides."""
     checkpoint, data, trained, notes = match_head(checkpoint, data)
     if recipe.fine_tune == "always":
-        note = "The checkpoint's head was replaced and the dense model fine-tuned first, as fine_tune: always says."
+        kept = data.task.kind == "embedding"  # its head has nothing of the data
+        done = "The dense model was" if kept else "The checkpoint's head was replaced and the dense model"
+        note = f"{done} fine-tuned first, as fine_tune: always says."
         return checkpoint, data, False, [note] if checkpoint.head is not None else []
     if recipe.baseline is not None:  # it is the dense model, whatever the checkpoint's head is worth
         return checkpoint, data, trained, notes if trained else []
