@@ -149,7 +149,9 @@ class Stages:
         model = model if start.new_head else self.scale.unfold(model)
         return Context(
             model=model,
-            teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
+            teacher=self.scale.unfold(before[-1 if stage.teacher == "previous" else 0].origin.model())
+            if teaches
+            else None,
             task=own.task,
             train=self.scale.rows(own.train),
             selection=self.scale.rows(own.selection),

@@ -53,6 +53,9 @@ class StageSettings(_Strict):
         description="weights: the stage before, the dense fine-tuned model, the checkpoint itself, or a start by name "
         "with its own settings",
     )
+    teacher: Literal["dense", "previous"] = Field(
+        "dense", description="what the objective distils from: the dense model, or what the stage before leaves"
+    )
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings, validate_default=True)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
 

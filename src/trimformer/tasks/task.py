@@ -15,7 +15,7 @@ from .doubts import data_notes
 from .kinds import KINDS
 from .metric import CLASS_F1
 from .settings import TaskSettings
-from .sources import conll, custom, glue, imdb, sentiment, squad, unlabelled
+from .sources import conll, custom, glue, imdb, plain, sentiment, squad, unlabelled
 from .split import Keep, held_rows, sample, split
 
 
@@ -39,8 +39,11 @@ _GLUE = Source(
 )
 _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
+OF_PLAIN_TEXT = ("packed", "unit", "masked", "whole_words")
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
+    "texts",
+    *OF_PLAIN_TEXT,
     *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
 SOURCES = {
@@ -59,7 +62,12 @@ SOURCES = {
         ("data", "stride"),
     ),
     "sentiment": Source(lambda *_: sentiment.load(), lambda *_: None, ("truncation",)),
-    "custom": Source(custom.load, custom.load_validation, NOT_EVERYWHERE),
+    "text": Source(plain.refuse, plain.refuse, ("texts", "validation", "text", *OF_PLAIN_TEXT)),
+    "custom": Source(
+        custom.load,
+        custom.load_validation,
+        tuple(name for name in NOT_EVERYWHERE if name not in ("texts", *OF_PLAIN_TEXT)),
+    ),
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
@@ -75,7 +83,7 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     selection. `labels` are those of a model with a head, as `names_of` gives them; ids do not follow them. Raises
     TrimformerError for everything that is wrong with the settings or the data.
     """
-    _check(settings)
+    check_settings(settings)
     _refuse_pseudo_labels(settings)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
     kind = KINDS[task.kind]
@@ -95,7 +103,7 @@ def load_texts(settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: 
     Rows are drawn without regard to classes, for nobody knows them yet. Of the training rows at most 4000 stay, unless
     `train_limit` is set.
     """
-    _check(settings)
+    check_settings(settings)
     task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
@@ -121,7 +129,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
 
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
-    _check(settings)
+    check_settings(settings)
     _refuse_pseudo_labels(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
@@ -199,7 +207,7 @@ def _check_class(task: Task, parts: dict[str, Examples]) -> None:
         )
 
 
-def _check(settings: TaskSettings) -> None:
+def check_settings(settings: TaskSettings) -> None:
     """Refuse unknown names, and settings that the named task would silently ignore."""
     if settings.name not in NAMES:
         raise TrimformerError(
@@ -209,7 +217,7 @@ def _check(settings: TaskSettings) -> None:
     reads, defaults = SOURCES[settings.name].reads, TaskSettings()
     for field in NOT_EVERYWHERE:
         if field not in reads and getattr(settings, field) != getattr(defaults, field):
-            remedy = "" if field == "tags" else " or set name: custom"
+            remedy = "" if field in ("tags", "texts", *OF_PLAIN_TEXT) else " or set name: custom"
             raise TrimformerError(f"The setting task.{field} has no meaning for {settings.name}: remove it{remedy}.")
 
 

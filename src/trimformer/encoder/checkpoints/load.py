@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from ...console import console
 from ...errors import TrimformerError
 from ..model.body import TrimformerModel
-from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class
+from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerForMaskedLM, TrimformerWithHead, head_class
 from ..shape.config import TrimformerConfig
 from .config_file import CONFIG, architecture, read_config, read_json
 from .demo import demo_folder
@@ -32,8 +32,9 @@ DEMO = "demo"
 class Checkpoint:
     """A checkpoint under the names of a model with a head (``encoder.*``, ``head.*``), not yet built.
 
-    head: the model class whose head it holds, None for a bare body. unused: names of weights, files and modules that
-    belong to neither body nor head, those of pre-training heads left out.
+    head: the model class whose head it holds, None for a bare body. masked_lm: the weights of a masked-LM head; that of
+    a stock checkpoint, which pre-training left, is no head but for who asks for that kind. unused: names of weights,
+    files and modules that belong to neither body nor head, those of pre-training heads left out.
     """
 
     config: TrimformerConfig
@@ -41,6 +42,7 @@ class Checkpoint:
     head: type[TrimformerWithHead] | None
     source: str
     unused: tuple[str, ...] = ()
+    masked_lm: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     @property
     def kind(self) -> Kind | None:
@@ -68,8 +70,13 @@ def has_head(path_or_id: str | Path) -> bool:
 
 
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
-    """The model class that config.json names, None where it names none that has a head."""
+    """The model class that config.json names, None where it names none that has a head for a task.
+
+    The masked-LM head of a stock checkpoint is what pre-training left: it counts only where it is asked for.
+    """
     named = architecture(folder)
+    if named.endswith("ForMaskedLM") and named != TrimformerForMaskedLM.__name__:
+        return None
     return next((cls for cls in HEADS if named.endswith(cls.__name__.removeprefix("Trimformer"))), None)
 
 
@@ -83,7 +90,8 @@ def load(
     labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
         checkpoint is kept, and a checkpoint without one gives the bare body.
     kind: what the new head answers: ``classification`` (the default with labels), ``multilabel``, ``regression``,
-        ``tokens`` (a label per word) or ``spans`` (question answering; needs no labels).
+        ``tokens`` (a label per word), ``spans`` (question answering; needs no labels) or ``masked-lm`` (the masked
+        tokens; needs no labels, and is the one of pre-training where the checkpoint has it).
 
     Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
     """
@@ -148,10 +156,12 @@ def build(
             raise TrimformerError(f"A head for {kind} needs label names, at least {fewest}: give labels.")
         if labels and not fewest:
             raise TrimformerError(f"A head for {kind} has no labels: leave them out.")
-        config = with_labels(config, labels or (), kind)
+        if kind != "masked-lm":  # whose outputs are the vocabulary
+            config = with_labels(config, labels or (), kind)
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
         same = checkpoint.head in (None, cls) and cls.keeps_lower_head
         weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+        weights |= checkpoint.masked_lm if kind == "masked-lm" else {}
     elif checkpoint.head is not None:
         cls = checkpoint.head
         if crf := next((name for name in checkpoint.unused if "crf" in name.lower()), None):
@@ -213,8 +223,10 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     stock = read_weights(folder, "encoder" if family is None else family.prefix)
     head = _named_head(folder)
     unused = unused_files(fetch(path_or_id))
+    masked_lm: Mapping[str, Tensor] = {}
     if family is not None:
         weights = family.to_ours(stock, config, head)
+        masked_lm = family.masked_lm(stock, config)
         unused += family.unused(stock, config, head)
     elif any(name.startswith("encoder.") for name in stock):
         weights = stock
@@ -222,8 +234,11 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
         weights = {f"encoder.{name}": weight for name, weight in stock.items()}
     if architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
         weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
-    has_head = "head.output.weight" in weights
-    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, str(path_or_id), tuple(unused))
+    if head is TrimformerForMaskedLM:
+        masked_lm = {name: weight for name, weight in weights.items() if name.startswith("head.")}
+    has_head = bool(masked_lm) if head is TrimformerForMaskedLM else "head.output.weight" in weights
+    found = (head or HEADS[0]) if has_head else None
+    return Checkpoint(config, weights, found, str(path_or_id), tuple(unused), masked_lm)
 
 
 def resolve(path_or_id: str | Path) -> Path:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from ...encoder.model.heads import Kind
 from .base import TaskKind
 from .classification import Classification
+from .masked_lm import MaskedLM
 from .multilabel import Multilabel
 from .regression import Regression
 from .spans import Spans
 from .tokens import Tokens
 
 KINDS: dict[Kind, TaskKind] = {
-    kind.name: kind for kind in (Classification(), Multilabel(), Regression(), Tokens(), Spans())
+    kind.name: kind for kind in (Classification(), Multilabel(), Regression(), Tokens(), Spans(), MaskedLM())
 }
 """Every kind by the name that settings, checkpoints and heads use."""
 

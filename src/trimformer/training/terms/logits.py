@@ -25,6 +25,7 @@ class LogitsTerm(Term):
     name = "logits"
     Settings = LogitsSettings
     order = 1
+    reads_answers = True
 
     def loss(self, kind: Kind, batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
         return logit_loss(kind, out.logits, target.logits, batch["attention_mask"], self.settings.temperature)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....errors import TrimformerError
 from .base import Kind, TrimformerWithHead
+from .masked_lm import MaskedLMHead, TrimformerForMaskedLM
 from .spans import SpanOutput, TrimformerForQuestionAnswering
 from .texts import PROBLEM_TYPES, ClassificationHead, TrimformerForSequenceClassification
 from .tokens import IGNORED, DenseTokenHead, TokenHead, TrimformerForTokenClassification
@@ -19,8 +20,10 @@ __all__ = [
     "ClassificationHead",
     "DenseTokenHead",
     "Kind",
+    "MaskedLMHead",
     "SpanOutput",
     "TokenHead",
+    "TrimformerForMaskedLM",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",
@@ -33,6 +36,7 @@ HEADS: tuple[type[TrimformerWithHead], ...] = (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
     TrimformerForQuestionAnswering,
+    TrimformerForMaskedLM,
 )
 
 
