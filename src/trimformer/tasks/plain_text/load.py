@@ -123,7 +123,8 @@ def _share(rows: Stored) -> float:
 def _unknown(rows: Stored, files: list[Path]) -> list[str]:
     if _share(rows) < MANY_UNKNOWN:
         return []
+    names = ", ".join(map(str, files))
     return [
-        f"WARNING: {_share(rows):.1%} of the tokens of {', '.join(map(str, files))} are unknown to the tokenizer, as if "
+        f"WARNING: {_share(rows):.1%} of the tokens of {names} are unknown to the tokenizer, as if "
         "its vocabulary were of another language: little can be learned of such texts."
     ]
