@@ -17,6 +17,7 @@ from trimformer.methods import METHODS
 from trimformer.recipe.reading import load_recipe
 from trimformer.recipe.settings import AutopilotSettings, ExportSettings, MeasureSettings, Recipe, StageSettings
 from trimformer.starts import STARTS
+from trimformer.tasks.augmentation import AUGMENTATIONS
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 from trimformer.training.terms.base import in_order
@@ -40,6 +41,7 @@ TABLES: list[tuple[str, str, type[BaseModel]]] = [
     ("recipes.md", "Export", ExportSettings),
     *((METHOD_PAGES[name], f"Settings of {name}", method.Settings) for name, method in METHODS.items()),
     *(("starts.md", f"Settings of {name}", start.Settings) for name, start in STARTS.items()),
+    *(("augmentation.md", f"Settings of {name}", one.Settings) for name, one in AUGMENTATIONS.items()),
 ]
 
 

@@ -59,7 +59,8 @@ class TaskOptions:
     @property
     def inputs(self) -> list[str]:
         """The data that is named."""
-        return [value for name, value in vars(self).items() if name in ("data", "train", "validation") and value]
+        named = ("data", "train", "validation", "texts")
+        return [value for name, value in vars(self).items() if name in named and value]
 
     @property
     def named(self) -> bool:
@@ -91,6 +92,19 @@ class TrainedTaskOptions(TaskOptions):
 
 
 @dataclasses.dataclass(frozen=True)
+class CompressedTaskOptions(TrainedTaskOptions):
+    """The same where labels may be missing."""
+
+    texts: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A file of texts without labels (a text per line, or a table); may be repeated. Beside labelled data "
+            "what distils learns from them, too; alone, a fine-tuned model's own answers are the labels."
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingOptions:
     """How weights are trained."""
 
@@ -113,6 +127,13 @@ class BudgetOptions:
         typer.Option(
             help="Instead of a method: find the fastest model whose measured loss is within this many points "
             "(docs/autopilot.md)."
+        ),
+    ] = None
+    max_disagreement: Annotated[
+        float | None,
+        typer.Option(
+            help="The same for data without labels: with the answers of the dense model itself as truth, within this "
+            "many points of agreement with it (docs/tasks.md)."
         ),
     ] = None
     min_speedup: Annotated[
@@ -166,17 +187,24 @@ class BudgetOptions:
     @property
     def searches(self) -> bool:
         """Whether it is searched within a budget."""
-        return self.max_drop is not None or self.post_training is not None
+        return any(value is not None for value in (self.max_drop, self.max_disagreement, self.post_training))
 
     def settings(self) -> dict[str, Any]:
         """The arguments ``budget``, ``batch`` and ``length`` of ``autopilot_recipe``, checked."""
         from trimformer.recipe.settings import AutopilotSettings, MeasureSettings
 
         budget = ({"max_drop": 1.0} if self.post_training else {}) | given(self)
+        if self.max_disagreement is not None:
+            if self.max_drop is not None:
+                fail("--max-drop and --max-disagreement are both the budget: leave one out.")
+            budget["max_drop"] = budget.pop("max_disagreement")
         measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
         validated(AutopilotSettings, budget)
         validated(MeasureSettings, {name: [value] for name, value in measured.items()})
         return {"budget": budget, **measured}
+
+
+FINETUNE = "finetune"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +231,22 @@ class MethodOptions:
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Any setting of the method, as in a recipe; may be repeated."),
     ] = None
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="`word-replacement` or `masking`: where it distils, also learn from rows that are made of the "
+            "training rows, many times as many in each epoch (docs/augmentation.md)."
+        ),
+    ] = None
+    student: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of a method: train this student on the labels and on the dense model's answers "
+            "(docs/starts.md). `distil` has every second layer; `tinybert4`, `tinybert6`, `minilm6` have the dense "
+            "model's weights cut to that shape; `bilstm` and `cnn` are no Transformers; or a folder or hub id of a "
+            "smaller encoder."
+        ),
+    ] = None
 
     @property
     def dense_control(self) -> Literal["dense"] | None:
@@ -212,9 +256,13 @@ class MethodOptions:
     def settings(self) -> dict[str, Any]:
         """The method's name and settings, checked."""
         values = given(self)
+        values.pop("augment", None)
         if self.dense_control:
             del values["control"]
-        values["name"] = values.pop("method", "attendout")
+        student = values.pop("student", None)
+        values["name"] = values.pop("method", "attendout" if student is None else FINETUNE)
+        if student is not None and values["name"] != FINETUNE:
+            fail("--student takes the place of a method: leave --method out.")
         assigned = _assigned(values.pop("set", []))
         for name in assigned.keys() & values.keys():
             fail(f"--set {name}: the {name} of the method is given twice, leave one out.")

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .groups import BudgetOptions, MethodOptions, TaskOptions, TrainedTaskOptions, TrainingOptions, refuse
+from .groups import (
+    BudgetOptions,
+    CompressedTaskOptions,
+    MethodOptions,
+    TaskOptions,
+    TrainingOptions,
+    refuse,
+)
 from .options import (
     Data,
     Epochs,
@@ -83,7 +90,8 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
         if one.name in ("dense", report.chosen.name)
     ]
     title = f"Files on the selection rows (speed: over {report.reference} of the dense model)"
-    print_table(["model", "backend", report.task.score_name, "drop", "ms", "speed", "as fp32"], files, title)
+    score = report.task.called_in_selection(report.task.metric)
+    print_table(["model", "backend", score, "drop", "ms", "speed", "as fp32"], files, title)
     for line in (*report.conclusion, *report.notes):
         print_line(line)
     print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))} --backend {report.chosen.backend}")
@@ -131,13 +139,13 @@ def compress(
     model: Model,
     out: Out,
     *,
-    task: TrainedTaskOptions,
+    task: CompressedTaskOptions,
     train_limit: TrainLimit = None,
     pseudo_labels: Annotated[
         bool | None,
         typer.Option(
             "--pseudo-labels",
-            help="Where nothing is trained: take the dense model's own answers as labels, as is done for texts alone.",
+            help="Leave the labels of the files unread: the dense model's own answers are the labels, as for --texts.",
         ),
     ] = None,
     budget: BudgetOptions,
@@ -157,9 +165,13 @@ def compress(
 
     `trimformer compress my-model/ --train train.csv --text review --label stars --max-drop 0.5 --out runs/mine`
 
+    `trimformer compress my-model/ --texts texts.txt --max-disagreement 1 --out runs/mine`
+
     `trimformer compress my-model/ --train train.csv --text review --label stars --post-training --out runs/mine`
 
     `trimformer compress bert-base-uncased --task sst2 --data glue/ --keep-layers 4 --out runs/sst2`
+
+    `trimformer compress bert-base-uncased --task sst2 --data glue/ --student distil --epochs 6 --out runs/small`
 
     `trimformer compress my-model/ --train train.csv --text review --label stars --out runs/mine`
     """
@@ -171,16 +183,31 @@ def compress(
     else:
         refuse(method, "has no meaning with --max-drop, which finds out by itself: leave it out.")
     settings = task.settings(train_limit=train_limit, pseudo_labels=pseudo_labels)
-    from trimformer.recipe.standard import autopilot_recipe, standard_recipe
+    if budget.max_disagreement is not None:
+        _require_texts(settings)
+    from trimformer.recipe.standard import augmented_recipe, autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
     if not budget.searches:
-        recipe = standard_recipe(
-            model, settings, str(out), method=method.settings(), control=method.dense_control, **how
-        )
+        how |= {"method": method.settings(), "control": method.dense_control, "student": method.student}
+        recipe = standard_recipe(model, settings, str(out), **how)
+        if method.augment is not None:
+            recipe = augmented_recipe(recipe, method.augment)
     else:
         recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
     _run(recipe, resume, json_)
+
+
+def _require_texts(settings: Any) -> None:
+    """Refuse to take a budget of agreement for one of the score by labels."""
+    from trimformer.errors import TrimformerError
+    from trimformer.tasks.sources.unlabelled import texts_alone
+
+    if not texts_alone(settings):
+        raise TrimformerError(
+            "--max-disagreement is a budget for texts without labels, and these data have labels: use --max-drop, or "
+            "leave them unread with --pseudo-labels."
+        )
 
 
 def demo(

@@ -11,7 +11,7 @@ from tests.command import sentence, trimformer
 from tests.tinymodel import texts, words_tokenizer, write_csv, write_stock_bert
 from trimformer import TrimformerError
 from trimformer.encoder.checkpoints.load import load_with_head
-from trimformer.pipeline.answers import what_trains
+from trimformer.pipeline.answers import learns
 from trimformer.pipeline.digests import digests
 from trimformer.pipeline.inputs import load_inputs
 from trimformer.pipeline.run import run
@@ -109,28 +109,59 @@ def test_a_baseline_is_the_model_that_is_asked(tmp_path):
     assert [scores["accuracy"] for scores in dense_scores(found, dense)] == [1, 1, 1]
 
 
-def test_training_and_models_without_a_head_are_refused_in_a_sentence(tmp_path):
+def test_training_the_dense_model_and_models_without_a_head_are_refused_in_a_sentence(tmp_path):
     data = plain(tmp_path / "t.txt")
     model, body = write_stock_bert(tmp_path / "m", ["x", "y"]), write_stock_bert(tmp_path / "body")
-    with pytest.raises(TrimformerError, match=r"the data have texts alone, and the stage tune trains.*--label"):
-        inputs(tmp_path, model, data, LAST, TUNE)
-    with pytest.raises(TrimformerError, match=r"task\.pseudo_labels leaves labels unread, and the stage tune trains"):
-        inputs(tmp_path, model, data, TUNE, task={"pseudo_labels": True})
+    with pytest.raises(TrimformerError, match=r"fine_tune: always trains the dense model, whose own answers are"):
+        inputs(tmp_path, model, data, fine_tune="always")
     with pytest.raises(TrimformerError, match=r"texts alone, and .*body has no head for a task .* name a fine"):
         inputs(tmp_path, body, data)
-    said = sentence(trimformer("compress", model, "--train", data, "--keep-layers", 1, "--out", tmp_path / "o"))
-    assert said.startswith("Training needs labels: the data have texts alone, and the stage ")
-    arguments = ("--train", write_csv(tmp_path / "t.csv"), "--text", "review", "--pseudo-labels", "--max-drop", 1)
-    said = sentence(trimformer("compress", model, *arguments, "--out", tmp_path / "o"))
-    assert "task.pseudo_labels leaves labels unread, and the autopilot trains" in said
+    table = ("--train", write_csv(tmp_path / "t.csv"), "--text", "review", "--label", "stars")
+    said = sentence(trimformer("compress", model, *table, "--max-disagreement", 1, "--out", tmp_path / "o"))
+    assert said.startswith("--max-disagreement is a budget for texts without labels, and these data have labels: use")
+    both = ("--texts", data, "--max-disagreement", 1, "--max-drop", 1)
+    said = sentence(trimformer("compress", model, *both, "--out", tmp_path / "o"))
+    assert said == "--max-drop and --max-disagreement are both the budget: leave one out."
 
 
-def test_what_of_a_recipe_trains(tmp_path):
+def test_what_of_a_recipe_learns(tmp_path):
     given = tmp_path, "m", "t.txt"
-    assert what_trains(recipe(*given)) is None
-    assert what_trains(recipe(*given, LAST, TUNE)) == "the stage tune"
-    assert what_trains(recipe(*given, fine_tune="always")) == "fine_tune: always"
-    assert what_trains(recipe(*given, fine_tune="always", baseline="b")) is None
+    assert not learns(recipe(*given))
+    assert learns(recipe(*given, LAST, TUNE))
+    budget = {"max_drop": 1.0}
+    assert learns(recipe(*given, stages=[], autopilot=budget))
+    assert not learns(recipe(*given, stages=[], autopilot=budget | {"post_training": True}))
+
+
+def test_files_of_texts_may_be_several_and_the_validation_rows_may_have_labels(tmp_path):
+    model, data = write_stock_bert(tmp_path / "m", ["x", "y"]), plain(tmp_path / "t.txt")
+    more = tmp_path / "more.jsonl"
+    more.write_text("".join(json.dumps({"text": f"{text} too", "id": 1}) + "\n" for text, _ in texts(20)))
+    held = tmp_path / "v.csv"
+    held.write_text("text,label\n" + "".join(f"{text},{'yx'[good]}\n" for text, good in texts(30)))
+    task = {"train": None, "texts": [str(data), str(more)], "validation": str(held)}
+    found = inputs(tmp_path, model, data, TUNE, task=task)
+    assert len(found.train) + len(found.selection) == 80
+    assert (found.task.pseudo_labels, found.task.labelled_validation, found.task.labels) == (True, True, ("x", "y"))
+    assert found.validation.labels.tolist() == [1 - good for _, good in texts(30)]
+    by_model = dense_scores(found, model)
+    assert [scores["accuracy"] for scores in by_model[:2]] == [1, 1]
+    assert by_model[2]["accuracy"] < 1
+    assert "scores there are by these labels, and what is chosen is chosen by agreement" in found.notes[0]
+    before = digests(found, None)
+    held.write_text(held.read_text().replace(",x", ",z").replace(",y", ",x").replace(",z", ",y"))
+    after = digests(inputs(tmp_path, model, data, TUNE, task=task), None)
+    assert [name for name in before if before[name] != after[name]] == ["the validation rows"]
+
+
+def test_a_stage_learns_from_the_answers(tmp_path):
+    model = write_stock_bert(tmp_path / "m", ["x", "y"])
+    task = {"train": None, "texts": [str(plain(tmp_path / "t.txt"))]}
+    measure = {"backends": ["torch"], "batch": [1], "resamples": 100}
+    tune = TUNE | {"training": {"epochs": 1, "learning_rate": 1e-3}}
+    report = run(recipe(tmp_path, model, None, LAST, tune, task=task, measure=measure, export={"onnx": False}))
+    assert report.variant("dense").score == 1
+    assert "agreement (accuracy)" in headline(report)
 
 
 def test_the_texts_and_that_they_have_no_labels_are_part_of_what_a_run_was_started_with(tmp_path):

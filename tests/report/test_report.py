@@ -18,6 +18,7 @@ from trimformer.errors import TrimformerError
 from trimformer.report import charts, templating
 from trimformer.report.report import html, plotly_base64, write_report
 from trimformer.report.schema import Curve, Report
+from trimformer.tasks.augmentation.info import AugmentationInfo, Replaced
 
 EVIL = "<script>alert('x')</script>"
 
@@ -55,6 +56,24 @@ def test_page_has_all_sections(report: Report) -> None:
     assert page.count('id="plotly"') == 1
     for text in ("−0.6 points", "1 h 10 min", "99.2 %", "keep_layers: 3", "Example CPU"):
         assert text in page
+
+
+def test_new_training_rows_are_shown(report: Report) -> None:
+    assert "Augmented rows" not in html(report)
+    report.augmentation["distil"] = AugmentationInfo(
+        name="word-replacement", seed=3, rows=10, new=150, twice=40, held_out=2,
+        sources={"glove": "neighbours in v.txt", "word-table": "neighbours in the word table"},
+        replaced={"glove": 300, "word-table": 0}, words=1200, seconds=2.0,
+        examples=[Replaced(before=["a film", EVIL], after=["a movie", EVIL])],
+    )  # fmt: skip
+    page = html(report)
+    assert "Augmented rows of distil" in _titles(page)
+    assert (
+        "word-replacement made 150 new rows of 10 training rows and replaced 25% of the words of the texts that it "
+        "changed (300 by neighbours in v.txt); the teacher labels them."
+    ) in page
+    assert "a movie / &lt;script&gt;" in page
+    assert EVIL not in page
 
 
 def test_page_fetches_nothing(report: Report) -> None:

@@ -31,6 +31,7 @@ def said(chosen: FileInfo, points: list[PointInfo], low: float = -0.001, **other
         n_examples=1200, resamples=2000, **others.pop("test", {}),
     )  # fmt: skip
     settings = {"time_budget": None, "post_training": False, "training": {"epochs": 3}} | others.pop("settings", {})
+    others = {"task": TaskInfo.model_construct(n_selection=500)} | others
     report = AutopilotReport.model_construct(
         chosen=chosen, points=points, files=others.pop("files", [chosen]), reference="eager", reference_ms=12.0,
         workload="batch 1, 8 tokens", max_drop=0.5,
@@ -48,6 +49,20 @@ def test_what_was_reached() -> None:
         "differs from that of the dense model by +0.1 points (95 % interval −0.1 to +1.0): inside the budget of 0.5 "
         "points."
     )
+
+
+def test_agreement_is_never_said_as_a_score_by_labels() -> None:
+    task = TaskInfo.model_construct(n_selection=500, pseudo_labels=True)
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], task=task)
+    assert "its agreement (accuracy) differs from that of the dense model" in text
+    assert "inside the budget of 0.5 points of agreement" in text
+    labelled = task.model_copy(update={"labelled_validation": True})
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], task=labelled)
+    assert "its accuracy differs" in text
+    assert "by the labels that these rows have." in text
+    chosen = file("dense", 0.0, 2.0)
+    text = said(chosen, [point("a3", 0.7, 3.0)], task=task, settings={"training": {"epochs": 3}})
+    assert "it takes --max-disagreement 0.7" in text
 
 
 @pytest.mark.parametrize(

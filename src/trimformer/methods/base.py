@@ -99,7 +99,8 @@ class Context:
     model: the weights to start from. teacher: the dense fine-tuned model, where the objective or the method needs it.
     train: what weights are trained on. selection: held out from train, what structure is chosen on.
     steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk. tokenizer: of the model.
-    teacher_train: the rows of train as the teacher's tokenizer encodes them, where it is another one.
+    distilled: train and behind it rows without labels, where an objective with a teacher learns from some.
+    teacher_train: the rows of the objective as the teacher's tokenizer encodes them, where it is another one.
     """
 
     model: TrimformerWithHead
@@ -114,12 +115,14 @@ class Context:
     steps: int
     folder: Path | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
+    distilled: Encoded | None = None
     teacher_train: Encoded | None = None
 
     @property
     def rows(self) -> Encoded | Paired:
-        """What the objective is minimised on: train, for the teacher in its own tokens."""
-        return self.train if self.teacher_train is None else Paired(self.train, self.teacher_train)
+        """What the objective is minimised on: train and rows without labels, for the teacher in its own tokens."""
+        rows = self.train if self.distilled is None else self.distilled
+        return rows if self.teacher_train is None else Paired(rows, self.teacher_train)
 
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
@@ -163,7 +166,7 @@ class Context:
         assert self.folder is not None, "a cache needs a folder"
         precision = self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
-            data = self.train if self.teacher_train is None else self.teacher_train
+            data = self.rows.teacher if isinstance(self.rows, Paired) else self.rows
             return TeacherCache(teacher, forward, data, readings, self.folder, precision=precision)
 
 

@@ -19,13 +19,19 @@ from ..tasks.task import labelled, load_texts
 from ..training.evaluate import on_fastest, predict_logits
 
 
-def what_trains(recipe: Recipe) -> str | None:
-    """What in a recipe trains weights; None: nothing does."""
-    if recipe.autopilot is not None and not recipe.autopilot.post_training:
-        return "the autopilot"
-    if recipe.fine_tune == "always" and recipe.baseline is None:
-        return "fine_tune: always"
-    return next((f"the stage {stage.name}" for stage in recipe.stages if METHODS[stage.method.name].trains), None)
+def learns(recipe: Recipe) -> bool:
+    """Whether something in a recipe is trained."""
+    return _searches(recipe) or any(METHODS[stage.method.name].trains for stage in recipe.stages)
+
+
+def distils(recipe: Recipe) -> bool:
+    """Whether something that is trained learns from the dense model, as all does that a search tries."""
+    teaches = (METHODS[stage.method.name].trains and stage.objective.needs_teacher for stage in recipe.stages)
+    return _searches(recipe) or any(teaches)
+
+
+def _searches(recipe: Recipe) -> bool:
+    return recipe.autopilot is not None and not recipe.autopilot.post_training
 
 
 def answered(
@@ -34,13 +40,13 @@ def answered(
     """The task's texts with the dense model's answers as labels; whether the checkpoint's own head gave them; and what
     the scores are, in a sentence.
 
-    Raises TrimformerError where the recipe trains and where the model has no head for a task.
+    Raises TrimformerError where the recipe trains the dense model, and where that has no head for a task.
     """
     named = recipe.task.pseudo_labels
-    if (found := what_trains(recipe)) is not None:
-        why = "task.pseudo_labels leaves labels unread" if named else "the data have texts alone"
-        remedy = "remove it" if named else "name their column with --label"
-        raise TrimformerError(f"Training needs labels: {why}, and {found} trains, so {remedy} or train nothing.")
+    if recipe.fine_tune == "always" and recipe.baseline is None:
+        raise TrimformerError(
+            "fine_tune: always trains the dense model, whose own answers are the labels here: leave it out."
+        )
     model = build(checkpoint) if recipe.baseline is None else load(recipe.baseline)
     if not isinstance(model, TrimformerWithHead):
         why = "The setting task.pseudo_labels leaves labels unread" if named else "The data have texts alone"
@@ -48,7 +54,7 @@ def answered(
             f"{why}, and {recipe.baseline or recipe.model} has no head for a task that could answer in their place: "
             "name a fine-tuned model, or the label column with --label."
         )
-    data = load_texts(recipe.task, model.kind, model.config.label_names, recipe.seed)
+    data = load_texts(recipe.task, model.kind, model.config.label_names, recipe.seed, learns=learns(recipe))
     on_fastest(model)
 
     def answer(task: Task, rows: Examples) -> Examples:
@@ -59,5 +65,16 @@ def answered(
     data = labelled(data, answer)
     own = checkpoint.kind == model.kind and checkpoint.config.label_names == model.config.label_names
     why = "The labels of the data were not read" if named else "The data have no labels"
-    said = f"{data.task.metrics[0]} over {len(data.validation):,} {called(model.kind)}"
-    return data, own, [f"{why}: scores are agreement with the dense model's own answers ({said})."]
+    name, rows = data.task.metrics[0], called(model.kind)
+    if not data.task.labelled_validation:
+        said = f"{name} over {len(data.validation):,} {rows}"
+        return data, own, [f"{why}: scores are agreement with the dense model's own answers ({said})."]
+    said = f"{name} over {len(data.selection):,} {rows}"
+    return (
+        data,
+        own,
+        [
+            f"{why} but for the {len(data.validation):,} validation {rows}: scores there are by these labels, and what "
+            f"is chosen is chosen by agreement with the dense model's own answers ({said})."
+        ],
+    )

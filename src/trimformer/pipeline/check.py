@@ -11,6 +11,8 @@ from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins, Start
+from ..tasks.augmentation import AUGMENTATIONS
+from ..tasks.kinds import KINDS
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
 from ..training.settings import ObjectiveSettings
@@ -31,6 +33,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
             method.check_beside(student, teacher.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, teacher.config)
+            _check_augmentation(stage, origins)
             if start.own_tokenizer or teacher.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)
             if teacher.own_tokenizer:
@@ -73,6 +76,24 @@ def _check_plain_text(stage: StageSettings, start: Start, origins: Origins) -> N
             "the model of the recipe has no masked-LM head whose answers the term 'logits' could compare: leave the "
             "term out, or name a checkpoint that has such a head."
         )
+
+
+def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
+    """Refuse new rows that a stage cannot have, or from which it could not learn rightly."""
+    if stage.augment is None:
+        return
+    if KINDS[origins.task.kind].form != "texts":
+        raise TrimformerError(f"augment changes the words of texts, and the task is {origins.task.kind}: leave it out.")
+    if not METHODS[stage.method.name].trains:
+        raise TrimformerError(
+            f"augment gives rows to learn from, and {stage.method.name} trains nothing: leave it out."
+        )
+    if not stage.objective.needs_teacher:
+        raise TrimformerError(
+            "augment makes rows that the teacher labels, and this objective does not distil from it: give it a term "
+            "that does, such as logits, or leave augment out."
+        )
+    AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
 
 
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:

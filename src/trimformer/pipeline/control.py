@@ -40,6 +40,7 @@ def control_stages(recipe: Recipe) -> dict[int, StageSettings]:
             "method": {"name": "finetune"},
             "start": "previous" if found else "pretrained" if first == "pretrained" else "dense",
             # The map is that of a student with fewer layers.
+            "augment": stage.augment,
             "objective": stage.objective.model_copy(update={"layer_map": None}),
             "training": stage.training.model_copy(update=training),
         }

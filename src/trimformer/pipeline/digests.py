@@ -19,7 +19,7 @@ from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe, StageSettings, differences
 from ..starts import STARTS
-from ..tasks.data import Task
+from ..tasks.augmentation import AUGMENTATIONS
 from ..tasks.encoding.cache import fingerprint
 from ..tasks.encoding.encoded import Encoded
 from .inputs import Inputs
@@ -59,10 +59,12 @@ def digests(
         "the checkpoint's weights": _of(*_weights(checkpoint.weights)),
         "the tokenizer": _of(*_tokenizer(inputs.tokenizer)),
         "the labels": _of(task.kind, task.labels, task.metrics, *(["pseudo"] if task.pseudo_labels else [])),
-        "the training rows": _of(*_rows(inputs.train, task)),
-        "the selection rows": _of(*_rows(inputs.selection, task)),
-        "the validation rows": _of(*_rows(inputs.validation, task)),
+        "the training rows": _of(*_rows(inputs.train, task.pseudo_labels)),
+        "the selection rows": _of(*_rows(inputs.selection, task.pseudo_labels)),
+        "the validation rows": _of(*_rows(inputs.validation, task.pseudo_labels and not task.labelled_validation)),
     }
+    if inputs.unlabelled is not None:
+        found["the texts without labels"] = _of(inputs.unlabelled.texts, inputs.unlabelled.pairs)
     if baseline is not None:
         found["the baseline"] = _of(_config(baseline.config), *_weights(baseline.state_dict()))
     for stage in stages:
@@ -71,6 +73,9 @@ def digests(
         if weights:
             own = [] if tokenizer is None else _tokenizer(tokenizer)
             found[f"the start of the stage {stage.name}"] = _of(_config(start.config), *_weights(weights), *own)
+        if stage.augment is not None:
+            files = AUGMENTATIONS[stage.augment.name].files(stage.augment)
+            found |= {f"the {name} of the stage {stage.name}": digest for name, digest in files.items()}
     return found
 
 
@@ -97,12 +102,12 @@ def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
     return [fingerprint(tokenizer), *named]
 
 
-def _rows(data: Encoded, task: Task) -> list[Any]:
+def _rows(data: Encoded, pseudo_labels: bool) -> list[Any]:
     """As encoded; and the labels as they were given, for those of words that were cut are in no row; and groups.
 
     A model's own answers follow from its weights, and another machine may round them otherwise.
     """
-    labels, given = (None, None) if task.pseudo_labels else (data.labels, data.examples.labels)
+    labels, given = (None, None) if pseudo_labels else (data.labels, data.examples.labels)
     arrays = data.ids, data.types, data.offsets, labels, data.words, data.owners, data.chars
     return [*arrays, given, *(data.examples.groups or [])]
 

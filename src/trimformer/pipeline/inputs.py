@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+from functools import cached_property
 
 import numpy as np
 from accelerate import Accelerator
@@ -19,7 +20,7 @@ from ..recipe.settings import Recipe
 from ..report.templating import require_packages
 from ..starts import Origin, Origins
 from ..tasks.cuts import Cuts, cut_notes, cuts_of
-from ..tasks.data import Examples, Task, TaskData
+from ..tasks.data import Examples, Task, TaskData, joined
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
@@ -27,8 +28,9 @@ from ..tasks.plain_text.load import is_plain_text, load_plain_text
 from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
+from ..training.settings import ObjectiveSettings
 from ..training.teacher_cache import check_size
-from .answers import answered
+from .answers import answered, distils
 from .check import check_stages
 from .head import SCORED_ROWS, match_head, why_train
 
@@ -37,7 +39,8 @@ from .head import SCORED_ROWS, match_head, why_train
 class Inputs:
     """Everything read at the start.
 
-    train, selection, validation: as the tokenizer encodes them, each row cut as ``cuts`` say.
+    train, selection, validation: as the tokenizer encodes them, each row cut as ``cuts`` say. unlabelled: rows without
+    labels, from which a stage that distils learns, too.
     """
 
     checkpoint: Checkpoint
@@ -49,6 +52,19 @@ class Inputs:
     selection: Encoded
     validation: Encoded
     notes: list[str]
+    unlabelled: Examples | None = None
+
+    @cached_property
+    def distilled(self) -> Encoded:
+        """The training rows, and behind them those without labels where there are some."""
+        if self.unlabelled is None:
+            return self.train
+        labelled = dataclasses.replace(self.train.examples, groups=None)
+        return self.encoded(joined([labelled, self.unlabelled]))
+
+    def learned(self, objective: ObjectiveSettings) -> Encoded:
+        """What a stage with this objective learns from: the dense model knows answers to rows without labels."""
+        return self.distilled if objective.needs_teacher else self.train
 
     def read_with(self, tokenizer: PreTrainedTokenizerBase | None) -> Inputs:
         """The same rows as another tokenizer encodes them; None: as they are."""
@@ -95,12 +111,14 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
             names = None if checkpoint.head is None else names_of(checkpoint.config)
-            data = load_task(recipe.task, recipe.seed, names)
+            data = load_task(recipe.task, recipe.seed, names, distils=distils(recipe))
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
         notes += data.notes
         notes += [] if checkpoint.note is None else [checkpoint.note]
-        notes += reading_notes(tokenizer, resolve(recipe.model), some_texts(data.train.texts))
+        some = some_texts(data.train.texts)
+        some += some_texts(data.unlabelled.texts) if data.unlabelled is not None else []
+        notes += reading_notes(tokenizer, resolve(recipe.model), some)
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
         students = check_stages(recipe.stages, origins, cuts.max_length)
@@ -109,10 +127,13 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             for rows in (data.train, data.selection, data.validation)
         )
     _check_batches(recipe, train, processes)
+    inputs = Inputs(
+        checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes, data.unlabelled
+    )
     for stage, student in zip(recipe.stages, students, strict=True):
         if stage.objective.cache:
-            check_size(readings_of(terms_of(stage.objective, student, dense.config)), train)
-    inputs = Inputs(checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes)
+            rows = inputs.learned(stage.objective)
+            check_size(readings_of(terms_of(stage.objective, student, dense.config)), rows)
     notes += inputs.cut()
     return inputs
 

@@ -274,6 +274,7 @@ def assemble(
             for name, info in stages.items()
             for curve, points in info["history"].items()
         ],
+        augmentation={name: info["augmentation"] for name, info in stages.items() if "augmentation" in info},
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,
@@ -295,10 +296,12 @@ def task_info(inputs: Inputs) -> TaskInfo:
         labels=list(task.labels),
         source=task.source,
         n_train=len(inputs.train.examples),
+        n_unlabelled=0 if inputs.unlabelled is None else len(inputs.unlabelled),
         n_selection=len(inputs.selection.examples),
         n_validation=len(inputs.validation.examples),
         metric=task.metrics[0],
         pseudo_labels=task.pseudo_labels,
+        labelled_validation=task.labelled_validation,
     )
 
 

@@ -23,16 +23,19 @@ from ..methods import METHODS, Context
 from ..methods.history import Value
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
+from ..tasks.augmentation.info import AugmentationInfo
 from ..tasks.cuts import save_cuts
 from ..training.loop import passes, total_steps, train
 from ..training.scale import Scale
 from ..work_files import read_work_file
+from .augmentation import augmented
 from .inputs import Inputs
 
 
 class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
-    that it was trained for; passes: over the training rows, those of the stages before it included."""
+    that it was trained for, in passes over the rows that were given; passes: over its own training rows, those of the
+    stages before it included. augmentation: what was done to get new rows."""
 
     history: dict[str, list[tuple[int, Value]]]
     clock: dict[str, float]
@@ -41,6 +44,7 @@ class StageInfo(TypedDict):
     own_tokenizer: NotRequired[bool]
     epochs: NotRequired[float]
     passes: NotRequired[float]
+    augmentation: NotRequired[AugmentationInfo]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +108,8 @@ class Stages:
         self.accelerator.wait_for_everyone()
         seed = self.seed + 1000 * (number + 2)
         torch.manual_seed(seed)
-        context = self.context(stage, before)
+        inputs, made = self._augmented(stage, before)
+        context = self.context(stage, before, inputs)
         method = METHODS[stage.method.name](stage.method, context)
         torch.manual_seed(seed + self.accelerator.process_index)
         steps = 0
@@ -123,30 +128,48 @@ class Stages:
                     begin=begin,
                 )
         result = method.result()
-        info = {
+        info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
-            "epochs": stage.training.epochs * steps / context.steps,
+            "epochs": stage.training.epochs * steps / context.steps * self._share(stage, inputs),
             "passes": begin + passes(steps, len(context.rows), stage.training, self.accelerator.num_processes),
             "notes": [f"{stage.name}: {note}" for note in result.notes],
             "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
         }
+        if made is not None:
+            info |= {"notes": [f"{stage.name}: {made.sentence()}", *info["notes"]], "augmentation": made}
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
-                file.write_text(json.dumps(info), encoding="utf-8")
+                file.write_text(json.dumps(info, default=AugmentationInfo.model_dump), encoding="utf-8")
             self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)
             remove_training_files(folder)
         self.accelerator.free_memory()
         self.accelerator.wait_for_everyone()
         return StageResult(stage.name, folder, info)
 
-    def context(self, stage: StageSettings, before: Sequence[StageResult]) -> Context:
-        """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`."""
+    def _augmented(self, stage: StageSettings, before: Sequence[StageResult]) -> tuple[Inputs, AugmentationInfo | None]:
+        """The inputs of a stage, with the new rows that it asks for, and what was done to get these."""
+        if stage.augment is None:
+            return self.inputs, None
+        with self.accelerator.main_process_first():
+            return augmented(stage.augment, self.inputs, before[0].origin.model())
+
+    def _share(self, stage: StageSettings, inputs: Inputs) -> float:
+        """How many times as many rows a stage learns from, with its new rows, as were given."""
+        return len(inputs.learned(stage.objective)) / len(self.inputs.learned(stage.objective))
+
+    def context(self, stage: StageSettings, before: Sequence[StageResult], inputs: Inputs | None = None) -> Context:
+        """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`.
+
+        inputs: with the stage's new rows; None: it has none.
+        """
+        inputs = inputs or self.inputs
         start = self._start(stage, before)
-        model, own = start.model(), self.inputs.read_with(start.tokenizer())
+        model, own = start.model(), inputs.read_with(start.tokenizer())
         teaches = stage.objective.needs_teacher or METHODS[stage.method.name].needs_dense
         model = model if start.new_head else self.scale.unfold(model)
+        rows = own.learned(stage.objective)
         return Context(
             model=model,
             teacher=self.scale.unfold(before[-1 if stage.teacher == "previous" else 0].origin.model())
@@ -154,15 +177,16 @@ class Stages:
             else None,
             task=own.task,
             train=self.scale.rows(own.train),
+            distilled=None if rows is own.train else self.scale.rows(rows),
             selection=self.scale.rows(own.selection),
             training=stage.training,
             objective=stage.objective,
             accelerator=self.accelerator,
             seed=self.seed,
-            steps=total_steps(len(own.train), stage.training, self.accelerator.num_processes),
+            steps=total_steps(len(rows), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
-            teacher_train=self.inputs.train if teaches and start.own_tokenizer else None,
+            teacher_train=inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,
         )
 
     def _start(self, stage: StageSettings, before: Sequence[StageResult]) -> Start:

@@ -16,11 +16,12 @@ from ..errors import TrimformerError
 from ..methods import METHODS, MethodSettings
 from ..registry import Registry
 from ..starts import STARTS
+from ..tasks.augmentation import AUGMENTATIONS
 from ..tasks.settings import TaskSettings
 from .settings import Recipe
 
 M = TypeVar("M", bound=BaseModel)
-REGISTRIES: dict[Any, Registry[Any]] = {"method": METHODS, "start": STARTS}
+REGISTRIES: dict[Any, Registry[Any]] = {"method": METHODS, "start": STARTS, "augment": AUGMENTATIONS}
 """Where the settings come from that a name under a key chooses."""
 
 LARGEST = 100_000

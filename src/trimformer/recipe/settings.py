@@ -17,22 +17,29 @@ from ..files import save_text
 from ..measure.bench.variants import BACKENDS
 from ..methods import METHODS, MethodSettings
 from ..starts import STARTS, StartSettings
+from ..tasks.augmentation import AUGMENTATIONS, AugmentationSettings
 from ..tasks.settings import TaskSettings
 from ..training.settings import ObjectiveSettings, Precision, TrainingSettings
 
 
 def _named(value: Any) -> Any:
-    """A start without settings of its own may be given by its name."""
+    """What needs no settings of its own may be given by its name."""
     return {"name": value} if isinstance(value, str) else value
 
 
 if TYPE_CHECKING:
     AnyMethod = MethodSettings
     AnyStart = StartSettings
+    AnyAugmentation = AugmentationSettings
 else:
     AnyMethod = Annotated[reduce(or_, (method.Settings for method in METHODS.values())), Field(discriminator="name")]
     AnyStart = Annotated[
         reduce(or_, (start.Settings for start in STARTS.values())),
+        Field(discriminator="name"),
+        BeforeValidator(_named),
+    ]
+    AnyAugmentation = Annotated[
+        reduce(or_, (augmentation.Settings for augmentation in AUGMENTATIONS.values())),
         Field(discriminator="name"),
         BeforeValidator(_named),
     ]
@@ -55,6 +62,10 @@ class StageSettings(_Strict):
     )
     teacher: Literal["dense", "previous"] = Field(
         "dense", description="what the objective distils from: the dense model, or what the stage before leaves"
+    )
+    augment: AnyAugmentation | None = Field(
+        None,
+        description="new training rows, which the teacher labels: an augmentation by name or with its own settings",
     )
     objective: ObjectiveSettings = Field(default_factory=ObjectiveSettings, validate_default=True)
     training: TrainingSettings = Field(default_factory=TrainingSettings)

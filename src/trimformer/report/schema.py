@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..deploy.agreement import agrees
+from ..tasks.augmentation.info import AugmentationInfo
 from . import numbers
 
 FORMAT_VERSION: Literal[2] = 2
@@ -29,20 +30,29 @@ class TaskInfo(_Strict):
     labels: list[str] = Field(description="label names in the order of the outputs; empty for regression and spans")
     source: str = Field(description="where the data came from")
     n_train: int = Field(description="examples that weights were trained on")
+    n_unlabelled: int = Field(0, description="texts without labels beside them, which what distils learned from, too")
     n_selection: int = Field(description="examples held out from train, on which the structure was chosen")
     n_validation: int = Field(description="examples that the reported scores are computed on")
     metric: str = Field(description="name of the official metric")
     pseudo_labels: bool = Field(
         False, description="whether the labels are the dense model's own answers, so that scores are agreement with it"
     )
+    labelled_validation: bool = Field(
+        False,
+        description="whether the validation rows have labels of their own, by which they are scored",
+    )
 
     @property
     def score_name(self) -> str:
-        """What the score is called."""
+        """What the score is called, of the validation rows."""
         return self.called(self.metric)
 
     def called(self, metric: str) -> str:
         """What a metric measures here."""
+        return metric if self.labelled_validation else self.called_in_selection(metric)
+
+    def called_in_selection(self, metric: str) -> str:
+        """What a metric measures on the rows that the structure is chosen on."""
         return f"agreement ({metric})" if self.pseudo_labels else metric
 
 
@@ -128,7 +138,10 @@ class Comparison(_Strict):
 class TrainingInfo(_Strict):
     """For how long the trimmed model was trained beside the dense one."""
 
-    epochs: float = Field(description="passes over the training examples in the stages that led to the trimmed model")
+    epochs: float = Field(
+        description="passes over the training examples, or over as many augmented ones, in the stages that led to the "
+        "trimmed model"
+    )
     distilled: float = Field(description="of these, the passes in which it learned from the dense model")
     on_top: bool = Field(description="whether they came on top of the dense model's own training")
     dense_epochs: float = Field(description="passes of the dense model in this run; 0 where it was trained before")
@@ -234,6 +247,9 @@ class Report(_Strict):
         default_factory=dict, description="seconds per optimiser step, by part of the training"
     )
     curves: list[Curve] = Field(default_factory=list, description="of the trainings, in the order of the stages")
+    augmentation: dict[str, AugmentationInfo] = Field(
+        default_factory=dict, description="new training rows, by the stage that learned from them"
+    )
     export: list[ExportInfo] = Field(default_factory=list, description="files written for other runtimes")
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")
     notes: list[str] = Field(default_factory=list, description="sentences on what was decided")

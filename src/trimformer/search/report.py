@@ -116,7 +116,7 @@ def _missed(report: AutopilotReport) -> list[str]:
         f"No model from which something was removed stayed inside the budget of {_budget(report)} on the "
         f"selection rows, so that the dense model was only exported.",
         f"Nearest came {nearest.name} ({nearest.folder}), which loses {_lost(report, nearest.drop)} and is "
-        f"{nearest.speedup:.1f}× as fast: it takes --max-drop {_above(nearest.drop)}, {other}.",
+        f"{nearest.speedup:.1f}× as fast: it takes {_option(report)} {_above(nearest.drop)}, {other}.",
     ]
 
 
@@ -130,7 +130,8 @@ def _too_slow(report: AutopilotReport) -> list[str]:
     if not enough:
         return [f"{said}, which nothing reached."]
     nearest = min(enough, key=lambda one: one.drop)
-    return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes --max-drop {_above(nearest.drop)}."]
+    takes = f"{_option(report)} {_above(nearest.drop)}"
+    return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes {takes}."]
 
 
 def _otherwise(report: AutopilotReport) -> list[str]:
@@ -177,7 +178,8 @@ def _end(report: AutopilotReport, one: ConfirmationInfo) -> str:
 
 
 def _lost(report: AutopilotReport, drop: float) -> str:
-    return metric(report.comparison.metric).lost(drop)
+    said = metric(report.comparison.metric).lost(drop)
+    return f"{said} of agreement" if report.task.pseudo_labels else said
 
 
 def _bare(report: AutopilotReport, drop: float) -> str:
@@ -185,7 +187,13 @@ def _bare(report: AutopilotReport, drop: float) -> str:
 
 
 def _budget(report: AutopilotReport) -> str:
-    return metric(report.comparison.metric).budget(report.max_drop)
+    said = metric(report.comparison.metric).budget(report.max_drop)
+    return f"{said} of agreement" if report.task.pseudo_labels else said
+
+
+def _option(report: AutopilotReport) -> str:
+    """The option that gives the budget."""
+    return "--max-disagreement" if report.task.pseudo_labels else "--max-drop"
 
 
 def _validated(report: AutopilotReport) -> str:
@@ -197,16 +205,18 @@ def _validated(report: AutopilotReport) -> str:
     interval = ends if test.proves else "too few answers differ for an interval"
 
     said = (
-        f"On the {test.n_examples:,} validation rows its {test.metric} differs from that of the dense model by "
-        f"{numbers.points(test.difference, test.metric)} ({interval}): "
+        f"On the {test.n_examples:,} validation rows its {report.task.called(test.metric)} differs from that of the "
+        f"dense model by {numbers.points(test.difference, test.metric)} ({interval})"
     )
+    if report.task.labelled_validation:
+        return f"{said}, by the labels that these rows have."
     if not report.inside:
-        return f"{said}outside the budget of {_budget(report)}."
+        return f"{said}: outside the budget of {_budget(report)}."
     worst = max(map(metric(test.metric).drop, (test.low, test.high)))
     same = (report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")  # compared with itself
     proven = same or (test.proves and within(worst, report.max_drop))
     doubt = "" if proven else ", though so few rows cannot prove it"
-    return f"{said}inside the budget of {_budget(report)}{doubt}."
+    return f"{said}: inside the budget of {_budget(report)}{doubt}."
 
 
 def _above(drop: float) -> str:
@@ -375,7 +385,13 @@ def point_tables(report: AutopilotReport) -> list[TextTable]:
     title = (
         f"Models that were tried, in fp32 on the selection rows, {report.workload} (* no other is faster and better)"
     )
-    return [TextTable(title, ["model", "removed", report.task.metric, "drop", "ms", "speed"], rows)]
+    return [
+        TextTable(
+            title,
+            ["model", "removed", report.task.called_in_selection(report.task.metric), "drop", "ms", "speed"],
+            rows,
+        )
+    ]
 
 
 def figures(one: PointInfo | FileInfo, name: str) -> list[str]:

@@ -20,6 +20,7 @@ from ..inference.runtimes.backends import FILE_BACKENDS
 from ..measure.bench.variants import STOCK, Variant, precision
 from ..measure.bench.workload import Workload, fixed, own_lengths
 from ..measure.significance import PairedTest, paired_test
+from ..methods.base import DISTILLED
 from ..pipeline.inputs import Inputs
 from ..pipeline.stages import StageResult
 from ..recipe.settings import Recipe
@@ -304,7 +305,7 @@ class Autopilot(Trainer):
 
     def _able(self, plan: Plan, ground: Ground) -> int:
         """How many there is time to train for half an epoch each, of two at the least."""
-        half = PASSES / 2 * len(ground.inputs.train) / ground.speed
+        half = PASSES / 2 * len(ground.inputs.learned(DISTILLED)) / ground.speed
         return int(min(TRAINED, max(FINALISTS, plan.training / half)))
 
     def _ending(self, points: int, ground: Ground) -> float:

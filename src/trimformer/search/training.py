@@ -168,7 +168,7 @@ class Trainer:
             step = self._seconds_of_a_step(stage_of(point.name, training, objective), inputs, before)
             scoring = FORWARD * step * len(inputs.selection) / (training.batch_size * training.accumulate)
             left = self.deadline - self.budget.clock() - scoring
-            return epochs_within(left, step, len(inputs.train), training), scoring
+            return epochs_within(left, step, len(inputs.learned(objective)), training), scoring
 
         epochs, scoring = self.folder.kept(f"plan-{job.rung + 1}-{point.name}", tuple[float, float], planned)
         if self.deadline is not None:
@@ -188,12 +188,12 @@ class Trainer:
             dense = read_config(ground.dense.model_folder)
             readings = readings_of(terms_of(DISTILLED, dense, dense))
             room = min(LARGEST, shutil.disk_usage(self.folder.work).free // 2)
-            train, copies = (
-                ground.inputs.train,
+            rows, copies = (
+                ground.inputs.learned(DISTILLED),
                 1 if self.fitted else len(LAYERS),
             )  # students of each depth have their own
-            in_time = copies * len(train) / ground.speed <= ASKING * self.budget.left()
-            return in_time and copies * size_of(readings, train) <= room
+            in_time = copies * len(rows) / ground.speed <= ASKING * self.budget.left()
+            return in_time and copies * size_of(readings, rows) <= room
 
         return DISTILLED.model_copy(update={"cache": self.folder.kept("cache", bool, fits)})
 
@@ -202,13 +202,13 @@ class Trainer:
         context = self.stages.context(stage, before)
         method = METHODS["finetune"](stage.method, context)
         size = stage.training.batch_size
-        batches = itertools.cycle(bucketed_batches(inputs.train.lengths, size, self.recipe.seed, 0))
+        batches = itertools.cycle(bucketed_batches(context.rows.lengths, size, self.recipe.seed, 0))
         started = 0.0
         for step in range(TRIAL + 1):
             if step == 1:  # the first one pays for what is made once
                 started = time.perf_counter()
             for _ in range(stage.training.accumulate):
-                batch = context.train.batch(next(batches))
+                batch = context.rows.batch(next(batches))
                 method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
             method.update(step)
         self.accelerator.free_memory()

@@ -19,7 +19,7 @@ class Task:
     that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one. `note` says what
     was taken for granted about a model's outputs, where it has the ids of one. `one_output`: the model's only output is
     the score of label 1 against label 0. `pseudo_labels`: the labels are the dense model's own answers (Lee, 2013), so
-    that scores are agreement with it.
+    that scores are agreement with it. `labelled_validation`: those of the validation rows are the user's all the same.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Task:
     note: str = ""
     one_output: bool = False
     pseudo_labels: bool = False
+    labelled_validation: bool = False
 
     @property
     def metric(self) -> Metric:
@@ -60,7 +61,8 @@ class Examples:
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     ================  ======================  ================  ==========================================
 
-    labels: empty where the rows have none, as those that a model is only asked about.
+    labels: empty where the rows have none, as those that a model is only asked about; None for a row that has none
+    among others that have.
     groups: what each row belongs to, where the user's data say so; rows of one group stay together.
     """
 
@@ -90,7 +92,7 @@ class Examples:
 class TaskData:
     """`train` to learn from, `selection` to choose by, `validation` to report; no row is in two of them.
 
-    notes: what is doubtful about the rows, in sentences.
+    notes: what is doubtful about the rows, in sentences. unlabelled: rows without labels beside them, to distil with.
     """
 
     task: Task
@@ -98,6 +100,18 @@ class TaskData:
     selection: Examples
     validation: Examples
     notes: tuple[str, ...] = ()
+    unlabelled: Examples | None = None
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """The rows of all parts, which have the same columns, one part after the other."""
+    columns = ([getattr(part, name) for part in parts] for name in ("texts", "pairs", "labels", "groups"))
+    texts, pairs, labels, groups = (
+        None if column[0] is None else [value for values in column for value in values] for column in columns
+    )
+    assert texts is not None
+    assert labels is not None
+    return Examples(texts, pairs, labels, groups)
 
 
 def _stripped(text: Any) -> Any:

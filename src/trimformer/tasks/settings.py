@@ -35,7 +35,9 @@ class TaskSettings(BaseModel, extra="forbid"):
     texts: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="text: the files of plain text: lines (.txt), .jsonl or .parquet, each also as .gz",
+        description="files of texts without labels; text: the plain text to learn from; beside a training file: a "
+        "stage that distils learns from them, too; custom, in place of one: the dense model's own answers are their "
+        "labels",
     )
     packed: bool = Field(
         default=False, description="text: rows are filled with one text after another; else each text begins a row"
@@ -91,7 +93,7 @@ class TaskSettings(BaseModel, extra="forbid"):
     pseudo_labels: bool = Field(
         default=False,
         description="custom: the dense model's own answers are the labels, also where a file has labels, so that "
-        "scores are agreement with it; files of texts alone get them anyway; only where nothing is trained",
+        "scores are agreement with it; files of texts alone get them anyway",
     )
     train_limit: int | None = Field(default=None, ge=1, description="largest number of training rows, for quick runs")
     selection: float = Field(
@@ -104,4 +106,4 @@ class TaskSettings(BaseModel, extra="forbid"):
     @property
     def validation_only(self) -> bool:
         """Whether only a validation file is named, so that there are no training rows."""
-        return self.name == "custom" and self.data is None and self.train is None
+        return self.name == "custom" and self.data is None and self.train is None and self.texts is None

@@ -15,7 +15,7 @@ from .doubts import data_notes
 from .kinds import KINDS
 from .metric import CLASS_F1
 from .settings import TaskSettings
-from .sources import conll, custom, glue, imdb, plain, sentiment, squad, unlabelled
+from .sources import beside, conll, custom, glue, imdb, plain, sentiment, squad, unlabelled
 from .split import Keep, held_rows, sample, split
 
 
@@ -42,7 +42,6 @@ _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
 OF_PLAIN_TEXT = ("packed", "unit", "masked", "whole_words")
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
-    "texts",
     *OF_PLAIN_TEXT,
     *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
@@ -62,11 +61,11 @@ SOURCES = {
         ("data", "stride"),
     ),
     "sentiment": Source(lambda *_: sentiment.load(), lambda *_: None, ("truncation",)),
-    "text": Source(plain.refuse, plain.refuse, ("texts", "validation", "text", *OF_PLAIN_TEXT)),
+    "text": Source(plain.refuse, plain.refuse, ("validation", "text", *OF_PLAIN_TEXT)),
     "custom": Source(
         custom.load,
         custom.load_validation,
-        tuple(name for name in NOT_EVERYWHERE if name not in ("texts", *OF_PLAIN_TEXT)),
+        tuple(name for name in NOT_EVERYWHERE if name not in OF_PLAIN_TEXT),
     ),
 }
 NAMES = tuple(SOURCES)
@@ -75,16 +74,19 @@ UNLABELLED_ROWS = 4000
 """Of training rows without labels, from which nothing is learned: more would only be waited for."""
 
 
-def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | None = None) -> TaskData:
+def load_task(
+    settings: TaskSettings, seed: int = 0, labels: Sequence[str] | None = None, *, distils: bool = False
+) -> TaskData:
     """Read the data and split train into train and selection (stratified, by `seed`).
 
     Where there is no validation file, 15 % of train become the validation rows, the same ones for every seed,
     so that runs with different seeds are scored on the same examples. `train_limit` counts train and
-    selection. `labels` are those of a model with a head, as `names_of` gives them; ids do not follow them. Raises
+    selection. `labels` are those of a model with a head, as `names_of` gives them; ids do not follow them. `distils`:
+    whether something learns from the dense model, and so from the texts beside the labelled rows. Raises
     TrimformerError for everything that is wrong with the settings or the data.
     """
     check_settings(settings)
-    _refuse_pseudo_labels(settings)
+    _refuse_unlabelled(settings, distils)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
     kind = KINDS[task.kind]
     task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
@@ -94,32 +96,45 @@ def load_task(settings: TaskSettings, seed: int = 0, labels: Sequence[str] | Non
     if kind.keeps == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
     _check_class(task, {"training": train, "selection": selection, "validation": validation})
-    return TaskData(task, train, selection, validation, tuple(notes))
+    data = TaskData(task, train, selection, validation, tuple(notes))
+    return beside.with_texts(data, settings) if settings.texts else data
 
 
-def load_texts(settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: int = 0) -> TaskData:
+def load_texts(
+    settings: TaskSettings, kind: Kind, labels: Sequence[str], seed: int = 0, *, learns: bool = True
+) -> TaskData:
     """As `load_task`, the texts alone, which a model with such a head and these label names is then asked about.
 
-    Rows are drawn without regard to classes, for nobody knows them yet. Of the training rows at most 4000 stay, unless
-    `train_limit` is set.
+    A validation file that has labels is read with these, for the final test. Rows are drawn without regard to classes,
+    for nobody knows them yet. learns: whether something is learned from the training rows; if nothing is, at most 4000
+    of them stay, unless `train_limit` is set.
     """
     check_settings(settings)
     task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
+    if (file := unlabelled.labelled_validation(settings)) is not None:
+        found, validation = load_validation(settings.model_copy(update={"texts": None}), labels)
+        check_kind(found, kind, "The model")
+        source = f"{task.source}; validation: {file}, with its labels"
+        task = replace(task, labels=found.labels, source=source, labelled_validation=True)
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     left = len(train) - UNLABELLED_ROWS
     notes: tuple[str, ...] = ()
-    if settings.train_limit is None and left > 0:
+    if settings.train_limit is None and left > 0 and not learns:
         train = sample(train, UNLABELLED_ROWS, seed)
         notes = (f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).",)
     return TaskData(task, train, selection, validation, notes)
 
 
 def labelled(data: TaskData, answer: Callable[[Task, Examples], Examples]) -> TaskData:
-    """The data of `load_texts`, each part with what `answer` gives of it; raises TrimformerError as `load_task`."""
-    train, selection, validation = (answer(data.task, part) for part in (data.train, data.selection, data.validation))
+    """The data of `load_texts`, each part that has no labels with what `answer` gives of it; raises TrimformerError as
+    `load_task`.
+    """
+    train, selection, validation = (
+        part if part.labels else answer(data.task, part) for part in (data.train, data.selection, data.validation)
+    )
     _check_class(data.task, {"training": train, "selection": selection, "validation": validation})
     return replace(data, train=train, selection=selection, validation=validation)
 
@@ -130,7 +145,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
     check_settings(settings)
-    _refuse_pseudo_labels(settings)
+    _refuse_unlabelled(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
         data = load_task(settings, labels=labels)
@@ -151,13 +166,8 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
     nothing changes. Raises TrimformerError if the names differ.
     """
     task, ids = KINDS[data.task.kind].relabel(data.task, labels, [data.train, data.selection, data.validation])
-    return TaskData(
-        task,
-        _remapped(data.train, ids),
-        _remapped(data.selection, ids),
-        _remapped(data.validation, ids),
-        data.notes,
-    )
+    train, selection, validation = (_remapped(part, ids) for part in (data.train, data.selection, data.validation))
+    return replace(data, task=task, train=train, selection=selection, validation=validation)
 
 
 def check_kind(task: Task, kind: Kind, model: str) -> None:
@@ -181,11 +191,16 @@ def _drawn(
     return task, train, validation
 
 
-def _refuse_pseudo_labels(settings: TaskSettings) -> None:
+def _refuse_unlabelled(settings: TaskSettings, distils: bool = False) -> None:
     if settings.pseudo_labels:
         raise TrimformerError(
-            "The setting task.pseudo_labels takes the dense model's own answers, which only compress does, where it "
-            "trains nothing: remove it."
+            "The setting task.pseudo_labels takes the dense model's own answers, which only a compression has: remove "
+            "it."
+        )
+    if settings.texts and not distils and settings.name != "text":  # whose own refusal says more
+        raise TrimformerError(
+            "The setting task.texts names rows without labels, from which only what distils from the dense model "
+            "learns, and nothing does so here: give a stage an objective with such a term (logits), or remove it."
         )
 
 
@@ -217,7 +232,7 @@ def check_settings(settings: TaskSettings) -> None:
     reads, defaults = SOURCES[settings.name].reads, TaskSettings()
     for field in NOT_EVERYWHERE:
         if field not in reads and getattr(settings, field) != getattr(defaults, field):
-            remedy = "" if field in ("tags", "texts", *OF_PLAIN_TEXT) else " or set name: custom"
+            remedy = "" if field in ("tags", *OF_PLAIN_TEXT) else " or set name: custom"
             raise TrimformerError(f"The setting task.{field} has no meaning for {settings.name}: remove it{remedy}.")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from trimformer import TrimformerError
 from trimformer.tasks.settings import TaskSettings
-from trimformer.tasks.sources.unlabelled import load, texts_alone
+from trimformer.tasks.sources.unlabelled import labelled_validation, load, texts_alone
 from trimformer.tasks.task import UNLABELLED_ROWS, load_task, load_texts, load_validation
 
 
@@ -88,12 +88,14 @@ def test_questions_have_their_contexts_and_couples_their_second_text(tmp_path):
     assert (train.texts, train.pairs) == (["one"], ["two"])
 
 
-def test_labels_that_would_go_unread_are_refused(tmp_path):
+def test_labels_of_a_validation_file_are_read_unless_the_settings_leave_them(tmp_path):
     train = plain(tmp_path / "t.txt", "a", "b")
     (tmp_path / "v.csv").write_text("text,stars\na,1\n")
     settings = TaskSettings(train=train, validation=str(tmp_path / "v.csv"))
-    with pytest.raises(TrimformerError, match=r"v\.csv has more than texts \(stars\).* task\.pseudo_labels"):
-        load(settings, "classification", ("a", "b"))
+    assert load(settings, "classification", ("a", "b"))[2] is None
+    assert labelled_validation(settings) == tmp_path / "v.csv"
+    with pytest.raises(TrimformerError, match=r"v\.csv has no column 'label'"):
+        load_texts(settings, "classification", ("a", "b"))
     assert load(settings.model_copy(update={"pseudo_labels": True}), "classification", ("a", "b"))[2].texts == ["a"]
     named = TaskSettings(train=train, label="stars", pseudo_labels=True)
     with pytest.raises(TrimformerError, match=r"task\.label names the column 'stars'"):
@@ -121,6 +123,8 @@ def test_rows_are_drawn_as_usual_and_of_training_rows_no_more_than_are_of_use(tm
     texts = [f"text {i}" for i in range(6000)]
     settings = TaskSettings(train=plain(tmp_path / "t.txt", *texts))
     data = load_texts(settings, "classification", ("a", "b"), seed=1)
+    assert (len(data.validation), len(data.selection), len(data.train)) == (900, 765, 4335)
+    data = load_texts(settings, "classification", ("a", "b"), seed=1, learns=False)
     assert (len(data.validation), len(data.selection), len(data.train)) == (900, 765, UNLABELLED_ROWS)
     assert "335 training texts were left out" in data.notes[0]
     assert len({*data.train.texts, *data.selection.texts, *data.validation.texts}) == 900 + 765 + UNLABELLED_ROWS

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from ...encoder.model.heads import IGNORED
 from ...errors import TrimformerError
-from ..data import Examples
+from ..data import Examples, GoldAnswer
 from ..settings import STRIDE
 from .chunks import chunks
 
@@ -102,11 +103,11 @@ def tokenise(
 def labels_of(arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
     """First and last token, counted in the row, of the first right answer: int64 (rows, 2).
 
-    (0, 0), the first token, where the window does not hold the whole answer. A token that holds more than a part of
-    the answer, such as an unsplit `1914-18`, counts as part of it.
+    (0, 0), the first token, where the window does not hold the whole answer; -100 where there is none. A token that
+    holds more than a part of the answer, such as an unsplit `1914-18`, counts as part of it.
     """
     offsets, owners = arrays["offsets"], arrays["owners"]
-    answers = [labels[0] for labels in examples.labels]
+    answers = [GoldAnswer("", 0) if labels is None else labels[0] for labels in examples.labels]
     # White space at the ends of an answer belongs to no token.
     begins = np.array([start + len(text) - len(text.lstrip()) for text, start in answers], dtype=np.int64)[owners]
     ends = np.array([start + len(text.rstrip()) for text, start in answers], dtype=np.int64)[owners]
@@ -127,6 +128,7 @@ def labels_of(arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
     labels = np.zeros((len(owners), 2), dtype=np.int64)
     labels[whole, 0] = inside[first[whole]] - offsets[:-1][whole]
     labels[whole, 1] = inside[last[whole]] - offsets[:-1][whole]
+    labels[np.array([row is None for row in examples.labels])[owners]] = IGNORED
     return labels
 
 

@@ -64,9 +64,11 @@ def tokenise(
 
 
 def labels_of(words: np.ndarray, offsets: np.ndarray, examples: Examples) -> np.ndarray:
-    """The label of each token: int64 (tokens,), that of the word that begins there, elsewhere -100."""
-    flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in examples.labels])
-    starts = np.cumsum([0, *map(len, examples.labels)])[:-1]
+    """The label of each token: int64 (tokens,), that of the word that begins there, elsewhere and without one -100."""
+    rows = zip(examples.texts, examples.labels, strict=True)
+    labels = [[IGNORED] * len(sentence) if row is None else row for sentence, row in rows]
+    flat = np.concatenate([np.asarray(row, dtype=np.int64) for row in labels])
+    starts = np.cumsum([0, *map(len, labels)])[:-1]
     word_at = np.repeat(starts, np.diff(offsets)) + words
     return np.where(words >= 0, flat[word_at], IGNORED)
 

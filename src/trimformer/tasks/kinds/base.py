@@ -94,7 +94,7 @@ class TaskKind(ABC):
 
     @abstractmethod
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
-        """The labels of an `Encoded` with these arrays."""
+        """The labels of an `Encoded` with these arrays; of rows whose label is None, IGNORED or NaN."""
 
     @abstractmethod
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[AnyAnswer]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from scipy.special import softmax
 
+from ...encoder.model.heads import IGNORED
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from ..metric import CLASS_F1
@@ -29,7 +30,7 @@ class Classification(TextKind):
         return *_METRICS, EACH_F1
 
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
-        return np.asarray(examples.labels, dtype=np.int64)
+        return np.asarray([IGNORED if label is None else label for label in examples.labels], dtype=np.int64)
 
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Prediction]:
         exact = logits.astype(np.float64)

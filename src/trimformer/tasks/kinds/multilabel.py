@@ -28,10 +28,13 @@ class Multilabel(TextKind):
         return *_METRICS, EACH_F1
 
     def labels(self, task: Task, arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
-        """1 where an example has a label, else 0: float32 (n, labels)."""
+        """1 where an example has a label, else 0, NaN where it has no labels to learn from: float32 (n, labels)."""
         matrix = np.zeros((len(examples), len(task.labels)), dtype=np.float32)
         for row, ids in enumerate(examples.labels):
-            matrix[row, list(ids)] = 1
+            if ids is None:
+                matrix[row] = np.nan
+            else:
+                matrix[row, list(ids)] = 1
         return matrix
 
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Labels]:

@@ -100,7 +100,10 @@ def find_files(settings: TaskSettings) -> tuple[Path | None, Path | None]:
         else:
             raise TrimformerError(f"The path {data} does not exist: set task.data to a folder or a file that does.")
     if train is None and validation is None:
-        raise TrimformerError("No data is given: set task.data to a folder or a file, or set task.train.")
+        raise TrimformerError(
+            "No data is given: set task.data to a folder or a file, or set task.train, or task.texts where nothing has "
+            "a label."
+        )
     return train, validation
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
-from ..data import Examples, Task
+from ..data import Examples, Task, joined
 from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..tables.files import ENDINGS, PLAIN, Table, ending, read_table
@@ -19,8 +20,11 @@ from .custom_groups import grouped, groups_said
 def texts_alone(settings: TaskSettings) -> bool:
     """Whether labels are not to be read: the settings say so, or the training file has columns of texts alone.
 
-    A file with any other column is taken to have labels, whatever that column is called.
+    A file with any other column is taken to have labels, whatever that column is called, but for files that are named
+    as texts.
     """
+    if settings.name == "custom" and settings.texts is not None and settings.train is None and settings.data is None:
+        return True
     if settings.name != "custom" or settings.label is not None:
         return settings.pseudo_labels
     path = find_files(settings)[0]
@@ -35,10 +39,10 @@ def load(settings: TaskSettings, kind: Kind, labels: tuple[str, ...]) -> tuple[T
     """The task with these labels; its training rows and, if there is a validation file, those of that, all without
     labels.
 
-    Raises TrimformerError for missing files and columns, for settings that mean nothing here, and for a validation file
-    that may have labels where the training file has none.
+    Of a validation file that has labels no rows are read. Raises TrimformerError for missing files and columns, and for
+    settings that mean nothing here.
     """
-    if settings.label is not None:
+    if settings.label is not None and settings.pseudo_labels:
         raise TrimformerError(
             f"The setting task.label names the column '{settings.label}', which task.pseudo_labels leaves unread: "
             "remove one of the two."
@@ -46,32 +50,61 @@ def load(settings: TaskSettings, kind: Kind, labels: tuple[str, ...]) -> tuple[T
     if settings.kind not in ("auto", kind):
         raise TrimformerError(f"The model's head is for {kind}, and task.kind is {settings.kind}: leave it out.")
     refuse_unread(settings, kind)
-    train_file, validation_file = find_files(settings)
-    if train_file is None:
+    files, validation_file = _files(settings)
+    if not files:
         raise TrimformerError(
-            f"The task has a validation file ({validation_file}) and no training file: set task.train or task.data."
+            f"The task has a validation file ({validation_file}) and no training file: set task.train, task.data or "
+            "task.texts."
         )
-    train = _rows(train_file, settings, kind)
-    validation = None if validation_file is None else _rows(validation_file, settings, kind)
-    source = f"train: {train_file}, with the dense model's own answers as labels"
-    source += "" if validation_file is None else f"; validation: {validation_file}, with the same"
+    train = joined([_rows(file, settings, kind) for file in files])
+    source = f"train: {', '.join(map(str, files))}, with the dense model's own answers as labels"
     task = Task("custom", kind, labels, KINDS[kind].metrics(labels), source, pseudo_labels=True)
+    if validation_file is None or has_labels(validation_file, settings):
+        return groups_said(task, train, None), train, None
+    validation = _rows(validation_file, settings, kind)
+    task = replace(task, source=f"{source}; validation: {validation_file}, with the same")
     return groups_said(task, train, validation), train, validation
 
 
-def _rows(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
+def labelled_validation(settings: TaskSettings) -> Path | None:
+    """The validation file, if it has labels that are to be read, so that the final test is on them."""
+    file = _files(settings)[1]
+    return file if file is not None and has_labels(file, settings) else None
+
+
+def has_labels(path: Path, settings: TaskSettings) -> bool:
+    """Whether a file has more than texts, which are then labels, unless the settings leave them unread."""
+    if settings.pseudo_labels:
+        return False
+    if f".{ending(path)}" not in (*ENDINGS, *PLAIN) or is_squad(path):
+        return True
+    return bool(_others(read_table(path, (*ENDINGS, *PLAIN)), settings))
+
+
+def _files(settings: TaskSettings) -> tuple[list[Path], Path | None]:
+    """Those of the texts, and the validation file."""
+    named = settings.data is not None or settings.train is not None or settings.validation is not None
+    train, validation = find_files(settings) if named or settings.texts is None else (None, None)
+    return [*([] if train is None else [train]), *text_files(settings)], validation
+
+
+def text_files(settings: TaskSettings) -> list[Path]:
+    """The files that are named as texts."""
+    return [Path(file).expanduser() for file in settings.texts or []]
+
+
+def texts_of(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
+    """The texts of a file without labels and groups."""
     table, (text, pair) = read_table(path, (*ENDINGS, *PLAIN)), KINDS[kind].columns
     text = settings.text or (text if text in table.names else "text")
+    text = "text" if ending(path) == "txt" else text  # the only column, whatever that of tables is called
     pair = settings.text_pair or pair
-    others = _others(table, settings)
-    if others and not settings.pseudo_labels:
-        raise TrimformerError(
-            f"The file {path} has more than texts ({', '.join(others)}), and the training file has texts alone: add "
-            "labels there, or set task.pseudo_labels, so that none are read."
-        )
     texts = _words(table, text) if KINDS[kind].words else text_column(table, text)
-    rows = Examples(texts, None if pair is None else text_column(table, pair), [])
-    return grouped(rows, path, settings)
+    return Examples(texts, None if pair is None else text_column(table, pair), [])
+
+
+def _rows(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
+    return grouped(texts_of(path, settings, kind), path, settings)
 
 
 def _words(table: Table, column: str) -> list[tuple[str, ...]]:

@@ -51,7 +51,15 @@ def head_class(kind: Kind) -> type[TrimformerWithHead]:
 def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """The loss of a kind of task, computed in fp32, as a mean: over texts, labelled tokens, or both ends of the spans.
 
-    Logits and labels as in the forward pass of the model class. attention_mask: (batch, n), so that no part of a span
-    lies on padding.
+    Logits and labels as in the forward pass of the model class. Rows without a label, which have IGNORED or NaN in its
+    place, do not count; where no row has one the loss is 0. attention_mask: (batch, n), so that no part of a span lies
+    on padding.
     """
+    there = ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
+    rows = there.flatten(1).any(1) if there.ndim > 1 else there
+    if not rows.any():
+        return 0 * logits.float().sum()
+    if not rows.all():
+        logits, labels = logits[rows], labels[rows]
+        attention_mask = None if attention_mask is None else attention_mask[rows]
     return head_class(kind).loss(kind, logits.float(), labels, attention_mask)

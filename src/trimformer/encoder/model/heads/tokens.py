@@ -16,7 +16,7 @@ from .base import Kind, TrimformerWithHead, dropout_of
 from .texts import ClassificationHead
 
 IGNORED = -100
-"""The label of a token that has none, as in torch's cross-entropy."""
+"""The label of a token or a row that has none, as in torch's cross-entropy."""
 
 
 class TokenHead(nn.Module):
