@@ -3,6 +3,7 @@
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -13,6 +14,7 @@ from .model.body import TrimformerModel
 from .model.heads import (
     Kind,
     TrimformerForEmbedding,
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -27,6 +29,7 @@ AutoModel.register(TrimformerConfig, TrimformerModel)
 AutoModelForSequenceClassification.register(TrimformerConfig, TrimformerForSequenceClassification)
 AutoModelForTokenClassification.register(TrimformerConfig, TrimformerForTokenClassification)
 AutoModelForQuestionAnswering.register(TrimformerConfig, TrimformerForQuestionAnswering)
+AutoModelForMaskedLM.register(TrimformerConfig, TrimformerForMaskedLM)
 
 __all__ = [
     "Gates",
@@ -34,6 +37,7 @@ __all__ = [
     "LayerShape",
     "TrimformerConfig",
     "TrimformerForEmbedding",
+    "TrimformerForMaskedLM",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",

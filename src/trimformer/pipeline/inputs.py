@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
 from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
+from ..encoder.model.heads import head_class
 from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
@@ -25,6 +26,7 @@ from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds.embedding import scored_along
 from ..tasks.labels import names_of
+from ..tasks.plain_text.load import is_plain_text, load_plain_text
 from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
@@ -105,6 +107,8 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
         )
     processes, cuts = accelerator.num_processes, _cuts(recipe, checkpoint, tokenizer)
     with accelerator.main_process_first():
+        if is_plain_text(recipe.task):
+            return _plain_text(recipe, checkpoint, tokenizer, cuts, processes)
         if texts_alone(recipe.task):
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
@@ -126,12 +130,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             encode(data.task, rows, tokenizer, **cuts._asdict())
             for rows in (data.train, data.selection, data.validation)
         )
-    largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
-    if -(-len(train) // largest) < processes:
-        raise TrimformerError(
-            f"{len(train)} training examples do not fill one batch of {largest} for each of {processes} "
-            "processes: lower the batch size."
-        )
+    _check_batches(recipe, train, processes)
     inputs = Inputs(
         checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes, data.unlabelled
     )
@@ -141,6 +140,39 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             check_size(readings_of(terms_of(stage.objective, student, dense.config)), rows)
     notes += inputs.cut()
     return inputs
+
+
+def _check_batches(recipe: Recipe, train: Encoded, processes: int) -> None:
+    largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
+    if -(-len(train) // largest) < processes:
+        raise TrimformerError(
+            f"{len(train)} training examples do not fill one batch of {largest} for each of {processes} "
+            "processes: lower the batch size."
+        )
+
+
+def _plain_text(
+    recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, cuts: Cuts, processes: int
+) -> Inputs:
+    """The inputs of a masked-LM task: the dense model is the checkpoint as given, with its masked-LM head if any."""
+    for name, value in {"autopilot": recipe.autopilot, "baseline": recipe.baseline, "control": recipe.control}.items():
+        if value is not None:
+            raise TrimformerError(f"{name} has no meaning for a task of plain text: leave it out.")
+    rows = load_plain_text(recipe.task, tokenizer, checkpoint.config, cuts.max_length, recipe.seed)
+    trained, notes = bool(checkpoint.masked_lm), list(rows.notes)
+    if trained:
+        body = {name: weight for name, weight in checkpoint.weights.items() if name.startswith("encoder.")}
+        weights = body | dict(checkpoint.masked_lm)
+        checkpoint = dataclasses.replace(checkpoint, weights=weights, head=head_class(rows.task.kind))
+    else:
+        notes.append(
+            f"{recipe.model} has no masked-LM head: the dense model has an untrained one, whose score says nothing of "
+            "it, and so has a student unless the term 'task' of an objective trains its head."
+        )
+    dense = Origin(checkpoint.config)
+    check_stages(recipe.stages, Origins(checkpoint, tokenizer, trained, rows.task, dense, dense), cuts.max_length)
+    _check_batches(recipe, rows.train, processes)
+    return Inputs(checkpoint, trained, tokenizer, rows.task, cuts, rows.train, rows.selection, rows.validation, notes)
 
 
 def _head(

@@ -173,7 +173,9 @@ class Stages:
         rows = own.learned(stage.objective)
         return Context(
             model=model,
-            teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
+            teacher=self.scale.unfold(before[-1 if stage.teacher == "previous" else 0].origin.model())
+            if teaches
+            else None,
             task=own.task,
             train=self.scale.rows(own.train),
             distilled=None if rows is own.train else self.scale.rows(rows),

@@ -15,7 +15,7 @@ from .doubts import data_notes
 from .kinds import KINDS
 from .metric import CLASS_F1
 from .settings import TaskSettings
-from .sources import beside, conll, custom, glue, imdb, sentiment, squad, unlabelled
+from .sources import beside, conll, custom, glue, imdb, plain, sentiment, squad, unlabelled
 from .split import Keep, held_rows, sample, split
 
 
@@ -39,8 +39,10 @@ _GLUE = Source(
 )
 _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
+OF_PLAIN_TEXT = ("packed", "unit", "masked", "whole_words")
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
+    *OF_PLAIN_TEXT,
     *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
 SOURCES = {
@@ -60,7 +62,12 @@ SOURCES = {
         ("data", "stride"),
     ),
     "sentiment": Source(lambda *_: sentiment.load(), lambda *_: None, ("truncation",)),
-    "custom": Source(custom.load, custom.load_validation, NOT_EVERYWHERE),
+    "text": Source(plain.refuse, plain.refuse, ("validation", "text", *OF_PLAIN_TEXT)),
+    "custom": Source(
+        custom.load,
+        custom.load_validation,
+        tuple(name for name in NOT_EVERYWHERE if name not in OF_PLAIN_TEXT),
+    ),
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
@@ -79,7 +86,7 @@ def load_task(
     whether something learns from the dense model, and so from the texts beside the labelled rows. Raises
     TrimformerError for everything that is wrong with the settings or the data.
     """
-    _check(settings)
+    check_settings(settings)
     _refuse_unlabelled(settings, distils)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
     task = _as_asked(task, settings)
@@ -104,7 +111,7 @@ def load_texts(
     for nobody knows them yet. learns: whether something is learned from the training rows; if nothing is, at most 4000
     of them stay, unless `train_limit` is set.
     """
-    _check(settings)
+    check_settings(settings)
     named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
     task, train, validation = unlabelled.load(settings, kind, named)
     if (file := unlabelled.labelled_validation(settings)) is not None:
@@ -140,7 +147,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
 
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
-    _check(settings)
+    check_settings(settings)
     _refuse_unlabelled(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
@@ -203,7 +210,7 @@ def _refuse_unlabelled(settings: TaskSettings, distils: bool = False) -> None:
             "The setting task.pseudo_labels takes the dense model's own answers, which only a compression has: remove "
             "it."
         )
-    if settings.texts and not distils:
+    if settings.texts and not distils and settings.name != "text":  # whose own refusal says more
         raise TrimformerError(
             "The setting task.texts names rows without labels, from which only what distils from the dense model "
             "learns, and nothing does so here: give a stage an objective with such a term (logits), or remove it."
@@ -228,7 +235,7 @@ def _check_class(task: Task, parts: dict[str, Examples]) -> None:
         )
 
 
-def _check(settings: TaskSettings) -> None:
+def check_settings(settings: TaskSettings) -> None:
     """Refuse unknown names, and settings that the named task would silently ignore."""
     if settings.name not in NAMES:
         raise TrimformerError(
@@ -238,7 +245,7 @@ def _check(settings: TaskSettings) -> None:
     reads, defaults = SOURCES[settings.name].reads, TaskSettings()
     for field in NOT_EVERYWHERE:
         if field not in reads and getattr(settings, field) != getattr(defaults, field):
-            remedy = "" if field == "tags" else " or set name: custom"
+            remedy = "" if field in ("tags", *OF_PLAIN_TEXT) else " or set name: custom"
             raise TrimformerError(f"The setting task.{field} has no meaning for {settings.name}: remove it{remedy}.")
 
 

@@ -35,6 +35,9 @@ class Paired:
         """The student's tokens of each row, int64 (n,)."""
         return self.student.lengths
 
+    def of_epoch(self, seed: int, epoch: int) -> Paired:
+        return Paired(self.student.of_epoch(seed, epoch), self.teacher.of_epoch(seed, epoch))
+
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The student's batch, and the teacher's inputs under names of their own."""
         theirs = {TEACHER + name: value for name, value in self.teacher.batch(indices).items() if name != "labels"}

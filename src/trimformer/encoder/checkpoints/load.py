@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..model.heads import (
     PROBLEM_TYPES,
     Kind,
     TrimformerForEmbedding,
+    TrimformerForMaskedLM,
     TrimformerWithHead,
     head_class,
 )
@@ -41,9 +42,10 @@ DEMO = "demo"
 class Checkpoint:
     """A checkpoint under the names of a model with a head (``encoder.*``, ``head.*``), not yet built.
 
-    head: the model class whose head it holds, None for a bare body. unused: names of weights, files and modules that
-    belong to neither body nor head, those of pre-training heads left out. assumed: what was taken for granted, in a
-    sentence.
+    head: the model class whose head it holds, None for a bare body. masked_lm: the weights of a masked-LM head; that of
+    a stock checkpoint, which pre-training left, is no head but for who asks for that kind. unused: names of weights,
+    files and modules that belong to neither body nor head, those of pre-training heads left out. assumed: what was
+    taken for granted, in a sentence.
     """
 
     config: TrimformerConfig
@@ -51,6 +53,7 @@ class Checkpoint:
     head: type[TrimformerWithHead] | None
     source: str
     unused: tuple[str, ...] = ()
+    masked_lm: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     assumed: str = ""
 
     @property
@@ -110,8 +113,13 @@ def has_head(path_or_id: str | Path) -> bool:
 
 
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
-    """The model class that config.json names, None where it names none that has a head."""
+    """The model class that config.json names, None where it names none that has a head for a task.
+
+    The masked-LM head of a stock checkpoint is what pre-training left: it counts only where it is asked for.
+    """
     named = architecture(folder)
+    if named.endswith("ForMaskedLM") and named != TrimformerForMaskedLM.__name__:
+        return None
     return next((cls for cls in HEADS if named.endswith(cls.__name__.removeprefix("Trimformer"))), None)
 
 
@@ -125,8 +133,9 @@ def load(
     labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
         checkpoint is kept, and a checkpoint without one gives the bare body.
     kind: what the new head answers: ``classification`` (the default with labels), ``multilabel``, ``regression``,
-        ``tokens`` (a label per word) or ``spans`` (question answering; needs no labels). ``embedding``: a vector per
-        text, by the modules of a sentence-transformers folder, which is else loaded as the bare body.
+        ``tokens`` (a label per word), ``spans`` (question answering; needs no labels) or ``masked-lm`` (the masked
+        tokens; needs no labels, and is the one of pre-training where the checkpoint has it). ``embedding``: a vector
+        per text, by the modules of a sentence-transformers folder, which is else loaded as the bare body.
 
     Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
     """
@@ -195,10 +204,12 @@ def build(
             raise TrimformerError(f"A head for {kind} needs label names, at least {fewest}: give labels.")
         if labels and not fewest:
             raise TrimformerError(f"A head for {kind} has no labels: leave them out.")
-        config = with_labels(config, labels or (), kind)
+        if kind != "masked-lm":  # whose outputs are the vocabulary
+            config = with_labels(config, labels or (), kind)
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
         same = checkpoint.head in (None, cls) and cls.keeps_lower_head
         weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+        weights |= checkpoint.masked_lm if kind == "masked-lm" else {}
     elif checkpoint.head is not None:
         cls = checkpoint.head
         if crf := next((name for name in checkpoint.unused if "crf" in name.lower()), None):
@@ -261,8 +272,10 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     stock = read_weights(folder, "encoder" if family is None else family.prefix)
     head = _named_head(folder)
     unused = [] if head is TrimformerForEmbedding else unused_files(fetch(path_or_id))
+    masked_lm: Mapping[str, Tensor] = {}
     if family is not None:
         weights = family.to_ours(stock, config, head)
+        masked_lm = family.masked_lm(stock, config)
         unused += family.unused(stock, config, head)
     elif any(name.startswith("encoder.") for name in stock):
         weights = stock
@@ -270,8 +283,11 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
         weights = {f"encoder.{name}": weight for name, weight in stock.items()}
     if architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
         weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
-    has_head = "head.output.weight" in weights or head is TrimformerForEmbedding
-    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, str(path_or_id), tuple(unused))
+    if head is TrimformerForMaskedLM:
+        masked_lm = {name: weight for name, weight in weights.items() if name.startswith("head.")}
+    has_head = bool(masked_lm) if head is TrimformerForMaskedLM else "head.output.weight" in weights
+    found = (head or HEADS[0]) if has_head or head is TrimformerForEmbedding else None
+    return Checkpoint(config, weights, found, str(path_or_id), tuple(unused), masked_lm)
 
 
 def resolve(path_or_id: str | Path) -> Path:

@@ -119,6 +119,7 @@ def _rebuilt(model: Model, kept: Kept) -> Model:
         return sliced(name, weight, kept.of(name, axes[name]), shape).clone()
 
     smaller.load_state_dict({name: own(name, w.shape) for name, w in smaller.state_dict().items()}, assign=True)
+    smaller.tie_weights(recompute_mapping=False)  # each name was given a tensor of its own
     return smaller.train(model.training)
 
 

@@ -41,6 +41,10 @@ class Couples:
         longer: np.ndarray = self.data.lengths.reshape(-1, 2).max(axis=1)
         return longer
 
+    def of_epoch(self, seed: int, epoch: int) -> Couples:
+        """The couples as they are read in a pass over them."""
+        return Couples(self.data.of_epoch(seed, epoch))
+
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The rows of these couples, the two of each side by side."""
         batch: dict[str, Tensor] = self.data.batch([row for index in indices for row in (2 * index, 2 * index + 1)])

@@ -74,6 +74,15 @@ class Encoded:
         return self.owners is not None and self.chars is None
 
     @property
+    def places(self) -> np.ndarray:
+        """How many labels each row has, int64 (n,): one, but where a model is asked at some places of it."""
+        return np.ones(len(self), dtype=np.int64)
+
+    def of_epoch(self, seed: int, epoch: int) -> Encoded:
+        """The rows as they are read in a pass over them: what is drawn at random in them is drawn anew."""
+        return self
+
+    @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row, int64 (n,)."""
         return np.diff(self.offsets)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
@@ -108,6 +109,10 @@ class TaskKind(ABC):
     @abstractmethod
     def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[Any]:
         """The answers as the labels of `Examples`: with these a model that gives them is right everywhere."""
+
+    def condensed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What is kept of a batch's logits to score them: all, unless there are too many."""
+        return logits
 
     @abstractmethod
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ class LogitsTerm(Term):
     Settings = LogitsSettings
     order = 1
     by_number = True
+    reads_answers = True
 
     def loss(self, kind: Kind, batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
         if self.settings.logits_distance == "squared":

@@ -9,6 +9,7 @@ from torch import Tensor
 from ....errors import TrimformerError
 from .base import Kind, TrimformerWithHead
 from .embedding import EmbeddingHead, TrimformerForEmbedding
+from .masked_lm import MaskedLMHead, TrimformerForMaskedLM
 from .spans import SpanOutput, TrimformerForQuestionAnswering
 from .texts import PROBLEM_TYPES, ClassificationHead, TrimformerForSequenceClassification
 from .tokens import IGNORED, DenseTokenHead, TokenHead, TrimformerForTokenClassification
@@ -21,9 +22,11 @@ __all__ = [
     "DenseTokenHead",
     "EmbeddingHead",
     "Kind",
+    "MaskedLMHead",
     "SpanOutput",
     "TokenHead",
     "TrimformerForEmbedding",
+    "TrimformerForMaskedLM",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",
@@ -37,6 +40,7 @@ HEADS: tuple[type[TrimformerWithHead], ...] = (
     TrimformerForTokenClassification,
     TrimformerForQuestionAnswering,
     TrimformerForEmbedding,
+    TrimformerForMaskedLM,
 )
 
 
@@ -56,7 +60,7 @@ def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor
     on padding.
     """
     there = ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
-    rows = there.reshape(len(labels), -1).any(1)
+    rows = there.flatten(1).any(1) if there.ndim > 1 else there
     if not rows.any():
         return 0 * logits.float().sum()
     if not rows.all():
