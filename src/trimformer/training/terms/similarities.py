@@ -26,7 +26,6 @@ class SimilaritiesTerm(Term):
 
     name = "similarities"
     Settings = SimilaritiesSettings
-    order = 6
     kinds = ("embedding",)
 
     def loss(self, kind: Kind, batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
