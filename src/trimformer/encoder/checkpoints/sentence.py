@@ -65,7 +65,9 @@ def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str,
         found = f"after the encoder comes {kinds[0]}" if kinds else "there is only the encoder"
         raise TrimformerError(f"{folder / MODULES} names no pooling ({found}): add a Pooling module after the encoder.")
     pooling = _pooling(_path(folder, modules[1]) / "config.json", hidden)
-    dense, weights, normalize = [], {}, False
+    dense: list[DenseShape] = []
+    weights: dict[str, Tensor] = {}
+    normalize = False
     for module, kind in zip(modules[2:], kinds[1:], strict=True):
         if kind in WITHOUT_EFFECT:
             continue

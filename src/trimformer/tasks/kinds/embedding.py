@@ -110,7 +110,8 @@ class Embedding(TaskKind):
     def same(self, data: Encoded | None, exact: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether the two vectors of a text have a cosine of at least `CLOSE`."""
         close: np.ndarray = np.greater_equal(_cosines(exact, other), CLOSE)
-        return close if data is None or not data.couples else close.reshape(-1, 2).all(axis=1)
+        both: np.ndarray = close.reshape(-1, 2).min(axis=1) if data is not None and data.couples else close
+        return both
 
     def measure(self, task: Task, name: str) -> Measure:
         whole, _, size = name.partition("@")

@@ -137,10 +137,10 @@ class TrimformerForEmbedding(TrimformerWithHead):
     def outputs(cls, config: TrimformerConfig) -> int:
         return EmbeddingShape.read(config.embedding).size(config.hidden_size)
 
-    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """Save as transformers does, and beside it what ``SentenceTransformer`` reads."""
-        super().save_pretrained(save_directory, *args, **kwargs)
-        self.save_modules(Path(save_directory))
+        super().save_pretrained(*args, **kwargs)
+        self.save_modules(Path(args[0] if args else kwargs["save_directory"]))
 
     def save_modules(self, folder: Path) -> None:
         """Write what ``SentenceTransformer`` reads beside the encoder in this folder."""
