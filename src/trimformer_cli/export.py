@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from .options import Json, Model, Out
 from .signature import grouped
 from .terminal import console, fail, print_line, print_table
 
-VECTORS = "embedding"
+VECTORS: Literal["embedding"] = "embedding"
 """The kind that a folder of sentence-transformers is exported as where it is named."""
 
 
