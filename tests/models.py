@@ -11,6 +11,7 @@ from torch import Tensor
 from trimformer import Gates, LayerShape, TrimformerConfig, TrimformerForSequenceClassification
 from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.encoder.gating.limits import limits
+from trimformer.encoder.shape.kinds import LAYERS
 from trimformer.encoder.shape.points import POINTS
 
 FAMILY_NAMES = tuple(FAMILIES)
@@ -75,6 +76,19 @@ def _distinct() -> tuple[str, ...]:
 
 
 DISTINCT_FAMILIES = _distinct()
+
+
+WITHOUT_FAMILY = tuple(kind for kind in LAYERS if LAYERS[kind].examples)
+"""The kinds of layer that no family has."""
+
+
+def with_layers(kind: str, family: str = "bert", **others: Any) -> Any:
+    """A small classifier of layers of one of these kinds, with all else as in a family."""
+    config = tiny(family=family).config
+    layers = [shape.to_dict() for shape in LAYERS[kind].examples]
+    changes = {"layer_kind": kind, "layers": layers, "sharing": None, "classifier_pooling": "mean"} | others
+    torch.manual_seed(1)
+    return TrimformerForSequenceClassification(TrimformerConfig.from_dict(config.to_dict() | changes)).eval()
 
 
 def trained(model: Any) -> Any:

@@ -204,6 +204,9 @@ class BudgetOptions:
         return {"budget": budget, **measured}
 
 
+FINETUNE = "finetune"
+
+
 @dataclasses.dataclass(frozen=True)
 class MethodOptions:
     """A method and its own settings: any of them by ``--set``, some by options of their own."""
@@ -228,6 +231,22 @@ class MethodOptions:
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Any setting of the method, as in a recipe; may be repeated."),
     ] = None
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="`word-replacement` or `masking`: where it distils, also learn from rows that are made of the "
+            "training rows, many times as many in each epoch (docs/augmentation.md)."
+        ),
+    ] = None
+    student: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of a method: train this student on the labels and on the dense model's answers "
+            "(docs/starts.md). `distil` has every second layer; `tinybert4`, `tinybert6`, `minilm6` have the dense "
+            "model's weights cut to that shape; `bilstm` and `cnn` are no Transformers; or a folder or hub id of a "
+            "smaller encoder."
+        ),
+    ] = None
 
     @property
     def dense_control(self) -> Literal["dense"] | None:
@@ -237,9 +256,13 @@ class MethodOptions:
     def settings(self) -> dict[str, Any]:
         """The method's name and settings, checked."""
         values = given(self)
+        values.pop("augment", None)
         if self.dense_control:
             del values["control"]
-        values["name"] = values.pop("method", "attendout")
+        student = values.pop("student", None)
+        values["name"] = values.pop("method", "attendout" if student is None else FINETUNE)
+        if student is not None and values["name"] != FINETUNE:
+            fail("--student takes the place of a method: leave --method out.")
         assigned = _assigned(values.pop("set", []))
         for name in assigned.keys() & values.keys():
             fail(f"--set {name}: the {name} of the method is given twice, leave one out.")

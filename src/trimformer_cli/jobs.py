@@ -171,6 +171,8 @@ def compress(
 
     `trimformer compress bert-base-uncased --task sst2 --data glue/ --keep-layers 4 --out runs/sst2`
 
+    `trimformer compress bert-base-uncased --task sst2 --data glue/ --student distil --epochs 6 --out runs/small`
+
     `trimformer compress my-model/ --train train.csv --text review --label stars --out runs/mine`
     """
     if not budget.searches:
@@ -183,13 +185,14 @@ def compress(
     settings = task.settings(train_limit=train_limit, pseudo_labels=pseudo_labels)
     if budget.max_disagreement is not None:
         _require_texts(settings)
-    from trimformer.recipe.standard import autopilot_recipe, standard_recipe
+    from trimformer.recipe.standard import augmented_recipe, autopilot_recipe, standard_recipe
 
     how: dict[str, Any] = {"training": training.settings(), "fine_tune": fine_tune, "seed": seed}
     if not budget.searches:
-        recipe = standard_recipe(
-            model, settings, str(out), method=method.settings(), control=method.dense_control, **how
-        )
+        how |= {"method": method.settings(), "control": method.dense_control, "student": method.student}
+        recipe = standard_recipe(model, settings, str(out), **how)
+        if method.augment is not None:
+            recipe = augmented_recipe(recipe, method.augment)
     else:
         recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
     _run(recipe, resume, json_)

@@ -57,6 +57,8 @@ def test_settings_of_a_budget() -> None:
             {"name": "last-k", "keep_layers": 1, "replace_by": "none"},
         ),
         (MethodOptions("none", set=[]), {"name": "none"}),
+        (MethodOptions("none", augment="masking"), {"name": "none"}),
+        (MethodOptions(student="distil"), {"name": "finetune"}),
     ],
 )
 def test_settings_of_a_method(options: MethodOptions, settings: dict[str, Any]) -> None:

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained
+from tests.models import (
+    FAMILY_NAMES,
+    WITHOUT_FAMILY,
+    padded_batch,
+    points_of,
+    random_gates,
+    tiny,
+    trained,
+    with_layers,
+)
 from trimformer import Gates, export, trim
 from trimformer.deploy.writers import write
 from trimformer.inference.runtimes.backends import open_backend
@@ -30,6 +39,11 @@ CASES = [
 @pytest.mark.parametrize(("family", "kinds"), CASES, ids=str)
 def test_the_files_give_the_same_logits(tmp_path, family, kinds):
     check_files(trained(trim(tiny(1 + max(kinds, default=0), family=family), attention=kinds)), tmp_path)
+
+
+@pytest.mark.parametrize("kind", WITHOUT_FAMILY)
+def test_the_files_of_encoders_that_are_no_transformers(tmp_path, kind):
+    check_files(with_layers(kind), tmp_path)
 
 
 def check_files(model, folder):

@@ -61,12 +61,26 @@ def test_a_stage_learns_from_its_training_rows_and_new_ones(tmp_path: Path, monk
     assert dense == after == given
     assert len(augmented) == len(given) + info.new > 2 * len(given)
     assert augmented.texts[: len(given)] == given.texts
+    assert augmented.labels == given.labels + [None] * info.new
     held = runner.inputs.selection.examples.texts + runner.inputs.validation.examples.texts
     assert not set(augmented.texts[len(given) :]) & set(held)
     assert results[1].info["epochs"] == pytest.approx(0.5 * len(augmented) / len(given))
     assert results[1].info["notes"][0].startswith("s0: word-replacement made ")
     assert "augmentation" not in results[2].info
     assert StageResult.read("s0", tmp_path / "s0").info == results[1].info | {"history": {}}
+
+
+def test_new_rows_stand_behind_texts_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    train = module.train
+    monkeypatch.setattr(module, "train", lambda *a, **k: seen.append(a[1].examples) or train(*a, **k))
+    (tmp_path / "texts.txt").write_text("bright music\nclumsy plot and film\n")
+    labelled = LEARNS | {"objective": {"task": 1, "logits": 1}}
+    runner, results = learned(tmp_path, reviews(tmp_path) | {"texts": [str(tmp_path / "texts.txt")]}, labelled)
+    given, rows = runner.inputs.train.examples, seen[1]
+    assert rows.texts[len(given) : len(given) + 2] == ["bright music", "clumsy plot and film"]
+    assert rows.labels[len(given) :] == [None] * (2 + results[1].info["augmentation"].new)
+    assert results[1].info["epochs"] == pytest.approx(0.5 * len(rows) / (len(given) + 2))
 
 
 def test_a_stage_that_is_done_again_finds_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +122,11 @@ def test_the_teacher_reads_the_new_rows_in_its_own_tokens(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("stage", "said"),
     [
-        ({"method": {"name": "last-k", "keep_layers": 2}}, "the method last-k does not, or not by that alone"),
-        ({"method": {"name": "attendout"}}, "the method attendout does not"),
+        (
+            {"method": {"name": "last-k", "keep_layers": 2}},
+            "augment gives rows to learn from, and last-k trains nothing: leave it out.",
+        ),
         ({"objective": {"task": 1}}, "augment makes rows that the teacher labels, and this objective does not distil"),
-        ({"objective": {"task": 0.5, "logits": 1}}, "the term task of the objective learns from labels: set it to 0"),
         ({"augment": {"name": "masking"}}, "the tokenizer has no mask token"),
         ({"augment": {"name": "word-replacement", "glove": "none.txt"}}, "The word vectors none.txt cannot be read"),
     ],

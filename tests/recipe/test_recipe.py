@@ -16,7 +16,7 @@ from trimformer.methods import METHODS
 from trimformer.pipeline.results import method_label
 from trimformer.recipe.reading import load_recipe, parse
 from trimformer.recipe.settings import AutopilotSettings, Recipe, differences
-from trimformer.recipe.standard import standard_recipe
+from trimformer.recipe.standard import augmented_recipe, standard_recipe
 from trimformer.tasks.settings import TaskSettings
 
 MINIMAL = """\
@@ -72,6 +72,45 @@ def test_the_standard_stages_distil() -> None:
     assert objectives("greedy", "keep_layers") == [(1, 1), (1, 1)]
     assert objectives("attendout-faithful", "keep_layers") == [(0, 0), (0, 0)]
     assert objectives("depth", "keep") == objectives("layerdrop", "keep") == [(0, 0), (1, 1)]
+
+
+def test_new_rows_come_into_the_stages_that_distil() -> None:
+    task = TaskSettings(name="sst2")
+    recipe = augmented_recipe(standard_recipe("m", task, "o", method={"name": "last-k", "keep_layers": 1}), "masking")
+    assert [stage.augment and stage.augment.name for stage in recipe.stages] == [None, "masking"]
+    with pytest.raises(TrimformerError, match="did you mean 'masking'"):
+        augmented_recipe(recipe, "maskin")
+    with pytest.raises(TrimformerError, match="no stage of this method learns from the teacher"):
+        augmented_recipe(standard_recipe("m", task, "o", method={"name": "finetune"}), "masking")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("distil", {"layers": "distil"}),
+        ("bilstm", {}),
+        ("cnn", {}),
+        ("org/small", {"checkpoint": "org/small"}),
+        ("tinybert4", {"shape": {"layers": 4, "hidden": 312, "heads": 12, "ffn": 1200}, "weights": "teacher"}),
+    ],
+)
+def test_a_student_takes_the_place_of_a_method(name: str, start: dict[str, Any]) -> None:
+    recipe = standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": "finetune"}, student=name)
+    assert [stage.name for stage in recipe.stages] == ["finetune"]
+    assert recipe.stages[0].start.model_dump(exclude_defaults=True) == start
+    assert (recipe.stages[0].objective.task, recipe.stages[0].objective.logits) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tinybert5", "Unknown student 'tinybert5': did you mean 'tinybert"),
+        ("xyz", "known are distil, .*hub"),
+    ],
+)
+def test_an_unknown_student_is_named(name: str, said: str) -> None:
+    with pytest.raises(TrimformerError, match=said):
+        standard_recipe("m", TaskSettings(name="sst2"), "o", method={"name": "finetune"}, student=name)
 
 
 def test_a_former_name_is_still_read(saved: Path) -> None:

@@ -17,12 +17,14 @@ from tests.command import trimformer
 from tests.learning import toy_task
 from tests.models import FAMILY_NAMES, padded_batch, tiny
 from tests.tinymodel import words_tokenizer, write_csv, write_stock_bert
-from trimformer import Gates, TrimformerError, load, trim
+from trimformer import Gates, TrimformerError, TrimformerForSequenceClassification, cost, load, trim
 from trimformer.encoder.checkpoints.load import Checkpoint, load_tokenizer
+from trimformer.encoder.checkpoints.shapes import sizes_named, uniform_config
 from trimformer.pipeline.run import run
 from trimformer.recipe.reading import parse
 from trimformer.report.schema import Report
 from trimformer.starts import STARTS, Origin, Origins, Start
+from trimformer.starts.cut import gates_to, spread
 
 FRESH = {"layers": 2, "hidden": 8, "heads": 2, "ffn": 12}
 
@@ -115,12 +117,80 @@ def test_another_checkpoint_may_have_its_own_tokenizer(tmp_path: Path) -> None:
         ({"layers": [1, 1]}, "start.layers [1, 1] must be different layers in their order"),
         ({"shape": FRESH | {"hidden": 9}}, "start.shape: 2 heads do not divide a width of 9"),
         ({"checkpoint": "./missing"}, "./missing is not a model folder"),
+        ({"shape": FRESH | {"layers": 5}, "weights": "teacher"}, "layers 5 are more than the 4 of the dense model"),
+        ({"shape": FRESH | {"hidden": 18}, "weights": "teacher"}, "hidden 18 are more than the 16 of the dense model"),
+        (
+            {"shape": FRESH | {"heads": 1, "hidden": 9}, "weights": "teacher"},
+            "heads of this many dimensions 9 are more",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(TrimformerError) as caught:
         _ = student(tmp_path, **settings).config
     assert said in str(caught.value)
+
+
+def test_distil_is_every_second_layer(tmp_path: Path) -> None:
+    dense = tiny(5, labels=2)
+    expected = trim(dense, Gates(layers=torch.tensor([float(i in spread(3, 5)) for i in range(5)])))
+    model = student(tmp_path, dense, layers="distil").model()
+    assert [spread(count, 12) for count in (6, 4)] == [[0, 2, 4, 6, 8, 10], [0, 3, 6, 9]]
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in expected.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("tinybert4", (4, 312, 12, 1200)), ("tinybert6", (6, 768, 12, 3072)), ("minilm6", (6, 384, 12, 1536))],
+)
+def test_shapes_by_name(name: str, sizes: tuple[int, ...]) -> None:
+    """TinyBERT: Jiao et al., 2020, section 4.2; MiniLM: Wang et al., 2020."""
+    shape = STARTS["student"].Settings(shape=name).shape
+    assert (shape.layers, shape.hidden, shape.heads, shape.ffn) == sizes
+
+
+def test_tinybert4_has_the_published_number_of_weights() -> None:
+    """Jiao et al. (2020) print 14.5 M."""
+    shape = uniform_config(*sizes_named("tinybert4"))
+    assert cost(shape, head=TrimformerForSequenceClassification).params == pytest.approx(14.5e6, rel=0.02)
+
+
+CUT = {"layers": 2, "hidden": 12, "heads": 2, "ffn": 10}
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet", "distilbert", "electra"])
+def test_a_shape_with_the_weights_of_the_teacher(tmp_path: Path, family: str) -> None:
+    dense = tiny(4, family=family, labels=2)
+    found = student(tmp_path, dense, shape=CUT, weights="teacher")
+    config, model = found.config, found.model()
+    assert config.shapes == model.config.shapes
+    assert [(s.heads, s.head_size, s.ffn) for s in config.shapes] == [(2, 6, 10)] * 2
+    assert (model.config.hidden_size, found.new_head) == (12, False)
+    gates = gates_to(found.settings.shape, dense.config, dense)
+    batch = padded_batch(dense)
+    with torch.no_grad():
+        torch.testing.assert_close(model(**batch).logits, dense(**batch, gates=gates).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_what_weighs_most_stays() -> None:
+    dense = tiny(2, labels=2)
+    with torch.no_grad():
+        for name, weight in dense.named_parameters():
+            if name.startswith("encoder.layers.1.ffn_in"):
+                weight[[3, 7]] *= 100
+            if name.startswith(("encoder.layers.0.attention.value", "encoder.layers.0.attention.query")):
+                weight[8:] *= 100  # of the second head
+    shape = STARTS["student"].Settings(shape={"layers": 2, "hidden": 8, "heads": 1, "ffn": 2}).shape
+    gates = gates_to(shape, dense.config, dense)
+    assert gates.ffn[1].nonzero().flatten().tolist() == [3, 7]
+    assert gates.heads[0].tolist() == [0, 1]
+
+
+def test_a_shape_of_the_size_of_the_teacher_is_the_teacher(tmp_path: Path) -> None:
+    dense = tiny(2, labels=2)
+    shape = {"layers": 2, "hidden": 16, "heads": 2, "ffn": 24}
+    model = student(tmp_path, dense, shape=shape, weights="teacher").model()
+    assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in dense.state_dict().items())
 
 
 @pytest.mark.parametrize("settings", [{}, {"layers": [0], "checkpoint": "x"}, {"shape": FRESH, "layers": [0]}], ids=str)
@@ -139,6 +209,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"shape": "tinybert5"}, r"start\.shape in x: Unknown shape 'tinybert5': known are .*; did you mean tinybert"),
+        ({"layers": "half"}, r"start\.layers in x: 'half' names no layers: write distil or a list of numbers\."),
+        ({"layers": [0], "weights": "teacher"}, "weights belong to a shape: leave them out, or name a shape"),
+        ({"layers": []}, "layers"),
+    ],
+)
+def test_what_is_misspelt_is_said(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(TrimformerError, match=said):
+        recipe([{"name": "student"} | settings])
 
 
 def recipe(starts: list[dict[str, Any]], **objective: float) -> Any:

@@ -8,20 +8,16 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..tasks.augmentation import AUGMENTATIONS, AugmentationSettings, Reader
 from ..tasks.augmentation.augment import augment
 from ..tasks.augmentation.info import AugmentationInfo
+from ..tasks.data import joined
 from .inputs import Inputs
 
 
 def augmented(
     settings: AugmentationSettings, inputs: Inputs, teacher: TrimformerWithHead
 ) -> tuple[Inputs, AugmentationInfo]:
-    """The inputs with the new rows behind the training rows, and what was done.
-
-    The new rows have the labels of the rows that they were made of, which nothing reads.
-    """
+    """The inputs with new rows, made of the training rows, among those without labels; and what was done."""
     reader = Reader(inputs.tokenizer, teacher.get_input_embeddings().weight.detach())
     given, held_out = inputs.train.examples, [inputs.selection.examples, inputs.validation.examples]
     new = augment(AUGMENTATIONS[settings.name](settings, reader), given, held_out)
-    whole = given.take([*range(len(given)), *new.origins])
-    pairs = None if given.pairs is None else [*given.pairs, *(new.rows.pairs or [])]
-    rows = dataclasses.replace(whole, texts=[*given.texts, *new.rows.texts], pairs=pairs)
-    return dataclasses.replace(inputs, train=inputs.encoded(rows)), new.info
+    unlabelled = new.rows if inputs.unlabelled is None else joined([inputs.unlabelled, new.rows])
+    return dataclasses.replace(inputs, unlabelled=unlabelled), new.info

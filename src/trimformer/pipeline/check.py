@@ -9,7 +9,6 @@ from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
 from ..methods import METHODS
-from ..methods.base import StudentMethod
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins
 from ..tasks.augmentation import AUGMENTATIONS
@@ -59,20 +58,14 @@ def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
         return
     if KINDS[origins.task.kind].form != "texts":
         raise TrimformerError(f"augment changes the words of texts, and the task is {origins.task.kind}: leave it out.")
-    if not issubclass(METHODS[stage.method.name], StudentMethod):
+    if not METHODS[stage.method.name].trains:
         raise TrimformerError(
-            f"augment gives rows to what learns by the objective, and the method {stage.method.name} does not, or not "
-            "by that alone: put it into a stage with the method finetune."
+            f"augment gives rows to learn from, and {stage.method.name} trains nothing: leave it out."
         )
     if not stage.objective.needs_teacher:
         raise TrimformerError(
             "augment makes rows that the teacher labels, and this objective does not distil from it: give it a term "
             "that does, such as logits, or leave augment out."
-        )
-    if stage.objective.task > 0:
-        raise TrimformerError(
-            "augment makes rows whose labels nobody knows, and the term task of the objective learns from labels: set "
-            "it to 0, and learn from the given rows in a stage of its own."
         )
     AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
 

@@ -34,7 +34,7 @@ from .inputs import Inputs
 
 class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
-    that it was trained for, in passes over the given training rows; passes: over its own training rows, those of the
+    that it was trained for, in passes over the rows that were given; passes: over its own training rows, those of the
     stages before it included. augmentation: what was done to get new rows."""
 
     history: dict[str, list[tuple[int, Value]]]
@@ -132,7 +132,7 @@ class Stages:
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
             "steps": steps,
-            "epochs": stage.training.epochs * steps / context.steps * rows / len(self.inputs.learned(stage.objective)),
+            "epochs": stage.training.epochs * steps / context.steps * self._share(stage, inputs),
             "passes": begin + passes(steps, len(context.rows), stage.training, self.accelerator.num_processes),
             "notes": [f"{stage.name}: {note}" for note in result.notes],
             "own_tokenizer": result.tokenizer is not None or self._start(stage, before).own_tokenizer,
@@ -154,6 +154,10 @@ class Stages:
             return self.inputs, None
         with self.accelerator.main_process_first():
             return augmented(stage.augment, self.inputs, before[0].origin.model())
+
+    def _share(self, stage: StageSettings, inputs: Inputs) -> float:
+        """How many times as many rows a stage learns from, with its new rows, as were given."""
+        return len(inputs.learned(stage.objective)) / len(self.inputs.learned(stage.objective))
 
     def context(self, stage: StageSettings, before: Sequence[StageResult], inputs: Inputs | None = None) -> Context:
         """What the method of a stage is given, numbers in units of ``scale``. before: as in :meth:`run`.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from pathlib import Path
 from typing import Any, Literal
 
+from ..encoder.checkpoints.shapes import NAMED
+from ..errors import TrimformerError
 from ..methods import METHODS
+from ..starts import STARTS
+from ..starts.student import DISTIL
 from ..tasks.settings import TaskSettings
 from ..training.settings import TrainingSettings
 from .reading import checked_method, parse
@@ -20,19 +26,22 @@ def standard_recipe(
     training: TrainingSettings | None = None,
     fine_tune: FineTune = "auto",
     control: Literal["dense"] | None = None,
+    student: str | None = None,
     seed: int = 0,
 ) -> Recipe:
     """What ``compress`` does by default for a method (``{"name": "attendout", "keep_layers": 3}``).
 
     The method itself says where its stage starts, what it minimises and which fine-tuning follows (``standard``).
+    student: what it starts from instead, see :func:`student_start`; it learns from the labels and from the teacher's
+    answers.
     """
     standard = METHODS[checked_method(method).name].standard
     training = training or TrainingSettings()
     first = {
         "name": standard.stage,
         "method": method,
-        "start": standard.start,
-        "objective": standard.objective,
+        "start": standard.start if student is None else student_start(student),
+        "objective": standard.objective if student is None else {"task": 1.0, "logits": 1.0},
         "training": training,
     }
     repair = {
@@ -55,6 +64,47 @@ def standard_recipe(
         },
         "these settings",
     )
+
+
+def augmented_recipe(recipe: Recipe, augment: str) -> Recipe:
+    """The recipe with new rows in every stage that distils, made by the augmentation of this name.
+
+    Raises TrimformerError where there is no such stage or no such augmentation.
+    """
+    content = recipe.model_dump(mode="json")
+    distil = [
+        stage for stage, read in zip(content["stages"], recipe.stages, strict=True) if read.objective.needs_teacher
+    ]
+    if not distil:
+        raise TrimformerError(
+            "--augment makes rows that the teacher labels, and no stage of this method learns from the teacher: leave "
+            "it out."
+        )
+    for stage in distil:
+        stage["augment"] = augment
+    return parse(content, "these settings")
+
+
+def student_start(text: str) -> dict[str, Any]:
+    """The start that a student's name stands for: ``distil``, a shape, a start that is a student, or a checkpoint.
+
+    A shape gets the weights of the dense model, cut to it. Raises TrimformerError for what is none of these.
+    """
+    students = [name for name, start in STARTS.items() if start.is_student]
+    if text in students:
+        return {"name": text}
+    if text == DISTIL:
+        return {"name": "student", "layers": text}
+    if text in NAMED:
+        return {"name": "student", "shape": text, "weights": "teacher"}
+    if "/" in text or Path(text).is_dir():
+        return {"name": "student", "checkpoint": text}
+    known = [DISTIL, *students, *NAMED]
+    near = difflib.get_close_matches(text, known, 1)
+    hint = (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}, and folders and hub ids of encoders."
+    )
+    raise TrimformerError(f"Unknown student {text!r}: {hint}")
 
 
 def autopilot_recipe(

@@ -78,6 +78,8 @@ class Start(ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[StartSettings]]
+    is_student: ClassVar[bool] = False
+    """Whether its name alone says which student it is, so that `compress --student` takes it."""
 
     def __init__(self, settings: Any, origins: Origins) -> None:
         self.settings, self.origins = settings, origins

@@ -1,4 +1,4 @@
-"""Start from a student: chosen layers of the dense model, a fresh shape, or another checkpoint.
+"""Start from a student: chosen layers of the dense model, a shape, or another checkpoint.
 
 A part of the teacher's layers is how DistilBERT starts (Sanh, Debut, Chaumond and Wolf, 2019).
 """
@@ -8,14 +8,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint
+from ..encoder.checkpoints.shapes import sizes_named
 from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead, head_class
 from ..encoder.shape.config import TrimformerConfig
@@ -24,10 +25,14 @@ from ..errors import TrimformerError
 from ..methods.expected import shape_after
 from ..tasks.encoding.cache import fingerprint
 from .base import Start, StartSettings, register
+from .cut import gates_to, head_size_of, spread
+
+DISTIL = "distil"
+"""Every second layer of the dense model, the first one among them."""
 
 
-class FreshShape(BaseModel):
-    """FreshShape of a fresh encoder; everything else is as in the dense model."""
+class Shape(BaseModel):
+    """Sizes of an encoder; everything else is as in the dense model."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -41,24 +46,48 @@ class StudentSettings(StartSettings):
     """Where the student comes from: one of three."""
 
     name: Literal["student"] = "student"
-    layers: list[NonNegativeInt] | None = Field(
-        None, min_length=1, description="layers of the dense model, from 0, that the student starts with"
+    layers: Literal["distil"] | Annotated[list[NonNegativeInt], Field(min_length=1)] | None = Field(
+        None, description="layers of the dense model, from 0, that the student starts with; distil: every second one"
     )
-    shape: FreshShape | None = Field(None, description="sizes of an encoder with random weights")
+    shape: Shape | None = Field(None, description="sizes of an encoder, by name such as tinybert4 or by numbers")
+    weights: Literal["random", "teacher"] = Field(
+        "random", description="with shape: teacher: the dense model's, cut to these sizes"
+    )
     checkpoint: str | None = Field(None, description="folder or hub id of another encoder, read with its own tokenizer")
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _layers(cls, layers: Any) -> Any:
+        if isinstance(layers, str) and layers != DISTIL:
+            raise ValueError(f"{layers!r} names no layers: write {DISTIL} or a list of numbers")
+        return layers
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _named(cls, shape: Any) -> Any:
+        if not isinstance(shape, str):
+            return shape
+        try:
+            return dict(zip(Shape.model_fields, sizes_named(shape), strict=True))
+        except TrimformerError as error:
+            raise ValueError(str(error).rstrip(".")) from error
 
     @model_validator(mode="after")
     def _one(self) -> StudentSettings:
         if [self.layers, self.shape, self.checkpoint].count(None) != 2:
             raise ValueError("name one of layers, shape and checkpoint")
+        if self.weights == "teacher" and self.shape is None:
+            raise ValueError("weights belong to a shape: leave them out, or name a shape")
         return self
 
     @property
     def label(self) -> str:
         if self.layers is not None:
-            return f"student of layers {', '.join(map(str, self.layers))}"
+            named = "every second layer" if self.layers == DISTIL else f"layers {', '.join(map(str, self.layers))}"
+            return f"student of {named}"
         if self.shape is not None:
-            return f"student of {self.shape.layers} fresh layers, {self.shape.hidden} wide"
+            which = "fresh" if self.weights == "random" else "the teacher's"
+            return f"student of {self.shape.layers} {which} layers, {self.shape.hidden} wide"
         return f"student from {self.checkpoint}"
 
 
@@ -71,8 +100,11 @@ class Student(Start):
 
     @property
     def config(self) -> TrimformerConfig:
+        dense = self.origins.dense.config
         if self.settings.layers is not None:
-            return shape_after(self.origins.dense.config, self._gates())
+            return shape_after(dense, self._gates())
+        if self.settings.weights == "teacher":
+            return shape_after(dense, gates_to(self.settings.shape, dense))
         return self._fresh() if self.settings.checkpoint is None else self._checkpoint.config
 
     @cached_property
@@ -87,12 +119,15 @@ class Student(Start):
 
     @property
     def new_head(self) -> bool:
-        return self.settings.layers is None
+        return self.settings.layers is None and self.settings.weights == "random"
 
     def model(self) -> TrimformerWithHead:
         task = self.origins.task
         if self.settings.layers is not None:
             return trim(self.origins.dense.model(), self._gates())
+        if self.settings.weights == "teacher":
+            dense = self.origins.dense.model()
+            return trim(dense, gates_to(self.settings.shape, dense.config, dense))
         if self.settings.checkpoint is None:
             return head_class(task.kind)(self._fresh()).eval()
         made: Any = build(self._checkpoint, labels=task.labels, kind=task.kind)
@@ -106,7 +141,8 @@ class Student(Start):
         return read_checkpoint(self.settings.checkpoint)
 
     def _gates(self) -> Gates:
-        layers, count = self.settings.layers, self.origins.dense.config.num_hidden_layers
+        count = self.origins.dense.config.num_hidden_layers
+        layers = spread(-(-count // 2), count) if self.settings.layers == DISTIL else self.settings.layers
         if layers != sorted(set(layers)) or layers[-1] >= count:
             raise TrimformerError(
                 f"start.layers {layers} must be different layers in their order, from 0 to {count - 1} of the dense "
@@ -116,12 +152,9 @@ class Student(Start):
 
     def _fresh(self) -> TrimformerConfig:
         dense, sizes = self.origins.dense.config, self.settings.shape
-        if sizes.hidden % sizes.heads:
-            raise TrimformerError(
-                f"start.shape: {sizes.heads} heads do not divide a width of {sizes.hidden}: choose numbers that fit."
-            )
+        head_size = head_size_of(sizes)
         fresh = {"attention": "full", "kernel": 0, "query_key": None, "own": {}, "maps": {}, "ffn": sizes.ffn}
-        heads = {"heads": sizes.heads, "head_size": sizes.hidden // sizes.heads}
+        heads = {"heads": sizes.heads, "head_size": head_size}
         shapes = [
             dataclasses.replace(dense.shapes[index % len(dense.shapes)], **fresh, **heads)
             for index in range(sizes.layers)

@@ -33,6 +33,14 @@ def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, tempe
     return temperature**2 * F.kl_div(*logs, log_target=True, reduction="batchmean")
 
 
+def squared_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Mean squared error of logits (Ba and Caruana, 2014); of tokens and spans over real tokens alone."""
+    student, teacher = student.float(), teacher.float()
+    if kind in ("tokens", "spans"):
+        student, teacher = student[mask.bool()], teacher[mask.bool()]
+    return F.mse_loss(student, teacher)
+
+
 def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor) -> Tensor:
     """Mean squared error of hidden states (batch, n, hidden), averaged over the layers (TinyBERT, section 3.1)."""
     real, nothing = mask.bool(), torch.zeros((), device=mask.device)  # nothing: the distance of a state from itself

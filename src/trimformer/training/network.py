@@ -15,7 +15,7 @@ from .settings import TrainingSettings
 
 
 class Network:
-    """A module with AdamW and a warm-up/linear schedule over ``steps`` optimiser steps, prepared by Accelerate.
+    """A module with AdamW and the schedule of the settings over ``steps`` optimiser steps, prepared by Accelerate.
 
     Call it like the module. ``backward`` may be called several times before ``step``.
     """
@@ -42,7 +42,8 @@ class Network:
         warmup = max(1, round(settings.warmup * steps))
 
         def factor(step: int) -> float:
-            return min((step + 1) / warmup, max(0.0, (steps - step) / max(1, steps - warmup)), 1.0)
+            left = max(0.0, (steps - step) / max(1, steps - warmup)) if settings.schedule == "linear" else 1.0
+            return min((step + 1) / warmup, left, 1.0)
 
         self.scheduler = LambdaLR(optimizer, factor if schedule else lambda _: 1.0)
         self.module, self.optimizer = accelerator.prepare(module, optimizer)

@@ -13,7 +13,7 @@ from .terms.base import Term, in_order
 
 
 class TrainingSettings(BaseModel):
-    """How weights are trained: AdamW with warm-up and linear decay."""
+    """How weights are trained: AdamW with warm-up, and linear decay or none."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -22,6 +22,9 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(32, ge=1, description="examples per process and micro-batch")
     accumulate: int = Field(1, ge=1, description="micro-batches per optimiser step")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with rising learning rate")
+    schedule: Literal["linear", "constant"] = Field(
+        "linear", description="of the learning rate after the warm-up: linear decay to 0, or constant"
+    )
     weight_decay: float = Field(0.01, ge=0, description="not applied to biases and LayerNorm")
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     keep_best: bool = Field(

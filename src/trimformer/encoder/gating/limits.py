@@ -42,4 +42,4 @@ def _named(point: str) -> str:
 def limits(config: TrimformerConfig) -> Limits:
     """What an encoder of this configuration cannot lose."""
     positions, layers = POSITIONS[config.attention_positions], LAYERS[config.layer_kind]
-    return Limits(dict(positions.keeps), layers.first_stays, config.sharing is not None)
+    return Limits(dict(positions.keeps) | dict(layers.keeps), layers.first_stays, config.sharing is not None)

@@ -43,7 +43,7 @@ class ExportedEncoder(nn.Module):
         known: dict[tuple[nn.Module, type, bool], nn.Module] = {}
         chosen = []
         for index, layer in enumerate(cast(Iterable[Any], body.layers)):
-            key = (layer.ffn_out, type(layer.attention), index == last)
+            key = (layer.whose, type(layer.attention), index == last)
             if key not in known:
                 known[key] = layer.exported(in_layers, first_only=key[-1])
             chosen.append(known[key])

@@ -27,6 +27,7 @@ class LayerShape:
     rotary: with ``full`` and rotary positions: the base of the angles.
     kernel: with ``conv``: tokens under the convolution, 3, 5, 7 or 9; else 0.
     own: what else the kind of attention has to know, by name; see there.
+    cell: what the kind of layer has to know, by name; see ``encoder/parts/layers``.
     maps: the linear maps that are not dense, by name: ``{"ffn_in": {"kind": "low-rank", "rank": 64}}``.
     """
 
@@ -40,6 +41,7 @@ class LayerShape:
     query_key: int | None = None
     own: dict[str, Any] = dataclasses.field(default_factory=dict)
     maps: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    cell: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = (self.heads, self.head_size, self.head_size if self.query_key is None else self.query_key)
@@ -55,7 +57,7 @@ class LayerShape:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what only a newer format knows is left out where it is not used."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value or name not in ("own", "maps")}
+        return {name: value for name, value in values.items() if value or name not in ("own", "maps", "cell")}
 
     @property
     def maps_outside_attention(self) -> dict[str, dict[str, Any]]:
@@ -148,9 +150,11 @@ class TrimformerConfig(PreTrainedConfig):
             )
         if kwargs.pop("pre_norm", False):  # how format 1 says it
             self.layer_kind = "pre-norm"
-        LAYERS.find(self.layer_kind)
+        kind = LAYERS.find(self.layer_kind)
         POSITIONS.find(self.attention_positions)
         shapes = [LayerShape(**layer) for layer in self.layers or []]
+        for shape in shapes:
+            kind.check(shape)
         self.layers = [shape.to_dict() for shape in shapes]
         newer = any(shape.own or shape.maps for shape in shapes) or self.layer_kind != "post-norm"
         self.format_version = 2 if newer or self.relative_heads is not None else 1
@@ -193,7 +197,8 @@ class TrimformerConfig(PreTrainedConfig):
     @property
     def last_mixing(self) -> int:
         """The last layer that mixes the tokens, -1 where none does: after it each token goes its own way."""
-        mixing = [index for index, shape in enumerate(self.shapes) if ATTENTION[shape.attention].mixes]
+        mixes = LAYERS[self.layer_kind].mixes
+        mixing = [index for index, shape in enumerate(self.shapes) if mixes or ATTENTION[shape.attention].mixes]
         return mixing[-1] if mixing else -1
 
     @property

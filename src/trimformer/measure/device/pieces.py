@@ -18,9 +18,8 @@ import torch
 from ...console import Ticker
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.checkpoints.load import load
-from ...encoder.parts.attention.base import NONE
 from ...encoder.parts.measured import knots
-from ...encoder.shape.kinds import ATTENTION
+from ...encoder.shape.kinds import ATTENTION, LAYERS
 from ...errors import TrimformerError
 from ...files import require_regular
 from ...threads import torch_threads
@@ -154,10 +153,8 @@ def measure(
 def plan(config: TrimformerConfig, reads_first: bool, coarse: bool = False) -> dict[Key, list[LayerShape]]:
     """The layers of the models that are timed, by the piece that each of them brings."""
     most = max(shape.ffn for shape in config.shapes)
-    least = max(1, most // 16)
-    widest = max(config.shapes, key=lambda shape: shape.width)
-    nothing = ATTENTION[NONE].shaped(widest, query_key=None)
-    plain = dataclasses.replace(nothing, ffn=least)
+    least = min(most, max(1, most // 16))
+    plain = LAYERS[config.layer_kind].plain(max(config.shapes, key=lambda shape: shape.width), least)
     models = {BASE: [plain], REST: [plain]}
     for units in knots(most, least):
         models["ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
@@ -184,9 +181,9 @@ def _ends(keys: Iterable[Key]) -> list[Key]:
 def _attentions(config: TrimformerConfig, plain: LayerShape, coarse: bool) -> Iterator[tuple[Key, LayerShape]]:
     """The layers with attention that are measured, by the piece that it is."""
     own = {shape.attention for shape in config.shapes} | {MEAN}
-    for kind in [ATTENTION[name] for name in ATTENTION if not coarse or name in own]:
-        for name, size, shape in kind.knots(config, plain):
-            yield (name, size), shape
+    kinds = [name for name in ATTENTION if not coarse or name in own]
+    for name, size, shape in LAYERS[config.layer_kind].knots(config, plain, kinds):
+        yield (name, size), shape
 
 
 def solve(times: Mapping[Key, float]) -> dict[str, dict[int, float]]:
@@ -220,7 +217,9 @@ def for_timing(config: TrimformerConfig) -> TrimformerConfig:
 
 
 def _reads_first(model: Model) -> bool:
-    return isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
+    """Whether layers behind the last that mixes tokens are computed for the first one alone: not where all mix."""
+    all_mix = LAYERS[model.config.layer_kind].mixes
+    return isinstance(model, TrimformerWithHead) and model.reads_first(model.config) and not all_mix
 
 
 def _sizes(model: Model, coarse: bool) -> dict[str, set[int]]:

@@ -30,7 +30,7 @@ from torch import Tensor
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.parts.attention.base import replaced
 from ...encoder.parts.sizes import Number
-from ...encoder.shape.kinds import ATTENTION, StandIn
+from ...encoder.shape.kinds import ATTENTION, LAYERS, StandIn
 from ...errors import TrimformerError
 from ...files import cache_folder, save_text
 from ...hardware import hardware
@@ -170,7 +170,8 @@ class LatencyTable:
     def _attention(self, shape: LayerShape, heads: Number, place: str) -> Number:
         if place and not self._mixes(shape):
             return 0.0
-        found: Number = ATTENTION[shape.attention].milliseconds(self, shape, heads, place)
+        kind = LAYERS[self.frame.get("layer_kind", "post-norm")]
+        found: Number = kind.milliseconds(self, shape, heads, place)
         return found
 
     def _mixes(self, shape: LayerShape) -> bool:

@@ -25,10 +25,9 @@ EXAMPLES = 3
 
 
 class Augmented(NamedTuple):
-    """rows: the new ones alone, without labels. origins: the row that each was made of. info: what was done."""
+    """rows: the new ones alone, each with None as its label. info: what was done."""
 
     rows: Examples
-    origins: list[int]
     info: AugmentationInfo
 
 
@@ -95,13 +94,13 @@ def _made(method: Augmentation, rows: Examples, held_out: Sequence[Examples]) ->
         examples=[Replaced(before=list(fields_of(rows, kept[i].row)), after=list(kept[i].fields)) for i in shown],
     )
     pairs = None if rows.pairs is None else [new.fields[1] for new in kept]
-    return Augmented(Examples([new.fields[0] for new in kept], pairs, []), [new.row for new in kept], info)
+    return Augmented(Examples([new.fields[0] for new in kept], pairs, [None] * len(kept)), info)
 
 
 def _write(file: Path, found: Augmented) -> None:
     """What was done in the first line, then the new rows."""
     rows = found.rows
-    columns = [found.origins, rows.texts, *([] if rows.pairs is None else [rows.pairs])]
+    columns = [rows.texts] if rows.pairs is None else [rows.texts, rows.pairs]
     with atomic_file(file) as temporary, temporary.open("w", encoding="utf-8") as opened:
         opened.write(found.info.model_dump_json() + "\n")
         opened.writelines(json.dumps(line) + "\n" for line in zip(*columns, strict=True))
@@ -115,7 +114,7 @@ def _read(file: Path, paired: bool) -> Augmented | None:
             columns = list(zip(*map(json.loads, opened), strict=True))
     except (OSError, ValueError):
         return None
-    if len(columns) != 2 + paired or len(columns[0]) != info.new:
+    if len(columns) != 1 + paired or len(columns[0]) != info.new:
         return None
-    origins, texts, *pairs = map(list, columns)
-    return Augmented(Examples(texts, pairs[0] if paired else None, []), origins, info)
+    texts, *pairs = map(list, columns)
+    return Augmented(Examples(texts, pairs[0] if paired else None, [None] * len(texts)), info)

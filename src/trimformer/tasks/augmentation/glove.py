@@ -28,8 +28,8 @@ class Glove(Neighbours):
         self.about = f"neighbours among the {len(words):,} words of {path.name}"
 
 
-def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
-    """The first 100,000 words of letters alone and their vectors, float32 (words, width).
+def read_vectors(path: Path, letters: bool = True) -> tuple[list[str], np.ndarray]:
+    """The first 100,000 words and their vectors, float32 (words, width). letters: only words of letters alone.
 
     A first line with two integers, as word2vec and fastText write it, is skipped. Raises TrimformerError, with the
     line, for a row with more or fewer numbers than the first one, for what is no number, and for a file without words.
@@ -52,7 +52,7 @@ def read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
                 f"Line {number} of the word vectors {path} is not a word and {width} numbers, as the first one is: "
                 "correct or delete this line."
             )
-        if word.isalpha():
+        if word.isalpha() or not letters:
             vectors.setdefault(word, values)
     if not vectors:
         raise TrimformerError(

@@ -1,9 +1,13 @@
-"""What every kind of layer is: attention and a feed-forward block, put together with norms and residual sums."""
+"""What every kind of layer is, and what those have in common that are attention and a feed-forward block.
+
+A new kind is one file beside this one, or in an installed package: a subclass of :class:`Layer`, or of
+:class:`AttentionLayer`, registered with ``@LAYERS.add(name)``. Nothing else has a list of kinds.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -13,7 +17,7 @@ from ....errors import TrimformerError
 from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates, hard_value
 from ...shape.kinds import ATTENTION
-from ..attention.base import OutputBias
+from ..attention.base import NONE, OutputBias, Times
 from ..axes import Axes, Axis, axis_of, values_of
 from ..linear.base import Number, flops, linear, params
 from ..norms import layer_norm
@@ -22,18 +26,123 @@ from ..tokens import Tokens
 
 
 class Layer(nn.Module):
-    """The outline of a layer. Its linear maps and norms keep the names that saved models have.
+    """The outline of a layer: (batch, n, hidden) -> the same.
 
-    kind, about: its name and a line for people. inner: the maps from the stream to the units of the feed-forward block.
-    final_norm: whether such layers need a norm after the last of them. axes: as those of attention.
+    kind, about: its name and a line for people. mixes: whether it mixes the tokens by itself, with no attention in it.
+    keeps: the gate points at which nothing of it can be removed, and why. final_norm: whether such layers need a norm
+    after the last of them. settings: the fields of a shape's ``cell`` that it reads. examples: the layers of a small
+    encoder, for the laws, where no family has this kind. axes: as those of attention.
     """
 
     kind: ClassVar[str]
     about: ClassVar[str]
-    inner: ClassVar[tuple[str, ...]] = ("ffn_in",)
+    mixes: ClassVar[bool] = False
+    keeps: ClassVar[Mapping[str, str]] = {}
     final_norm: ClassVar[bool] = False
     first_stays: ClassVar[str | None] = None
     """Why the first layer cannot be removed, None where it can."""
+    inner: ClassVar[tuple[str, ...]] = ()
+    """The maps from the stream to the units of the feed-forward block."""
+    settings: ClassVar[tuple[str, ...]] = ()
+    examples: ClassVar[tuple[LayerShape, ...]] = ()
+    axes: ClassVar[Mapping[str, Axes]] = {}
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
+        super().__init__()
+        self.attention = ATTENTION[shape.attention](config, shape)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    @property
+    def whose(self) -> nn.Module:
+        """The module that layers have in common where they share their weights."""
+        return self
+
+    # What it computes.
+
+    def forward(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> tuple[Tensor, Tokens]:
+        """The states (batch, n, hidden) after the layer, and their tokens: those that are asked for."""
+        gate = None if gates is None else gates.layers
+        hard, kept = hard_value(gate), tokens.of(x)
+        if hard == 0:
+            return kept, tokens.left()
+        y = self.run(x, tokens, gates)
+        return (y if gate is None or hard == 1 else gate * y + (1 - gate) * kept), tokens.left()
+
+    def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
+        """The layer itself, for the tokens that are asked for."""
+        raise NotImplementedError
+
+    # Its shape and its cost.
+
+    @classmethod
+    def check(cls, shape: LayerShape) -> None:
+        """Raise TrimformerError where the shape is not one of this kind."""
+        unknown = [name for name in shape.cell if name not in cls.settings]
+        if unknown:
+            raise TrimformerError(
+                f"Layers of kind {cls.kind} have no setting {unknown[0]!r}, got {shape}: remove it from cell."
+            )
+        if cls.mixes and shape.attention != NONE:
+            raise TrimformerError(f"Layers of kind {cls.kind} have no attention, got {shape}: set it to {NONE}.")
+
+    @classmethod
+    def cut(
+        cls, config: TrimformerConfig, shape: LayerShape, gates: LayerGates, where: str
+    ) -> tuple[LayerShape, dict[str, Axis]]:
+        """What gates keep of a layer: its smaller shape, and what is kept of its axes."""
+        return shape, {}
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, first: bool) -> dict[str, Number]:
+        """Weights of its parts; layers that share weights share those of the same name."""
+        raise NotImplementedError
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+        """Operations for one sequence of n tokens, computed for the first ``rows`` of them."""
+        raise NotImplementedError
+
+    # What is timed of it, for the table of the device, beside its feed-forward block and norms.
+
+    @classmethod
+    def plain(cls, shape: LayerShape, units: int) -> LayerShape:
+        """The layer with these units and, as far as it can be without, nothing that mixes the tokens."""
+        nothing: LayerShape = ATTENTION[NONE].shaped(shape, query_key=None)
+        return dataclasses.replace(nothing, ffn=units)
+
+    @classmethod
+    def knots(
+        cls, config: TrimformerConfig, plain: LayerShape, kinds: Sequence[str]
+    ) -> Iterator[tuple[str, int, LayerShape]]:
+        """The layers that are timed: the name of the piece, its size, and the layer. kinds: of attention."""
+        for kind in () if cls.mixes else kinds:
+            yield from ATTENTION[kind].knots(config, plain)
+
+    @classmethod
+    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
+        """The time of what mixes the tokens. heads: how many, maybe soft. place: before the names, for the first."""
+        found: Number = ATTENTION[shape.attention].milliseconds(times, shape, heads, place)
+        return found
+
+    # How it is exported.
+
+    def exported(self, positions: Any, first_only: bool) -> nn.Module:
+        """The module that stands for it in an exported graph: (batch, n, hidden), :class:`ExportedTokens` -> (batch, n,
+        hidden), or (batch, 1, hidden) with ``first_only``. positions: as in attention."""
+        raise NotImplementedError
+
+
+NOTHING_TO_LOSE = dict.fromkeys(("heads", "values", "query_key", "ffn"), "its layers have none")
+"""What kinds keep that have neither attention nor a feed-forward block."""
+
+
+class AttentionLayer(Layer):
+    """Attention and a feed-forward block, put together with norms and residual sums.
+
+    Its linear maps and norms keep the names that saved models have.
+    """
+
+    inner = ("ffn_in",)
     axes: ClassVar[Mapping[str, Axes]] = {
         "attention_norm": ("hidden",),
         "ffn_in": ("ffn", "hidden"),
@@ -45,10 +154,8 @@ class Layer(nn.Module):
     ffn_gate: Any
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
-        super().__init__()
-        attention = ATTENTION[shape.attention]
-        self.check_maps(shape, (*attention.maps, *self.inner, "ffn_out"))
-        self.attention = attention(config, shape)
+        self.check_maps(shape, (*ATTENTION[shape.attention].maps, *self.inner, "ffn_out"))
+        super().__init__(config, shape, first)
         self.attention_norm: nn.Module = layer_norm(config) if self.norm_before(shape, first) else nn.Identity()
         self.has_units = shape.ffn > 0
         for name in self.inner if self.has_units else ():
@@ -60,7 +167,11 @@ class Layer(nn.Module):
         )
         self.ffn_norm = layer_norm(config)
         self.activation = ACT2FN[config.hidden_act]
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    @property
+    def whose(self) -> nn.Module:
+        found: nn.Module = self.ffn_out
+        return found
 
     @staticmethod
     def check_maps(shape: LayerShape, known: tuple[str, ...]) -> None:
@@ -75,19 +186,6 @@ class Layer(nn.Module):
         return True
 
     # What it computes.
-
-    def forward(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> tuple[Tensor, Tokens]:
-        """The states (batch, n, hidden) after the layer, and their tokens: those that are asked for."""
-        gate = None if gates is None else gates.layers
-        hard, kept = hard_value(gate), tokens.of(x)
-        if hard == 0:
-            return kept, tokens.left()
-        y = self.run(x, tokens, gates)
-        return (y if gate is None or hard == 1 else gate * y + (1 - gate) * kept), tokens.left()
-
-    def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
-        """The layer itself."""
-        raise NotImplementedError
 
     def feed_forward(self, x: Tensor, gates: LayerGates | None) -> Tensor | None:
         """What the block adds, None where nothing is left of it."""
@@ -108,7 +206,6 @@ class Layer(nn.Module):
     def cut(
         cls, config: TrimformerConfig, shape: LayerShape, gates: LayerGates, where: str
     ) -> tuple[LayerShape, dict[str, Axis]]:
-        """What gates keep of a layer: its smaller shape, and what is kept of its axes."""
         units = axis_of(values_of(gates, "ffn", (shape.ffn,), where))
         kept = dataclasses.replace(shape, ffn=len(units.rows))
         if not kept.ffn:  # without units there is no map from or to them
@@ -119,7 +216,6 @@ class Layer(nn.Module):
 
     @classmethod
     def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, first: bool) -> dict[str, Number]:
-        """Weights of its parts; layers that share weights share those of the same name."""
         d = sizes.hidden
         norm = d * (1 + config.norm_bias)
         inner: Number = sum(params(shape, name, d, sizes.ffn) for name in cls.inner)
@@ -131,24 +227,16 @@ class Layer(nn.Module):
 
     @classmethod
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
-        """Operations for one sequence of n tokens, computed for the first ``rows`` of them."""
         d = sizes.hidden
         row = sum(flops(shape, name, d, sizes.ffn) for name in cls.inner) + flops(shape, "ffn_out", sizes.ffn, d)
         attention: Number = ATTENTION[shape.attention].flops(config, shape, sizes, n, rows)
         return attention + row * rows
 
-    # How it is exported.
-
-    def exported(self, positions: Any, first_only: bool) -> nn.Module:
-        """The module that stands for it in an exported graph: (batch, n, hidden), :class:`ExportedTokens` -> (batch, n,
-        hidden), or (batch, 1, hidden) with ``first_only``. positions: as in attention."""
-        raise NotImplementedError
-
 
 class ExportedLayer(nn.Module):
-    """What the exported forms of all kinds of layer have."""
+    """What the exported forms of layers with attention have."""
 
-    def __init__(self, layer: Layer, positions: Any, first_only: bool) -> None:
+    def __init__(self, layer: AttentionLayer, positions: Any, first_only: bool) -> None:
         super().__init__()
         self.first_only = first_only
         self.attention = layer.attention.exported(positions, first_only)

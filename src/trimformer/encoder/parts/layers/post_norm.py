@@ -11,11 +11,11 @@ from ...shape.kinds import LAYERS
 from ..exported import ExportedTokens
 from ..norms import add, normed
 from ..tokens import Tokens
-from .base import ExportedLayer, Layer
+from .base import AttentionLayer, ExportedLayer
 
 
 @LAYERS.add("post-norm")
-class PostNormLayer(Layer):
+class PostNormLayer(AttentionLayer):
     """Norms after the residual sums."""
 
     kind = "post-norm"

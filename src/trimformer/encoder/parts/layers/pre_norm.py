@@ -13,11 +13,11 @@ from ..exported import ExportedTokens
 from ..linear.dense import stacked
 from ..norms import add, normed, scaled
 from ..tokens import Tokens
-from .base import ExportedLayer, Layer
+from .base import AttentionLayer, ExportedLayer
 
 
 @LAYERS.add("pre-norm")
-class PreNormLayer(Layer):
+class PreNormLayer(AttentionLayer):
     """Norms before attention and before a gated feed-forward block.
 
     The first layer has no norm before its attention, because the embeddings end with one. A layer whose attention reads

@@ -1,0 +1,96 @@
+"""A bidirectional LSTM: the layer of a student that is no Transformer (Tang et al., 2019)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ....errors import TrimformerError
+from ...shape.config import LayerShape, TrimformerConfig
+from ...shape.gates import LayerGates
+from ...shape.kinds import LAYERS
+from ..axes import Axes
+from ..exported import ExportedTokens
+from ..linear.base import Number
+from ..sizes import Sizes
+from ..tokens import Tokens
+from .base import NOTHING_TO_LOSE, Layer
+
+
+class Lstm(nn.LSTM):
+    """One direction, (batch, n, inputs) -> (batch, n, units)."""
+
+    axes: ClassVar[dict[str, Axes]] = {
+        "weight_ih_l0": (None, None),
+        "weight_hh_l0": (None, None),
+        "bias_ih_l0": (None,),
+        "bias_hh_l0": (None,),
+    }
+
+
+@LAYERS.add("bilstm")
+class BiLstmLayer(Layer):
+    """Each direction has half of the hidden dimensions as units; their states stand side by side.
+
+    The real tokens of a text come first, as all tokenizers here pad. The way back begins at the last of them.
+    """
+
+    kind = "bilstm"
+    about = "a bidirectional LSTM, with neither attention nor a feed-forward block"
+    mixes = True
+    keeps = NOTHING_TO_LOSE | {"hidden": "the states of an LSTM hang together"}
+    examples = (LayerShape("none", 1, 1, 0),)
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
+        super().__init__(config, shape, first)
+        if config.hidden_size % 2:
+            raise TrimformerError(
+                f"A BiLSTM has half of the hidden dimensions in each direction, which {config.hidden_size} do not "
+                "allow: choose an even hidden_size."
+            )
+        self.ahead, self.back = (Lstm(config.hidden_size, config.hidden_size // 2, batch_first=True) for _ in range(2))
+
+    def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
+        # In the precision of its weights: an LSTM in bf16 needs instructions that many processors lack.
+        with torch.autocast(x.device.type, enabled=False):
+            y = self.read(x.to(self.ahead.weight_ih_l0.dtype), tokens.attention_mask)
+        found: Tensor = self.dropout(tokens.of(y))
+        return found
+
+    def read(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """The states of both directions, (batch, n, hidden). mask: (batch, n), 1 = real token."""
+        if mask is None:
+            return torch.cat([self.ahead(x)[0], self.back(x.flip(1))[0].flip(1)], -1)
+        lengths, places = mask.long().sum(1, keepdim=True), torch.arange(x.shape[1], device=x.device)[None]
+        turned = torch.where(places < lengths, lengths - 1 - places, places)[..., None]
+        back = self.back(x.gather(1, turned.expand(-1, -1, x.shape[2])))[0]
+        return torch.cat([self.ahead(x)[0], back.gather(1, turned.expand(-1, -1, back.shape[2]))], -1)
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, first: bool) -> dict[str, Number]:
+        """Four gates for each unit, which read the input and the state and have two biases."""
+        units = sizes.hidden / 2
+        return {"lstm": 2 * 4 * units * (sizes.hidden + units + 2)}
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+        """12nd²: the first token alone needs all others, too."""
+        units = sizes.hidden / 2
+        return 2 * 2 * n * 4 * units * (sizes.hidden + units)
+
+    def exported(self, positions: Any, first_only: bool) -> nn.Module:
+        return ExportedBiLstm(self, first_only)
+
+
+class ExportedBiLstm(nn.Module):
+    """The same: runtimes have an operator for it."""
+
+    def __init__(self, layer: BiLstmLayer, first_only: bool) -> None:
+        super().__init__()
+        self.layer, self.first_only = layer, first_only
+
+    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
+        y = self.layer.read(x, shared.mask)
+        return y[:, :1] if self.first_only else y
