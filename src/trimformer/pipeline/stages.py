@@ -127,7 +127,7 @@ class Stages:
                     deadline=deadline,
                     begin=begin,
                 )
-        result, rows = method.result(), len(inputs.learned(stage.objective))
+        result = method.result()
         info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
