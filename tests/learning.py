@@ -27,12 +27,13 @@ METRICS = {
     "regression": ("pearson",),
     "spans": ("f1", "exact_match"),
     "multilabel": ("f1_micro", "f1_macro", "accuracy"),
+    "embedding": ("neighbours", "cosine"),
 }
 
 
 def every_term(**others: Any) -> dict[str, Any]:
-    """Settings of an objective in which every term that there is has a weight."""
-    return dict.fromkeys(TERMS, 1.0) | others
+    """Settings of an objective in which every term that all kinds of task have has a weight."""
+    return {name: 1.0 for name, term in TERMS.items() if not term.kinds} | others
 
 
 def toy_task(kind: Any = "classification") -> Task:
@@ -60,6 +61,7 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
         "multilabel": np.stack([labels, 1 - labels], 1).astype(np.float32),
         "tokens": np.where(inside < 0, IGNORED, ids == 7).astype(np.int64),
         "spans": np.stack([places, places], 1).astype(np.int64),
+        "embedding": np.where(labels[:, None] == 1, np.eye(16)[0], np.eye(16)[1]).astype(np.float32),
     }
     contexts = ["x" * 12 for _ in texts]
     answers: dict[str, list[Any]] = {

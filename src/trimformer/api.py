@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
+from .encoder.shape.embedding import EmbeddingShape
 from .errors import TrimformerError
 from .measure.significance import PairedTest, paired_test
 from .pipeline.run import run
@@ -24,6 +25,7 @@ from .tasks.data import Examples, Task
 from .tasks.doubts import data_notes
 from .tasks.encode import read_rows
 from .tasks.encoding.encoded import Encoded
+from .tasks.kinds.embedding import scored_along
 from .tasks.labels import match_labels, names_of
 from .tasks.outcome import outcome
 from .tasks.settings import TaskSettings
@@ -168,8 +170,9 @@ def _answers(
     TrimformerError where the two have different labels.
     """
     model = load_with_head(path)
-    task, examples = load_validation(settings, names_of(model.config))
+    task, examples = load_validation(settings.read_for(model.kind), names_of(model.config))
     check_kind(task, model.kind, str(path))
+    task = scored_along(task, EmbeddingShape.dims_of(model.config))
     name, ours, examples = first or (str(path), task, examples)
     order = _order(ours, task)
     if order is None:

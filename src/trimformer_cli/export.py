@@ -13,6 +13,9 @@ from .options import Json, Model, Out
 from .signature import grouped
 from .terminal import console, fail, print_line, print_table
 
+VECTORS = "embedding"
+"""The kind that a folder of sentence-transformers is exported as where it is named."""
+
 
 @grouped
 def export(
@@ -42,7 +45,8 @@ def export(
 ) -> None:
     """Write a model for another runtime and check that its answers are the same.
 
-    With a task or data each file is also scored, and the ranges of static int8 are set by its training texts.
+    With a task or data each file is also scored, and the ranges of static int8 are set by its training texts. Of a
+    sentence-transformers folder the encoder is exported, with `--kind embedding` the vectors of texts.
 
     Examples:
 
@@ -59,11 +63,12 @@ def export(
     if stock and (precision or task.named):
         fail("--precision and data have no meaning for huggingface: leave them out.")
     if not task.named:
-        task.refuse()
+        task.refuse(("kind",) if task.kind == VECTORS else ())
         if max_drop is not None:
             fail("--max-drop is a drop of a score, and no data are named to score on: name them with --data or --task.")
     settings = task.settings() if task.named else None
     from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for, warnings_of
+    from trimformer.encoder import TrimformerForEmbedding
     from trimformer.encoder.checkpoints.families import to_huggingface
     from trimformer.encoder.checkpoints.load import load, load_tokenizer
     from trimformer.errors import TrimformerError
@@ -74,12 +79,14 @@ def export(
         raise TrimformerError(f"--to: {to!r} is not known: use one of {', '.join(FORMATS)}, huggingface.")
     backends = [] if stock else chosen_backends(form, precision.split(",") if precision else None)
     require_new_folder(out)
-    net = load(model)
+    net = load(model, kind="embedding" if task.kind == VECTORS else None)
     tokenizer = None if model.startswith("shape:") else load_tokenizer(model)
     notes: list[str] = []
     with new_folder(out) as folder:
         if stock:
             to_huggingface(net).save_pretrained(folder)
+            if isinstance(net, TrimformerForEmbedding):
+                net.save_modules(folder)
             if tokenizer is not None:
                 tokenizer.save_pretrained(folder)
             result: Any = [{"path": str(out)}]

@@ -5,12 +5,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.encoder.test_convert import answers, stock
+from tests.encoder.test_convert import STOCK_HEADS, answers, stock
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny
 from trimformer import TrimformerError, cost, load, to_huggingface, trim
 from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.encoder.model.exported import ExportedEncoder
-from trimformer.encoder.model.heads import HEADS
 
 BIASES = {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}
 LOCAL = {"layer_types": ["sliding_attention"] * 2, "local_attention": 5}
@@ -33,7 +32,7 @@ VARIANT = pytest.mark.parametrize(("family", "changes"), VARIANTS, ids=str)
 
 
 @VARIANT
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", STOCK_HEADS)
 def test_from_stock_and_back(tmp_path, family, changes, head):
     reference = stock(family, head, **changes)
     reference.save_pretrained(tmp_path)
@@ -51,7 +50,7 @@ def test_from_stock_and_back(tmp_path, family, changes, head):
 
 @VARIANT
 def test_the_laws_hold(tmp_path, family, changes):
-    stock(family, HEADS[0], **changes).save_pretrained(tmp_path)
+    stock(family, STOCK_HEADS[0], **changes).save_pretrained(tmp_path)
     model = load(tmp_path).double()
     layers = model.config.num_hidden_layers
     for removed in ({0}, {1}, set(range(layers))):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.command import sentence, trimformer
-from tests.models import tiny
+from tests.models import tiny, with_layers
 from tests.tinymodel import write_stock_bert
 from trimformer.encoder import LayerShape, TrimformerConfig
 from trimformer.encoder.model.heads import head_class
@@ -71,6 +71,27 @@ def test_every_kind_is_timed_and_trimmed_models_set_sizes_too() -> None:
 
 
 THIN = {"attention.query": {"kind": "low-rank", "rank": 2}, "ffn_out": {"kind": "low-rank", "rank": 4}}
+
+
+def test_each_operation_of_a_cnn_is_a_piece() -> None:
+    config, cost_of = with_layers("cnn").config, {"conv5": 5.0, "dilated3": 3.0, "max-pool": 1.0, "avg-pool": 0.5}
+
+    def time(shapes: list[LayerShape]) -> float:
+        return 3 + sum(1 + cost_of.get(shape.cell["operation"], 0) for shape in shapes)
+
+    pieces = solve({key: time(shapes) for key, shapes in plan(config, False).items()})
+    table = LatencyTable("torch", 1, 8, 1, "", frame_of(config), pieces)
+    assert table.predict(config) == pytest.approx(time(list(config.shapes)))
+
+
+def test_a_bilstm_is_timed_whole() -> None:
+    config = with_layers("bilstm").config
+    planned = plan(config, False)
+    assert {name for name, _ in planned} == {"base", "rest", "ffn"}
+    pieces = solve({key: 3 + 7 * len(shapes) for key, shapes in planned.items()})
+    table = LatencyTable("torch", 1, 8, 1, "", frame_of(config), pieces)
+    assert table.predict(config) == pytest.approx(10)
+    assert table.predict(config.with_shapes([*config.shapes] * 3)) == pytest.approx(24)
 
 
 def test_what_is_timed_has_the_maps_of_the_model() -> None:

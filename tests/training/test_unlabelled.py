@@ -14,35 +14,35 @@ from trimformer.tasks.encode import encode
 from trimformer.tasks.kinds import KINDS
 from trimformer.training.loop import train
 
-WIDTHS = {"classification": 2, "multilabel": 2, "regression": 1, "tokens": 2, "spans": 2}
+GIVEN = [text for text, _ in texts(6)]
+ROWS = {
+    "classification": (2, [0, 1] * 3),
+    "multilabel": (2, [(0,), (), (0, 1), (1,), (), (0,)]),
+    "regression": (1, [0.5, 1.5, -1.0, 0.0, 2.0, 1.0]),
+    "tokens": (2, [tuple(i % 2 for i in range(len(text.split()))) for text in GIVEN]),
+    "spans": (2, [(GoldAnswer("the", 0),)] * 6),
+}
+"""By kind: how many numbers a model gives, for a row or each token, and the labels of six rows."""
 
 
 def rows(kind, labelled):
     """Six rows as they are encoded, of which these have labels."""
-    given = [text for text, _ in texts(6)]
-    pairs = [f"the {text}" for text in given] if kind == "spans" else None
-    labels = {
-        "classification": [0, 1] * 3,
-        "multilabel": [(0,), (), (0, 1), (1,), (), (0,)],
-        "regression": [0.5, 1.5, -1.0, 0.0, 2.0, 1.0],
-        "tokens": [tuple(i % 2 for i in range(len(text.split()))) for text in given],
-        "spans": [(GoldAnswer("the", 0),)] * 6,
-    }[kind]
-    taken = [label if row in labelled else None for row, label in enumerate(labels)]
+    pairs = [f"the {text}" for text in GIVEN] if kind == "spans" else None
+    labels = [label if row in labelled else None for row, label in enumerate(ROWS[kind][1])]
     task = Task("toy", kind, LABELS.get(kind, ()), METRICS.get(kind, ("accuracy",)), "made in the test")
-    split = [tuple(text.split()) for text in given] if KINDS[kind].words else given
-    return encode(task, Examples(split, pairs, taken), words_tokenizer(), 16)
+    split = [tuple(text.split()) for text in GIVEN] if KINDS[kind].words else GIVEN
+    return encode(task, Examples(split, pairs, labels), words_tokenizer(), 16)
 
 
 def loss(kind, batch):
     """Of random logits, which are given back, and its gradient in them."""
-    shape = (*batch["input_ids"].shape, WIDTHS[kind]) if KINDS[kind].per_token else (len(batch["labels"]), WIDTHS[kind])
-    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    places = batch["input_ids"].shape if KINDS[kind].per_token else batch["labels"].shape[:1]
+    logits = torch.randn((*places, ROWS[kind][0]), generator=torch.Generator().manual_seed(0)).requires_grad_()
     value = task_loss(kind, logits, batch["labels"], batch["attention_mask"])
     return value, torch.autograd.grad(value, logits)[0], logits
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROWS)
 def test_the_loss_of_the_task_is_that_of_the_rows_with_labels(kind):
     every, some = rows(kind, range(6)).batch([0, 4, 3]), rows(kind, {0, 3}).batch([0, 4, 3])
     there, without = [0, 2], 1
@@ -56,7 +56,7 @@ def test_the_loss_of_the_task_is_that_of_the_rows_with_labels(kind):
     assert labels.isnan().all() if labels.is_floating_point() else (labels == IGNORED).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ROWS)
 def test_without_any_label_the_loss_is_zero_with_a_gradient_of_zero(kind):
     value, slope, _ = loss(kind, rows(kind, set()).batch([1, 2]))
     assert value == 0

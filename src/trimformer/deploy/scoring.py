@@ -37,8 +37,8 @@ class Scorer:
     """
 
     def __init__(self, model: TrimformerWithHead, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings
-        self.task, examples = load_validation(settings, names_of(model.config))
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings.read_for(model.kind)
+        self.task, examples = load_validation(self.settings, names_of(model.config))
         check_kind(self.task, model.kind, "The model")
         self.validation, self.notes = self._read(examples)
         self._outcomes: dict[str, Outcome] = {}

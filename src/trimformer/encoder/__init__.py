@@ -3,6 +3,7 @@
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -12,6 +13,8 @@ from .gating.trim import trim
 from .model.body import TrimformerModel
 from .model.heads import (
     Kind,
+    TrimformerForEmbedding,
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -26,12 +29,15 @@ AutoModel.register(TrimformerConfig, TrimformerModel)
 AutoModelForSequenceClassification.register(TrimformerConfig, TrimformerForSequenceClassification)
 AutoModelForTokenClassification.register(TrimformerConfig, TrimformerForTokenClassification)
 AutoModelForQuestionAnswering.register(TrimformerConfig, TrimformerForQuestionAnswering)
+AutoModelForMaskedLM.register(TrimformerConfig, TrimformerForMaskedLM)
 
 __all__ = [
     "Gates",
     "Kind",
     "LayerShape",
     "TrimformerConfig",
+    "TrimformerForEmbedding",
+    "TrimformerForMaskedLM",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",

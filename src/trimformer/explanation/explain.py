@@ -127,7 +127,7 @@ def _rows(
     if settings.validation_only:
         task, given, notes = validation(model, settings)
         return task, given, given, notes
-    names = names_of(net.config)
+    names, settings = names_of(net.config), settings.read_for(net.kind)
     data = with_label_order(load_task(settings, labels=names), names)
     check_kind(data.task, net.kind, str(model))
     how = (load_tokenizer(model), settings, net.config, resolve(model))

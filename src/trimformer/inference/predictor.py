@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..encoder import TrimformerWithHead
-from ..encoder.checkpoints.load import load, load_tokenizer, read_config, read_kind, resolve
+from ..encoder.checkpoints.load import load_tokenizer, load_with_head, read_config, read_kind, resolve
 from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
@@ -59,7 +58,7 @@ class Predictor:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
         self.config = read_config(path)
-        self.kind: Kind = read_kind(path)
+        self.kind: Kind = read_kind(folder)
         self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
@@ -69,13 +68,11 @@ class Predictor:
         self.session: Session | None = None
         self.model: Any = None
         if file is None:
-            self.model = load(path)
-            headless = not isinstance(self.model, TrimformerWithHead)
+            self.model = load_with_head(folder)
         else:
             self.session = open_backend(file, self.backend, threads)
-            headless = self.session.output != "logits"
-        if headless:
-            raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+            if self.session.output != "logits":
+                raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
 
     @property
     def max_length(self) -> int:
@@ -109,6 +106,20 @@ class Predictor:
         None = as many as have 512 tokens together, which is about the fastest on CPUs. Batches hold texts of about the
         same length. Raises TrimformerError for rows that the tokenizer cannot read and logits that are not finite.
         """
+        for data, logits in self._windows(rows, batch_size):
+            yield from KINDS[self.kind].answers(data, logits, self.config.label_names)
+
+    def vectors(self, texts: Iterable[str], batch_size: int | None = None) -> np.ndarray:
+        """The vectors of an embedding model as one array, float32 (texts, size); raises TrimformerError as
+        :meth:`stream`, and for other models.
+        """
+        if self.kind != "embedding":
+            raise TrimformerError(f"This model answers with {self.kind} and not with vectors: use predict.")
+        found = [logits for _, logits in self._windows([texts] if isinstance(texts, str) else texts, batch_size)]
+        return np.concatenate(found) if found else np.zeros((0, 0), dtype=np.float32)
+
+    def _windows(self, rows: Iterable[Row], batch_size: int | None) -> Iterator[tuple[Encoded, np.ndarray]]:
+        """Rows that were read ahead, with their logits."""
         if batch_size is not None and batch_size < 1:
             raise TrimformerError(f"The batch size must be at least 1, got {batch_size}.")
         iterator = iter(rows)
@@ -117,7 +128,7 @@ class Predictor:
             with self._tokenizing:
                 data = tokenise(self.kind, window, self.tokenizer, self.cuts)
             check_ids(data.ids, data.types, self.config)
-            yield from KINDS[self.kind].answers(data, self._logits(data, batch_size), self.config.label_names)
+            yield data, self._logits(data, batch_size)
 
     def reading_notes(self, rows: Sequence[Row]) -> list[str]:
         """What is odd about how the tokenizer reads the first of these rows, see :func:`reading_notes`."""

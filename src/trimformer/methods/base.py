@@ -22,6 +22,7 @@ from ..errors import TrimformerError
 from ..registry import Registry
 from ..tasks.data import Task
 from ..tasks.encoding.batches import bucketed_batches, drawn_rows
+from ..tasks.encoding.couples import Couples, whole
 from ..tasks.encoding.encoded import Encoded
 from ..training.clock import Clock
 from ..training.network import Network
@@ -119,20 +120,29 @@ class Context:
     teacher_train: Encoded | None = None
 
     @property
-    def rows(self) -> Encoded | Paired:
+    def learned(self) -> Encoded:
+        """What is learned from: train, and rows without labels where there are some."""
+        return self.train if self.distilled is None else self.distilled
+
+    @property
+    def rows(self) -> Encoded | Paired | Couples:
         """What the objective is minimised on: train and rows without labels, for the teacher in its own tokens."""
-        rows = self.train if self.distilled is None else self.distilled
-        return rows if self.teacher_train is None else Paired(rows, self.teacher_train)
+        rows = self.learned
+        found: Encoded | Paired | Couples = whole(
+            rows if self.teacher_train is None else Paired(rows, self.teacher_train)
+        )
+        return found
 
     def network(self, name: str, module: torch.nn.Module, **options: Any) -> Network:
         """Prepare a module for training under this stage's settings."""
         return Network(name, module, self.accelerator, self.training, self.steps, **options)
 
     def sample(self, data: Encoded, rows: int) -> Iterator[dict[str, Tensor]]:
-        """Batches on the device: `rows` rows of a split, drawn with the seed; all where there are fewer."""
-        chosen = drawn_rows(len(data), rows, self.seed)
-        for indices in bucketed_batches(data.lengths[chosen], self.training.batch_size, 0, 0, shuffle=False):
-            batch = data.batch(chosen[indices].tolist())
+        """Batches on the device: `rows` rows (of couples, both) of a split, drawn with the seed; all of fewer."""
+        units = whole(data)
+        chosen = drawn_rows(len(units), rows, self.seed)
+        for indices in bucketed_batches(units.lengths[chosen], self.training.batch_size, 0, 0, shuffle=False):
+            batch = units.batch(chosen[indices].tolist())
             yield {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
     def student(self, name: str, model: TrimformerWithHead) -> Network:
@@ -166,7 +176,7 @@ class Context:
         assert self.folder is not None, "a cache needs a folder"
         precision = self.accelerator.mixed_precision
         with self.accelerator.main_process_first():
-            data = self.rows.teacher if isinstance(self.rows, Paired) else self.rows
+            data = self.learned if self.teacher_train is None else self.teacher_train
             return TeacherCache(teacher, forward, data, readings, self.folder, precision=precision)
 
 

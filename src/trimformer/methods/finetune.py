@@ -9,10 +9,14 @@ import torch
 from pydantic import Field, field_validator
 
 from ..encoder.shape.gates import Gates
+from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.outcome import outcome
-from ..training.evaluate import predict_logits
+from ..training.evaluate import evaluating, predict_logits
 from .base import Context, MethodSettings, Standard, StudentMethod, register
 from .weights.repair import same
+
+HELD_OUT = "held-out loss"
+"""The curve of the objective on the selection rows."""
 
 
 class FineTuneSettings(MethodSettings):
@@ -60,11 +64,35 @@ class FineTune(StudentMethod):
             else "the embeddings stayed those of the dense model."
         ]
 
+    @property
+    def headless(self) -> bool:
+        """Whether the stage distils from plain text alone: a head that nothing trains has no score."""
+        return self.context.selection.kind == "masked-lm" and not self.objective.reads_answers
+
+    def update(self, step: int) -> dict[str, float]:
+        if self.headless and step == 1:
+            self.history.add(HELD_OUT, 0, self.held_out())
+        self.step = step
+        return super().update(step)
+
     def validate(self) -> float:
+        if self.headless:
+            loss = self.held_out()
+            self.history.add(HELD_OUT, self.step, loss)
+            return -loss
         data = self.context.selection
         logits = predict_logits(self.networks["model"].module, data)
         task = self.context.task
         return task.metric.rank(outcome(task, data, logits).scores[task.metrics[0]])
+
+    def held_out(self) -> float:
+        """The objective on the selection rows, a mean over them."""
+        data, model, total = self.context.selection, self.networks["model"], 0.0
+        with torch.no_grad(), evaluating(model.module):
+            for indices in bucketed_batches(data.lengths, self.context.training.batch_size, 0, 0, shuffle=False):
+                batch = {k: v.to(self.context.accelerator.device) for k, v in data.batch(indices).items()}
+                total += len(indices) * self.objective(model, batch).item()
+        return total / len(data)
 
     def decide(self) -> Gates:
         return Gates(attention=torch.ones(self.layers))

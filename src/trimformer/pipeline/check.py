@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
-from ..starts import STARTS, Origin, Origins
+from ..starts import STARTS, Origin, Origins, Start
 from ..tasks.augmentation import AUGMENTATIONS
+from ..tasks.data import Task
 from ..tasks.kinds import KINDS
 from ..training.matching import check_layer_map
 from ..training.objective import terms_of
@@ -30,11 +32,20 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         try:
             student = start.config
             left = method.after(stage.method, student)
-            method.check_beside(student, origins.dense.config, not start.own_tokenizer)
-            _check_objective(stage.objective, student, origins.dense.config)
+            teacher = origins.previous if stage.teacher == "previous" else origins.dense
+            method.check_beside(student, teacher.config, not start.own_tokenizer)
+            _check_objective(stage.objective, student, teacher.config, origins.task.kind)
+            if origins.task.kind == "embedding":
+                _check_vectors(stage.objective, student, teacher.config, origins.task)
             _check_augmentation(stage, origins)
-            if start.own_tokenizer:
+            if start.own_tokenizer or teacher.own_tokenizer:
                 _check_tokens(stage.objective, origins.task.kind)
+            if teacher.own_tokenizer:
+                raise TrimformerError(
+                    "the stage before, its teacher, reads texts with another tokenizer: use teacher: dense."
+                )
+            if origins.task.kind == "masked-lm":
+                _check_plain_text(stage, start, origins)
             if student.max_tokens < length:
                 raise TrimformerError(
                     f"its model takes at most {student.max_tokens} tokens: set max_length of the task to that."
@@ -47,9 +58,36 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
     return students
 
 
-def _check_objective(objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig) -> None:
+def _check_objective(
+    objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig, kind: Kind
+) -> None:
+    for term in objective.terms:
+        if term.kinds and kind not in term.kinds:
+            raise TrimformerError(
+                f"the term {term.name!r} of the objective is for {' and '.join(term.kinds)}, and the task is {kind}: "
+                "leave it out."
+            )
     check_layer_map(objective.layer_map, teacher)
     terms_of(objective, student, teacher)
+
+
+def _check_plain_text(stage: StageSettings, start: Start, origins: Origins) -> None:
+    """Refuse what the rows of a masked-LM task cannot give: they are masked anew in each pass, and have no labels."""
+    if start.own_tokenizer or METHODS[stage.method.name].changes_tokenizer:
+        raise TrimformerError(
+            "its model would read plain text with another tokenizer, and the texts are tokenised once, by that of the "
+            "recipe's model: do this in a run on labelled rows."
+        )
+    if stage.objective.cache:
+        raise TrimformerError(
+            "the rows of plain text are masked anew in each pass, so that the teacher's answers cannot be kept: leave "
+            "cache out."
+        )
+    if stage.objective.logits and stage.teacher == "dense" and not origins.has_trained_head:
+        raise TrimformerError(
+            "the model of the recipe has no masked-LM head whose answers the term 'logits' could compare: leave the "
+            "term out, or name a checkpoint that has such a head."
+        )
 
 
 def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
@@ -70,9 +108,22 @@ def _check_augmentation(stage: StageSettings, origins: Origins) -> None:
     AUGMENTATIONS[stage.augment.name].check(stage.augment, origins.tokenizer)
 
 
+def _check_vectors(
+    objective: ObjectiveSettings, student: TrimformerConfig, teacher: TrimformerConfig, task: Task
+) -> None:
+    """Refuse vectors of another length where they are compared with a teacher's one by one."""
+    ours, theirs = (EmbeddingShape.read(one.embedding).size(one.hidden_size) for one in (student, teacher))
+    if ours != theirs and (task.pseudo_labels or any(term.by_number for term in objective.terms)):
+        raise TrimformerError(
+            f"its vectors have {ours} dimensions and the dense model's {theirs}, so that they cannot be compared one "
+            "by one: score couples (--text-pair) and learn from similarities alone, or take a student by its shape, "
+            "which gives vectors as long as its teacher's."
+        )
+
+
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:
     """Refuse terms that compare a student and a teacher token by token, where their tokenizers differ."""
-    by_token = kind in ("tokens", "spans")
+    by_token = kind in ("tokens", "spans", "masked-lm")
     if any(_compares_tokens(term, by_token) for term in objective.terms):
         usable = [term.name for term in in_order() if not _compares_tokens(term, by_token)]
         raise TrimformerError(

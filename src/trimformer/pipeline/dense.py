@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..encoder.checkpoints.load import load
 from ..encoder.model.heads import TrimformerWithHead
 from ..errors import TrimformerError
@@ -21,7 +23,7 @@ def given_dense(recipe: Recipe, inputs: Inputs) -> TrimformerWithHead | None:
     """
     pretrained = Pretrained(PretrainedSettings(), inputs.origins()).model()  # do the weights fit?
     if recipe.baseline is None:
-        return pretrained if inputs.has_trained_head else None
+        return pretrained if inputs.has_trained_head or inputs.task.kind == "masked-lm" else None
     model: Any = load(recipe.baseline)
     wanted = inputs.checkpoint.config
     if (
@@ -39,11 +41,11 @@ def given_dense(recipe: Recipe, inputs: Inputs) -> TrimformerWithHead | None:
 
 
 def make_dense(recipe: Recipe, stages: Stages, folder: Path, deadline: float | None = None) -> StageResult:
-    """The dense model in its folder, fine-tuned here unless it is there already.
+    """The dense model in its folder, fine-tuned here unless it is there already, or there is plain text alone.
 
     deadline: of the training, on the clock of ``time.monotonic``.
     """
-    if recipe.baseline is None and not stages.inputs.has_trained_head:
+    if recipe.baseline is None and not stages.inputs.has_trained_head and stages.inputs.task.kind != "masked-lm":
         settings = {
             "name": "dense",
             "method": {"name": "finetune"},
@@ -53,6 +55,7 @@ def make_dense(recipe: Recipe, stages: Stages, folder: Path, deadline: float | N
         return stages.run(StageSettings.model_validate(settings), -1, folder, [], deadline)
     result = StageResult("dense", folder, {"notes": [], "clock": {}, "history": {}})
     if not result.model_folder.is_dir() and stages.accelerator.is_main_process:
+        torch.manual_seed(recipe.seed)  # of a masked-LM head, where the checkpoint has none
         model = given_dense(recipe, stages.inputs)
         assert model is not None
         stages.save(model, result.model_folder)

@@ -14,17 +14,34 @@ from torch import nn
 from ..encoder.checkpoints.load import Checkpoint, build, head_labels, with_labels
 from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification, TrimformerWithHead
 from ..errors import TrimformerError
+from ..recipe.settings import Recipe
 from ..tasks.data import Task, TaskData
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds.texts import ONE_OUTPUT
 from ..tasks.labels import is_score_of_one, nameless, shown, taken_for
 from ..tasks.outcome import outcome
+from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import with_label_order
 from ..training.evaluate import predict_logits
 
 SCORED_ROWS = 256
 NEAR_CHANCE = 0.2
 """Matthews' correlation of a head that was trained for other data; on few rows chance alone gives more."""
+
+
+def as_asked(recipe: Recipe, checkpoint: Checkpoint) -> tuple[Checkpoint, list[str]]:
+    """The checkpoint as an embedding model where one is asked for, and a sentence where the data alone say so.
+
+    A sentence-transformers folder is one with texts that have no labels, and a bare encoder with all other data.
+    """
+    if recipe.task.kind == "embedding":
+        return checkpoint.as_embedding(), []
+    if recipe.task.kind != "auto" or checkpoint.head is not None or not texts_alone(recipe.task):
+        return checkpoint, []
+    if recipe.baseline is not None or not checkpoint.pools:
+        return checkpoint, []
+    said = f"{recipe.model} makes vectors of texts and the texts have no labels: it was taken as an embedding model."
+    return checkpoint.as_embedding(), [said]
 
 
 def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
@@ -44,7 +61,7 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
     }
     # Tags are matched one by one: a tagger may know more of them than occur here.
     if checkpoint.kind == kind and (kind == "tokens" or some_ids or some_names or len(names) == len(labels)):
-        if kind in ("regression", "spans"):
+        if kind in ("regression", "spans", "embedding"):
             return checkpoint, data, True, notes
         # Nobody knows the order of nameless tags.
         if kind != "tokens" and nameless(names) and not set(names).issuperset(labels):
@@ -72,6 +89,8 @@ def _are_some_ids(labels: Sequence[str], names: Sequence[str]) -> bool:
 
 def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
     """What shows on these rows that a head of the right form was not trained for them; None where it was."""
+    if task.kind == "embedding":
+        return None  # vectors need no training for the data at hand
     logits = predict_logits(model, rows)
     if not np.isfinite(logits).all():
         return None  # damaged weights, which scoring refuses

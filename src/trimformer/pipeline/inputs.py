@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
 from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
+from ..encoder.model.heads import head_class
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
@@ -22,7 +24,9 @@ from ..tasks.cuts import Cuts, cut_notes, cuts_of
 from ..tasks.data import Examples, Task, TaskData, joined
 from ..tasks.encode import encode
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds.embedding import scored_along
 from ..tasks.labels import names_of
+from ..tasks.plain_text.load import is_plain_text, load_plain_text
 from ..tasks.sources.unlabelled import texts_alone
 from ..tasks.task import load_task
 from ..training.objective import readings_of, terms_of
@@ -30,7 +34,7 @@ from ..training.settings import ObjectiveSettings
 from ..training.teacher_cache import check_size
 from .answers import answered, distils
 from .check import check_stages
-from .head import SCORED_ROWS, match_head, why_train
+from .head import SCORED_ROWS, as_asked, match_head, why_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +98,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     require_packages()
     if recipe.export.onnx:
         require_onnx()
-    checkpoint = read_checkpoint(recipe.model)
+    checkpoint, said = as_asked(recipe, read_checkpoint(recipe.model))
     tokenizer = load_tokenizer(recipe.model)
     if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
         raise TrimformerError(
@@ -103,14 +107,18 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
         )
     processes, cuts = accelerator.num_processes, _cuts(recipe, checkpoint, tokenizer)
     with accelerator.main_process_first():
+        if is_plain_text(recipe.task):
+            return _plain_text(recipe, checkpoint, tokenizer, cuts, processes)
         if texts_alone(recipe.task):
             data, trained, notes = answered(recipe, checkpoint, tokenizer, cuts)
         else:
             names = None if checkpoint.head is None else names_of(checkpoint.config)
-            data = load_task(recipe.task, recipe.seed, names, distils=distils(recipe))
+            settings = recipe.task.read_for(checkpoint.kind)
+            data = load_task(settings, recipe.seed, names, distils=distils(recipe))
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
-        notes += data.notes
+        notes = [*said, *notes, *data.notes]
+        data = dataclasses.replace(data, task=scored_along(data.task, EmbeddingShape.dims_of(checkpoint.config)))
         notes += [] if checkpoint.note is None else [checkpoint.note]
         some = some_texts(data.train.texts)
         some += some_texts(data.unlabelled.texts) if data.unlabelled is not None else []
@@ -122,12 +130,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             encode(data.task, rows, tokenizer, **cuts._asdict())
             for rows in (data.train, data.selection, data.validation)
         )
-    largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
-    if -(-len(train) // largest) < processes:
-        raise TrimformerError(
-            f"{len(train)} training examples do not fill one batch of {largest} for each of {processes} "
-            "processes: lower the batch size."
-        )
+    _check_batches(recipe, train, processes)
     inputs = Inputs(
         checkpoint, trained, tokenizer, data.task, cuts, train, selection, validation, notes, data.unlabelled
     )
@@ -137,6 +140,39 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             check_size(readings_of(terms_of(stage.objective, student, dense.config)), rows)
     notes += inputs.cut()
     return inputs
+
+
+def _check_batches(recipe: Recipe, train: Encoded, processes: int) -> None:
+    largest = max(training.batch_size for training in [recipe.dense, *(s.training for s in recipe.stages)])
+    if -(-len(train) // largest) < processes:
+        raise TrimformerError(
+            f"{len(train)} training examples do not fill one batch of {largest} for each of {processes} "
+            "processes: lower the batch size."
+        )
+
+
+def _plain_text(
+    recipe: Recipe, checkpoint: Checkpoint, tokenizer: PreTrainedTokenizerBase, cuts: Cuts, processes: int
+) -> Inputs:
+    """The inputs of a masked-LM task: the dense model is the checkpoint as given, with its masked-LM head if any."""
+    for name, value in {"autopilot": recipe.autopilot, "baseline": recipe.baseline, "control": recipe.control}.items():
+        if value is not None:
+            raise TrimformerError(f"{name} has no meaning for a task of plain text: leave it out.")
+    rows = load_plain_text(recipe.task, tokenizer, checkpoint.config, cuts.max_length, recipe.seed)
+    trained, notes = bool(checkpoint.masked_lm), list(rows.notes)
+    if trained:
+        body = {name: weight for name, weight in checkpoint.weights.items() if name.startswith("encoder.")}
+        weights = body | dict(checkpoint.masked_lm)
+        checkpoint = dataclasses.replace(checkpoint, weights=weights, head=head_class(rows.task.kind))
+    else:
+        notes.append(
+            f"{recipe.model} has no masked-LM head: the dense model has an untrained one, whose score says nothing of "
+            "it, and so has a student unless the term 'task' of an objective trains its head."
+        )
+    dense = Origin(checkpoint.config)
+    check_stages(recipe.stages, Origins(checkpoint, tokenizer, trained, rows.task, dense, dense), cuts.max_length)
+    _check_batches(recipe, rows.train, processes)
+    return Inputs(checkpoint, trained, tokenizer, rows.task, cuts, rows.train, rows.selection, rows.validation, notes)
 
 
 def _head(
@@ -150,7 +186,9 @@ def _head(
     """As :func:`match_head`, and whether the head is used as it is, which ``fine_tune`` of the recipe decides."""
     checkpoint, data, trained, notes = match_head(checkpoint, data)
     if recipe.fine_tune == "always":
-        note = "The checkpoint's head was replaced and the dense model fine-tuned first, as fine_tune: always says."
+        kept = data.task.kind == "embedding"  # its head has nothing of the data
+        done = "The dense model was" if kept else "The checkpoint's head was replaced and the dense model"
+        note = f"{done} fine-tuned first, as fine_tune: always says."
         return checkpoint, data, False, [note] if checkpoint.head is not None else []
     if recipe.baseline is not None:  # it is the dense model, whatever the checkpoint's head is worth
         return checkpoint, data, trained, notes if trained else []

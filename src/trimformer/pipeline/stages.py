@@ -25,6 +25,7 @@ from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.augmentation.info import AugmentationInfo
 from ..tasks.cuts import save_cuts
+from ..tasks.encoding.couples import whole
 from ..training.loop import passes, total_steps, train
 from ..training.scale import Scale
 from ..work_files import read_work_file
@@ -172,7 +173,9 @@ class Stages:
         rows = own.learned(stage.objective)
         return Context(
             model=model,
-            teacher=self.scale.unfold(before[0].origin.model()) if teaches else None,
+            teacher=self.scale.unfold(before[-1 if stage.teacher == "previous" else 0].origin.model())
+            if teaches
+            else None,
             task=own.task,
             train=self.scale.rows(own.train),
             distilled=None if rows is own.train else self.scale.rows(rows),
@@ -181,7 +184,7 @@ class Stages:
             objective=stage.objective,
             accelerator=self.accelerator,
             seed=self.seed,
-            steps=total_steps(len(rows), stage.training, self.accelerator.num_processes),
+            steps=total_steps(len(whole(rows)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
             teacher_train=inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,

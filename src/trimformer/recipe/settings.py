@@ -60,6 +60,9 @@ class StageSettings(_Strict):
         description="weights: the stage before, the dense fine-tuned model, the checkpoint itself, or a start by name "
         "with its own settings",
     )
+    teacher: Literal["dense", "previous"] = Field(
+        "dense", description="what the objective distils from: the dense model, or what the stage before leaves"
+    )
     augment: AnyAugmentation | None = Field(
         None,
         description="new training rows, which the teacher labels: an augmentation by name or with its own settings",

@@ -17,7 +17,9 @@ HUB_NAMES = {"demo": "sentence-transformers/all-MiniLM-L6-v2"}
 USE = {
     "classification": ("text-classification", "AutoModelForSequenceClassification"),
     "tokens": ("token-classification", "AutoModelForTokenClassification"),
+    "masked-lm": ("fill-mask", "AutoModelForMaskedLM"),
     "spans": ("question-answering", "AutoModelForQuestionAnswering"),
+    "embedding": ("sentence-similarity", "SentenceTransformer"),
 }
 HUB_METRICS = {
     "f1_macro": "f1",

@@ -201,14 +201,14 @@ class Trainer:
         """Measured on the first batches, with weights that are thrown away."""
         context = self.stages.context(stage, before)
         method = METHODS["finetune"](stage.method, context)
-        size = stage.training.batch_size
-        batches = itertools.cycle(bucketed_batches(context.rows.lengths, size, self.recipe.seed, 0))
+        size, rows = stage.training.batch_size, context.rows
+        batches = itertools.cycle(bucketed_batches(rows.lengths, size, self.recipe.seed, 0))
         started = 0.0
         for step in range(TRIAL + 1):
             if step == 1:  # the first one pays for what is made once
                 started = time.perf_counter()
             for _ in range(stage.training.accumulate):
-                batch = context.rows.batch(next(batches))
+                batch = rows.batch(next(batches))
                 method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
             method.update(step)
         self.accelerator.free_memory()

@@ -20,6 +20,7 @@ from ..encoder.checkpoints.shapes import sizes_named
 from ..encoder.gating.trim import trim
 from ..encoder.model.heads import TrimformerWithHead, head_class
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..methods.expected import shape_after
@@ -161,4 +162,5 @@ class Student(Start):
         ]
         layers = [dataclasses.asdict(shape) for shape in shapes]
         changes = {"hidden_size": sizes.hidden, "classifier_size": None, "sharing": None, "layers": layers}
+        changes["embedding"] = EmbeddingShape.of_student(dense, sizes.hidden)
         return TrimformerConfig.from_dict(dense.to_dict() | changes)

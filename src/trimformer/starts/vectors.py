@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from ..encoder.checkpoints.load import with_labels
 from ..encoder.model.heads import TrimformerWithHead, head_class
 from ..encoder.shape.config import LayerShape, TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..tasks.augmentation.glove import read_vectors
 from .base import Start, StartSettings
 
@@ -93,6 +94,7 @@ class OnVectors(Start):
             "classifier_bias": True,
             "classifier_norm": False,
             "classifier_size": None,
+            "embedding": EmbeddingShape.of_student(dense, self.width, pooling="mean"),
         }
         config = TrimformerConfig.from_dict(dense.to_dict() | changes | dict(self.head))
         return with_labels(config, self.origins.task.labels, self.origins.task.kind)

@@ -15,8 +15,8 @@ from .metric import Metric, metric
 class Task:
     """What is predicted and how it is scored.
 
-    `labels` holds the names by id, () for regression and spans; `metrics[0]` is the score. `positive` is the id
-    that binary F1 looks for. `chosen` is the score that was asked for, None where it is the usual one. `note` says what
+    `labels` holds the names by id, () where they have none; `metrics[0]` is the score. `positive` is the id that binary
+    F1 looks for. `chosen` is the score that was asked for, None where it is the usual one. `note` says what
     was taken for granted about a model's outputs, where it has the ids of one. `one_output`: the model's only output is
     the score of label 1 against label 0. `pseudo_labels`: the labels are the dense model's own answers (Lee, 2013), so
     that scores are agreement with it. `labelled_validation`: those of the validation rows are the user's all the same.
@@ -59,6 +59,8 @@ class Examples:
     regression        the text                second text       number
     tokens            tuple of words          None              tuple of label ids, one per word
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
+    embedding         the text                None              a teacher's vector, float32 (size,)
+    embedding         the text                second text       number
     ================  ======================  ================  ==========================================
 
     labels: empty where the rows have none, as those that a model is only asked about; None for a row that has none

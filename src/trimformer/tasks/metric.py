@@ -63,6 +63,7 @@ _ERRORS = {
     "mae": "in the labels' unit",
     "rmse": "in the labels' unit",
     "mse": "in the square of the labels' unit",
+    "loss": "nats",
 }
 
 

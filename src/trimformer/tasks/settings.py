@@ -23,7 +23,7 @@ class TaskSettings(BaseModel, extra="forbid"):
     name: str = Field(
         default="custom",
         description="a GLUE task (cola sst2 mrpc stsb qqp mnli mnli-mm qnli rte wnli), imdb, conll2003, ud, treebank, "
-        "squad, 'sentiment' (built in) or 'custom'",
+        "squad, 'sentiment' (built in), 'text' (masked tokens of plain text) or 'custom'",
     )
     data: str | None = Field(
         default=None,
@@ -31,14 +31,25 @@ class TaskSettings(BaseModel, extra="forbid"):
         "custom: a folder with train.* and validation.*, or one file",
     )
     train: str | None = Field(default=None, description="custom: the training file, instead of data")
-    validation: str | None = Field(default=None, description="custom: the validation file")
+    validation: str | None = Field(default=None, description="custom, text: the validation file")
     texts: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="files of texts without labels; beside a training file: a stage that distils learns from them, "
-        "too; custom, in place of one: the dense model's own answers are their labels",
+        description="files of texts without labels; text: the plain text to learn from; beside a training file: a "
+        "stage that distils learns from them, too; custom, in place of one: the dense model's own answers are their "
+        "labels",
     )
-    text: str | None = Field(default=None, description="custom: the text column (default 'text')")
+    packed: bool = Field(
+        default=False, description="text: rows are filled with one text after another; else each text begins a row"
+    )
+    unit: Literal["line", "paragraph"] = Field(
+        default="line", description="text: what a text is in files without columns; paragraph: lines up to a blank one"
+    )
+    masked: float = Field(
+        default=0.15, ge=0, lt=1, description="text: share of the tokens of a training row that are to be found"
+    )
+    whole_words: bool = Field(default=False, description="text: all tokens of a word are masked together")
+    text: str | None = Field(default=None, description="custom, text: the text column (default 'text')")
     text_pair: str | None = Field(default=None, description="custom: the second text column, for pairs")
     label: str | None = Field(default=None, description="custom: the label column (default 'label')")
     group: str | None = Field(
@@ -46,11 +57,12 @@ class TaskSettings(BaseModel, extra="forbid"):
         description="custom: the column that says which rows belong together, such as an author; they are held out and "
         "resampled together",
     )
-    kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans"] = Field(
+    kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans", "embedding"] = Field(
         default="auto",
         description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "
         "question and context, multilabel if labels are lists, else classification or regression by the model's "
-        "head and the labels",
+        "head and the labels; embedding, also for stsb: a vector per text, which has to be named where the model is no "
+        "saved one and there are labels",
     )
     metric: str | None = Field(
         default=None,
@@ -91,6 +103,12 @@ class TaskSettings(BaseModel, extra="forbid"):
         lt=0.5,
         description="share of train held out to choose structure and stopping (at most 4000 rows)",
     )
+
+    def read_for(self, kind: str | None) -> TaskSettings:
+        """The settings for a model of this kind: couples of texts are what an embedding model is scored on."""
+        couples = self.name == "stsb" or (self.name == "custom" and self.text_pair is not None)
+        wanted = kind == "embedding" and self.kind == "auto" and couples
+        return self.model_copy(update={"kind": "embedding"}) if wanted else self
 
     @property
     def validation_only(self) -> bool:

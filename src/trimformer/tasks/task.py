@@ -15,7 +15,7 @@ from .doubts import data_notes
 from .kinds import KINDS
 from .metric import CLASS_F1
 from .settings import TaskSettings
-from .sources import beside, conll, custom, glue, imdb, sentiment, squad, unlabelled
+from .sources import beside, conll, custom, glue, imdb, plain, sentiment, squad, unlabelled
 from .split import Keep, held_rows, sample, split
 
 
@@ -39,12 +39,15 @@ _GLUE = Source(
 )
 _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
+OF_PLAIN_TEXT = ("packed", "unit", "masked", "whole_words")
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
+    *OF_PLAIN_TEXT,
     *("tags", "scheme", "truncation", "stride", "group", "pseudo_labels"),
 )
 SOURCES = {
     **dict.fromkeys(glue.TASKS, _GLUE),
+    "stsb": _GLUE._replace(reads=(*_GLUE.reads, "kind")),
     "imdb": Source(
         lambda settings, _: imdb.load(settings),
         lambda settings, _: imdb.load_validation(settings),
@@ -59,7 +62,12 @@ SOURCES = {
         ("data", "stride"),
     ),
     "sentiment": Source(lambda *_: sentiment.load(), lambda *_: None, ("truncation",)),
-    "custom": Source(custom.load, custom.load_validation, NOT_EVERYWHERE),
+    "text": Source(plain.refuse, plain.refuse, ("validation", "text", *OF_PLAIN_TEXT)),
+    "custom": Source(
+        custom.load,
+        custom.load_validation,
+        tuple(name for name in NOT_EVERYWHERE if name not in OF_PLAIN_TEXT),
+    ),
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
@@ -78,9 +86,10 @@ def load_task(
     whether something learns from the dense model, and so from the texts beside the labelled rows. Raises
     TrimformerError for everything that is wrong with the settings or the data.
     """
-    _check(settings)
+    check_settings(settings)
     _refuse_unlabelled(settings, distils)
     task, train, validation = SOURCES[settings.name].load(settings, labels)
+    task = _as_asked(task, settings)
     kind = KINDS[task.kind]
     task, keep = kind.scored_by(task, settings.metric), kind.keep(train)
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
@@ -102,13 +111,14 @@ def load_texts(
     for nobody knows them yet. learns: whether something is learned from the training rows; if nothing is, at most 4000
     of them stay, unless `train_limit` is set.
     """
-    _check(settings)
-    task, train, validation = unlabelled.load(settings, kind, () if kind in ("regression", "spans") else tuple(labels))
+    check_settings(settings)
+    named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
+    task, train, validation = unlabelled.load(settings, kind, named)
     if (file := unlabelled.labelled_validation(settings)) is not None:
-        found, validation = load_validation(settings.model_copy(update={"texts": None}), labels)
+        found, validation = load_validation(settings.read_for(kind).model_copy(update={"texts": None}), labels)
         check_kind(found, kind, "The model")
         source = f"{task.source}; validation: {file}, with its labels"
-        task = replace(task, labels=found.labels, source=source, labelled_validation=True)
+        task = replace(task, labels=found.labels, metrics=found.metrics, source=source, labelled_validation=True)
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
@@ -137,7 +147,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
 
     `labels` are a model's label names by id, as `names_of` gives them; ids then follow them (see `with_label_order`).
     """
-    _check(settings)
+    check_settings(settings)
     _refuse_unlabelled(settings)
     found = SOURCES[settings.name].validation(settings, labels)
     if found is None:
@@ -145,6 +155,7 @@ def load_validation(settings: TaskSettings, labels: Sequence[str] | None = None)
         data = data if labels is None else with_label_order(data, labels)
         return data.task, data.validation
     task, examples = found
+    task = _as_asked(task, settings)
     task = KINDS[task.kind].scored_by(task, settings.metric)
     if labels is None:
         return task, examples
@@ -184,13 +195,22 @@ def _drawn(
     return task, train, validation
 
 
+def _as_asked(task: Task, settings: TaskSettings) -> Task:
+    """The task as couples for embedding models, where a named one is asked for as such."""
+    if settings.kind in ("auto", task.kind) or settings.name == "custom":
+        return task
+    if settings.kind != "embedding":
+        raise TrimformerError(f"The task {task.name} is regression or embedding, and task.kind is {settings.kind}.")
+    return replace(task, kind="embedding", metrics=KINDS["embedding"].metrics(()))
+
+
 def _refuse_unlabelled(settings: TaskSettings, distils: bool = False) -> None:
     if settings.pseudo_labels:
         raise TrimformerError(
             "The setting task.pseudo_labels takes the dense model's own answers, which only a compression has: remove "
             "it."
         )
-    if settings.texts and not distils:
+    if settings.texts and not distils and settings.name != "text":  # whose own refusal says more
         raise TrimformerError(
             "The setting task.texts names rows without labels, from which only what distils from the dense model "
             "learns, and nothing does so here: give a stage an objective with such a term (logits), or remove it."
@@ -215,7 +235,7 @@ def _check_class(task: Task, parts: dict[str, Examples]) -> None:
         )
 
 
-def _check(settings: TaskSettings) -> None:
+def check_settings(settings: TaskSettings) -> None:
     """Refuse unknown names, and settings that the named task would silently ignore."""
     if settings.name not in NAMES:
         raise TrimformerError(
@@ -225,7 +245,7 @@ def _check(settings: TaskSettings) -> None:
     reads, defaults = SOURCES[settings.name].reads, TaskSettings()
     for field in NOT_EVERYWHERE:
         if field not in reads and getattr(settings, field) != getattr(defaults, field):
-            remedy = "" if field == "tags" else " or set name: custom"
+            remedy = "" if field in ("tags", *OF_PLAIN_TEXT) else " or set name: custom"
             raise TrimformerError(f"The setting task.{field} has no meaning for {settings.name}: remove it{remedy}.")
 
 

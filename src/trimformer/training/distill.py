@@ -9,11 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..encoder.model.heads import Kind
+from ..encoder.model.heads.embedding import vector_loss
 from ..encoder.parts.tokens import near
 
 
 def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> Tensor:
     """τ² KL(teacher ‖ student) of the softened distributions (Hinton et al., 2015); squared error for regression.
+    For embedding one minus the cosine of the vectors, and their squared distance.
 
     A mean over texts; over real tokens for tokens; over both ends, each a distribution over the tokens, for spans; for
     several labels the mean over labels of the divergence between the two-way distributions.
@@ -21,6 +23,8 @@ def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, tempe
     student, teacher = student.float(), teacher.float()
     if kind == "regression":
         return F.mse_loss(student, teacher)
+    if kind == "embedding":
+        return vector_loss(student, teacher)
     student, teacher = student / temperature, teacher / temperature
     if kind == "multilabel":  # a label is a choice between the logit and 0
         student, teacher = (torch.stack([x, torch.zeros_like(x)], -1).flatten(0, -2) for x in (student, teacher))

@@ -13,7 +13,9 @@ from ..console import Ticker
 from ..encoder.model.heads import task_loss
 from ..encoder.shape.gates import Gates
 from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.couples import whole
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
 
 
 def predict_logits(
@@ -26,18 +28,29 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits in the order of the data: (rows, labels), or (tokens, labels) where every token has its own.
 
+    Where a model is asked at some places of each row, what the kind of task keeps of their logits: (places, …).
+
     A module runs where its weights lie; any other function is given tensors of the CPU. Batches are sorted by length so
     that little is padded; tokens lie end to end as in the data, without padding.
     title: of a progress bar for long work; empty: none.
     """
+    if data.kind == "masked-lm":  # the logits of a batch are as many as the vocabulary, for each place
+        batch_size = min(batch_size, 16)
     batches = bucketed_batches(data.lengths, batch_size, seed=0, epoch=0, shuffle=False)
     logits: np.ndarray | None = None
+    places: list[tuple[list[int], np.ndarray]] = []
     device = device_of(model)
     with torch.no_grad(), evaluating(model), Ticker(title, len(batches), enabled=bool(title)) as tick:
         for indices in batches:
             tick.advance()
-            batch = {k: v.to(device) for k, v in data.batch(indices).items() if k != "labels"}
-            out: Tensor = model(**batch, gates=gates).logits
+            batch = {k: v.to(device) for k, v in data.batch(indices).items()}
+            labels, asked = batch.pop("labels"), batch.pop("asked", None)
+            if asked is None:
+                out: Tensor = model(**batch, gates=gates).logits
+            else:
+                out = at_places(model, batch, asked, gates)
+                places.append((indices, KINDS[data.kind].condensed(out, labels).cpu().numpy()))
+                continue
             values = out.float().cpu().numpy()
             if logits is None:
                 logits = np.zeros((len(data) if out.ndim == 2 else len(data.ids), out.shape[-1]), dtype=np.float32)
@@ -47,9 +60,30 @@ def predict_logits(
             for row, index in zip(values, indices, strict=True):
                 begin, end = data.offsets[index], data.offsets[index + 1]
                 logits[begin:end] = row[: end - begin]
+    if places:
+        return in_order(data.places, places)
     if logits is None:
         raise ValueError("there is nothing to evaluate")
     return logits
+
+
+def at_places(model: Callable[..., Any], batch: dict[str, Tensor], asked: Tensor, gates: Gates | None) -> Tensor:
+    """Logits at the places of a batch that are asked for; a file answers at all of them."""
+    if isinstance(model, nn.Module):
+        found: Tensor = model(**batch, asked=asked, gates=gates).logits
+        return found
+    every: Tensor = model(**batch, gates=gates).logits
+    return every[asked]
+
+
+def in_order(counts: np.ndarray, batches: list[tuple[list[int], np.ndarray]]) -> np.ndarray:
+    """The values of places, given batch by batch, in the order of the rows. counts: places of each row."""
+    ends = np.cumsum(counts)
+    ordered = np.zeros((int(ends[-1]), batches[0][1].shape[-1]), dtype=np.float32)
+    for indices, values in batches:
+        rows = [np.arange(ends[index] - counts[index], ends[index]) for index in indices]
+        ordered[np.concatenate(rows)] = values
+    return ordered
 
 
 def mean_loss(
@@ -60,12 +94,16 @@ def mean_loss(
     batch_size: int = 64,
     gates: Gates | None = None,
 ) -> float:
-    """The task loss over a split, or over some of its rows: a mean over the rows of their batch's loss."""
+    """The task loss over a split, or over some of its rows: a mean over the rows of their batch's loss.
+
+    Of couples both rows are taken where one is named.
+    """
     total, device = 0.0, device_of(model)
     rows = np.arange(len(data)) if rows is None else rows
+    rows, units = np.unique(rows // 2) if data.couples else rows, whole(data)
     with torch.no_grad(), evaluating(model):
-        for indices in bucketed_batches(data.lengths[rows], batch_size, seed=0, epoch=0, shuffle=False):
-            batch = {k: v.to(device) for k, v in data.batch(rows[indices].tolist()).items()}
+        for indices in bucketed_batches(units.lengths[rows], batch_size, seed=0, epoch=0, shuffle=False):
+            batch = {k: v.to(device) for k, v in units.batch(rows[indices].tolist()).items()}
             labels = batch.pop("labels")
             logits = model(**batch, gates=gates).logits
             total += len(indices) * task_loss(data.kind, logits, labels, batch["attention_mask"]).item()

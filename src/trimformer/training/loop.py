@@ -23,6 +23,7 @@ from torch import Tensor
 from ..errors import TrimformerError
 from ..files import atomic_file
 from ..tasks.encoding.batches import bucketed_batches
+from ..tasks.encoding.couples import Couples
 from ..tasks.encoding.encoded import Encoded
 from ..work_files import explain_damage
 from .clock import Clock
@@ -77,7 +78,7 @@ def _per_epoch(n_examples: int, settings: TrainingSettings, processes: int) -> i
 
 def train(
     learner: Learner,
-    data: Encoded | Paired,
+    data: Encoded | Paired | Couples,
     settings: TrainingSettings,
     accelerator: Accelerator,
     folder: Path,
@@ -107,7 +108,7 @@ def train(
     run.restore()
     bar = progress.add_task(title, total=steps, completed=run.step) if progress else None
     batches: list[list[int]] = []
-    loaded_epoch = -1
+    drawn, loaded_epoch = data, -1
     last_saved = time.monotonic()
     with _signals_noted() as signals:
         while run.step < steps and not run.finished:
@@ -118,8 +119,8 @@ def train(
                     if epoch != loaded_epoch:
                         every = bucketed_batches(data.lengths, settings.batch_size, seed, epoch)
                         batches = every[accelerator.process_index :: accelerator.num_processes][:per_epoch]
-                        loaded_epoch = epoch
-                    batch = {k: v.to(accelerator.device) for k, v in data.batch(batches[index]).items()}
+                        drawn, loaded_epoch = data.of_epoch(seed, epoch), epoch
+                    batch = {k: v.to(accelerator.device) for k, v in drawn.batch(batches[index]).items()}
                     logged |= learner.micro_step(batch, 1 / settings.accumulate)
                     run.micro += 1
                 logged |= learner.update(run.step + 1)

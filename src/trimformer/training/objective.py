@@ -48,6 +48,7 @@ class Objective:
         if self.distances and teacher is None:
             raise ValueError("distillation needs a teacher")
         self.teacher = teacher if self.distances else None
+        self.reads_answers = any(term.reads_answers and term.weight for term in terms)
         self.asked = {
             "output_hidden_states": any(term.reads_states for term in terms),
             "output_trace": any(term.reads_trace for term in terms),
@@ -55,6 +56,8 @@ class Objective:
 
     def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
         target = None
+        if not self.reads_answers and "asked" in batch:  # no term reads the answers at the places of this batch
+            batch = batch | {"asked": torch.zeros_like(batch["asked"]), "labels": batch["labels"][:0]}
         if self.teacher is not None:
             with torch.no_grad():
                 target = self.teacher(**teacher_inputs(batch), **self.asked)

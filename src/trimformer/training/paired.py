@@ -26,9 +26,17 @@ class Paired:
         return len(self.student)
 
     @property
+    def couples(self) -> bool:
+        """Whether two rows that follow one another are a couple of texts."""
+        return self.student.couples
+
+    @property
     def lengths(self) -> np.ndarray:
         """The student's tokens of each row, int64 (n,)."""
         return self.student.lengths
+
+    def of_epoch(self, seed: int, epoch: int) -> Paired:
+        return Paired(self.student.of_epoch(seed, epoch), self.teacher.of_epoch(seed, epoch))
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """The student's batch, and the teacher's inputs under names of their own."""

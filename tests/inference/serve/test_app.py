@@ -30,6 +30,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "regression": {"texts": ["good", "bad"], "pairs": ["very good", "very dull"]},
     "tokens": {"texts": ["the  film was", ["good", "plot"], []]},
     "spans": {"texts": ["was the film good", ""], "pairs": [CONTEXT, ""]},
+    "embedding": {"texts": ["the film was good", "dull"]},
 }
 
 
@@ -47,6 +48,16 @@ def test_every_kind_answers_as_predict_does(kind: str, tmp_path: Path) -> None:
         form = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]["200"]
         described = form["content"]["application/json"]["schema"]["properties"]["answers"]["items"]["properties"]
         assert set(described) == set(expected[0])
+
+
+def test_vectors_are_found_under_embed_too(tmp_path: Path) -> None:
+    predictor = Predictor(write_model(tmp_path / "model", "embedding", []), threads=1)
+    with running(predictor) as client:
+        found = client.post("/embed", json={"texts": ["dull"]}).json()["answers"][0]["vector"]
+        assert found == pytest.approx(predictor.vectors("dull")[0].tolist(), abs=2e-6)
+        refused = client.post("/embed", json={"texts": ["dull"], "pairs": ["good"]})
+        assert refused.status_code == 422
+        assert "one text at a time" in refused.json()["error"]
 
 
 def test_many_clients_get_the_answers_of_one(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_every_kind_of_a_head_is_there() -> None:
 def test_kinds_read_settings_that_exist_and_agree_with_their_heads(name: Kind) -> None:
     kind = KINDS[name]
     assert set(kind.reads) <= set(TaskSettings.model_fields)
-    assert kind.per_token == (head_class(name) is not head_class("classification"))
+    assert kind.per_token == (not head_class(name).for_texts)
 
 
 def test_rows_to_predict() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,22 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from ...console import console
 from ...errors import TrimformerError
 from ..model.body import TrimformerModel
-from ..model.heads import HEADS, PROBLEM_TYPES, Kind, TrimformerWithHead, head_class
+from ..model.heads import (
+    HEADS,
+    PROBLEM_TYPES,
+    Kind,
+    TrimformerForEmbedding,
+    TrimformerForMaskedLM,
+    TrimformerWithHead,
+    head_class,
+)
+from ..model.sentence_files import MODULES
 from ..shape.config import TrimformerConfig
+from ..shape.embedding import EmbeddingShape
 from .config_file import CONFIG, architecture, read_config, read_json
 from .demo import demo_folder
 from .families import family_of
-from .sentence import encoder_folder, unused_files
+from .sentence import encoder_folder, is_sentence_encoder, read_as_there, read_embedding, unused_files
 from .shapes import PREFIX, from_shape
 from .tokenizer_check import fit
 from .weight_files import read_weights
@@ -32,8 +42,10 @@ DEMO = "demo"
 class Checkpoint:
     """A checkpoint under the names of a model with a head (``encoder.*``, ``head.*``), not yet built.
 
-    head: the model class whose head it holds, None for a bare body. unused: names of weights, files and modules that
-    belong to neither body nor head, those of pre-training heads left out.
+    head: the model class whose head it holds, None for a bare body. masked_lm: the weights of a masked-LM head; that of
+    a stock checkpoint, which pre-training left, is no head but for who asks for that kind. unused: names of weights,
+    files and modules that belong to neither body nor head, those of pre-training heads left out. assumed: what was
+    taken for granted, in a sentence.
     """
 
     config: TrimformerConfig
@@ -41,6 +53,8 @@ class Checkpoint:
     head: type[TrimformerWithHead] | None
     source: str
     unused: tuple[str, ...] = ()
+    masked_lm: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+    assumed: str = ""
 
     @property
     def kind(self) -> Kind | None:
@@ -49,17 +63,48 @@ class Checkpoint:
 
     @property
     def note(self) -> str | None:
-        """What of it is in no model that is made of it, as a sentence; None where nothing is left out."""
+        """What of it is in no model that is made of it, and what was assumed, in sentences; None: nothing."""
         if not self.unused:
-            return None
+            return self.assumed or None
         more = f" and {len(self.unused) - 10} more" if len(self.unused) > 10 else ""
-        return f"These parts of {self.source} were not used: {', '.join(self.unused[:10])}{more}."
+        return (
+            f"These parts of {self.source} were not used: {', '.join(self.unused[:10])}{more}. {self.assumed}".strip()
+        )
+
+    @property
+    def pools(self) -> bool:
+        """Whether its folder names modules that make a vector of a text."""
+        return is_sentence_encoder(fetch(self.source))
+
+    def as_embedding(self) -> Checkpoint:
+        """The same as an embedding model: with the modules of a sentence-transformers folder, where it is one.
+
+        Other encoders give the mean over their tokens, as sentence-transformers takes them. Raises TrimformerError for
+        modules that no head here has.
+        """
+        if self.head is TrimformerForEmbedding:
+            return self
+        folder, said = fetch(self.source), ""
+        if (folder / MODULES).is_file():
+            shape, weights = read_embedding(folder, self.config.hidden_size)
+            if name := shape.settings.get("default_prompt_name"):
+                said = f"The prompt {name!r} of {self.source} is put before no text: write it there where it is meant."
+        else:
+            shape, weights = EmbeddingShape(), {}
+            said = f"{self.source} names no pooling ({MODULES}): the vector of a text is the mean over its tokens."
+        body = {name: weight for name, weight in self.weights.items() if name.startswith("encoder.")}
+        config = with_labels(self.config, (), "embedding")
+        config.embedding = shape.to_dict()
+        return Checkpoint(config, body | weights, TrimformerForEmbedding, self.source, assumed=said)
 
 
 def read_kind(path_or_id: str | Path) -> Kind:
     """The kind of task that a saved model with a head answers, by its config.json alone."""
     folder = resolve(path_or_id)
-    return (_named_head(folder) or HEADS[0]).kind_under(read_config(folder))
+    named = _named_head(folder)
+    if named is None and is_sentence_encoder(fetch(path_or_id)):
+        named = TrimformerForEmbedding
+    return (named or HEADS[0]).kind_under(read_config(folder))
 
 
 def has_head(path_or_id: str | Path) -> bool:
@@ -68,8 +113,13 @@ def has_head(path_or_id: str | Path) -> bool:
 
 
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
-    """The model class that config.json names, None where it names none that has a head."""
+    """The model class that config.json names, None where it names none that has a head for a task.
+
+    The masked-LM head of a stock checkpoint is what pre-training left: it counts only where it is asked for.
+    """
     named = architecture(folder)
+    if named.endswith("ForMaskedLM") and named != TrimformerForMaskedLM.__name__:
+        return None
     return next((cls for cls in HEADS if named.endswith(cls.__name__.removeprefix("Trimformer"))), None)
 
 
@@ -83,7 +133,9 @@ def load(
     labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
         checkpoint is kept, and a checkpoint without one gives the bare body.
     kind: what the new head answers: ``classification`` (the default with labels), ``multilabel``, ``regression``,
-        ``tokens`` (a label per word) or ``spans`` (question answering; needs no labels).
+        ``tokens`` (a label per word), ``spans`` (question answering; needs no labels) or ``masked-lm`` (the masked
+        tokens; needs no labels, and is the one of pre-training where the checkpoint has it). ``embedding``: a vector
+        per text, by the modules of a sentence-transformers folder, which is else loaded as the bare body.
 
     Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
     """
@@ -99,8 +151,9 @@ def load(
 
 
 def load_with_head(path_or_id: str | Path) -> TrimformerWithHead:
-    """Load a model that must have a task head; raises TrimformerError where it has none."""
-    model = load(path_or_id)
+    """Load a model that must have a task head, or be a sentence-transformers folder; else raises TrimformerError."""
+    sentences = not str(path_or_id).startswith(PREFIX) and read_kind(path_or_id) == "embedding"
+    model = load(path_or_id, kind="embedding" if sentences else None)
     if not isinstance(model, TrimformerWithHead):
         raise TrimformerError(f"{path_or_id} has no task head to score: fine-tune it first (trimformer compress).")
     return model
@@ -124,6 +177,7 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     if files and not any((folder / name).is_file() for name in files):
         raise _no_tokenizer(folder, f"none of {', '.join(sorted(files))}")
     fit(tokenizer, folder)
+    read_as_there(tokenizer, folder)
     return tokenizer
 
 
@@ -137,6 +191,8 @@ def build(
     checkpoint: Checkpoint, *, labels: Sequence[str] | None = None, kind: Kind | None = None
 ) -> TrimformerModel | TrimformerWithHead:
     """Make the model of a checkpoint; every weight must be there and fit. The arguments are those of :func:`load`."""
+    if kind == "embedding" and not labels:
+        checkpoint, kind, labels = checkpoint.as_embedding(), None, None
     config, weights = checkpoint.config, dict(checkpoint.weights)
     if kind is None and labels is not None:
         kind = "classification" if labels else "regression"
@@ -148,10 +204,12 @@ def build(
             raise TrimformerError(f"A head for {kind} needs label names, at least {fewest}: give labels.")
         if labels and not fewest:
             raise TrimformerError(f"A head for {kind} has no labels: leave them out.")
-        config = with_labels(config, labels or (), kind)
+        if kind != "masked-lm":  # whose outputs are the vocabulary
+            config = with_labels(config, labels or (), kind)
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
         same = checkpoint.head in (None, cls) and cls.keeps_lower_head
         weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+        weights |= checkpoint.masked_lm if kind == "masked-lm" else {}
     elif checkpoint.head is not None:
         cls = checkpoint.head
         if crf := next((name for name in checkpoint.unused if "crf" in name.lower()), None):
@@ -194,13 +252,14 @@ def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> 
         "id2label": dict(enumerate(names)),
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": PROBLEM_TYPES.get(kind),
+        "embedding": config.embedding if kind == "embedding" else None,
     }
     return TrimformerConfig.from_dict(config.to_dict() | changes)
 
 
 def head_labels(labels: Sequence[str], kind: Kind) -> list[str]:
     """Names of the outputs of a head: the labels, or what stands for them in a task without labels."""
-    return {"regression": ["score"], "spans": ["start", "end"]}.get(kind, list(labels))
+    return {"regression": ["score"], "spans": ["start", "end"], "embedding": ["vector"]}.get(kind, list(labels))
 
 
 def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
@@ -212,9 +271,11 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
         family = family_of(model_type)
     stock = read_weights(folder, "encoder" if family is None else family.prefix)
     head = _named_head(folder)
-    unused = unused_files(fetch(path_or_id))
+    unused = [] if head is TrimformerForEmbedding else unused_files(fetch(path_or_id))
+    masked_lm: Mapping[str, Tensor] = {}
     if family is not None:
         weights = family.to_ours(stock, config, head)
+        masked_lm = family.masked_lm(stock, config)
         unused += family.unused(stock, config, head)
     elif any(name.startswith("encoder.") for name in stock):
         weights = stock
@@ -222,8 +283,11 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
         weights = {f"encoder.{name}": weight for name, weight in stock.items()}
     if architecture(folder).endswith("ForMultipleChoice"):  # its head scores choices, which is no task here
         weights = {name: weight for name, weight in weights.items() if not name.startswith("head.")}
-    has_head = "head.output.weight" in weights
-    return Checkpoint(config, weights, (head or HEADS[0]) if has_head else None, str(path_or_id), tuple(unused))
+    if head is TrimformerForMaskedLM:
+        masked_lm = {name: weight for name, weight in weights.items() if name.startswith("head.")}
+    has_head = bool(masked_lm) if head is TrimformerForMaskedLM else "head.output.weight" in weights
+    found = (head or HEADS[0]) if has_head or head is TrimformerForEmbedding else None
+    return Checkpoint(config, weights, found, str(path_or_id), tuple(unused), masked_lm)
 
 
 def resolve(path_or_id: str | Path) -> Path:

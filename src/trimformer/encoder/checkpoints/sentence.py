@@ -7,9 +7,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ...errors import TrimformerError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import normalizers
+from torch import Tensor
 
-MODULES = "modules.json"
+from ...errors import TrimformerError
+from ..model.sentence_files import MODULES, POOLING_KEYS, SETTINGS
+from ..shape.embedding import ACTIVATIONS, POOLINGS, DenseShape, EmbeddingShape
+from .config_file import read_json
+
+WITHOUT_EFFECT = ("Dropout",)
+"""Modules that change nothing where nothing is trained."""
 
 
 def encoder_folder(folder: Path) -> Path:
@@ -31,7 +40,7 @@ def copy_modules(source: Path, target: Path) -> None:
         raise TrimformerError(f"{source} uses the language model's head (SPLADE), which a trimmed body does not have.")
     for file in encoder_folder(source).glob("sentence_*_config.json"):
         shutil.copyfile(file, target / file.name)
-    if (settings := source / "config_sentence_transformers.json").is_file():
+    if (settings := source / SETTINGS).is_file():
         shutil.copyfile(settings, target / settings.name)
     for module in modules[1:]:
         if (folder := _path(source, module)).is_dir():  # a module without settings may have no folder
@@ -40,11 +49,118 @@ def copy_modules(source: Path, target: Path) -> None:
     (target / MODULES).write_text(text, encoding="utf-8")
 
 
+def is_sentence_encoder(folder: Path) -> bool:
+    """Whether a folder names modules that make a vector of a text."""
+    return (folder / MODULES).is_file() and "Pooling" in map(_kind, _modules(folder))
+
+
+def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str, Tensor]]:
+    """What the modules after the encoder make of its states, hidden wide, and the weights of a head that does the same.
+
+    Raises TrimformerError for a pooling that is missing or not known, and for modules that no head here has.
+    """
+    modules = _modules(folder)
+    kinds = list(map(_kind, modules[1:]))
+    if kinds[:1] != ["Pooling"]:
+        found = f"after the encoder comes {kinds[0]}" if kinds else "there is only the encoder"
+        raise TrimformerError(f"{folder / MODULES} names no pooling ({found}): add a Pooling module after the encoder.")
+    pooling = _pooling(_path(folder, modules[1]) / "config.json", hidden)
+    dense: list[DenseShape] = []
+    weights: dict[str, Tensor] = {}
+    normalize = False
+    for module, kind in zip(modules[2:], kinds[1:], strict=True):
+        if kind in WITHOUT_EFFECT:
+            continue
+        if normalize or kind not in ("Dense", "Normalize"):
+            why = "comes after Normalize" if normalize else "is not known here"
+            raise TrimformerError(
+                f"{folder / MODULES} names the module {kind}, which {why}: trimformer reads Pooling, then Dense, then "
+                "Normalize."
+            )
+        if kind == "Dense":
+            shape, own = _dense(_path(folder, module), dense[-1].size if dense else hidden)
+            weights |= {f"head.dense.{len(dense)}.linear.{name}": weight for name, weight in own.items()}
+            dense.append(shape)
+        normalize = kind == "Normalize"
+    file = folder / SETTINGS
+    settings = read_json(file) if file.is_file() else {}
+    dims = read_json(encoder_folder(folder) / "config.json").get("matryoshka_dimensions") or ()
+    size = dense[-1].size if dense else hidden
+    shorter = tuple(sorted({dim for dim in dims if isinstance(dim, int) and 0 < dim < size}, reverse=True))
+    return EmbeddingShape(pooling, tuple(dense), normalize, shorter, settings), weights
+
+
+def read_as_there(tokenizer: Any, folder: Path) -> None:
+    """Let the tokenizer of a folder cut texts, and lower their case, as sentence-transformers does."""
+    for file in sorted(folder.glob("sentence_*_config.json")):
+        settings = read_json(file)
+        length, backend = settings.get("max_seq_length"), getattr(tokenizer, "backend_tokenizer", None)
+        if isinstance(length, int) and length > 0:
+            tokenizer.model_max_length = min(tokenizer.model_max_length, length)
+        if settings.get("do_lower_case") is True and backend is not None:
+            others = [] if backend.normalizer is None else [backend.normalizer]
+            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *others])
+
+
+def _kind(module: dict[str, Any]) -> str:
+    """The class of a module, wherever a release of sentence-transformers keeps it."""
+    return str(module.get("type", "a module")).rpartition(".")[2]
+
+
+def _pooling(file: Path, hidden: int) -> str:
+    if not file.is_file():
+        raise TrimformerError(f"There is no {file}, which says how the states of the tokens become one vector.")
+    values = read_json(file)
+    width = values.get("embedding_dimension", values.get("word_embedding_dimension", hidden))
+    if width != hidden:
+        raise TrimformerError(f"{file} pools states of {width!r} dimensions, and those of the encoder have {hidden}.")
+    given = values.get("pooling_mode")
+    if given is None:
+        given = [name for name, key in POOLING_KEYS.items() if values.get(key)]
+    modes = [given] if isinstance(given, str) else list(given)
+    unknown = [name for name in values if name.startswith("pooling_mode_") and name not in POOLING_KEYS.values()]
+    unknown = [name for name in unknown if values[name]] + [mode for mode in modes if mode not in POOLINGS]
+    if unknown or len(modes) != 1:
+        found = f"names {', '.join(map(str, unknown or modes))}" if unknown or modes else "names none"
+        raise TrimformerError(
+            f"The pooling in {file} must be one of {', '.join(POOLINGS)}, and it {found}: correct the file."
+        )
+    if not values.get("include_prompt", True):
+        raise TrimformerError(f"{file} leaves the tokens of a prompt out of the pooling, which trimformer does not do.")
+    return str(modes[0])
+
+
+def _dense(folder: Path, width: int) -> tuple[DenseShape, dict[str, Tensor]]:
+    values, file = read_json(folder / "config.json"), folder / "model.safetensors"
+    activation = str(values.get("activation_function", "Tanh")).rpartition(".")[2]
+    place = values.get("module_input_name", "sentence_embedding")
+    other = values.get("module_output_name") or place
+    if values.get("use_residual") or {place, other} != {"sentence_embedding"} or activation not in ACTIVATIONS:
+        raise TrimformerError(
+            f"The dense layer in {folder} must read and write the vector of the text, without a residual, and end with "
+            f"one of {', '.join(ACTIVATIONS)} (it ends with {activation})."
+        )
+    if not file.is_file():
+        raise TrimformerError(
+            f"There is no {file}; pickled weights (.bin) are not read because they can run code: save the model again "
+            "with a newer sentence-transformers."
+        )
+    try:
+        weights = {name.removeprefix("linear."): weight for name, weight in load_file(file).items()}
+    except (SafetensorError, OSError) as error:
+        raise TrimformerError(f"The weight file {file} cannot be read ({error}): fetch or save it again.") from error
+    shape = DenseShape(values.get("out_features", 0), bool(values.get("bias", True)), activation)
+    wanted = {"weight": (shape.size, width)} | ({"bias": (shape.size,)} if shape.bias else {})
+    if {name: tuple(weight.shape) for name, weight in weights.items()} != wanted:
+        raise TrimformerError(f"The weights in {file} do not fit the config.json beside them and the {width} inputs.")
+    return shape, weights
+
+
 def unused_files(folder: Path) -> list[str]:
     """What lies beside an encoder and is no part of a model with a head here: modules, and a head that is pickled."""
     modules = _modules(folder)[1:] if (folder / MODULES).is_file() else []
     heads = [file.name for file in folder.glob("model_head.*")]  # of SetFit
-    return [str(module.get("type", "a module")).rpartition(".")[2] for module in modules] + heads
+    return [*map(_kind, modules), *heads]
 
 
 def _modules(folder: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from ...errors import TrimformerError
 from ..parts.axes import Axes, Axis, axis_of, values_of
 from ..parts.linear.base import kind_of
 from ..shape.config import LayerShape, TrimformerConfig
+from ..shape.embedding import EmbeddingShape
 from ..shape.gates import Gates
 from ..shape.kinds import LAYERS, POSITIONS
 from ..shape.points import POINTS
@@ -26,13 +27,14 @@ class Kept:
     """config: of the smaller encoder. layers: the former number of each of its layers.
 
     axes: for each layer, by its former number, what is kept of its axes; shared: of those that all have. An axis that
-    is not named is kept whole.
+    is not named is kept whole. fresh: weights that the smaller model has and the model has not, by name.
     """
 
     config: TrimformerConfig
     layers: Sequence[int]
     axes: Sequence[dict[str, Axis]]
     shared: dict[str, Axis]
+    fresh: dict[str, Tensor] = dataclasses.field(default_factory=dict)
 
     def source(self, name: str) -> str:
         """The former name of a weight."""
@@ -124,6 +126,7 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
         "sharing": config.sharing
         and [next(n for n, other in enumerate(layers) if groups[other] == groups[index]) for index in layers],
     }
+    fresh: dict[str, Tensor] = {}
     if gates.hidden is not None:
         hidden = _hidden(gates, config)
         shared |= {"hidden": Axis(hidden.rows), "stream": hidden}
@@ -131,7 +134,13 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
             "hidden_size": len(hidden.rows),
             "classifier_size": config.classifier_size or config.hidden_size,
         }
-    return Kept(type(config).from_dict(config.to_dict() | changes), layers, [axes for _, axes in cut], shared)
+        if config.embedding is not None:
+            before = EmbeddingShape.read(config.embedding)
+            after = before.cut(config.hidden_size, len(hidden.rows))
+            changes["embedding"] = after.to_dict()
+            if after != before:
+                fresh["head.dense.0.linear.weight"] = torch.eye(config.hidden_size)[:, hidden.rows]
+    return Kept(type(config).from_dict(config.to_dict() | changes), layers, [axes for _, axes in cut], shared, fresh)
 
 
 def _layers(gates: Gates, config: TrimformerConfig) -> list[int]:

@@ -111,12 +111,15 @@ def _rebuilt(model: Model, kept: Kept) -> Model:
 
     def own(name: str, shape: torch.Size) -> Tensor:
         source = kept.source(name)
+        if name in kept.fresh:
+            return kept.fresh[name].to(model.device, model.dtype)
         if source not in weights:
             return torch.full(shape, _start(name, kept.config), dtype=model.dtype, device=model.device)
         weight = weights[source].detach()
         return sliced(name, weight, kept.of(name, axes[name]), shape).clone()
 
     smaller.load_state_dict({name: own(name, w.shape) for name, w in smaller.state_dict().items()}, assign=True)
+    smaller.tie_weights(recompute_mapping=False)  # each name was given a tensor of its own
     return smaller.train(model.training)
 
 

@@ -109,6 +109,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
     """The body: token ids (batch, n) -> last hidden state (batch, n, hidden)."""
 
     axes: ClassVar[dict[str, Axes]] = {"norm": ("hidden",)}
+    _keys_to_ignore_on_load_unexpected = [r"^head\."]  # noqa: RUF012  (read by transformers)
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)

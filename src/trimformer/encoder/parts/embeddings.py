@@ -32,10 +32,10 @@ class Embeddings(nn.Module):
     @staticmethod
     def axes_of(config: TrimformerConfig) -> dict[str, Axes]:
         """As those of attention: factorised tables have dimensions of their own, which nothing cuts."""
-        tables = ("word", "position", "segment")
+        rows = {"word": "vocabulary", "position": None, "segment": None}
         if config.embedding_size is None:
-            return {name: (None, "stream") for name in tables} | {"norm": ("hidden",)}
-        return {name: (None, None) for name in tables} | {"norm": (None,), "projection": ("stream", None)}
+            return {name: (axis, "stream") for name, axis in rows.items()} | {"norm": ("hidden",)}
+        return {name: (axis, None) for name, axis in rows.items()} | {"norm": (None,), "projection": ("stream", None)}
 
     @staticmethod
     def params(config: TrimformerConfig) -> int:

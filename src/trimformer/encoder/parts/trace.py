@@ -6,7 +6,12 @@ import dataclasses
 from typing import NamedTuple
 
 from torch import Tensor
-from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    MaskedLMOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 
 
 class AttentionTrace(NamedTuple):
@@ -47,4 +52,9 @@ class TextOutput(SequenceClassifierOutput):
 
 @dataclasses.dataclass
 class TokenOutput(TokenClassifierOutput):
+    trace: Trace | None = None
+
+
+@dataclasses.dataclass
+class MaskedOutput(MaskedLMOutput):
     trace: Trace | None = None

@@ -103,6 +103,7 @@ class TrimformerConfig(PreTrainedConfig):
         classifier_size: width of that layer's output; None: ``hidden_size``. classifier_pooling: what that head reads,
         the first token or the mean of all. classifier_bias: of its first layer. classifier_norm: as in ModernBERT that
         layer ends with a norm, and the heads for tokens and spans have it too.
+    embedding: what an embedding model makes of the last states, see :class:`EmbeddingShape`; None with other heads.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -137,6 +138,7 @@ class TrimformerConfig(PreTrainedConfig):
     classifier_pooling: Literal["cls", "mean"] = "cls"
     classifier_bias: bool = True
     classifier_norm: bool = False
+    embedding: dict | None = None
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None

@@ -17,6 +17,7 @@ from .labeller import LabelJob
 from .meter import Meter
 from .output import PartialFile, Progress, fingerprint, into, new_file, standard_output
 from .rows import format_of, split
+from .vectors import holds_vectors
 from .workers import label_here
 
 WORKER_BYTES = 2**20
@@ -40,9 +41,10 @@ def predict_file(
 ) -> None:
     """Write one line for each row of ``file`` (``-`` is standard input), in order, to ``out`` or standard output.
 
-    A line is the answer alone, or with ``as_json`` an object with its scores. workers: processes, None = as many as the
-    size of the file deserves. ray: address of a Ray cluster, whose nodes read model and file themselves; workers: its
-    actors. resume: go on with the unfinished ``out``. force: replace ``out`` where it exists.
+    A line is the answer alone, or with ``as_json`` an object with its scores; a file that ends in .npy or .parquet gets
+    vectors as numbers. workers: processes, None = as many as the size of the file deserves. ray: address of a Ray
+    cluster, whose nodes read model and file themselves; workers: its actors. resume: go on with the unfinished ``out``.
+    force: replace ``out`` where it exists.
 
     Raises TrimformerError for every mistake in model, options, rows or files.
     """
@@ -61,10 +63,11 @@ def predict_file(
     if ray is not None and piped:
         raise TrimformerError("The nodes of a cluster read the file themselves: name a file, or leave --ray out.")
     size = None if piped else source.stat().st_size
-    form = format_of("standard input" if piped else file, read_kind(model), text, text_pair, None if piped else source)
+    kind = read_kind(model)
+    form = format_of("standard input" if piped else file, kind, text, text_pair, None if piped else source)
     if form.note:
         console.print(f"Note: {form.note}.", markup=False, soft_wrap=True)
-    job = LabelJob(model, form, backend, batch_size, as_json)
+    job = LabelJob(model, form, backend, batch_size, as_json, holds_vectors(out, kind, as_json))
     with ExitStack() as stack:
         stack.enter_context(claim(out, force=force, inputs=["/dev/stdin" if piped else source]))
         stream: BinaryIO = sys.stdin.buffer if piped else stack.enter_context(source.open("rb"))
@@ -74,9 +77,9 @@ def predict_file(
         elif is_stream(out):
             add = stack.enter_context(into(out))
         elif piped:
-            add = stack.enter_context(new_file(out, force))
+            add = stack.enter_context(new_file(out, force, job.as_vectors))
         else:
-            partial = PartialFile(out, fingerprint(job, source), resume, force)
+            partial = PartialFile(out, fingerprint(job, source), resume, force, job.as_vectors)
             begun = partial.progress
             add = stack.enter_context(partial.open())
         pieces = split(stream, form.ending, begun.start, begun.line)

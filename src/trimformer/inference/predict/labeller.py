@@ -10,13 +10,14 @@ from typing import Any
 from ...tasks.kinds.answers import AnyAnswer
 from ..predictor import Predictor
 from .rows import Format, Piece
+from .vectors import packed
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelJob:
     """Everything that a worker has to know.
 
-    threads: of each worker, None = as the backend likes.
+    as_vectors: whether the answers are written as bare numbers. threads: of each worker, None = as the backend likes.
     """
 
     model: str
@@ -24,12 +25,15 @@ class LabelJob:
     backend: Any
     batch_size: int | None
     as_json: bool
+    as_vectors: bool = False
     threads: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """A finished piece: its lines of output, and how many they are. notes: what is odd about how it was read."""
+    """A finished piece. lines: of output, or the bare numbers of vectors. rows: how many they are. notes: what is odd
+    about how it was read.
+    """
 
     lines: bytes
     rows: int
@@ -49,10 +53,14 @@ class Labeller:
     def __call__(self, piece: Piece) -> Done:
         """Raises TrimformerError naming the line of a row that cannot be read."""
         rows = list(self.job.format.read(piece))
-        lines = [line(answer, self.job.as_json) for answer in self.predictor.stream(rows, self.job.batch_size)]
+        answers = self.predictor.stream(rows, self.job.batch_size)
+        if self.job.as_vectors:
+            lines = [packed(answer) for answer in answers]
+        else:
+            lines = [f"{line(answer, self.job.as_json)}\n".encode() for answer in answers]
         notes = [] if self.has_read or not rows else self.predictor.reading_notes(rows)
         self.has_read = self.has_read or bool(rows)  # of the first piece only: it costs reading tokenizer.json again
-        return Done("".join(f"{text}\n" for text in lines).encode(), len(lines), tuple(notes))
+        return Done(b"".join(lines), len(lines), tuple(notes))
 
 
 def line(answer: AnyAnswer, as_json: bool) -> str:
@@ -61,7 +69,9 @@ def line(answer: AnyAnswer, as_json: bool) -> str:
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: round(value, 6) if isinstance(value, float) else _rounded(value) if isinstance(value, dict) else value
-        for name, value in values.items()
-    }
+    def rounded(value: Any) -> Any:
+        if isinstance(value, list):
+            return [rounded(one) for one in value]
+        return round(value, 6) if isinstance(value, float) else _rounded(value) if isinstance(value, dict) else value
+
+    return {name: rounded(value) for name, value in values.items()}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from ...inference.predict.labeller import LabelJob
 from ..predictor import model_files
 from .labeller import Done
 from .rows import Place
+from .vectors import give_form
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +69,21 @@ def into(stream: Path) -> Iterator[Add]:
 
 
 @contextmanager
-def new_file(out: Path, force: bool) -> Iterator[Add]:
-    """For a source that cannot be read twice: the file is whole or not there."""
-    with atomic_file(out) as temporary:
-        with temporary.open("wb") as file:
-            yield lambda place, done: file.write(done.lines)
+def new_file(out: Path, force: bool, vectors: bool = False) -> Iterator[Add]:
+    """For a source that cannot be read twice: the file is whole or not there. vectors: see :class:`PartialFile`."""
+    rows = 0
+    with atomic_file(out) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".bare-") as scratch:
+        written = Path(scratch) / "bare" if vectors else temporary
+
+        def add(place: Place, done: Done) -> None:
+            nonlocal rows
+            file.write(done.lines)
+            rows += done.rows
+
+        with written.open("wb") as file:
+            yield add
+        if vectors:
+            give_form(written, rows, temporary, out.suffix.lower())
         require_new_file(out, force)
 
 
@@ -79,15 +91,16 @@ class PartialFile:
     """``OUT.partial``, which becomes ``OUT`` when everything is in it, and beside it the progress as JSON.
 
     settings: what must be the same for the rest to fit the beginning. resume: go on with what is there. force: ``OUT``
-    may be replaced. Nobody else works on ``OUT`` meanwhile, which is for the caller to claim.
+    may be replaced. vectors: what is added are bare numbers, which at the end get the form that the ending says. Nobody
+    else works on ``OUT`` meanwhile, which is for the caller to claim.
 
     Raises TrimformerError where an unfinished output is there and ``resume`` is not set, where it is set and there
     is none, or one of another job or input, and where files of these names are not an unfinished output.
     """
 
-    def __init__(self, out: Path, settings: dict[str, Any], resume: bool, force: bool) -> None:
+    def __init__(self, out: Path, settings: dict[str, Any], resume: bool, force: bool, vectors: bool = False) -> None:
         self.out, self.settings, self.resume, self.force = followed(out), settings, resume, force
-        self.partial = partial_file(out)
+        self.partial, self.vectors = partial_file(out), vectors
         self.state = self.partial.with_name(f"{self.partial.name}.json")
         self.progress = Progress()
         begun = self._saved()
@@ -146,7 +159,12 @@ class PartialFile:
 
                     yield add
                 require_new_file(self.out, self.force)
-                self.partial.replace(self.out)
+                if self.vectors:
+                    with atomic_file(self.out) as whole:
+                        give_form(self.partial, self.progress.rows, whole, self.out.suffix.lower())
+                    self.partial.unlink()
+                else:
+                    self.partial.replace(self.out)
                 self.state.unlink()
             except Exception:  # after Ctrl-C, too, the run can be resumed
                 if self.progress == Progress():
@@ -178,5 +196,5 @@ def fingerprint(job: LabelJob, source: Path) -> dict[str, Any]:
         "columns": list(job.format.columns),
         "backend": job.backend,
         "batch size": job.batch_size,
-        "form of output": "json" if job.as_json else "plain",
+        "form of output": "json" if job.as_json else "vectors" if job.as_vectors else "plain",
     }

@@ -269,6 +269,8 @@ def format_of(
     words, (first, second) = KINDS[kind].words, KINDS[kind].columns
     if words and text_pair:
         raise TrimformerError("--text-pair has no meaning for a model that tags words: leave it out.")
+    if KINDS[kind].one_text and text_pair:
+        raise TrimformerError("--text-pair has no meaning for a model that gives vectors: leave it out.")
     if ending not in (*TABLES, ".jsonl", ".json"):
         if text or text_pair:
             raise TrimformerError(f"{name} is read as plain lines, without columns: leave --text and --text-pair out.")

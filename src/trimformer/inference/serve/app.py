@@ -210,6 +210,8 @@ def create_app(
     )
     for model in models:
         app.post(f"/{model.path}", **_documentation(model))(model.respond)
+    if kind == "embedding":
+        app.post("/embed", **_documentation(models[0]))(models[0].respond)  # as other services of vectors call it
     page = PAGE.read_text(encoding="utf-8")
 
     @app.get("/", include_in_schema=False)

@@ -64,6 +64,8 @@ def rows_of(body: bytes, kind: Kind, limits: Limits) -> list[Row]:
     words, (_, context) = KINDS[kind].words, KINDS[kind].columns
     if words and pairs is not None:
         raise Refused(422, "This model tags words and reads no pairs: leave pairs out.")
+    if KINDS[kind].one_text and pairs is not None:
+        raise Refused(422, "This model gives a vector for one text at a time: leave pairs out.")
     if context is not None and pairs is None:
         raise Refused(422, "This model answers questions: give their contexts as pairs.")
     if pairs is not None and len(pairs) != len(texts):

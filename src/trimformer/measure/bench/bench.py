@@ -215,7 +215,7 @@ def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
     if settings.validation_only:
         return None
     folder = tokenizer_folder(model)
-    data = load_task(settings, labels=names_of(read_config(folder)))
+    data = load_task(settings.read_for(read_kind(folder)), labels=names_of(read_config(folder)))
     rows = data.train.take(range(min(CALIBRATION, len(data.train))))
     tokenizer = load_tokenizer(folder)
     cuts = cuts_of(settings, tokenizer, read_config(folder).max_tokens)
@@ -228,7 +228,7 @@ def _read(model: Any, texts: Texts) -> Encoded:
     if not texts.file.is_file():
         raise TrimformerError(f"There is no file {texts.file}: give a text file, JSONL, CSV or TSV, or name a --task.")
     folder = tokenizer_folder(model)
-    kind = read_kind(folder)
+    kind = read_kind(folder) if has_head(folder) else "classification"  # a bare encoder reads couples, too
     form = format_of(str(texts.file), kind, texts.text, texts.text_pair, texts.file)
     with texts.file.open("rb") as source:
         rows = list(itertools.islice((row for piece in split(source, form.ending) for row in form.read(piece)), TEXTS))

@@ -71,7 +71,7 @@ def validation(model: Any, settings: TaskSettings) -> tuple[Task, Encoded, list[
     """
     folder = tokenizer_folder(model)
     config, kind = read_config(folder), read_kind(folder)
-    task, examples = load_validation(settings, names_of(config))
+    task, examples = load_validation(settings.read_for(kind), names_of(config))
     check_kind(task, kind, str(model))
     return task, *read_rows(task, examples, load_tokenizer(folder), settings, config, folder)
 

@@ -14,7 +14,7 @@ import torch
 
 from ...encoder import LayerShape, TrimformerConfig
 from ...encoder.parts.attention.base import with_heads
-from ...encoder.shape.kinds import ATTENTION, stand_ins
+from ...encoder.shape.kinds import ATTENTION, LAYERS, stand_ins
 from ...errors import TrimformerError
 from ...threads import torch_threads
 from ..bench.latency import make_workloads, time_variants
@@ -71,7 +71,8 @@ def varied(model: Model, count: int, seed: int) -> dict[str, Model]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for number in range(1, count + 1):
-            shapes = [_layer(config, shape, generator) for shape in config.shapes]
+            mixes = LAYERS[config.layer_kind].mixes  # such layers have nothing inside that could be another
+            shapes = config.shapes if mixes else [_layer(config, shape, generator) for shape in config.shapes]
             kinds = collections.Counter(shape.attention for shape in shapes)
             name = f"{number}: " + ", ".join(f"{kinds[kind]} {kind}" for kind in ATTENTION if kinds[kind])
             free = TrimformerConfig.from_dict(config.to_dict() | {"sharing": None})

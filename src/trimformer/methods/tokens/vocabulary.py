@@ -13,6 +13,7 @@ from pydantic import Field
 from tokenizers import Tokenizer, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from ...encoder.gating.keep import axes_of
 from ...encoder.model.heads import TrimformerWithHead
 from ...errors import TrimformerError
 from ...tasks.encode import encode
@@ -209,5 +210,7 @@ def _with_rows(model: TrimformerWithHead, rows: list[int]) -> TrimformerWithHead
     weights = model.state_dict()
     with torch.device("meta"):  # the random start values would be thrown away: do not make them
         smaller = type(model)(config)
-    smaller.load_state_dict(weights | {WORDS: weights[WORDS][rows].clone()}, assign=True)
+    of_words = {name for name, axes in axes_of(model).items() if axes[:1] == ("vocabulary",)}
+    smaller.load_state_dict({n: w[rows].clone() if n in of_words else w for n, w in weights.items()}, assign=True)
+    smaller.tie_weights(recompute_mapping=False)
     return smaller.train(model.training)

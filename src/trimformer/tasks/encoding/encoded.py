@@ -24,11 +24,12 @@ class Encoded:
     stays; `examples` is what was tokenised.
 
     labels: int64 (n,) for classification, float32 (n,) for regression, float32 (n, labels) for multilabel; int64
-    (tokens,) for tokens, -100 where a token has none; int64 (n, 2) for spans: first and last token in the row. A row
-    without a label has -100 in its place, or NaN where labels are floats, and counts in no loss of the task.
+    (tokens,) for tokens, -100 where a token has none; int64 (n, 2) for spans: first and last token in the row; for
+    embedding float32 (n, size), a teacher's vectors, or of couples float32 (n,), the score of each at both its rows. A
+    row without a label has -100 in its place, or NaN where labels are floats, and counts in no loss of the task.
     words, for tokens only: int32 (tokens,), the index of the word that begins at this token, -1 where none does.
-    owners, for spans only: int64 (n,), the example that a row is a window of. chars, for spans only: int32 (tokens,
-    2), first character and end of the token in the context, -1 outside the context.
+    owners, for spans and couples only: int64 (n,), the example that a row is a window or a text of. chars, for spans
+    only: int32 (tokens, 2), first character and end of the token in the context, -1 outside the context.
     """
 
     ids: np.ndarray
@@ -66,6 +67,20 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @property
+    def couples(self) -> bool:
+        """Whether two rows that follow one another are a couple of texts."""
+        return self.owners is not None and self.chars is None
+
+    @property
+    def places(self) -> np.ndarray:
+        """How many labels each row has, int64 (n,): one, but where a model is asked at some places of it."""
+        return np.ones(len(self), dtype=np.int64)
+
+    def of_epoch(self, seed: int, epoch: int) -> Encoded:
+        """The rows as they are read in a pass over them: what is drawn at random in them is drawn anew."""
+        return self
 
     @property
     def lengths(self) -> np.ndarray:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from ...encoder.model.heads import Kind
 from .base import TaskKind
 from .classification import Classification
+from .embedding import Embedding
+from .masked_lm import MaskedLM
 from .multilabel import Multilabel
 from .regression import Regression
 from .spans import Spans
 from .tokens import Tokens
 
 KINDS: dict[Kind, TaskKind] = {
-    kind.name: kind for kind in (Classification(), Multilabel(), Regression(), Tokens(), Spans())
+    kind.name: kind
+    for kind in (Classification(), Multilabel(), Regression(), Tokens(), Spans(), Embedding(), MaskedLM())
 }
 """Every kind by the name that settings, checkpoints and heads use."""
 

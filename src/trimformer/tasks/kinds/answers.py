@@ -65,4 +65,14 @@ class Answer:
         return " ".join(self.answer.split())  # one line, whatever the context holds
 
 
-AnyAnswer = Prediction | Labels | Tags | Answer
+@dataclasses.dataclass(frozen=True)
+class Vector:
+    """The vector of one text: numbers of which the cosine to those of another text says how alike the two are."""
+
+    vector: list[float]
+
+    def __str__(self) -> str:
+        return " ".join(f"{number:.6g}" for number in self.vector)
+
+
+AnyAnswer = Prediction | Labels | Tags | Answer | Vector

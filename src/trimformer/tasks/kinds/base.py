@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
@@ -42,6 +43,8 @@ class TaskKind(ABC):
     """The settings that it reads among those that not every kind has."""
     columns: ClassVar[tuple[str, str | None]]
     """What the columns of rows to predict are called; None where no second text is needed."""
+    one_text: ClassVar[bool] = False
+    """Whether it answers for one text alone, beside which a second one means nothing."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words."""
     keeps: ClassVar[Keep | None] = None
@@ -52,6 +55,10 @@ class TaskKind(ABC):
     @abstractmethod
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of the metrics of a user's own data with these labels, the score first."""
+
+    def agreement(self, labels: Iterable[str], rows: Examples) -> tuple[str, ...]:
+        """The names of the metrics where the truth is a model's own answers to these rows."""
+        return self.metrics(labels)
 
     def choice(self, labels: Iterable[str]) -> tuple[str, ...]:
         """The names of all metrics that there are with these labels; ``f1:CLASS`` stands for one of each class."""
@@ -102,6 +109,10 @@ class TaskKind(ABC):
     @abstractmethod
     def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[Any]:
         """The answers as the labels of `Examples`: with these a model that gives them is right everywhere."""
+
+    def condensed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """What is kept of a batch's logits to score them: all, unless there are too many."""
+        return logits
 
     @abstractmethod
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

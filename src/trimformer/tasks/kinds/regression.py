@@ -69,11 +69,11 @@ class Regression(TextKind):
         return _METRICS[name]
 
 
-def _pearson(predicted: np.ndarray, truth: np.ndarray) -> float:
+def pearson(predicted: np.ndarray, truth: np.ndarray) -> float:
     return 0.0 if _constant(predicted, truth) else float(stats.pearsonr(predicted, truth).statistic)
 
 
-def _spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
+def spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
     return 0.0 if _constant(predicted, truth) else float(stats.spearmanr(predicted, truth).statistic)
 
 
@@ -95,8 +95,8 @@ def _constant(predicted: np.ndarray, truth: np.ndarray) -> bool:
 
 
 _METRICS: dict[str, Measure] = {
-    "pearson": _pearson,
-    "spearman": _spearman,
+    "pearson": pearson,
+    "spearman": spearman,
     "mae": _mae,
     "rmse": _rmse,
     "mse": _mse,

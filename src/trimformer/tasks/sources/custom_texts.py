@@ -13,7 +13,12 @@ from ..tables.files import Table, read_table
 from ..tables.rows import ClassRows, NumberRows, Rows
 from ..tables.sets import SetRows
 
-ROWS: dict[Kind, type[Rows]] = {"classification": ClassRows, "multilabel": SetRows, "regression": NumberRows}
+ROWS: dict[Kind, type[Rows]] = {
+    "classification": ClassRows,
+    "multilabel": SetRows,
+    "regression": NumberRows,
+    "embedding": NumberRows,
+}
 
 
 def load(
@@ -57,6 +62,11 @@ def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
         raise TrimformerError(
             f"The column '{text}' of {table.path} is named as both texts of a pair: set task.text and task.text_pair "
             "to different columns, or leave the second out."
+        )
+    if kind == "embedding" and settings.text_pair is None:
+        raise TrimformerError(
+            f"An embedding model is scored on couples of texts, and only the column '{text}' of {table.path} is named "
+            "as a text: set task.text_pair (--text-pair) to the other one, or give texts without labels."
         )
     return ROWS[kind].take(table, text, settings.text_pair, label)
 

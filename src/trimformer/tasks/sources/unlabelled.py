@@ -58,7 +58,7 @@ def load(settings: TaskSettings, kind: Kind, labels: tuple[str, ...]) -> tuple[T
         )
     train = joined([_rows(file, settings, kind) for file in files])
     source = f"train: {', '.join(map(str, files))}, with the dense model's own answers as labels"
-    task = Task("custom", kind, labels, KINDS[kind].metrics(labels), source, pseudo_labels=True)
+    task = Task("custom", kind, labels, KINDS[kind].agreement(labels, train), source, pseudo_labels=True)
     if validation_file is None or has_labels(validation_file, settings):
         return groups_said(task, train, None), train, None
     validation = _rows(validation_file, settings, kind)
@@ -104,6 +104,10 @@ def texts_of(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
 
 
 def _rows(path: Path, settings: TaskSettings, kind: Kind) -> Examples:
+    if kind == "embedding" and settings.text_pair is not None:
+        names = read_table(path, (*ENDINGS, *PLAIN)).names
+        if settings.text_pair not in names:  # the columns that are named are those of the scored couples
+            settings = settings.model_copy(update={"text": None, "text_pair": None})
     return grouped(texts_of(path, settings, kind), path, settings)
 
 

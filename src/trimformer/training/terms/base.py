@@ -28,16 +28,21 @@ class Term(ABC):
     """A summand of the loss, for one student and one teacher.
 
     name: also the name of its weight among its settings. order: of the sum and of the settings; a new term comes last.
-    needs_teacher: whether it compares with a teacher's pass. reads_states, reads_trace: whether it reads hidden states,
-    or queries, keys and values, of both passes; a student whose states have another width then gets a projection.
+    needs_teacher: whether it compares with a teacher's pass. reads_answers: whether it reads logits. reads_states,
+    reads_trace: whether it reads hidden states, or queries, keys and values, of both passes; a student whose states
+    have another width then gets a projection. kinds: of task that it is for, empty: all. by_number: whether it compares
+    the outputs number by number, so that both must have as many.
     """
 
     name: ClassVar[str]
     Settings: ClassVar[type[BaseModel]]
     order: ClassVar[int] = 100
     needs_teacher: ClassVar[bool] = True
+    reads_answers: ClassVar[bool] = False
     reads_states: ClassVar[bool] = False
     reads_trace: ClassVar[bool] = False
+    kinds: ClassVar[tuple[Kind, ...]] = ()
+    by_number: ClassVar[bool] = False
 
     def __init__(self, settings: Any, layers: Layers) -> None:
         """settings: the objective's. Raises TrimformerError where these models leave the term nothing to compare."""

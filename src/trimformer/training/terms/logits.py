@@ -29,6 +29,8 @@ class LogitsTerm(Term):
     name = "logits"
     Settings = LogitsSettings
     order = 1
+    by_number = True
+    reads_answers = True
 
     def loss(self, kind: Kind, batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
         if self.settings.logits_distance == "squared":

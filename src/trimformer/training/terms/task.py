@@ -24,6 +24,7 @@ class TaskTerm(Term):
     Settings = TaskTermSettings
     order = 0
     needs_teacher = False
+    reads_answers = True
 
     @classmethod
     def is_on(cls, settings: Any) -> bool:

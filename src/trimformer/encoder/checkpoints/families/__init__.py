@@ -43,7 +43,8 @@ def family_of(model_type: str) -> Family:
 
 
 def to_huggingface(model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
-    """Back to the stock model class, where the shape is uniform and dense; the logits are the same.
+    """Back to the stock model class, where the shape is uniform and dense; the logits are the same. Of an
+    embedding model it is the encoder.
 
     Raises TrimformerError where a layer was removed: no stock class can hold that shape.
     """

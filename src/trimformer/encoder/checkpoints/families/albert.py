@@ -3,6 +3,7 @@
 from typing import Any
 
 from transformers import (
+    AlbertForMaskedLM,
     AlbertForQuestionAnswering,
     AlbertForSequenceClassification,
     AlbertForTokenClassification,
@@ -12,6 +13,7 @@ from transformers import (
 
 from ....errors import TrimformerError
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -50,6 +52,7 @@ ALBERT = Albert(
         TrimformerForSequenceClassification: AlbertForSequenceClassification,
         TrimformerForTokenClassification: AlbertForTokenClassification,
         TrimformerForQuestionAnswering: AlbertForQuestionAnswering,
+        TrimformerForMaskedLM: AlbertForMaskedLM,
     },
     renamed={"classifier_dropout": "classifier_dropout_prob"},
     embedding_names=EMBEDDING_NAMES | {"encoder.embedding_hidden_mapping_in": "embeddings.projection"},
@@ -65,4 +68,10 @@ ALBERT = Albert(
         "full_layer_layer_norm": "ffn_norm",
     },
     head_names={"albert.pooler": "head.dense", "classifier": "head.output"},
+    masked_lm_names={
+        "predictions.dense": "head.dense",
+        "predictions.LayerNorm": "head.norm",
+        "predictions.decoder": "head.output",
+    },
+    masked_lm_bias="predictions",
 )

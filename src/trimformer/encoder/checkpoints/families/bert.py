@@ -1,6 +1,7 @@
 """BERT (Devlin et al., 2019)."""
 
 from transformers import (
+    BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
@@ -8,6 +9,7 @@ from transformers import (
 )
 
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -22,7 +24,14 @@ BERT = Family(
         TrimformerForSequenceClassification: BertForSequenceClassification,
         TrimformerForTokenClassification: BertForTokenClassification,
         TrimformerForQuestionAnswering: BertForQuestionAnswering,
+        TrimformerForMaskedLM: BertForMaskedLM,
     },
     # The pooler belongs to the body in a stock BERT; here it is the first layer of the classification head.
     head_names={"bert.pooler.dense": "head.dense", "classifier": "head.output"},
+    masked_lm_names={
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.decoder": "head.output",
+    },
+    masked_lm_bias="cls.predictions",
 )

@@ -1,6 +1,7 @@
 """CamemBERT (Martin et al., 2020): RoBERTa for French."""
 
 from transformers import (
+    CamembertForMaskedLM,
     CamembertForQuestionAnswering,
     CamembertForSequenceClassification,
     CamembertForTokenClassification,
@@ -8,11 +9,12 @@ from transformers import (
 )
 
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from .family import Family
+from .family import LM_HEAD_NAMES, Family
 
 CAMEMBERT = Family(
     name="camembert",
@@ -22,7 +24,11 @@ CAMEMBERT = Family(
         TrimformerForSequenceClassification: CamembertForSequenceClassification,
         TrimformerForTokenClassification: CamembertForTokenClassification,
         TrimformerForQuestionAnswering: CamembertForQuestionAnswering,
+        TrimformerForMaskedLM: CamembertForMaskedLM,
     },
     config={"positions": "from_padding"},
     head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
+    masked_lm_names=LM_HEAD_NAMES,
+    masked_lm_bias="lm_head",
+    masked_lm_act="gelu",
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from transformers import (
+    DebertaV2ForMaskedLM,
     DebertaV2ForQuestionAnswering,
     DebertaV2ForSequenceClassification,
     DebertaV2ForTokenClassification,
@@ -16,6 +17,7 @@ from transformers import (
 
 from ....errors import TrimformerError
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -91,6 +93,7 @@ DEBERTA = DebertaFamily(
         TrimformerForSequenceClassification: DebertaV2ForSequenceClassification,
         TrimformerForTokenClassification: DebertaV2ForTokenClassification,
         TrimformerForQuestionAnswering: DebertaV2ForQuestionAnswering,
+        TrimformerForMaskedLM: DebertaV2ForMaskedLM,
     },
     renamed={"classifier_dropout": "cls_dropout"},
     embedding_names=EMBEDDING_NAMES
@@ -104,5 +107,15 @@ DEBERTA = DebertaFamily(
         "attention.self.pos_query_proj": "attention.relative.query",
     },
     head_names={"pooler.dense": "head.dense", "classifier": "head.output"},
+    masked_lm_names={
+        "cls.predictions.transform.dense": "head.dense",
+        "cls.predictions.transform.LayerNorm": "head.norm",
+        "cls.predictions.decoder": "head.output",
+        # as the checkpoints of its authors have it
+        "lm_predictions.lm_head.dense": "head.dense",
+        "lm_predictions.lm_head.LayerNorm": "head.norm",
+        "lm_predictions.lm_head": "head.output",
+    },
+    masked_lm_bias="cls.predictions",
     body_options={},
 )

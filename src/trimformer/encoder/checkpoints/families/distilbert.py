@@ -1,6 +1,7 @@
 """DistilBERT (Sanh et al., 2019): BERT without segments and pooler, its modules under other names."""
 
 from transformers import (
+    DistilBertForMaskedLM,
     DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
@@ -8,6 +9,7 @@ from transformers import (
 )
 
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -22,6 +24,7 @@ DISTILBERT = Family(
         TrimformerForSequenceClassification: DistilBertForSequenceClassification,
         TrimformerForTokenClassification: DistilBertForTokenClassification,
         TrimformerForQuestionAnswering: DistilBertForQuestionAnswering,
+        TrimformerForMaskedLM: DistilBertForMaskedLM,
     },
     config={"type_vocab_size": 0, "classifier_act": "relu"},
     renamed={
@@ -43,5 +46,10 @@ DISTILBERT = Family(
         "output_layer_norm": "ffn_norm",
     },
     head_names={"pre_classifier": "head.dense", "classifier": "head.output"},
+    masked_lm_names={
+        "vocab_transform": "head.dense",
+        "vocab_layer_norm": "head.norm",
+        "vocab_projector": "head.output",
+    },
     body_options={},
 )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from transformers import (
+    ElectraForMaskedLM,
     ElectraForQuestionAnswering,
     ElectraForSequenceClassification,
     ElectraForTokenClassification,
@@ -11,6 +12,7 @@ from transformers import (
 )
 
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -38,9 +40,16 @@ ELECTRA = Electra(
         TrimformerForSequenceClassification: ElectraForSequenceClassification,
         TrimformerForTokenClassification: ElectraForTokenClassification,
         TrimformerForQuestionAnswering: ElectraForQuestionAnswering,
+        TrimformerForMaskedLM: ElectraForMaskedLM,
     },
     config={"classifier_act": "gelu"},
     embedding_names=EMBEDDING_NAMES | {"embeddings_project": "embeddings.projection"},
     head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
+    masked_lm_names={
+        "generator_predictions.dense": "head.dense",
+        "generator_predictions.LayerNorm": "head.norm",
+        "generator_lm_head": "head.output",
+    },
+    masked_lm_act="gelu",
     body_options={},
 )

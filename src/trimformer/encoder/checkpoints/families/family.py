@@ -7,12 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from ....errors import TrimformerError
 from ...model.body import TrimformerModel
 from ...model.heads import (
+    TrimformerForEmbedding,
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForTokenClassification,
     TrimformerWithHead,
@@ -40,6 +43,12 @@ LAYER_NAMES = {
 HEAD_NAMES: Mapping[type[TrimformerWithHead], Mapping[str, str]] = {
     TrimformerForTokenClassification: {"classifier": "head.output"},
     TrimformerForQuestionAnswering: {"qa_outputs": "head.output"},
+}
+# Those of RoBERTa and its kin for masked tokens.
+LM_HEAD_NAMES = {
+    "lm_head.dense": "head.dense",
+    "lm_head.layer_norm": "head.norm",
+    "lm_head.decoder": "head.output",
 }
 # Fields of TrimformerConfig that a stock configuration has too.
 SHARED_FIELDS = (
@@ -69,6 +78,9 @@ class Family:
     embedding_names, layer_names: names of modules with weights, stock -> ours, below the body and below a layer.
     layer_path: where a layer lies in the body; ``{}`` stands for its number.
     head_names: names of the classification head's modules, stock -> ours (``head.dense``, ``head.output``).
+    masked_lm_names: the same of the masked-LM head; those of several layouts, that of the stock class first.
+    masked_lm_bias: the module that keeps the bias of its last map, beside the map itself. masked_lm_act: its
+    activation, where that is not the encoder's.
     body_options: arguments that make a body without a pooler.
     """
 
@@ -82,6 +94,9 @@ class Family:
     layer_names: Mapping[str, str] = dataclasses.field(default_factory=lambda: LAYER_NAMES)
     layer_path: str = "encoder.layer.{}"
     head_names: Mapping[str, str]
+    masked_lm_names: Mapping[str, str]
+    masked_lm_bias: str | None = None
+    masked_lm_act: str | None = None
     body_options: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"add_pooling_layer": False})
 
     def to_config(self, stock: PreTrainedConfig) -> TrimformerConfig:
@@ -133,6 +148,8 @@ class Family:
 
     def names_of_head(self, head: type[TrimformerWithHead] | None) -> Mapping[str, str]:
         """Stock -> our names of a head's modules; without a known head those of a classification head."""
+        if head is TrimformerForMaskedLM:
+            return self.masked_lm_names
         return self.head_names if head is None else HEAD_NAMES.get(head, self.head_names)
 
     def stock_layer(self, config: TrimformerConfig, index: int) -> int:
@@ -167,6 +184,27 @@ class Family:
                 ours[f"encoder.{name}"] = weight
         return ours
 
+    def masked_lm(self, stock: Mapping[str, Tensor], config: TrimformerConfig) -> dict[str, Tensor]:
+        """Weights of the masked-LM head that pre-training left, under our names, without the word table.
+
+        Empty where there is none, or none of this form: with a table of its own, or another activation.
+        """
+        found = self.to_ours(stock, config, TrimformerForMaskedLM)
+        head = {name: weight for name, weight in found.items() if name.startswith("head.")}
+        own, table = head.pop("head.output.weight", None), found.get("encoder.embeddings.word.weight")
+        dense = head.get("head.dense.weight")
+        if (
+            table is None
+            or dense is None
+            or "head.norm.weight" not in head
+            or dense.shape != (table.shape[1], config.hidden_size)
+            or self.masked_lm_act not in (None, config.hidden_act)
+            or (own is not None and not torch.equal(own, table))
+        ):
+            return {}
+        head.setdefault("head.output.bias", torch.zeros(len(table), dtype=table.dtype))
+        return head
+
     def unused(
         self, stock: Mapping[str, Tensor], config: TrimformerConfig, head: type[TrimformerWithHead] | None
     ) -> list[str]:
@@ -183,6 +221,8 @@ class Family:
         known: dict[str, str] = {}
         for our_name, stock_name in self.names(config, head):
             known.setdefault(stock_name, our_name)
+        if head is TrimformerForMaskedLM and self.masked_lm_bias is not None:
+            known[self.masked_lm_bias] = "head.output"
         return known
 
     def _full(self, name: str, known: Mapping[str, str]) -> tuple[str, str]:
@@ -192,7 +232,8 @@ class Family:
         return full, leaf
 
     def to_stock(self, model: TrimformerModel | TrimformerWithHead) -> PreTrainedModel:
-        """The stock model with the same weights; the shape must be uniform and dense."""
+        """The stock model with the same weights, of an embedding model its encoder; layers must be dense and alike."""
+        model = model.encoder if isinstance(model, TrimformerForEmbedding) else model
         config = model.config
         shapes = {self.plain(shape) for shape in config.shapes}
         shape = shapes.pop() if len(shapes) == 1 else None
@@ -207,6 +248,11 @@ class Family:
                 f"{self.name} model; keep this one in the trimformer format (save_pretrained)."
             )
         has_head = isinstance(model, TrimformerWithHead)
+        if isinstance(model, TrimformerForMaskedLM) and self.masked_lm_act not in (None, config.hidden_act):
+            raise TrimformerError(
+                f"A stock {self.name} masked-LM head has the activation {self.masked_lm_act}, not {config.hidden_act}: "
+                "keep this model in the trimformer format (save_pretrained)."
+            )
         head: Any = type(model) if has_head else None
         cls: Any = self.head_classes[head] if has_head else self.body_class
         fields = {name: getattr(config, name) for name in SHARED_FIELDS}
@@ -222,7 +268,9 @@ class Family:
         fields = {self.stock_field(name): value for name, value in fields.items()}
         stock_config = cls.config_class(**fields | self.own_stock_fields(config))
         stock = cls(stock_config) if has_head else cls(stock_config, **self.body_options)
-        names = dict(self.names(config, head))
+        names: dict[str, str] = {}
+        for ours, theirs in self.names(config, head):
+            names.setdefault(ours, theirs)
         weights = {}
         for name, weight in model.state_dict().items():
             module, _, leaf = name.rpartition(".")
@@ -230,6 +278,8 @@ class Family:
                 weights[f"{names[module]}.{leaf}"] = weight
             else:
                 weights[f"{names[f'encoder.{module}']}.{leaf}".removeprefix(f"{self.prefix}.")] = weight
+        if head is TrimformerForMaskedLM and self.masked_lm_bias is not None:
+            weights[f"{self.masked_lm_bias}.bias"] = model.state_dict()["head.output.bias"]
         stock.load_state_dict(self.pack(weights))
         return stock.to(model.dtype).eval()
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import (
+    ModernBertForMaskedLM,
     ModernBertForQuestionAnswering,
     ModernBertForSequenceClassification,
     ModernBertForTokenClassification,
@@ -20,6 +21,7 @@ from transformers import (
 
 from ....errors import TrimformerError
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
@@ -79,7 +81,7 @@ class ModernBertFamily(Family):
         return dataclasses.replace(shape, window=None, rotary=None)
 
     def names_of_head(self, head: type[TrimformerWithHead] | None) -> Mapping[str, str]:
-        return self.head_names
+        return self.masked_lm_names if head is TrimformerForMaskedLM else self.head_names
 
     def unpack(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         split = dict(weights)
@@ -106,6 +108,7 @@ MODERNBERT = ModernBertFamily(
         TrimformerForSequenceClassification: ModernBertForSequenceClassification,
         TrimformerForTokenClassification: ModernBertForTokenClassification,
         TrimformerForQuestionAnswering: ModernBertForQuestionAnswering,
+        TrimformerForMaskedLM: ModernBertForMaskedLM,
     },
     config={
         "positions": "none",
@@ -138,5 +141,6 @@ MODERNBERT = ModernBertFamily(
         "mlp.Wo": "ffn_out",
     },
     head_names={"head.dense": "head.dense", "head.norm": "head.norm", "classifier": "head.output"},
+    masked_lm_names={"head.dense": "head.dense", "head.norm": "head.norm", "decoder": "head.output"},
     body_options={},
 )

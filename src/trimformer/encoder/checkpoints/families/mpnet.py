@@ -3,6 +3,7 @@
 from typing import Any
 
 from transformers import (
+    MPNetForMaskedLM,
     MPNetForQuestionAnswering,
     MPNetForSequenceClassification,
     MPNetForTokenClassification,
@@ -12,11 +13,12 @@ from transformers import (
 
 from ....errors import TrimformerError
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from .family import EMBEDDING_NAMES, Family
+from .family import EMBEDDING_NAMES, LM_HEAD_NAMES, Family
 
 BUCKETS = 32
 
@@ -39,6 +41,7 @@ MPNET = MPNetFamily(
         TrimformerForSequenceClassification: MPNetForSequenceClassification,
         TrimformerForTokenClassification: MPNetForTokenClassification,
         TrimformerForQuestionAnswering: MPNetForQuestionAnswering,
+        TrimformerForMaskedLM: MPNetForMaskedLM,
     },
     config={
         "positions": "from_padding",
@@ -59,4 +62,7 @@ MPNET = MPNetFamily(
         "output.LayerNorm": "ffn_norm",
     },
     head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
+    masked_lm_names=LM_HEAD_NAMES,
+    masked_lm_bias="lm_head",
+    masked_lm_act="gelu",
 )

@@ -1,6 +1,7 @@
 """RoBERTa (Liu et al., 2019): BERT with positions counted from the padding id and a head of its own."""
 
 from transformers import (
+    RobertaForMaskedLM,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
@@ -8,11 +9,12 @@ from transformers import (
 )
 
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from .family import Family
+from .family import LM_HEAD_NAMES, Family
 
 ROBERTA = Family(
     name="roberta",
@@ -22,7 +24,11 @@ ROBERTA = Family(
         TrimformerForSequenceClassification: RobertaForSequenceClassification,
         TrimformerForTokenClassification: RobertaForTokenClassification,
         TrimformerForQuestionAnswering: RobertaForQuestionAnswering,
+        TrimformerForMaskedLM: RobertaForMaskedLM,
     },
     config={"positions": "from_padding"},
     head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
+    masked_lm_names=LM_HEAD_NAMES,
+    masked_lm_bias="lm_head",
+    masked_lm_act="gelu",
 )

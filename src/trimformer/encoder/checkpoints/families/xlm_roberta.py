@@ -1,6 +1,7 @@
 """XLM-RoBERTa (Conneau et al., 2020): RoBERTa in a hundred languages."""
 
 from transformers import (
+    XLMRobertaForMaskedLM,
     XLMRobertaForQuestionAnswering,
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
@@ -8,11 +9,12 @@ from transformers import (
 )
 
 from ...model.heads import (
+    TrimformerForMaskedLM,
     TrimformerForQuestionAnswering,
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from .family import Family
+from .family import LM_HEAD_NAMES, Family
 
 XLM_ROBERTA = Family(
     name="xlm-roberta",
@@ -22,7 +24,11 @@ XLM_ROBERTA = Family(
         TrimformerForSequenceClassification: XLMRobertaForSequenceClassification,
         TrimformerForTokenClassification: XLMRobertaForTokenClassification,
         TrimformerForQuestionAnswering: XLMRobertaForQuestionAnswering,
+        TrimformerForMaskedLM: XLMRobertaForMaskedLM,
     },
     config={"positions": "from_padding"},
     head_names={"classifier.dense": "head.dense", "classifier.out_proj": "head.output"},
+    masked_lm_names=LM_HEAD_NAMES,
+    masked_lm_bias="lm_head",
+    masked_lm_act="gelu",
 )

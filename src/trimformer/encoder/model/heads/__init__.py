@@ -1,4 +1,4 @@
-"""The encoder with a head: one file for each shape of an answer (one per text, one per token, a span of tokens)."""
+"""The encoder with a head: one file for each shape of an answer (one per text or token, a span of tokens, a vector)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import Tensor
 
 from ....errors import TrimformerError
 from .base import Kind, TrimformerWithHead
+from .embedding import EmbeddingHead, TrimformerForEmbedding
+from .masked_lm import MaskedLMHead, TrimformerForMaskedLM
 from .spans import SpanOutput, TrimformerForQuestionAnswering
 from .texts import PROBLEM_TYPES, ClassificationHead, TrimformerForSequenceClassification
 from .tokens import IGNORED, DenseTokenHead, TokenHead, TrimformerForTokenClassification
@@ -18,9 +20,13 @@ __all__ = [
     "PROBLEM_TYPES",
     "ClassificationHead",
     "DenseTokenHead",
+    "EmbeddingHead",
     "Kind",
+    "MaskedLMHead",
     "SpanOutput",
     "TokenHead",
+    "TrimformerForEmbedding",
+    "TrimformerForMaskedLM",
     "TrimformerForQuestionAnswering",
     "TrimformerForSequenceClassification",
     "TrimformerForTokenClassification",
@@ -33,6 +39,8 @@ HEADS: tuple[type[TrimformerWithHead], ...] = (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
     TrimformerForQuestionAnswering,
+    TrimformerForEmbedding,
+    TrimformerForMaskedLM,
 )
 
 
@@ -52,7 +60,7 @@ def task_loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor
     on padding.
     """
     there = ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
-    rows = there.reshape(len(labels), -1).any(1)
+    rows = there.flatten(1).any(1) if there.ndim > 1 else there
     if not rows.any():
         return 0 * logits.float().sum()
     if not rows.all():

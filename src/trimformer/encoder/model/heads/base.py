@@ -12,8 +12,9 @@ from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
 from ..body import TrimformerModel, TrimformerPreTrainedModel
 
-Kind = Literal["classification", "multilabel", "regression", "tokens", "spans"]
-"""What is predicted: one label, several labels or a number per text; a label per word; a span of a context."""
+Kind = Literal["classification", "multilabel", "regression", "tokens", "spans", "embedding", "masked-lm"]
+"""What is predicted: one or several labels, a number or a vector per text; a label per word; a span of a context; the
+tokens that were masked."""
 
 
 class TrimformerWithHead(TrimformerPreTrainedModel):
@@ -33,7 +34,11 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         super().__init__(config)
         self.encoder = TrimformerModel(config)
         self.head = self.head_type(config)(config, self.outputs(config))
+        self.share()
         self.post_init()
+
+    def share(self) -> None:
+        """Let the head hold weights of the encoder, where it has some in common with it."""
 
     @property
     def kind(self) -> Kind:

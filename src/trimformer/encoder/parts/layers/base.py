@@ -142,7 +142,7 @@ class AttentionLayer(Layer):
     Its linear maps and norms keep the names that saved models have.
     """
 
-    inner = ("ffn_in",)
+    inner: ClassVar[tuple[str, ...]] = ("ffn_in",)
     axes: ClassVar[Mapping[str, Axes]] = {
         "attention_norm": ("hidden",),
         "ffn_in": ("ffn", "hidden"),

@@ -50,12 +50,15 @@ class BiLstmLayer(Layer):
                 f"A BiLSTM has half of the hidden dimensions in each direction, which {config.hidden_size} do not "
                 "allow: choose an even hidden_size."
             )
+        self.ahead: Any
+        self.back: Any
         self.ahead, self.back = (Lstm(config.hidden_size, config.hidden_size // 2, batch_first=True) for _ in range(2))
 
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
         # In the precision of its weights: an LSTM in bf16 needs instructions that many processors lack.
+        own: Tensor = self.ahead.weight_ih_l0
         with torch.autocast(x.device.type, enabled=False):
-            y = self.read(x.to(self.ahead.weight_ih_l0.dtype), tokens.attention_mask)
+            y = self.read(x.to(own.dtype), tokens.attention_mask)
         found: Tensor = self.dropout(tokens.of(y))
         return found
 

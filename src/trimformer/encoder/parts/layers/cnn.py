@@ -83,7 +83,7 @@ class CnnLayer(Layer):
             lowest = torch.finfo(x.dtype).min
             around = _neighbours(x.masked_fill(real == 0, lowest), lowest)
             return torch.stack(around).amax(0) * real  # a place of padding alone has no largest value
-        sums, counts = (sum(_neighbours(y, 0.0)) for y in (x * real, real))
+        sums, counts = (torch.stack(_neighbours(y, 0.0)).sum(0) for y in (x * real, real))
         found: Tensor = sums / counts.clamp(min=1)
         return found
 
