@@ -9,6 +9,7 @@ import pytest
 
 from tests.learning import every_term
 from tests.tinymodel import write_csv, write_stock_bert
+from trimformer.methods import METHODS as KNOWN
 from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
@@ -74,4 +75,5 @@ def check(out, method):
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     rows = report["task"]["n_train"]
     per_epoch = -(-rows // 8) // 2  # each process takes every other batch
-    assert max(line["step"] for line in lines if line["stage"] == "search") == 2 * per_epoch
+    stage = KNOWN[method["name"]].standard.stage
+    assert max(line["step"] for line in lines if line["stage"] == stage) == 2 * per_epoch

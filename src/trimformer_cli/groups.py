@@ -243,8 +243,8 @@ class MethodOptions:
         typer.Option(
             help="In place of a method, or with `--method squeeze`: train this student on the labels and on the dense "
             "model's answers (docs/starts.md). `distil` has every second layer; `tinybert4`, `tinybert6`, `minilm6` "
-            "have the dense model's weights cut to that shape; `bilstm` and `cnn` are no Transformers; or a folder or "
-            "hub id of a smaller encoder."
+            "have the dense model's weights cut to that shape; `mobilebert` is deep and thin; `bilstm` and `cnn` are "
+            "no Transformers; or a folder or hub id of a smaller encoder."
         ),
     ] = None
 

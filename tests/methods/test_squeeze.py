@@ -176,3 +176,9 @@ def test_what_cannot_be_made_of_the_dense_model_is_refused_before_any_training()
     with pytest.raises(TrimformerError, match="the same tokens and positions"):
         beside(fewer, dense, True)
     assert origins_of(tiny(2), tiny(4))["encoder.layers.0.ffn_in.weight"].name == "encoder.layers.1.ffn_in.weight"
+
+
+def test_a_head_that_has_the_word_table_is_refused() -> None:
+    model = head_class("masked-lm")(tiny(2).config)
+    with pytest.raises(TrimformerError, match="cannot train a masked language model"):
+        origins_of(model, model)

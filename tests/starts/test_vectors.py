@@ -28,12 +28,16 @@ STUDENTS: dict[str, dict[str, Any]] = {
 every_student = pytest.mark.parametrize("name", STUDENTS)
 
 
-def start(folder: Path, name: str, *, family: str = "bert", **settings: Any) -> Any:
+def origins_of(folder: Path, family: str) -> Origins:
+    """A dense model of a family in a folder."""
     dense = tiny(2, family=family, labels=2)
     dense.save_pretrained(folder / "dense")
     origin = Origin(dense.config, folder=folder / "dense")
-    origins = Origins(Checkpoint(dense.config, {}, None, "given"), words_tokenizer(), False, toy_task(), origin, origin)
-    return STARTS[name](STARTS[name].Settings(**STUDENTS[name] | settings), origins)
+    return Origins(Checkpoint(dense.config, {}, None, "given"), words_tokenizer(), False, toy_task(), origin, origin)
+
+
+def start(folder: Path, name: str, *, family: str = "bert", **settings: Any) -> Any:
+    return STARTS[name](STARTS[name].Settings(**STUDENTS[name] | settings), origins_of(folder, family))
 
 
 def glove(path: Path, rows: str = "the 1 0 0 0\ngood 0 1 0 0\nbad 0 0 2 0\n. 0 0 0 1\n") -> str:

@@ -13,6 +13,17 @@ def layer_norm(config: TrimformerConfig, width: int | None = None) -> nn.LayerNo
     return nn.LayerNorm(width or config.hidden_size, eps=config.layer_norm_eps, bias=config.norm_bias)
 
 
+class NoNorm(nn.Module):
+    """γ ⊙ x + β: what MobileBERT has in the place of LayerNorm (Sun et al., 2020, section 3.3)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+
 def scaled(x: Tensor, hidden: Tensor | None) -> Tensor:
     """Times the gates of the hidden dimensions."""
     return x if hidden is None else x * hidden.to(x.dtype)

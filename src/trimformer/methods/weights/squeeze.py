@@ -146,8 +146,17 @@ def squeeze(student: TrimformerPreTrainedModel, teacher: TrimformerPreTrainedMod
 def origins_of(student: TrimformerPreTrainedModel, teacher: TrimformerPreTrainedModel) -> dict[str, Origin]:
     """What each weight of the student is made of; its layers are matched with the teacher's, evenly spread.
 
-    Raises TrimformerError where the teacher has no such weight, or one with other rows.
+    Raises TrimformerError where the teacher has no such weight or one with other rows, and for a head that has the
+    word table.
     """
+    owners: dict[int, set[int]] = {}
+    for name, weight in student.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(weight), set()).add(id(student.get_submodule(name.rpartition(".")[0])))
+        if len(owners[id(weight)]) > 1:
+            raise TrimformerError(
+                f"The head has the word table as {name}, and maps would part them: the method squeeze cannot train a "
+                "masked language model, finetune can."
+            )
     layers = dict(Layers(student.config, teacher.config).pairs)
     axes, given = axes_of(student), dict(teacher.named_parameters(remove_duplicate=False))
     found = {}
@@ -158,11 +167,12 @@ def origins_of(student: TrimformerPreTrainedModel, teacher: TrimformerPreTrained
                 f"The weight {name} of the student is to be made of {source}, which the dense model does not have: "
                 "give the student layers of the kinds that the dense model has, evenly spread."
             )
-        names = (*axes[name], *[None] * weight.ndim)
+        table = isinstance(student.get_submodule(name.rpartition(".")[0]), nn.Embedding)
+        fixed = table or axes[name][0] == "vocabulary"  # its rows are tokens, positions or segments
+        names = (None if fixed else axes[name][0], *axes[name][1:], *[None] * weight.ndim)
         sizes = zip(weight.shape, given[source].shape, names, strict=False)
         mapped = tuple(axis is not None or ours != theirs for ours, theirs, axis in sizes)
-        table = isinstance(student.get_submodule(name.rpartition(".")[0]), nn.Embedding)
-        if (table and mapped[0]) or any(mapped[2:]) or (weight.ndim > 2 and mapped[1]):
+        if (fixed and mapped[0]) or any(mapped[2:]) or (weight.ndim > 2 and mapped[1]):
             raise TrimformerError(
                 f"The weight {name} has the shape {tuple(weight.shape)} in the student and cannot be made of that in "
                 f"the dense model, {tuple(given[source].shape)}: give the student the same tokens and positions."
