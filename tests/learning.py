@@ -18,6 +18,9 @@ from trimformer.encoder.model.heads import IGNORED, head_class
 from trimformer.methods import METHODS, Context
 from trimformer.tasks.data import Examples, GoldAnswer, Task
 from trimformer.tasks.encoding.encoded import Encoded
+from trimformer.tasks.plain_text.masking import Masking
+from trimformer.tasks.plain_text.rows import masked_rows
+from trimformer.tasks.plain_text.store import Stored
 from trimformer.training.loop import total_steps
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 from trimformer.training.terms.base import TERMS
@@ -28,7 +31,9 @@ METRICS = {
     "spans": ("f1", "exact_match"),
     "multilabel": ("f1_micro", "f1_macro", "accuracy"),
     "embedding": ("neighbours", "cosine"),
+    "masked-lm": ("accuracy", "loss"),
 }
+MASKING = Masking(0.15, 1, np.arange(50) < 3, np.arange(3, 50))
 
 
 def every_term(**others: Any) -> dict[str, Any]:
@@ -54,6 +59,9 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
         places.append(1 + place if label else 0)
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
     ids = np.concatenate(texts).astype(np.int32)
+    if kind == "masked-lm":
+        stored = Stored(ids, offsets[1:], np.arange(rows, dtype=np.uint64), rows, len(ids), 0)
+        return masked_rows(stored, np.arange(rows), MASKING, 0, 12, held=seed != 1)
     inside = np.concatenate([np.arange(-1, len(text) - 1) for text in texts]).astype(np.int32)
     values: dict[str, Any] = {
         "classification": labels.astype(np.int64),
@@ -109,6 +117,8 @@ def context(
         if kind == "classification":
             return body
         torch.manual_seed(seed)
+        if kind == "masked-lm":
+            return head_class(kind)(body.config).eval()
         return head_class(kind)(with_labels(body.config, LABELS.get(kind, ()), kind)).eval()
 
     return Context(

@@ -1,4 +1,4 @@
-"""Law, end to end: kill -9 in the middle of AttendOut, resume, and the model is the same to the last bit."""
+"""Law, end to end: kill -9 in the middle of a stage, resume, and the model is the same to the last bit."""
 
 import json
 import signal
@@ -7,7 +7,9 @@ import time
 import pytest
 
 from tests import fresh
+from tests.tasks.plain_text.plain import masking_tokenizer, write_text
 from tests.tinymodel import write_csv, write_stock_bert
+from trimformer.recipe.reading import parse
 from trimformer.recipe.standard import standard_recipe
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
@@ -29,13 +31,50 @@ def write_recipe(folder, out, method):
     return folder / f"{out.name}.yaml"
 
 
+def write_plain_text_recipe(folder, out):
+    """General distillation of a student that is as the second layer of its teacher."""
+    stage = {
+        "name": "search",
+        "start": {"name": "student", "layers": [1]},
+        "method": {"name": "finetune"},
+        "objective": {"task": 0.0, "hidden": 1.0, "attention": 1.0},
+        "training": {"epochs": 8, "batch_size": 8, "patience": 99, "checkpoint_seconds": 0},
+    }
+    recipe = parse(
+        {
+            "model": str(folder / "bert"),
+            "task": {"name": "text", "texts": [str(folder / "texts.txt")], "max_length": 16},
+            "out": str(out),
+            "stages": [stage],
+            "measure": {"backends": ["torch"], "batch": [1], "length": [8]},
+            "export": {"onnx": False},
+        },
+        "the recipe",
+    )
+    recipe.save(folder / f"{out.name}.yaml")
+    return folder / f"{out.name}.yaml"
+
+
 @pytest.mark.parametrize("method", ["attendout", "attendout-faithful"])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, method):
     write_stock_bert(tmp_path / "bert", layers=3)
     write_csv(tmp_path / "data.csv", rows=160)
-    fresh.finished(fresh.command, "run", write_recipe(tmp_path, tmp_path / "whole", method))
+    check(tmp_path, lambda out: write_recipe(tmp_path, out, method))
 
-    recipe = write_recipe(tmp_path, tmp_path / "killed", method)
+
+def test_killed_in_general_distillation(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRIMFORMER_CACHE", str(tmp_path / "cache"))
+    write_stock_bert(tmp_path / "bert", layers=3)
+    masking_tokenizer().save_pretrained(tmp_path / "bert")
+    write_text(tmp_path / "texts.txt", 160)
+    check(tmp_path, lambda out: write_plain_text_recipe(tmp_path, out))
+
+
+def check(tmp_path, write):
+    """write: the recipe of a run whose stage is called search, into a folder."""
+    fresh.finished(fresh.command, "run", write(tmp_path / "whole"))
+
+    recipe = write(tmp_path / "killed")
     state = tmp_path / "killed.partial" / "work" / "0-search" / "state-0.pt"
     process = fresh.start(fresh.command, "run", recipe)
     deadline = time.monotonic() + 120

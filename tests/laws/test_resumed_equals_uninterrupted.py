@@ -80,3 +80,35 @@ def test_with_frozen_layers(tmp_path, cache):
     training = {"epochs": 2, "objective": {"hidden": 1.0, "cache": cache}, "settings": {"freeze_unchanged": True}}
     again = check("finetune", tmp_path, 8, finish("finetune", tmp_path / "whole", **training), **training)
     assert again.unchanged == 2
+
+
+def test_on_plain_text_that_is_masked_anew_in_each_pass(tmp_path):
+    """General distillation of a smaller student: the masks after the cut are those that there would have been."""
+    objective = {"task": 1.0, "hidden": 1.0, "logits": 1.0}
+    results = [finish_on_plain_text(tmp_path / "whole", objective)]
+    for stop_before in (3, 6):
+        folder = tmp_path / f"cut{stop_before}"
+        with pytest.raises(Cut):
+            finish_on_plain_text(folder, objective, stop_before)
+        results.append(finish_on_plain_text(folder, objective))
+    for weights, metrics in results[1:]:
+        assert metrics == results[0][1]
+        assert all(torch.equal(weight, results[0][0][name]) for name, weight in weights.items())
+
+
+def finish_on_plain_text(folder, objective, stop_before=None):
+    """As `finish`; the weights and what was logged."""
+    stage = context(checkpoint_seconds=0, kind="masked-lm", objective=objective, teacher={"hidden_size": 24}, epochs=2)
+    method = make_method("finetune", stage)
+    update = method.update
+
+    def cutting(step):
+        if step == stop_before:
+            raise Cut
+        return update(step)
+
+    method.update = cutting
+    torch.manual_seed(7)
+    folder.mkdir(exist_ok=True)
+    train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title="plain text")
+    return method.networks["model"].bare.state_dict(), (folder / "metrics.jsonl").read_bytes()

@@ -133,4 +133,4 @@ def test_it_answers_no_questions(home):
     TrimformerForMaskedLM(load(home / "body").config).save_pretrained(home / "saved")
     masking_tokenizer().save_pretrained(home / "saved")
     with pytest.raises(TrimformerError, match="answers no questions"):
-        Predictor(home / "saved").predict(["the film"])
+        Predictor(home / "saved")

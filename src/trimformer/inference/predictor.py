@@ -59,6 +59,11 @@ class Predictor:
         self.backend, file = _choose(path, backend)
         self.config = read_config(path)
         self.kind: Kind = read_kind(folder)
+        if self.kind == "masked-lm":
+            raise TrimformerError(
+                f"The model in {folder} finds masked tokens and answers no questions: fine-tune it on a task first "
+                "(trimformer compress)."
+            )
         self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
