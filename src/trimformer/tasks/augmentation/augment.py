@@ -47,7 +47,7 @@ def augment(
             _write(file, found)
     if not len(found.rows):
         raise TrimformerError(
-            f"augment: {method.name} makes no new row of the training rows, because it finds no word in them that it "
+            f"The augmentation {method.name} makes no new row of the training rows, because it finds no word in them that it "
             f"can replace ({'; '.join(method.sources().values())}): leave it out."
         )
     return found
