@@ -47,8 +47,8 @@ def augment(
             _write(file, found)
     if not len(found.rows):
         raise TrimformerError(
-            f"The augmentation {method.name} makes no new row of the training rows, because it finds no word in them that it "
-            f"can replace ({'; '.join(method.sources().values())}): leave it out."
+            f"The augmentation {method.name} makes no new row of the training rows, because it finds no word in them "
+            f"that it can replace ({'; '.join(method.sources().values())}): leave it out."
         )
     return found
 
