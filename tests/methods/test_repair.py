@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.learning import context, make_method, toy_data
-from tests.models import FAMILY_NAMES, points_of, random_gates, tiny
+from tests.models import FAMILY_NAMES, points_of, random_gates, tiny, with_layers
 from trimformer import TrimformerError, trim
 from trimformer.methods import METHODS
 from trimformer.methods.weights.least_squares import LeastSquares
@@ -149,6 +149,7 @@ def test_as_a_stage():
         (tiny(2).config, True, "another number of layers than the dense one"),
         (tiny(3).config, False, "another tokenizer than the dense one"),
         (tiny(3, family="albert").config, True, "share their weights"),
+        (with_layers("bilstm").config, True, "layers of another kind than the dense one and layers without attention"),
     ],
 )
 def test_what_cannot_be_fitted(config, same, said):

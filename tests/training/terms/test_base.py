@@ -32,7 +32,7 @@ def test_a_term_is_weighted_by_the_setting_of_its_name(name):
 def test_the_settings_stand_in_the_order_of_the_sum():
     fields = [field for term in in_order() for field in term.Settings.model_fields]
     assert list(ObjectiveSettings.model_fields) == [*fields, "layer_map", "cache"]
-    assert fields[:5] == ["task", "logits", "temperature", "hidden", "embeddings"]
+    assert fields[:5] == ["task", "logits", "temperature", "logits_distance", "hidden"]
     assert ObjectiveSettings().terms == [TERMS["task"]]
 
 

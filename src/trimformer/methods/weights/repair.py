@@ -26,6 +26,7 @@ from ...encoder.model.body import TrimformerModel
 from ...encoder.parts.linear.base import last_of
 from ...encoder.parts.tokens import Tokens
 from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.kinds import LAYERS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
 from ..base import Method, MethodSettings, register
@@ -79,6 +80,8 @@ def unlike(config: TrimformerConfig, dense: TrimformerConfig, same_tokens: bool 
     differ = {
         "another tokenizer than the dense one": not same_tokens,
         "another number of layers than the dense one": config.num_hidden_layers != dense.num_hidden_layers,
+        "layers of another kind than the dense one": config.layer_kind != dense.layer_kind,
+        "layers without attention and a feed-forward block": not LAYERS[config.layer_kind].inner,
         "another number of hidden dimensions than the dense one": config.hidden_size != dense.hidden_size,
         "layers that share their weights, which cannot be fitted to each": config.sharing is not None,
     }
