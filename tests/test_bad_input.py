@@ -104,7 +104,8 @@ def test_a_label_that_train_does_not_know(bert: Path, home: Path) -> None:
 
 def test_no_data(bert: Path, home: Path) -> None:
     assert refused("compress", bert, "--out", "out") == (
-        "No data is given: name your file or folder with --data, or a known task with --task."
+        "No data is given: name your file or folder with --data, texts without labels with --texts, or a known task "
+        "with --task."
     )
 
 

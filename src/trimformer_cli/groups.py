@@ -6,7 +6,7 @@ What is wrong with the options alone is said before ``trimformer`` is loaded.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TaskOptions:
-    """What a model is scored on."""
+    """What a model is scored on. others: what else names data, for a message."""
 
+    others: ClassVar[str] = ""
     task: TaskName = "custom"
     data: Data = None
     validation: Annotated[str | None, typer.Option(help="Your validation file.")] = None
@@ -77,7 +78,7 @@ class TaskOptions:
     def settings(self, **more: Any) -> TaskSettings:
         """The settings of the task, with some that a command has options of its own for."""
         if not self.named:
-            fail("No data is given: name your file or folder with --data, or a known task with --task.")
+            fail(f"No data is given: name your file or folder with --data,{self.others} or a known task with --task.")
         from trimformer.tasks.settings import TaskSettings
 
         values = given(self) | {name: value for name, value in more.items() if value is not None}
@@ -95,6 +96,7 @@ class TrainedTaskOptions(TaskOptions):
 class CompressedTaskOptions(TrainedTaskOptions):
     """The same where labels may be missing."""
 
+    others: ClassVar[str] = " texts without labels with --texts,"
     texts: Annotated[
         list[str] | None,
         typer.Option(
