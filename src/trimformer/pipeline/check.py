@@ -83,10 +83,11 @@ def _check_plain_text(stage: StageSettings, start: Start, origins: Origins) -> N
             "the rows of plain text are masked anew in each pass, so that the teacher's answers cannot be kept: leave "
             "cache out."
         )
-    if stage.objective.logits and stage.teacher == "dense" and not origins.has_trained_head:
+    answers = [term.name for term in stage.objective.terms if term.needs_teacher and term.reads_answers]
+    if answers and stage.teacher == "dense" and not origins.has_trained_head:
         raise TrimformerError(
-            "the model of the recipe has no masked-LM head whose answers the term 'logits' could compare: leave the "
-            "term out, or name a checkpoint that has such a head."
+            f"the model of the recipe has no masked-LM head whose answers the term {answers[0]!r} could compare: leave "
+            "the term out, or name a checkpoint that has such a head."
         )
 
 
