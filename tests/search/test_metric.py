@@ -15,7 +15,7 @@ from trimformer.measure.bench.latency import Timing
 from trimformer.measure.bench.variants import Variant
 from trimformer.methods import finetune
 from trimformer.report import numbers
-from trimformer.report.schema import Comparison
+from trimformer.report.schema import Comparison, TaskInfo
 from trimformer.report.summary import verdict
 from trimformer.search import measurement
 from trimformer.search.confirmation import confirmation
@@ -104,7 +104,7 @@ def test_the_conclusion_of_a_search_by_an_error() -> None:
         name="a3", removed="", epochs=1, score=1021.5, drop=12.3456, ms=3, speedup=4, inside=True, frontier=True,
         folder="points/a3/model",
     )  # fmt: skip
-    task: Any = type("Info", (), {"n_selection": 50})
+    task = TaskInfo.model_construct(n_selection=50)
     confirmed = ConfirmationInfo(
         name="a3", backend="onnx", n_examples=40, drop=14, upper=None, rows=None, confirmed=True
     )

@@ -126,7 +126,8 @@ def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:
     """Refuse terms that compare a student and a teacher token by token, where their tokenizers differ."""
     by_token = kind in ("tokens", "spans", "masked-lm")
     if any(_compares_tokens(term, by_token) for term in objective.terms):
-        usable = [term.name for term in in_order() if not _compares_tokens(term, by_token)]
+        able = (term for term in in_order() if not term.kinds or kind in term.kinds)
+        usable = [term.name for term in able if not _compares_tokens(term, by_token)]
         raise TrimformerError(
             "the model and its teacher split texts differently, so that nothing of single tokens can be compared: of "
             f"the objective's terms only {' and '.join(usable)} can be used."

@@ -67,7 +67,7 @@ def predict_file(
     form = format_of("standard input" if piped else file, kind, text, text_pair, None if piped else source)
     if form.note:
         console.print(f"Note: {form.note}.", markup=False, soft_wrap=True)
-    job = LabelJob(model, form, backend, batch_size, as_json, holds_vectors(out, kind, as_json))
+    job = LabelJob(model, form, backend, batch_size, as_json, as_vectors=holds_vectors(out, kind, as_json))
     with ExitStack() as stack:
         stack.enter_context(claim(out, force=force, inputs=["/dev/stdin" if piped else source]))
         stream: BinaryIO = sys.stdin.buffer if piped else stack.enter_context(source.open("rb"))

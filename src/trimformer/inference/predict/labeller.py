@@ -17,7 +17,7 @@ from .vectors import packed
 class LabelJob:
     """Everything that a worker has to know.
 
-    as_vectors: whether the answers are written as bare numbers. threads: of each worker, None = as the backend likes.
+    threads: of each worker, None = as the backend likes. as_vectors: whether the answers are written as bare numbers.
     """
 
     model: str
@@ -25,8 +25,8 @@ class LabelJob:
     backend: Any
     batch_size: int | None
     as_json: bool
-    as_vectors: bool = False
     threads: int | None = None
+    as_vectors: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Masking(Augmentation):
     def check(cls, settings: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         if settings.mask > 0 and tokenizer.mask_token is None:
             raise TrimformerError(
-                "augment masks words, and the tokenizer has no mask token: set its mask to 0, or use word-replacement."
+                "The augmentation masking masks words, and the tokenizer has no mask token: set its mask to 0, or use "
+                "word-replacement."
             )
 
     def decides(self) -> list[Any]:

@@ -23,6 +23,7 @@ class CosineTerm(Term):
     """One minus the cosine between the last states of the student and those of the teacher, a mean over real tokens."""
 
     name = "cosine"
+    order = 6
     Settings = CosineSettings
     reads_states = True
 

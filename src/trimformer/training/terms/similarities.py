@@ -25,6 +25,7 @@ class SimilaritiesTerm(Term):
     """The divergence of the distributions that the cosines of a text to the others of its batch make."""
 
     name = "similarities"
+    order = 7
     Settings = SimilaritiesSettings
     kinds = ("embedding",)
 
