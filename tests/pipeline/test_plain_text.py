@@ -58,6 +58,8 @@ def test_tinybert_without_a_head_lowers_its_own_loss_and_leaves_a_model_for_a_ta
     assert steps == (0, 6, 12)
     assert losses[-1] < losses[0]
     assert "has no masked-LM head" in report.notes[0]
+    assert [variant.score for variant in report.variants] == [None, None]
+    assert report.comparison is None
     model = load(home / "out" / "model")
     assert (type(model), model.config.hidden_size) == (TrimformerForMaskedLM, 8)
     dense = load(home / "out" / "dense" / "model").encoder.state_dict()

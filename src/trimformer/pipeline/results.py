@@ -252,7 +252,8 @@ def assemble(
 ) -> Report:
     """Put the report together and write it, the model and its card into the run's folder."""
     machine = hardware()
-    before, after = measured["variants"]
+    variants = [_scored(variant, recipe, inputs) for variant in measured["variants"]]
+    before, after = variants
     report = Report(
         trimformer_version=version("trimformer"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -260,9 +261,9 @@ def assemble(
         task=task_info(inputs),
         method=method_label(recipe),
         hardware=machine,
-        variants=measured["variants"],
+        variants=variants,
         headline=headline.find(before, after, exported, gpu="gpu" in machine),
-        comparison=measured["comparison"],
+        comparison=None if None in (before.score, after.score) else measured["comparison"],
         training=training,
         control=measured["control"],
         steps=[Step.model_validate(step) for step in steps],
@@ -285,6 +286,16 @@ def assemble(
         (temporary / "README.md").write_text(model_card(report, f"{recipe.out}/model"), encoding="utf-8")
     write_report(report, folder)
     return report
+
+
+def _scored(variant: ModelInfo, recipe: Recipe, inputs: Inputs) -> ModelInfo:
+    """The model without its score, where nobody has trained its masked-LM head, whose answers say nothing of it."""
+    objectives = [stage.objective for stage in recipe.stages]
+    taught = any(term.reads_answers and getattr(one, term.name) for one in objectives for term in one.terms)
+    if inputs.task.kind != "masked-lm" or inputs.has_trained_head or (variant.name == "trimmed" and taught):
+        return variant
+    times = [time.model_copy(update={"score": None, "label_agreement": None}) for time in variant.latency_ms]
+    return variant.model_copy(update={"score": None, "scores": {}, "latency_ms": times})
 
 
 def task_info(inputs: Inputs) -> TaskInfo:
