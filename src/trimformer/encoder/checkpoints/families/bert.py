@@ -14,7 +14,7 @@ from ...model.heads import (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from .family import Family
+from .family import PREDICTIONS_NAMES, Family
 
 BERT = Family(
     name="bert",
@@ -28,10 +28,6 @@ BERT = Family(
     },
     # The pooler belongs to the body in a stock BERT; here it is the first layer of the classification head.
     head_names={"bert.pooler.dense": "head.dense", "classifier": "head.output"},
-    masked_lm_names={
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
-        "cls.predictions.decoder": "head.output",
-    },
+    masked_lm_names=PREDICTIONS_NAMES,
     masked_lm_bias="cls.predictions",
 )

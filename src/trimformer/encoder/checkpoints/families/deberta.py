@@ -24,7 +24,7 @@ from ...model.heads import (
     TrimformerWithHead,
 )
 from ...shape.config import TrimformerConfig
-from .family import EMBEDDING_NAMES, LAYER_NAMES, Family
+from .family import EMBEDDING_NAMES, LAYER_NAMES, PREDICTIONS_NAMES, Family
 
 TERMS = ("c2p", "p2c")
 
@@ -107,10 +107,8 @@ DEBERTA = DebertaFamily(
         "attention.self.pos_query_proj": "attention.relative.query",
     },
     head_names={"pooler.dense": "head.dense", "classifier": "head.output"},
-    masked_lm_names={
-        "cls.predictions.transform.dense": "head.dense",
-        "cls.predictions.transform.LayerNorm": "head.norm",
-        "cls.predictions.decoder": "head.output",
+    masked_lm_names=PREDICTIONS_NAMES
+    | {
         # as the checkpoints of its authors have it
         "lm_predictions.lm_head.dense": "head.dense",
         "lm_predictions.lm_head.LayerNorm": "head.norm",

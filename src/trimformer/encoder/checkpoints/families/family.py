@@ -44,6 +44,12 @@ HEAD_NAMES: Mapping[type[TrimformerWithHead], Mapping[str, str]] = {
     TrimformerForTokenClassification: {"classifier": "head.output"},
     TrimformerForQuestionAnswering: {"qa_outputs": "head.output"},
 }
+# Those of BERT for masked tokens, which DeBERTa has too.
+PREDICTIONS_NAMES = {
+    "cls.predictions.transform.dense": "head.dense",
+    "cls.predictions.transform.LayerNorm": "head.norm",
+    "cls.predictions.decoder": "head.output",
+}
 # Those of RoBERTa and its kin for masked tokens.
 LM_HEAD_NAMES = {
     "lm_head.dense": "head.dense",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
 from ...parts.axes import Axes
@@ -15,7 +14,7 @@ from ...parts.trace import BodyOutput, MaskedOutput
 from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
 from .base import Kind, TrimformerWithHead
-from .tokens import IGNORED
+from .tokens import token_loss
 
 
 class MaskedLMHead(nn.Module):
@@ -81,8 +80,7 @@ class TrimformerForMaskedLM(TrimformerWithHead):
 
     @staticmethod
     def loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        total = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-        return total / (labels != IGNORED).sum().clamp(min=1)  # a batch without any mask has loss 0, not NaN
+        return token_loss(logits, labels)
 
     def forward(
         self,

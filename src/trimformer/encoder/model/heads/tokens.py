@@ -19,6 +19,12 @@ IGNORED = -100
 """The label of a token or a row that has none, as in torch's cross-entropy."""
 
 
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy over the tokens that have a label. logits: (…, outputs), labels: (…)."""
+    total = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)  # a batch without any label has loss 0, not NaN
+
+
 class TokenHead(nn.Module):
     """Dropout, linear: (batch, n, hidden) -> (batch, n, outputs)."""
 
@@ -66,8 +72,7 @@ class TrimformerForTokenClassification(TrimformerWithHead):
 
     @staticmethod
     def loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        total = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-        return total / (labels != IGNORED).sum().clamp(min=1)  # a batch without any label has loss 0, not NaN
+        return token_loss(logits, labels)
 
     def forward(
         self,

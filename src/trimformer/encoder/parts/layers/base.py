@@ -19,6 +19,7 @@ from ...shape.gates import LayerGates, hard_value
 from ...shape.kinds import ATTENTION
 from ..attention.base import NONE, OutputBias, Times
 from ..axes import Axes, Axis, axis_of, values_of
+from ..exported import ExportedTokens
 from ..linear.base import Number, flops, linear, params
 from ..norms import layer_norm
 from ..sizes import Sizes
@@ -247,3 +248,16 @@ class ExportedLayer(nn.Module):
         if self.first_only:
             x = x[:, :1]
         return x if mixed is None else x + mixed
+
+
+class ExportedReader(nn.Module):
+    """A layer that mixes the tokens by itself, from states and mask: runtimes have its operations as they are."""
+
+    def __init__(self, layer: Layer, first_only: bool) -> None:
+        super().__init__()
+        self.layer: Any = layer
+        self.first_only = first_only
+
+    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
+        y: Tensor = self.layer.read(x, shared.mask)
+        return y[:, :1] if self.first_only else y

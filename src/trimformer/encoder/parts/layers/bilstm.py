@@ -12,11 +12,10 @@ from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import LAYERS
 from ..axes import Axes
-from ..exported import ExportedTokens
 from ..linear.base import Number
 from ..sizes import Sizes
 from ..tokens import Tokens
-from .base import NOTHING_TO_LOSE, Layer
+from .base import NOTHING_TO_LOSE, ExportedReader, Layer
 
 
 class Lstm(nn.LSTM):
@@ -84,16 +83,4 @@ class BiLstmLayer(Layer):
         return 2 * 2 * n * 4 * units * (sizes.hidden + units)
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
-        return ExportedBiLstm(self, first_only)
-
-
-class ExportedBiLstm(nn.Module):
-    """The same: runtimes have an operator for it."""
-
-    def __init__(self, layer: BiLstmLayer, first_only: bool) -> None:
-        super().__init__()
-        self.layer, self.first_only = layer, first_only
-
-    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
-        y = self.layer.read(x, shared.mask)
-        return y[:, :1] if self.first_only else y
+        return ExportedReader(self, first_only)

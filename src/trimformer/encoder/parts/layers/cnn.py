@@ -19,12 +19,11 @@ from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import LAYERS
 from ..attention.base import Times
-from ..exported import ExportedTokens
 from ..linear.base import Number
 from ..norms import layer_norm
 from ..sizes import Sizes
 from ..tokens import Tokens
-from .base import NOTHING_TO_LOSE, Layer
+from .base import NOTHING_TO_LOSE, ExportedReader, Layer
 
 KERNELS = (3, 5, 7)
 CONVOLUTIONS = {f"conv{kernel}": (kernel, 1) for kernel in KERNELS} | {f"dilated{k}": (k, 2) for k in KERNELS}
@@ -123,7 +122,7 @@ class CnnLayer(Layer):
         return 0.0 if operation == SKIP else times.time(operation, 0)
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
-        return ExportedCnn(self, first_only)
+        return ExportedReader(self, first_only)
 
 
 def _neighbours(x: Tensor, outside: float) -> list[Tensor]:
@@ -131,15 +130,3 @@ def _neighbours(x: Tensor, outside: float) -> list[Tensor]:
     where pools of one dimension fix it."""
     wide = F.pad(x, (0, 0, 1, 1), value=outside)
     return [wide[:, :-2], x, wide[:, 2:]]
-
-
-class ExportedCnn(nn.Module):
-    """The same: runtimes have its operations."""
-
-    def __init__(self, layer: CnnLayer, first_only: bool) -> None:
-        super().__init__()
-        self.layer, self.first_only = layer, first_only
-
-    def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
-        y = self.layer.read(x, shared.mask)
-        return y[:, :1] if self.first_only else y
