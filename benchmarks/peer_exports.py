@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from trimformer.deploy.onnx import OPSET, random_inputs
 from trimformer.deploy.openvino import read, save
-from trimformer.deploy.quantize import Samples, samples
+from trimformer.deploy.quantize_openvino import Samples, samples
 from trimformer.encoder.checkpoints.families import to_huggingface
 from trimformer.encoder.model.heads import TrimformerForSequenceClassification
 from trimformer.inference.runtimes.onnx import OnnxSession

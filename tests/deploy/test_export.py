@@ -11,7 +11,7 @@ from tests.tinymodel import write_csv
 from tests.wordmodels import tiny_body, tiny_classifier, tiny_tokenizer
 from trimformer.deploy.export import export
 from trimformer.deploy.openvino import read
-from trimformer.deploy.quantize import _unquantized, samples
+from trimformer.deploy.quantize_openvino import _unquantized, samples
 from trimformer.deploy.scoring import Scorer
 from trimformer.errors import TrimformerError
 from trimformer.inference.runtimes.backends import open_backend

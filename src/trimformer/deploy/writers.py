@@ -12,7 +12,7 @@ from ..errors import explain_write_errors
 from ..inference.runtimes.backends import file_backend, parts
 from ..inference.runtimes.openvino import require_openvino
 from ..tasks.encoding.encoded import Encoded
-from . import onnx, openvino, quantize, torch_export
+from . import onnx, openvino, quantize_onnx, quantize_openvino, torch_export
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -20,13 +20,15 @@ FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
 }
 """These trace an fp32 model in evaluation mode."""
 FROM_ONNX: dict[str, Callable[[Path, Path], None]] = {
-    "onnx-int8": quantize.onnx_int8,
+    "onnx-int8": quantize_onnx.onnx_int8,
     "openvino": openvino.convert,
     "openvino-bf16": openvino.convert,
-    "openvino-int4": quantize.openvino_int4,
+    "openvino-int4": quantize_openvino.openvino_int4,
 }
 """These read the fp32 ONNX file."""
-CALIBRATED: dict[str, Callable[[Path, Path, quantize.Samples], None]] = {"openvino-int8": quantize.openvino_int8}
+CALIBRATED: dict[str, Callable[[Path, Path, quantize_openvino.Samples], None]] = {
+    "openvino-int8": quantize_openvino.openvino_int8
+}
 """These read it too, and samples that set the ranges of the activations."""
 
 
@@ -55,7 +57,7 @@ def write(
                 make = partial(onnx.write_fp32, quick=True) if quick and backend == "onnx" else FROM_MODEL[backend]
                 make(copy.deepcopy(model).cpu().float().eval(), file)
             elif backend in CALIBRATED:
-                CALIBRATED[backend](source, file, quantize.samples(model.config, calibration))
+                CALIBRATED[backend](source, file, quantize_openvino.samples(model.config, calibration))
             else:
                 FROM_ONNX[backend](source, file)
             for part in reversed(parts(file)):  # the weights first

@@ -119,7 +119,7 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from trimformer.inference.runtimes.backends import open_backend
-from trimformer.deploy.quantize import openvino_int8
+from trimformer.deploy.quantize_openvino import openvino_int8
 folder = Path(sys.argv[1])
 row = {name: np.ones((1, 4), np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
 first = open_backend(folder / "model.xml", "openvino")

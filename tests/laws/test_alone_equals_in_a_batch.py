@@ -1,0 +1,28 @@
+"""Law: a text's answer does not depend on its batch, in the files of every precision."""
+
+import pytest
+import torch
+
+from tests.models import padded_batch, tiny, trained
+from trimformer import trim
+from trimformer.deploy.writers import write
+from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.mark.parametrize("backend", [name for name in FILE_BACKENDS if name != "torch-export"])
+def test_a_text_alone_and_beside_longer_ones(folder, backend):
+    torch.manual_seed(0)
+    model = trained(trim(tiny(3), attention={0: "conv", 1: "mean"}))
+    session = open_backend(write(model, backend, folder), backend, threads=1)
+    batch = padded_batch(model, 5, 21)
+    together = torch.from_numpy(session.run(batch))
+    allowed = (0.02 if FILE_BACKENDS[backend].precision == "bf16" else 1e-3) * float(together.abs().max())
+    for row in range(5):
+        n = int(batch["attention_mask"][row].sum())
+        alone = session.run({name: value[row : row + 1, :n] for name, value in batch.items()})
+        torch.testing.assert_close(torch.from_numpy(alone)[0], together[row], atol=allowed, rtol=0)
