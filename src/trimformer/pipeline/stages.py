@@ -110,8 +110,8 @@ class Stages:
         seed = self.seed + 1000 * (number + 2)
         torch.manual_seed(seed)
         inputs, made = self._augmented(stage, before)
-        context = self.context(stage, before, inputs)
-        method = METHODS[stage.method.name](stage.method, context)
+        method = METHODS[stage.method.name](stage.method, self.context(stage, before, inputs))
+        context = method.context  # a search has put some rows aside
         torch.manual_seed(seed + self.accelerator.process_index)
         steps = 0
         if method.trains:
