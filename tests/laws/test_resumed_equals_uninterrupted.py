@@ -32,7 +32,7 @@ def finish(name, folder, stop_before=None, settings=None, **training):
     method.update = cutting
     torch.manual_seed(7)
     folder.mkdir(exist_ok=True)  # what was cut is there
-    train(method, stage.train, stage.training, stage.accelerator, folder, seed=0, title=name)
+    train(method, method.context.rows, stage.training, stage.accelerator, folder, seed=0, title=name)
     return method, (repr(method.decide()), (folder / "metrics.jsonl").read_bytes(), method.history.state_dict())
 
 

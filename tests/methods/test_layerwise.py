@@ -128,13 +128,13 @@ def test_scores_are_of_the_held_out_batch_under_each_set():
     method = make_method("attendout", stage, keep_layers=1)
     sets = torch.tensor([[1.0, 1, 1], [0, 0, 1], [1, 1, 1]])
     scores = method.held_out_scores(sets, 1)
-    batch = method._held_out_batch(1)
+    batch = method.held_out.batch(1)
     model = method.model.eval()
     with torch.no_grad():
         for gates, score in zip(sets, scores, strict=True):
             out = model(batch["input_ids"], batch["attention_mask"], gates=Gates(attention=gates))
             torch.testing.assert_close(score, -task_loss("classification", out.logits, batch["labels"]))
-    seen = [method._held_out_batch(step)["input_ids"].shape[0] for step in range(1, 4)]
+    seen = [method.held_out.batch(step)["input_ids"].shape[0] for step in range(1, 4)]
     assert sum(seen) == len(stage.selection)  # one round over the selection split, none of train
 
 

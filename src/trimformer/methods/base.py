@@ -24,6 +24,7 @@ from ..tasks.data import Task
 from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..tasks.encoding.couples import Couples, whole
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.encoding.part import Part
 from ..training.clock import Clock
 from ..training.network import Network
 from ..training.objective import Objective, readings_of, terms_of
@@ -102,6 +103,8 @@ class Context:
     steps: optimiser steps of the stage. folder: of the run, for what its stages keep on disk. tokenizer: of the model.
     distilled: train and behind it rows without labels, where an objective with a teacher learns from some.
     teacher_train: the rows of the objective as the teacher's tokenizer encodes them, where it is another one.
+    part: what a method that searches has left of these rows for the weights; None: all.
+    handed: what the stage before hands on beside its model, where this one starts from it.
     """
 
     model: TrimformerWithHead
@@ -118,6 +121,8 @@ class Context:
     tokenizer: PreTrainedTokenizerBase | None = None
     distilled: Encoded | None = None
     teacher_train: Encoded | None = None
+    part: Part | None = None
+    handed: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     @property
     def learned(self) -> Encoded:
@@ -125,8 +130,10 @@ class Context:
         return self.train if self.distilled is None else self.distilled
 
     @property
-    def rows(self) -> Encoded | Paired | Couples:
+    def rows(self) -> Encoded | Paired | Couples | Part:
         """What the objective is minimised on: train and rows without labels, for the teacher in its own tokens."""
+        if self.part is not None:
+            return self.part
         rows = self.learned
         found: Encoded | Paired | Couples = whole(
             rows if self.teacher_train is None else Paired(rows, self.teacher_train)
@@ -197,6 +204,7 @@ class Method:
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
     changes_tokenizer: ClassVar[bool] = False
+    hands_gates: ClassVar[bool] = False  # True: another model can be cut by what it found
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
     standard: ClassVar[Standard] = Standard()

@@ -20,6 +20,7 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..errors import explain_write_errors
 from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
+from ..methods.handed import gates_in, read_handed, write_handed
 from ..methods.history import Value
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
@@ -70,7 +71,8 @@ class StageResult:
     @property
     def origin(self) -> Origin:
         """The model for another stage to start from."""
-        return Origin(read_config(self.model_folder), self.info.get("own_tokenizer", False), self.model_folder)
+        own_tokenizer, found = self.info.get("own_tokenizer", False), gates_in(read_handed(self.folder))
+        return Origin(read_config(self.model_folder), own_tokenizer, self.model_folder, found if found.given else None)
 
 
 class Stages:
@@ -110,8 +112,8 @@ class Stages:
         seed = self.seed + 1000 * (number + 2)
         torch.manual_seed(seed)
         inputs, made = self._augmented(stage, before)
-        context = self.context(stage, before, inputs)
-        method = METHODS[stage.method.name](stage.method, context)
+        method = METHODS[stage.method.name](stage.method, self.context(stage, before, inputs))
+        context = method.context  # a search has put some rows aside
         torch.manual_seed(seed + self.accelerator.process_index)
         steps = 0
         if method.trains:
@@ -143,6 +145,8 @@ class Stages:
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info, default=AugmentationInfo.model_dump), encoding="utf-8")
+            if result.handed:
+                write_handed(folder, result.handed)
             self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)
             remove_training_files(folder)
         self.accelerator.free_memory()
@@ -187,6 +191,7 @@ class Stages:
             steps=total_steps(len(whole(rows)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
+            handed=read_handed(before[-1].folder) if before and stage.start.name == "previous" else {},
             teacher_train=inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,
         )
 

@@ -25,6 +25,7 @@ from ..files import atomic_file
 from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.encoding.couples import Couples
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.encoding.part import Part
 from ..work_files import explain_damage
 from .clock import Clock
 from .network import Network, NonFiniteLoss
@@ -78,7 +79,7 @@ def _per_epoch(n_examples: int, settings: TrainingSettings, processes: int) -> i
 
 def train(
     learner: Learner,
-    data: Encoded | Paired | Couples,
+    data: Encoded | Paired | Couples | Part,
     settings: TrainingSettings,
     accelerator: Accelerator,
     folder: Path,

@@ -22,10 +22,10 @@ from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import StandIn
 from ...errors import TrimformerError
-from ...tasks.encoding.batches import bucketed_batches
 from ...training.evaluate import evaluating, mean_loss
 from ..base import Context, Method, register, worded
 from ..expected import keep_gates, shape_keeping
+from ..held_out import HeldOut
 from ..structure.cost import CostSettings, ExpectedCost, check_cost
 
 
@@ -110,8 +110,7 @@ class Layerwise(Method):
             "gates", self.policy, learning_rate=settings.gate_learning_rate, schedule=False
         )
         self.objective = context.make_objective()
-        self.held_out_order: list[list[int]] = []
-        self.held_out_round = -1
+        self.held_out = HeldOut(context.selection, context)
         self.cost: ExpectedCost | None = None
         if settings.keep_layers is None:
             self.cost = ExpectedCost(settings, context)
@@ -160,7 +159,7 @@ class Layerwise(Method):
 
     def held_out_scores(self, sets: Tensor, step: int) -> Tensor:
         """Minus the task loss of A under each set, on one batch of the selection split: (sets,)."""
-        batch = self._held_out_batch(step)
+        batch = self.held_out.batch(step)
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         module = self.networks["A"].module
         different, which = torch.unique(sets, dim=0, return_inverse=True)  # equal sets are scored once
@@ -190,15 +189,6 @@ class Layerwise(Method):
         gates = map(self._gates, (torch.zeros(self.layers), *sets.cpu()))
         least, *left = (cost.share(one).item() for one in gates)
         return (1 - torch.tensor(left, device=sets.device)) / (1 - least)
-
-    def _held_out_batch(self, step: int) -> dict[str, Tensor]:
-        data, size = self.context.selection, self.context.training.batch_size
-        per_round = -(-len(data) // size)
-        number, index = divmod(step - 1, per_round)
-        if number != self.held_out_round:
-            self.held_out_order = bucketed_batches(data.lengths, size, self.context.seed + 1, number)
-            self.held_out_round = number
-        return {k: v.to(self.context.accelerator.device) for k, v in data.batch(self.held_out_order[index]).items()}
 
     def decide(self) -> Gates:
         """The best of the most probable sets, compared on the whole selection split with the trained A."""
