@@ -54,16 +54,16 @@ def trimmed_config(config: TrimformerConfig, gates: Gates) -> TrimformerConfig:
 
 def _with_kinds(shapes: Sequence[LayerShape], kinds: Mapping[int, str]) -> list[LayerShape]:
     """The shapes with other kinds of attention in some layers."""
-    changed = list(shapes)
+    found = list(shapes)
     for index, kind in kinds.items():
-        if not 0 <= index < len(changed):
-            raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(changed) - 1}.")
-        changed[index] = _changed(changed[index], kind, index)
-    return changed
+        if not 0 <= index < len(found):
+            raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(found) - 1}.")
+        found[index] = changed(found[index], kind, index)
+    return found
 
 
-def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
-    """The shape with another kind of attention, which must find its weights among those of the layer."""
+def changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
+    """The shape with another kind of attention; raises TrimformerError where the layer has no weights for it."""
     kind, fields = named(wanted)
     able = left_of(shape.attention, kind) == kind or shape.attention in ATTENTION[kind].grown_from
     if kind != shape.attention and not able:
@@ -72,10 +72,10 @@ def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
             "again: choose a kind that has less."
         )
     try:
-        changed: LayerShape = ATTENTION[kind].shaped(shape, **fields)
+        found: LayerShape = ATTENTION[kind].shaped(shape, **fields)
     except TrimformerError as error:
         raise TrimformerError(f"Layer {index} cannot become {wanted!r}: {error}") from error
-    return changed
+    return found
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:

@@ -57,7 +57,7 @@ Way = tuple[str, int, int, int]
 class _Soft:
     """A layer with soft gates. kinds: what it may become, with the probabilities. heads, ffn: expected sizes."""
 
-    kinds: list[tuple[LayerShape, Number]]
+    kinds: Sequence[tuple[LayerShape, Number]]
     heads: Number
     ffn: Number
 
@@ -101,14 +101,17 @@ class LatencyTable:
         heads: Tensor | None = None,
         ffn: Tensor | None = None,
         removed: StandIn = "mean",
+        kinds: Sequence[Sequence[tuple[LayerShape, Number]]] | None = None,
     ) -> Tensor:
         """Expected milliseconds while gates are soft, differentiable in the three tensors, each (layers,).
 
-        attention: probability that a layer keeps its attention; else ``removed`` stands in. heads, ffn: expected
-        sizes, in place of the layers' own. With hard values it is what :meth:`predict` says of the trimmed layers.
+        attention: probability that a layer keeps its attention; else ``removed`` stands in. kinds: instead, for each
+        layer the shapes that it may have and their probabilities. heads, ffn: expected sizes, in place of the layers'
+        own. With hard values it is what :meth:`predict` says of the trimmed layers.
         """
         shapes = self._shapes(layers)
-        kinds: list[list[tuple[LayerShape, Number]]] = [[(shape, 1.0)] for shape in shapes]
+        if kinds is None:
+            kinds = [[(shape, 1.0)] for shape in shapes]
         if attention is not None:
             kinds = [_either(shape, removed, keep) for shape, keep in zip(shapes, attention, strict=True)]
         all_heads: Iterable[Number] = [shape.heads for shape in shapes] if heads is None else heads
