@@ -1,4 +1,4 @@
-"""What the layers of an encoder cost while methods choose between them: operations, weights or milliseconds.
+"""What layers cost while methods choose between them: operations, weights, milliseconds or dimensions.
 
 Embeddings and head, which no method removes, are not counted.
 """
@@ -22,6 +22,9 @@ from ...measure.cost import expected_flops, expected_params
 from ...measure.device.pieces import latency_tables
 from ...measure.device.table import LatencyTable
 from ..base import Context, MethodSettings
+
+BYTES = 4
+"""Of a weight in fp32."""
 
 
 class CostSettings(MethodSettings):
@@ -54,7 +57,8 @@ class ExpectedCost:
     """
 
     def __init__(self, settings: CostSettings, context: Context) -> None:
-        self.settings, self.config = settings, context.model.config
+        self.what: str = settings.cost
+        self.config = context.model.config
         self.length = settings.length or round(float(context.train.lengths.mean()))
         self.table: LatencyTable | None = None
         if settings.cost == "ms":
@@ -68,19 +72,23 @@ class ExpectedCost:
     def __call__(self, gates: Gates) -> Tensor:
         if self.table is not None:
             return _milliseconds(self.table, self.config, gates)
-        if self.settings.cost == "params":
-            return expected_params(self.config, gates)
-        return expected_flops(self.config, self.length, gates)
+        if self.what == "dimensions":
+            return sum((own.sum() for own in _given(gates)), torch.zeros(()))
+        if self.what == "flops":
+            return expected_flops(self.config, self.length, gates)
+        return expected_params(self.config, gates) * (BYTES if self.what == "bytes" else 1)
 
     def __str__(self) -> str:
         """What is counted, for people."""
         if self.table is not None:
             return f"milliseconds ({self.table.backend}, batch {self.table.batch}, {self.length} tokens)"
-        return "weights" if self.settings.cost == "params" else f"operations at {self.length} tokens"
+        named = {"flops": f"operations at {self.length} tokens", "params": "weights"}
+        return named.get(self.what, self.what)
 
     def share(self, gates: Gates) -> Tensor:
         """The cost as a share of that of the dense layers."""
-        return self(gates) / self.dense
+        whole = sum(own.numel() for own in _given(gates)) if self.what == "dimensions" else self.dense
+        return self(gates) / whole
 
     def state_dict(self) -> dict[str, Any]:
         return {"table": None if self.table is None else dataclasses.asdict(self.table)}
@@ -89,6 +97,11 @@ class ExpectedCost:
         if state["table"] is not None:
             self.table = LatencyTable(**state["table"])
             self.dense = self(Gates())
+
+
+def _given(gates: Gates) -> list[Tensor]:
+    """The gates of every point and layer."""
+    return [own for value in gates.given.values() for own in ([value] if isinstance(value, Tensor) else value)]
 
 
 def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates) -> Tensor:
