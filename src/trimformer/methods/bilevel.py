@@ -32,8 +32,8 @@ def architecture_gradient(
 ) -> list[Tensor]:
     """∇_α L_held(w', α) - ξ ∇²_{α,w} L_train(w, α) ∇_{w'} L_held(w', α) with ξ = ``rate``; 0: the first order.
 
-    The product with the second derivative is a difference of two gradients of the train loss, at w ± ε ∇_{w'} L_held with
-    ε = 0.01 / |∇_{w'} L_held|. The losses must have no chance in them, such as dropout, since differences of other draws
+    The product with the second derivative is a difference of two gradients of the train loss, at w ± ε ∇_{w'} L_held
+    with ε = 0.01 / |∇_{w'} L_held|. The losses must have no chance in them, such as dropout: differences between draws
     would be divided by ε. The weights are afterwards what they were, to the last bit.
     """
     if not rate:
@@ -72,10 +72,10 @@ def shift(weights: Sequence[Tensor], direction: Sequence[Tensor], factor: float)
 @contextlib.contextmanager
 def restored(weights: Sequence[Tensor]) -> Iterator[None]:
     """The weights are afterwards what they were: copied, since adding and taking away again would round."""
-    with torch.no_grad():
-        before = [weight.clone() for weight in weights]
-        try:
-            yield
-        finally:
+    before = [weight.detach().clone() for weight in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
             for weight, own in zip(weights, before, strict=True):
                 weight.copy_(own)

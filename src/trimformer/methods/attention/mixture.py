@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from ...encoder.gating.trim import changed, named, trim
-from ...encoder.model.body import TrimformerPreTrainedModel
+from ...encoder.model.body import TrimformerPreTrainedModel, share
 from ...encoder.parts.tokens import Tokens
 from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates, LayerGates, hard_value
@@ -80,10 +80,10 @@ class MixedAttention(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tokens, gates: LayerMixture) -> Tensor | None:
         total: Tensor | None = None
-        for share, kind in zip(gates.shares, self.kinds.values(), strict=True):
-            given = None if hard_value(share) == 0 else kind(x, tokens)
+        for part, kind in zip(gates.shares, self.kinds.values(), strict=True):
+            given = None if hard_value(part) == 0 else kind(x, tokens)
             if given is not None:
-                given = share.to(given.dtype) * given
+                given = part.to(given.dtype) * given
                 total = given if total is None else total + given
         if tokens.trace is not None and self.own in tokens.trace:
             tokens.trace[self] = tokens.trace[self.own]
@@ -92,7 +92,7 @@ class MixedAttention(nn.Module):
 
 def mix(model: Any, kinds: Candidates) -> None:
     """Put all candidates into the layers of a model, made of the weights that are there; it is then called with a
-    :class:`Mixture`."""
+    :class:`Mixture`. Layers that share their weights share those of all kinds."""
     names = dict.fromkeys(name for own in kinds for name in own)
     parts: list[dict[str, nn.Module]] = [{} for _ in kinds]
     for name in names:
@@ -101,6 +101,8 @@ def mix(model: Any, kinds: Candidates) -> None:
         made = trim(model, attention=others).encoder.layers if others else model.encoder.layers
         for index in able:
             parts[index][name] = (made if index in others else model.encoder.layers)[index].attention
+    if (groups := model.config.sharing) is not None:  # what is left could not have other weights for each kind
+        share([kind for own in parts for kind in own.values()], [groups[i] for i, own in enumerate(parts) for _ in own])
     for layer, own, order in zip(model.encoder.layers, parts, kinds, strict=True):
         layer.attention = MixedAttention({name: own[name].train(layer.training) for name in order})
 
