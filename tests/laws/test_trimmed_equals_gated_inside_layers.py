@@ -132,3 +132,21 @@ def test_gates_of_ones_change_nothing():
 def test_what_cannot_be_lost_is_said(family, gates, match):
     with pytest.raises(TrimformerError, match=match):
         trim(tiny(family=family), gates)
+
+
+@pytest.mark.parametrize("kind", ["full", "mean", "gaussian", "conv"])
+def test_a_layer_that_reads_nothing_or_what_the_hidden_dimensions_lose(kind):
+    model = tiny(layers=2).double()
+    model = model if kind == "full" else trained(trim(model, attention={0: kind, 1: kind}))
+    reads, hidden = torch.ones(2, 16), torch.ones(16)
+    reads[0], reads[1, ::2] = 0, 0
+    hidden[3:7] = 0
+    for gates in (Gates(inputs=reads), Gates(inputs=reads, hidden=hidden), Gates(inputs=1 - hidden, hidden=hidden)):
+        gates = gates if gates.inputs.ndim == 2 else gates.replace(inputs=[gates.inputs] * 2)  # one for all layers
+        assert difference(model, gates) <= 1e-10
+    once = trim(model, Gates(inputs=reads, hidden=hidden))
+    assert [shape.inputs for shape in once.config.shapes] == ["0", "1,3,5,7,9,11"]
+    fewer = torch.ones(12)
+    fewer[5] = 0
+    again = Gates(inputs=[torch.ones(1), torch.tensor([1.0, 0, 1, 1, 0, 1])], hidden=fewer)
+    assert difference(once, again) <= 1e-10

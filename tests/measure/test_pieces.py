@@ -66,6 +66,7 @@ def test_every_kind_is_timed_and_trimmed_models_set_sizes_too() -> None:
         ("conv", 3), ("conv", 9), *((name, 0) for name in stand_ins() if name not in ("conv", "none")),
     }  # fmt: skip
     narrow = {*(("full/8 qk", size) for size in (2, 4, 8)), *(("full/4 qk", size) for size in (1, 2, 4))}
+    narrow |= {(f"full/{head} inputs", size) for head in (4, 8) for size in (4, 8, 16)}
     ends = {(f"first {name}", size) for name, size in layers if (name, size) not in (("ffn", 10), ("ffn", 20))}
     assert keys == {module.BASE, module.REST, *layers, *ends, *narrow}
 

@@ -24,7 +24,7 @@ AXES = {
     "values": ("values", "outputs"),
     "query_key": ("query", "key"),
     "ffn": ("ffn", "units"),
-    "hidden": ("hidden", "stream"),
+    "hidden": ("hidden", "stream", "inputs"),
 }
 """The axes of weights that go with a gate point."""
 
@@ -110,8 +110,10 @@ def _scores(model: nn.Module | None, config: TrimformerConfig, point: str) -> li
         index = 0 if layer is None or not POINTS[point].per_layer else int(layer[2])
         for dimension, axis in enumerate(axes_by_name[name]):
             if axis in AXES[point]:
-                moved = weights[name].double().transpose(0, dimension).reshape(totals[index].numel(), -1)
+                reads = config.shapes[int(layer[2])].reads if axis == "inputs" and layer is not None else None
+                moved = weights[name].double().transpose(0, dimension).reshape(weights[name].shape[dimension], -1)
                 squares = moved.square().sum(1)
                 mean = squares.mean().clamp(min=torch.finfo(squares.dtype).tiny)
-                totals[index] += (squares / mean).reshape(sizes[index]).float()
+                into = totals[index].view(-1)
+                into[slice(None) if reads is None else list(reads)] += (squares / mean).float()
     return [total.sum(-1) for total in totals] if point == "heads" else totals

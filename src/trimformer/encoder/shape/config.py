@@ -10,9 +10,10 @@ from transformers import PreTrainedConfig
 
 from ...errors import TrimformerError
 from .kinds import ATTENTION, LAYERS, LINEAR, POSITIONS
+from .ranges import from_ranges
 
 FORMAT_VERSION = 2
-"""2: layers may have ``own`` and ``maps``, and the kind of layer is named. Encoders without these are saved as 1."""
+"""2: layers may have ``own``, ``maps``, ``inputs``, and the kind of layer is named. Without these 1 is saved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,7 @@ class LayerShape:
     attention: the kind of what mixes the tokens, one of those in ``encoder/parts/attention``.
     heads, head_size: the value width is ``heads * head_size``.
     query_key: with ``full``: dimensions of a head's queries and keys; None: as many as its values, ``head_size``.
+    inputs: the dimensions of the layer's input that queries, keys and values read, such as ``0-3,6``; None: all.
     ffn: units of the feed-forward block; 0: only the bias of its output map is left, where it has one.
     window: with ``full``: a token attends to those at most ``window // 2`` away; None: to all.
     rotary: with ``full`` and rotary positions: the base of the angles.
@@ -39,6 +41,7 @@ class LayerShape:
     rotary: float | None = None
     kernel: int = 0
     query_key: int | None = None
+    inputs: str | None = None
     own: dict[str, Any] = dataclasses.field(default_factory=dict)
     maps: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     cell: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -47,6 +50,8 @@ class LayerShape:
         sizes = (self.heads, self.head_size, self.head_size if self.query_key is None else self.query_key)
         if min(sizes) < 1 or self.ffn < 0:
             raise TrimformerError(f"Layer sizes must be at least 1, ffn at least 0, got {self}.")
+        if self.inputs is not None:
+            from_ranges(self.inputs)
         ATTENTION.find(self.attention).check(self)
         for settings in self.maps.values():
             LINEAR.find(settings.get("kind", "")).check(settings)
@@ -57,7 +62,7 @@ class LayerShape:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what only a newer format knows is left out where it is not used."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value or name not in ("own", "maps", "cell")}
+        return {name: value for name, value in values.items() if value or name not in ("inputs", "own", "maps", "cell")}
 
     @property
     def maps_outside_attention(self) -> dict[str, dict[str, Any]]:
@@ -68,6 +73,15 @@ class LayerShape:
     def width(self) -> int:
         """Units of the value projection."""
         return self.heads * self.head_size
+
+    @property
+    def reads(self) -> tuple[int, ...] | None:
+        """The dimensions of ``inputs``; None: all."""
+        return None if self.inputs is None else from_ranges(self.inputs)
+
+    def input_size(self, hidden: int) -> int:
+        """How many dimensions queries, keys and values read of so many."""
+        return hidden if self.reads is None else len(self.reads)
 
     @property
     def query_key_size(self) -> int:
@@ -155,10 +169,15 @@ class TrimformerConfig(PreTrainedConfig):
         kind = LAYERS.find(self.layer_kind)
         POSITIONS.find(self.attention_positions)
         shapes = [LayerShape(**layer) for layer in self.layers or []]
-        for shape in shapes:
+        for index, shape in enumerate(shapes):
             kind.check(shape)
+            if shape.reads is not None and shape.reads[-1] >= self.hidden_size:
+                raise TrimformerError(
+                    f"Layer {index} reads the dimensions {shape.inputs}, but there are {self.hidden_size}: leave out "
+                    "those above."
+                )
         self.layers = [shape.to_dict() for shape in shapes]
-        newer = any(shape.own or shape.maps for shape in shapes) or self.layer_kind != "post-norm"
+        newer = any(shape.own or shape.maps or shape.inputs for shape in shapes) or self.layer_kind != "post-norm"
         self.format_version = 2 if newer or self.relative_heads is not None else 1
         self._check_sharing()
         super().__post_init__(**kwargs)

@@ -58,12 +58,15 @@ class Gates(Values):
     hidden: shape (hidden,). Factors of what embeddings and blocks add to the residual stream; a dimension whose gate is
         0 is 0 in all layers, and norms take their statistics over the others (Xia et al., 2022, section 3.1).
 
+    inputs: for each layer (hidden,), or as many as it reads: factors of the dimensions of the layer's input, after a
+        norm that comes first, where queries, keys and values read them. All layers can be given the same.
+
     To see what each text has to say of a gate, those of attention, heads and ffn may differ within the batch: (layers,
     batch, 1, 1), and for each layer (batch, 1, heads) and (batch, 1, units).
 
-    Positions and query_key are those of layers with queries and keys and say nothing of others, nor do heads and values
-    of layers without values. A gate that is not given costs nothing. Other points are those that parts declare
-    (``encoder/shape/points.py``).
+    Positions and query_key are those of layers with queries and keys and say nothing of others, nor do heads, values
+    and inputs of layers without values. A gate that is not given costs nothing. Other points are those that parts
+    declare (``encoder/shape/points.py``).
     """
 
     attention: Tensor | None
@@ -74,6 +77,7 @@ class Gates(Values):
     query_key: PerLayer
     ffn: PerLayer
     hidden: Tensor | None
+    inputs: PerLayer
 
     def layer(self, index: int) -> LayerGates:
         """The gates of one layer."""
@@ -92,6 +96,7 @@ class LayerGates(Values):
     query_key: Tensor | None
     ffn: Tensor | None
     hidden: Tensor | None
+    inputs: Tensor | None
 
     def scale_values(self, x: Tensor, heads: int) -> Tensor:
         """Outputs of the heads, side by side, times their gates: (batch, n, heads * head_size) -> the same."""

@@ -82,3 +82,9 @@ add(
         lambda config, shape: (config.hidden_size,), per_layer=False,
     )
 )  # fmt: skip
+add(
+    GatePoint(
+        "inputs", "the input dimensions", "queries, keys and values do not read that dimension of the layer's input",
+        lambda config, shape: (shape.input_size(config.hidden_size),),
+    )
+)  # fmt: skip

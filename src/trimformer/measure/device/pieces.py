@@ -163,7 +163,7 @@ def plan(config: TrimformerConfig, reads_first: bool, coarse: bool = False) -> d
     if reads_first:
         for units in (least, most):
             models[f"{FIRST}ffn", units] = [plain] + [dataclasses.replace(plain, ffn=units)] * COPIES
-        mixing = {key: shape for key, shape in kinds.items() if not key[0].endswith(" qk")}
+        mixing = {key: shape for key, shape in kinds.items() if not key[0].endswith((" qk", " inputs"))}
         models |= {(f"{FIRST}{name}", size): [shape] for (name, size), shape in mixing.items()}
     maps = common_maps(config.shapes)
     chosen = _ends(models) if coarse else models

@@ -6,7 +6,7 @@ layers only. Each piece is a curve over a size:
 - ``rest``: embeddings, head, and what a pass costs whatever the layers;
 - ``ffn`` over units: a feed-forward block with the norms of its layer;
 - ``full/64`` over heads: attention with heads of 64 dimensions; ``full/64 qk`` over the dimensions of query and key,
-  with the most heads;
+  with the most heads, and ``full/64 inputs`` over the dimensions that are read, picked out of all;
 - ``conv`` over kernels; every other kind that computes something has one size, 0;
 - the same once more after ``first``, for a head that reads the first token: what the last layer that mixes the tokens
   adds, and the blocks from there on, all computed for that token alone.
@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ...encoder import LayerShape, TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ...encoder.parts.attention.base import replaced
-from ...encoder.parts.sizes import Number
+from ...encoder.parts.sizes import Inside, Number
 from ...encoder.shape.kinds import ATTENTION, LAYERS, StandIn
 from ...errors import TrimformerError
 from ...files import cache_folder, save_text
@@ -55,10 +55,10 @@ Way = tuple[str, int, int, int]
 
 @dataclasses.dataclass(frozen=True)
 class _Soft:
-    """A layer with soft gates. kinds: what it may become, with the probabilities. heads, ffn: expected sizes."""
+    """A layer with soft gates. kinds: what it may become, with the probabilities. inside, ffn: expected sizes."""
 
     kinds: Sequence[tuple[LayerShape, Number]]
-    heads: Number
+    inside: Inside
     ffn: Number
 
 
@@ -100,23 +100,28 @@ class LatencyTable:
         attention: Tensor | None = None,
         heads: Tensor | None = None,
         ffn: Tensor | None = None,
+        inputs: Tensor | None = None,
         removed: StandIn = "mean",
         kinds: Sequence[Sequence[tuple[LayerShape, Number]]] | None = None,
     ) -> Tensor:
-        """Expected milliseconds while gates are soft, differentiable in the three tensors, each (layers,).
+        """Expected milliseconds while gates are soft, differentiable in the tensors, each (layers,).
 
         attention: probability that a layer keeps its attention; else ``removed`` stands in. kinds: instead, for each
-        layer the shapes that it may have and their probabilities. heads, ffn: expected sizes, in place of the layers'
-        own. With hard values it is what :meth:`predict` says of the trimmed layers.
+        layer the shapes that it may have and their probabilities. heads, ffn, inputs: expected sizes, in place of the
+        layers' own. With hard values it is what :meth:`predict` says of the trimmed layers.
         """
         shapes = self._shapes(layers)
         if kinds is None:
             kinds = [[(shape, 1.0)] for shape in shapes]
         if attention is not None:
             kinds = [_either(shape, removed, keep) for shape, keep in zip(shapes, attention, strict=True)]
-        all_heads: Iterable[Number] = [shape.heads for shape in shapes] if heads is None else heads
+        given = {"heads": heads, "inputs": inputs}
+        insides = [
+            Inside.of(shape)._replace(**{name: size[index] for name, size in given.items() if size is not None})
+            for index, shape in enumerate(shapes)
+        ]
         all_units: Iterable[Number] = [shape.ffn for shape in shapes] if ffn is None else ffn
-        soft = list(map(_Soft, kinds, all_heads, all_units))
+        soft = list(map(_Soft, kinds, map(self._read, insides), all_units))
         total = self.time("rest", 0)
         later: Number = 0.0  # probability that a layer after this one mixes the tokens
         for layer in reversed(soft):
@@ -137,9 +142,10 @@ class LatencyTable:
         mixing = [index for index, shape in enumerate(shapes) if self._mixes(shape)]
         all_tokens = max(mixing, default=-1) if f"{FIRST}ffn" in self.pieces else len(shapes)
         places = ["" if index < all_tokens else FIRST for index in range(len(shapes))]
+        insides = [self._read(Inside.of(shape)) for shape in shapes]
         return [
-            (float(self._attention(shape, shape.heads, place)), float(self.time(f"{place}ffn", shape.ffn)))
-            for shape, place in zip(shapes, places, strict=True)
+            (float(self._attention(shape, inside, place)), float(self.time(f"{place}ffn", shape.ffn)))
+            for shape, inside, place in zip(shapes, insides, places, strict=True)
         ]
 
     def fits(self, config: TrimformerConfig) -> bool:
@@ -167,14 +173,19 @@ class LatencyTable:
         """Milliseconds of a layer, computed for all tokens or, with ``place``, for the first."""
         total = self.time(f"{place}ffn", layer.ffn)
         for shape, share in layer.kinds:
-            total = total + share * self._attention(shape, layer.heads, place)
+            total = total + share * self._attention(shape, layer.inside, place)
         return total
 
-    def _attention(self, shape: LayerShape, heads: Number, place: str) -> Number:
+    def _read(self, inside: Inside) -> Inside:
+        """The sizes; who reads all dimensions picks none."""
+        whole = inside.inputs is not None and float(inside.inputs) >= self.frame["hidden_size"]
+        return inside._replace(inputs=None) if whole else inside
+
+    def _attention(self, shape: LayerShape, inside: Inside, place: str) -> Number:
         if place and not self._mixes(shape):
             return 0.0
         kind = LAYERS[self.frame.get("layer_kind", "post-norm")]
-        found: Number = kind.milliseconds(self, shape, heads, place)
+        found: Number = kind.milliseconds(self, shape, inside, place)
         return found
 
     def _mixes(self, shape: LayerShape) -> bool:

@@ -106,7 +106,7 @@ def _given(gates: Gates) -> list[Tensor]:
 
 
 def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates, kinds: Kinds | None) -> Tensor:
-    given = {"heads": gates.heads, "ffn": gates.ffn}
+    given = {"heads": gates.heads, "ffn": gates.ffn, "inputs": gates.inputs}
     if unknown := [name for name in POINTS if name not in (*given, "attention") and getattr(gates, name) is not None]:
         raise TrimformerError(
             f"The table of this device has no times for gates of {unknown[0]}: count flops or params instead of ms."

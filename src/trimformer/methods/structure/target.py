@@ -14,17 +14,18 @@ from pydantic import Field
 from torch import Tensor
 
 from ..base import Context
-from ..history import History
+from ..history import History, aim_of
 from .cost import CostSettings, ExpectedCost
 
-COST, TARGET = "cost", "cost target"
-"""The curves of F and R, as shares of the dense cost."""
+Cost = Literal["flops", "params", "bytes", "ms", "dimensions"]
+COST = "cost"
+"""The curve of F; that of R is its aim. Both are shares of the dense cost."""
 
 
 class TargetSettings(CostSettings):
     """A share of the dense cost that a search is drawn to."""
 
-    cost: Literal["flops", "params", "bytes", "ms", "dimensions"] = Field(  # type: ignore[assignment]
+    cost: Cost = Field(  # type: ignore[assignment]
         "flops",
         description="operations for a text, weights, their bytes in fp32, milliseconds of a batch on this machine; of "
         "the layers; or dimensions: what has a gate, each counted as one",
@@ -59,7 +60,7 @@ class CostTarget:
         """Add F and R to the curves at the first step, and where an epoch ends. step: numbered from 1."""
         if step in (1, self.steps) or step // self.per_epoch > (step - 1) // self.per_epoch:
             history.add(COST, step, now)
-            history.add(TARGET, step, self.settings.target)
+            history.add(aim_of(COST), step, self.settings.target)
 
     def note(self, now: float) -> str:
         """A sentence on what was reached."""

@@ -7,7 +7,7 @@ A new kind is one file beside this one, or in an installed package: a subclass o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from ....errors import TrimformerError
 from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates, hard_value
-from ...shape.kinds import ATTENTION, left_of
-from ..axes import Axes, Axis, in_heads, values_of
+from ...shape.kinds import ATTENTION, POSITIONS, left_of
+from ...shape.ranges import to_ranges
+from ..axes import Axes, Axis, axis_of, in_heads, values_of
 from ..linear.base import Number, flops, linear, params
-from ..sizes import Sizes
+from ..sizes import Inside, Sizes
 from ..tokens import Tokens
 
 
@@ -48,7 +49,7 @@ class Attention(nn.Module):
     gives them.
     axes: the names of the axes of its weights, by module or parameter: of a linear map (outputs, inputs). ``stream``:
     hidden dimensions that are written, and so get the factors of soft gates; ``hidden``: those that are read. So for
-    ``outputs`` and ``values``, ``query`` and ``key``.
+    ``outputs`` and ``values``, ``query`` and ``key``. ``inputs``: those dimensions of the layer's input that are read.
     """
 
     kind: ClassVar[str]
@@ -70,6 +71,7 @@ class Attention(nn.Module):
     key: Any
     value: Any
     output: Any
+    inputs: Any
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()
@@ -145,6 +147,8 @@ class Attention(nn.Module):
         keeps most. Raises TrimformerError for gates of other sizes and for what cannot be lost.
         """
         values, scores = kept_values(shape, gates, where)
+        inputs, columns = kept_inputs(config, shape, gates, where)
+        shape = dataclasses.replace(shape, inputs=inputs)
         alive = (values != 0).any(1)
         if not alive.any():
             if not cls.needs_a_value:
@@ -158,6 +162,7 @@ class Attention(nn.Module):
             shape, heads=heads, head_size=size, query_key=query_key if said else None, own=cls.own_of(shape, alive)
         )
         axes = {"values": Axis(of_values.rows), "outputs": of_values, "key": Axis(of_scores.rows), "query": of_scores}
+        axes["inputs"] = columns
         if query_key != shape.query_key_size:  # scores are divided by the root of their dimensions
             factor = torch.ones(len(of_scores.rows)) if of_scores.factor is None else of_scores.factor
             axes["query"] = of_scores._replace(factor=factor.double() * (query_key / shape.query_key_size) ** 0.5)
@@ -194,8 +199,8 @@ class Attention(nn.Module):
             yield cls.kind, 0, cls.shaped(plain)
 
     @classmethod
-    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
-        """The time of its attention. heads: how many, maybe soft. place: before the names, for the first token."""
+    def milliseconds(cls, times: Times, shape: LayerShape, inside: Inside, place: str) -> Number:
+        """The time of its attention. inside: its sizes, maybe soft. place: before the names, for the first token."""
         return times.time(f"{place}{cls.piece(shape)}", 0) if cls.mixes else 0.0
 
     # How it is exported.
@@ -227,14 +232,32 @@ class OutputBias(nn.Module):
         return None if self.bias is None else self.bias.expand(x.shape[0], 1, -1)
 
 
+class Inputs(nn.Module):
+    """The dimensions that queries, keys and values read: (…, hidden) -> (…, inputs).
+
+    dimensions: which, None: all.
+    """
+
+    def __init__(self, dimensions: Sequence[int] | None) -> None:
+        super().__init__()
+        # On the CPU also where a model is made without memory, since no file holds it.
+        self.index = None if dimensions is None else torch.tensor(dimensions, device="cpu")
+
+    def forward(self, x: Tensor, gates: LayerGates | None = None) -> Tensor:
+        if self.index is not None:
+            x = x.index_select(-1, self.index.to(x.device))
+        return x if gates is None or gates.inputs is None else x * gates.inputs.to(x.dtype)
+
+
 VALUE_MAPS = ("attention.value", "attention.output")
-VALUE_AXES: dict[str, Axes] = {"value": ("values", "hidden"), "output": ("stream", "outputs")}
+VALUE_AXES: dict[str, Axes] = {"value": ("values", "inputs"), "output": ("stream", "outputs")}
 
 
 def make_values(module: Attention, config: TrimformerConfig, shape: LayerShape) -> None:
-    """Give a kind of attention its value and output maps."""
+    """Give a kind of attention its value and output maps, and what these read."""
     bias = config.attention_bias
-    module.value = linear(shape, "attention.value", config.hidden_size, shape.width, bias)
+    module.inputs = Inputs(shape.reads)
+    module.value = linear(shape, "attention.value", shape.input_size(config.hidden_size), shape.width, bias)
     module.output = linear(shape, "attention.output", shape.width, config.hidden_size, bias)
 
 
@@ -246,15 +269,15 @@ def give(layer: Any, context: Tensor, gates: LayerGates | None) -> Tensor:
 
 def value_params(config: TrimformerConfig, shape: LayerShape, sizes: Sizes) -> dict[str, Number]:
     """Weights of the value and output maps."""
-    d = sizes.hidden
-    maps = params(shape, "attention.value", d, sizes.values) + params(shape, "attention.output", sizes.values, d)
+    d, value = sizes.hidden, params(shape, "attention.value", sizes.inputs, sizes.values)
+    maps = value + params(shape, "attention.output", sizes.values, d)
     return {"values": maps + (sizes.values + d) * config.attention_bias}
 
 
 def value_flops(shape: LayerShape, sizes: Sizes) -> Number:
     """Operations of the value and output maps for one row."""
-    d = sizes.hidden
-    return flops(shape, "attention.value", d, sizes.values) + flops(shape, "attention.output", sizes.values, d)
+    value = flops(shape, "attention.value", sizes.inputs, sizes.values)
+    return value + flops(shape, "attention.output", sizes.values, sizes.hidden)
 
 
 def kept_values(shape: LayerShape, gates: LayerGates, where: str) -> tuple[Tensor, Tensor]:
@@ -262,6 +285,26 @@ def kept_values(shape: LayerShape, gates: LayerGates, where: str) -> tuple[Tenso
     heads = values_of(gates, "heads", (shape.heads,), where)
     values = values_of(gates, "values", (shape.heads, shape.head_size), where) * heads[:, None]
     return values, values_of(gates, "query_key", (shape.heads, shape.query_key_size), where)
+
+
+def kept_inputs(config: TrimformerConfig, shape: LayerShape, gates: LayerGates, where: str) -> tuple[str | None, Axis]:
+    """What is left of the dimensions that a layer reads: ``inputs`` of its shape, and the columns of its weights.
+
+    At least one is left, if only with the factor 0. Raises TrimformerError where none can be lost.
+    """
+    size = shape.input_size(config.hidden_size)
+    given = values_of(gates, "inputs", (size,), where)
+    keeps = POSITIONS[config.attention_positions].keeps
+    if "inputs" in keeps and not (given == 1).all():
+        raise TrimformerError(f"{where.capitalize()} cannot lose dimensions of its input: {keeps['inputs']}.")
+    stays = values_of(gates, "hidden", (config.hidden_size,)) != 0
+    dimensions = torch.arange(size) if shape.reads is None else torch.tensor(shape.reads)
+    kept = given * stays[dimensions]
+    if not kept.any():  # whichever is left, it counts for nothing
+        return "0", Axis(torch.tensor([0]), torch.zeros(1))
+    columns = axis_of(kept)
+    left = (stays.cumsum(0) - 1)[dimensions[columns.rows]].tolist()
+    return None if len(left) == stays.sum() else to_ranges(left), columns
 
 
 def replaced(shape: LayerShape, stand_in: str) -> LayerShape:

@@ -16,7 +16,7 @@ from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION
 from ..exported import ExportedTokens
 from ..linear.base import Number
-from ..sizes import Sizes
+from ..sizes import Inside, Sizes
 from ..tokens import Tokens
 from .base import VALUE_AXES, VALUE_MAPS, Attention, Times, make_values
 from .mean import ExportedMean, MeanAttention
@@ -88,7 +88,7 @@ class ConvAttention(Attention):
             yield cls.kind, kernel, cls.shaped(plain, kernel=kernel)
 
     @classmethod
-    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
+    def milliseconds(cls, times: Times, shape: LayerShape, inside: Inside, place: str) -> Number:
         return times.time(f"{place}{cls.kind}", shape.kernel)
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:

@@ -14,11 +14,12 @@ from ....errors import TrimformerError
 from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION, POSITIONS
+from ...shape.ranges import to_ranges
 from ..axes import COLUMNS, Axis
 from ..exported import ExportedTokens
 from ..linear.base import Number, flops, kind_of, linear, params
 from ..measured import knots
-from ..sizes import Sizes
+from ..sizes import Inside, Sizes
 from ..tokens import Tokens, near
 from ..trace import AttentionTrace
 from .base import VALUE_AXES, VALUE_MAPS, Attention, Times, give, kept_values, make_values
@@ -38,7 +39,7 @@ class FullAttention(Attention):
     becomes = ("mean", "bias", "none")
     settings = (COLUMNS,)
     maps = (*VALUE_MAPS, "attention.query", "attention.key")
-    axes = VALUE_AXES | {"query": ("query", "hidden"), "key": ("key", "hidden")}
+    axes = VALUE_AXES | {"query": ("query", "inputs"), "key": ("key", "inputs")}
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__(config, shape)
@@ -48,14 +49,15 @@ class FullAttention(Attention):
         self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
         self.dropout = float(config.attention_probs_dropout_prob)
         for name in ("query", "key"):
-            own = linear(shape, f"attention.{name}", config.hidden_size, shape.query_key_width, config.attention_bias)
-            self.add_module(name, own)
+            size, bias = shape.input_size(config.hidden_size), config.attention_bias
+            self.add_module(name, linear(shape, f"attention.{name}", size, shape.query_key_width, bias))
         positions = POSITIONS[config.attention_positions]
         if (relative := positions.projections(config, shape)) is not None:
             self.relative = relative
         self.scale = (self.query_key_size * positions.products(config)) ** -0.5
 
     def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor:
+        x = self.inputs(x, gates)
         query = self.split(self.query(tokens.of(x)))
         key, value = self.split(self.key(x)), self.split(self.value(x))
         if gates is not None and gates.query_key is not None:
@@ -115,7 +117,7 @@ class FullAttention(Attention):
 
     @classmethod
     def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes) -> dict[str, Number]:
-        maps = sum(params(shape, f"attention.{name}", sizes.hidden, sizes.queries) for name in ("query", "key"))
+        maps = sum(params(shape, f"attention.{name}", sizes.inputs, sizes.queries) for name in ("query", "key"))
         scores = maps + 2 * config.attention_bias * sizes.queries
         relative = POSITIONS[config.attention_positions].layer_params(config, sizes)
         return super().params(config, shape, sizes) | {"scores": scores + relative}
@@ -126,10 +128,11 @@ class FullAttention(Attention):
 
         A window saves nothing, because the products are computed in full and masked.
         """
-        d = sizes.hidden
         maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
-        total = sum(flops(shape, f"attention.{name}", d, size) * count for name, (size, count) in maps.items())
-        total = total + flops(shape, "attention.output", sizes.values, d) * rows
+        total = sum(
+            flops(shape, f"attention.{name}", sizes.inputs, size) * count for name, (size, count) in maps.items()
+        )
+        total = total + flops(shape, "attention.output", sizes.values, sizes.hidden) * rows
         total = total + 2 * rows * n * (sizes.values + sizes.queries)
         return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
 
@@ -147,17 +150,23 @@ class FullAttention(Attention):
             for query_key in knots(head_size, max(1, head_size // 4)):
                 narrow = None if query_key == head_size else query_key
                 yield f"{cls.piece(full)} qk", query_key, dataclasses.replace(full, query_key=narrow)
+            for inputs in knots(config.hidden_size, max(1, config.hidden_size // 4)):
+                picked = to_ranges(index * config.hidden_size // inputs for index in range(inputs))
+                yield f"{cls.piece(full)} inputs", inputs, dataclasses.replace(full, inputs=picked)
 
     @classmethod
-    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
+    def milliseconds(cls, times: Times, shape: LayerShape, inside: Inside, place: str) -> Number:
         name = f"{place}{cls.piece(shape)}"
-        total: Number = times.time(name, heads)
-        query_key = shape.query_key_size
-        # What narrower queries and keys save is proportional to the heads.
-        if query_key != shape.head_size and not place:
-            saved = times.time(f"{name} qk", shape.head_size) - times.time(f"{name} qk", query_key)
-            total = total - heads / times.most(name) * saved
-        return total
+        total: Number = times.time(name, inside.heads)
+        if place:
+            return total
+        # What narrower queries and keys, or fewer dimensions that are read, save is proportional to the heads.
+        most, saved = times.most(name), torch.zeros((), dtype=torch.float64)
+        if inside.query_key != shape.head_size:
+            saved = times.time(f"{name} qk", shape.head_size) - times.time(f"{name} qk", inside.query_key)
+        if inside.inputs is not None:
+            saved = saved + times.time(name, most) - times.time(f"{name} inputs", inside.inputs)
+        return total - inside.heads / most * saved
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
         return ExportedAttention(self, positions, first_only)
@@ -190,12 +199,14 @@ class ExportedAttention(nn.Module):
         assert kind is not None
         self.query = kind.scaled(attention.query, attention.scale)
         self.key, self.value, self.output = attention.key, attention.value, attention.output
+        self.inputs = attention.inputs
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         """x: (batch, n, hidden)"""
         score_bias = shared.biases[self.window, self.columns]
         batch, hidden = x.shape[0], x.shape[2]
-        rows = x.reshape(-1, hidden)
+        x = self.inputs(x)
+        rows = x.reshape(-1, x.shape[2])
 
         def split(given: Tensor, size: int) -> Tensor:
             """Rows -> (batch, heads, n, size)"""

@@ -92,7 +92,7 @@ class GaussianAttention(Attention):
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
         """4nd² for the maps, and 2n(d + heads)k for a kernel of k = 9 over values and mask, with d units of values."""
         reached = min(n, rows + REACH)  # the first token alone is computed from those within reach
-        value = flops(shape, "attention.value", sizes.hidden, sizes.values)
+        value = flops(shape, "attention.value", sizes.inputs, sizes.values)
         output = flops(shape, "attention.output", sizes.values, sizes.hidden)
         channels = sizes.values + sizes.values / shape.head_size
         return reached * (value + 2 * channels * KERNEL) + rows * output
@@ -131,7 +131,7 @@ def _convolved(x: Tensor, weight: Tensor, groups: int = 1) -> Tensor:
 def _given(layer: Any, offsets: Sequence[int], x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
     """What the value and output maps of a layer give where its heads look at these offsets."""
     near = x if tokens.asked is None else x[:, : tokens.asked + REACH]
-    values = layer.value(near)
+    values = layer.value(layer.inputs(near, gates))
     mask = near.new_ones(near.shape[:2]) if tokens.attention_mask is None else tokens.attention_mask[:, : near.shape[1]]
     heads = of_heads(offsets, values)
     units = heads.repeat_interleave(values.shape[-1] // len(offsets), 0)
@@ -144,6 +144,7 @@ class ExportedGaussian(nn.Module):
     def __init__(self, attention: GaussianAttention, first_only: bool) -> None:
         super().__init__()
         self.value, self.output, self.first_only = attention.value, attention.output, first_only
+        self.inputs = attention.inputs
         heads = of_heads(attention.offsets, next(attention.value.parameters()))
         self.heads = constant(heads)
         self.units = constant(heads.repeat_interleave(attention.head_size, 0))
@@ -156,7 +157,8 @@ class ExportedGaussian(nn.Module):
             rows = asked.clamp(max=x.shape[1] - 1)
             x, mask = x[:, rows], mask[:, rows] * (asked == rows)
         batch, hidden = x.shape[0], x.shape[2]
-        values = self.value(x.reshape(-1, hidden)).reshape(batch, -1, len(self.units))
+        x = self.inputs(x)
+        values = self.value(x.reshape(-1, x.shape[2])).reshape(batch, -1, len(self.units))
         context = near_means(values, mask, self.heads, self.units)
         if self.first_only:
             context = context[:, :1]

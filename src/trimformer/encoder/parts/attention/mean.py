@@ -39,7 +39,7 @@ class MeanAttention(Attention):
 
     @classmethod
     def instead_of(cls, layer: Any, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
-        return give(layer, layer.value(tokens.mean_weights(x) @ x), gates)
+        return give(layer, layer.value(layer.inputs(tokens.mean_weights(x) @ x, gates)), gates)
 
     @classmethod
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
@@ -58,7 +58,7 @@ class ExportedMean(nn.Module):
 
     def __init__(self, attention: Any) -> None:
         super().__init__()
-        value, output = attention.value, attention.output
+        value, output, self.inputs = attention.value, attention.output, attention.inputs
         w_value, w_output, dtype = value.weight.double(), output.weight.double(), value.weight.dtype
         self.weight = constant((w_output @ w_value).to(dtype))
         self.bias = None
@@ -66,5 +66,5 @@ class ExportedMean(nn.Module):
             self.bias = constant((w_output @ value.bias.double() + output.bias.double()).to(dtype))
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
-        mean = (shared.mean_weights @ x).squeeze(1)
+        mean = self.inputs((shared.mean_weights @ x).squeeze(1))
         return F.linear(mean, self.weight, self.bias)[:, None]

@@ -22,7 +22,7 @@ from ..axes import Axes, Axis, axis_of, values_of
 from ..exported import ExportedTokens
 from ..linear.base import Number, flops, linear, params
 from ..norms import layer_norm
-from ..sizes import Sizes
+from ..sizes import Inside, Sizes
 from ..tokens import Tokens
 
 
@@ -108,7 +108,7 @@ class Layer(nn.Module):
     @classmethod
     def plain(cls, shape: LayerShape, units: int) -> LayerShape:
         """The layer with these units and, as far as it can be without, nothing that mixes the tokens."""
-        nothing: LayerShape = ATTENTION[NONE].shaped(shape, query_key=None)
+        nothing: LayerShape = ATTENTION[NONE].shaped(shape, query_key=None, inputs=None)
         return dataclasses.replace(nothing, ffn=units)
 
     @classmethod
@@ -120,9 +120,9 @@ class Layer(nn.Module):
             yield from ATTENTION[kind].knots(config, plain)
 
     @classmethod
-    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
-        """The time of what mixes the tokens. heads: how many, maybe soft. place: before the names, for the first."""
-        found: Number = ATTENTION[shape.attention].milliseconds(times, shape, heads, place)
+    def milliseconds(cls, times: Times, shape: LayerShape, inside: Inside, place: str) -> Number:
+        """The time of what mixes the tokens. inside: its sizes, maybe soft. place: before the names, for the first."""
+        found: Number = ATTENTION[shape.attention].milliseconds(times, shape, inside, place)
         return found
 
     # How it is exported.
@@ -133,7 +133,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
 
-NOTHING_TO_LOSE = dict.fromkeys(("heads", "values", "query_key", "ffn"), "its layers have none")
+NOTHING_TO_LOSE = dict.fromkeys(("heads", "values", "query_key", "ffn", "inputs"), "its layers have none")
 """What kinds keep that have neither attention nor a feed-forward block."""
 
 

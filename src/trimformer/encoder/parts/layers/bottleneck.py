@@ -24,7 +24,7 @@ from ..linear.base import Number
 from ..norms import NoNorm
 from ..sizes import Sizes
 from ..tokens import Tokens
-from .base import Layer
+from .base import NOTHING_TO_LOSE, Layer
 
 
 def bottleneck_shape(body: int, heads: int, blocks: int, units: int) -> LayerShape:
@@ -54,7 +54,7 @@ class BottleneckLayer(Layer):
     kind = "bottleneck"
     about = "attention and stacked feed-forward blocks in a narrow body, without LayerNorm (MobileBERT)"
     mixes = True
-    keeps = dict.fromkeys(("heads", "values", "query_key", "ffn", "hidden"), "the sizes of its body hang together")
+    keeps = dict.fromkeys((*NOTHING_TO_LOSE, "hidden"), "the sizes of its body hang together")
     settings = ("body", "heads", "blocks", "units")
     examples = (bottleneck_shape(8, 2, 3, 12), bottleneck_shape(6, 1, 1, 5))
     axes = dict.fromkeys(("down", "shared", "query", "key", "value", "output", "up"), (None, None)) | dict.fromkeys(

@@ -21,7 +21,7 @@ from ...shape.kinds import LAYERS
 from ..attention.base import Times
 from ..linear.base import Number
 from ..norms import layer_norm
-from ..sizes import Sizes
+from ..sizes import Inside, Sizes
 from ..tokens import Tokens
 from .base import NOTHING_TO_LOSE, ExportedReader, Layer
 
@@ -117,7 +117,7 @@ class CnnLayer(Layer):
                 yield operation, 0, cnn_shape(operation)
 
     @classmethod
-    def milliseconds(cls, times: Times, shape: LayerShape, heads: Number, place: str) -> Number:
+    def milliseconds(cls, times: Times, shape: LayerShape, inside: Inside, place: str) -> Number:
         operation = shape.cell["operation"]
         return 0.0 if operation == SKIP else times.time(operation, 0)
 

@@ -29,6 +29,7 @@ class Disentangled(Mechanism):
     keeps = {  # noqa: RUF012  (never written to)
         "query_key": "the positions are in them",
         "hidden": "the table of relative positions (DeBERTa) is as wide as they",
+        "inputs": "the weights that read them also read the table of relative positions (DeBERTa)",
     }
     axes = {"table": (None, None), "norm": (None,)}  # noqa: RUF012  (never written to)
 

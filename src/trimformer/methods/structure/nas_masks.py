@@ -1,0 +1,198 @@
+"""Search of dimensions by masks towards a cost: those that queries, keys and values read, and those inside the layers.
+
+The method of a study of architecture search on TinyBERT ("Neural Architecture Search on BERT for Network Compression").
+Each dimension has a mask σ(α) that starts near 1. In turn, as in DARTS (Liu, Simonyan and Yang, 2019), the α take a
+step on rows that are held out, on the loss of the labels and the cost of TAS (``target.py``), and the weights one on
+the others, on the objective of the stage. In the end what has σ(α) above 0.01 stays.
+
+Where the study leaves something open: the gradient of the α, which it rescales by a rule that it does not print, is as
+in ``masks.py``; the passes of the α have no dropout; heads share the dimensions that they lose, so that all stay
+equally large; and σ(α) of what stays is multiplied into the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from ...encoder.gating.limits import limits
+from ...encoder.model.heads import task_loss
+from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.gates import Gates
+from ...encoder.shape.points import POINTS
+from ...errors import TrimformerError
+from ...training.evaluate import evaluating
+from ...training.settings import ObjectiveSettings
+from ..base import Context, Standard, StudentMethod, register
+from ..held_out import split
+from ..history import ALPHA
+from .cost import check_cost
+from .hard_concrete import PUBLISHED_RATE, TRAVEL
+from .masks import HEADS, Masks, Way, leap
+from .target import Cost, CostTarget, TargetSettings
+
+Space = Literal["inputs", "query_key", "values", "ffn", "heads"]
+IN_HEADS = ("query_key", "values")
+"""Spaces of dimensions that every head has: one mask for all heads of a layer."""
+TIMED = ("inputs", "ffn", "heads")
+"""Spaces of which a table of the device has times."""
+POINTS_OF_PATHS = 30
+"""How often the α of a stage are written down."""
+
+
+class NasMasksSettings(TargetSettings):
+    """Settings of the search by masks."""
+
+    name: Literal["nas-masks"] = "nas-masks"
+    cost: Cost = Field(
+        "dimensions",
+        description="dimensions: what has a mask, each counted as one; or flops, params, bytes or ms of the layers",
+    )
+    spaces: list[Space] = Field(
+        ["inputs"],
+        min_length=1,
+        description="what has masks: input dimensions of queries, keys and values, dimensions of queries and keys, "
+        "those of values, feed-forward units, heads",
+    )
+    keep_heads: int | None = Field(None, ge=1, description="heads that stay in each layer, with heads in spaces")
+    shared: bool = Field(False, description="one mask of the input dimensions for all layers, else one for each")
+    masks: Way = Field("straight-through", description="how the masks learn; or hard-concrete")
+    leap: float = Field(12.0, gt=0, description="the largest step of an α, with straight-through; they lie in -6 to 6")
+    held_out: float = Field(0.5, gt=0, lt=1, description="share of the training rows that the α alone learn from")
+
+
+@register
+class NasMasks(StudentMethod):
+    """Masks of dimensions learned on held-out rows, in turn with the weights, towards a share of the cost."""
+
+    name = "nas-masks"
+    Settings = NasMasksSettings
+    example = {  # noqa: RUF012  (never written to)
+        "target": 0.6, "spaces": ["inputs", "query_key", "values", "ffn", "heads"], "keep_heads": 1,
+    }  # fmt: skip
+    standard = Standard(objective=ObjectiveSettings(logits=1.0))
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        context, self.held_out = split(context, settings.held_out)
+        super().__init__(settings, context)
+        self.config = context.model.config
+        self.aim = CostTarget(settings, context)
+        self.masks = Masks(mask_sizes(settings, self.config), settings.masks, settings.keep_heads)
+        rate = max(PUBLISHED_RATE, TRAVEL / context.steps)  # of hard-concrete masks
+        self.networks["masks"] = context.network("masks", self.masks, learning_rate=rate, schedule=False, decay=False)
+        self.step, self.turned = 0, False
+        nothing = {space: [torch.zeros_like(own) for own in masks] for space, masks in self.masks.hard().items()}
+        least = self._share(nothing | ({HEADS: self.masks.hard()[HEADS]} if HEADS in settings.spaces else {})).item()
+        if settings.cost_weight and least > (1 + settings.tolerance) * settings.target:
+            raise TrimformerError(
+                f"A target of {settings.target:g} is out of reach: without any of {', '.join(settings.spaces)} "
+                f"{least:.3f} of the {self.aim.cost} stay; raise target or name more spaces."
+            )
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        check_cost(settings, config)
+        for space in settings.spaces:
+            limits(config).require(space, f"leave {space} out of spaces")
+            if settings.cost == "ms" and space not in TIMED:
+                raise TrimformerError(
+                    f"The table of the device has no times for fewer {space}: with cost ms leave {space} out of spaces."
+                )
+        if (settings.keep_heads is not None) != (HEADS in settings.spaces):
+            raise TrimformerError(
+                "keep_heads says how many heads stay: name it where spaces has heads, and only there."
+            )
+        fewest = min(shape.heads for shape in config.shapes)
+        if settings.keep_heads is not None and settings.keep_heads > fewest:
+            raise TrimformerError(f"keep_heads={settings.keep_heads} is too many: a layer here has {fewest} heads.")
+        if settings.shared and len({size for (size,) in POINTS["inputs"].sizes(config)}) > 1:
+            raise TrimformerError("The layers read different numbers of dimensions, so that they cannot share a mask.")
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        logged = {} if self.turned else self.turn()
+        with torch.no_grad():
+            gates = self.gates(self.masks())
+        return {"loss": self.learn(batch, share, gates), **logged}
+
+    def turn(self) -> dict[str, float]:
+        """The step of the α: on the loss of held-out rows and the cost."""
+        with self.clock("masks"):
+            bare, now = self.networks["model"].bare, self.now()
+            held = self.held_out.batch(self.step + 1)
+            inputs = {name: value for name, value in held.items() if name != "labels"}
+            with evaluating(bare):
+                logits = bare(**inputs, gates=self.gates(self.masks())).logits
+            loss = task_loss(self.context.task.kind, logits, held["labels"], held["attention_mask"])
+            pull = self.aim.loss(self._share(self.masks.expected()), now)
+            alphas = list(self.masks.parameters())
+            found = torch.autograd.grad(loss + pull.to(loss.device), alphas, allow_unused=True)
+            for alpha, gradient in zip(alphas, found, strict=True):
+                alpha.grad = self._mean(torch.zeros_like(alpha) if gradient is None else gradient)
+            if self.settings.masks == "straight-through":
+                leap(self.masks.dimensions, self.settings.leap)
+            self.networks["masks"].step()
+            self.masks.clamp()
+        self.turned = True
+        return {"cost": now}
+
+    def update(self, step: int) -> dict[str, float]:
+        super().update(step)
+        self.step, self.turned = step, False
+        self.aim.record(self.history, step, self.now())
+        if step == 1 or step % max(1, self.context.steps // POINTS_OF_PATHS) == 0:
+            for space in self.settings.spaces:
+                self.history.add(f"{ALPHA} {space}", step, self.masks.path(space))
+        return {}
+
+    def gates(self, masks: Mapping[str, list[Tensor]]) -> Gates:
+        """The gates of the encoder that masks are."""
+        given: dict[str, list[Tensor]] = {}
+        for space, own in masks.items():
+            each = own * self.config.num_hidden_layers if space == "inputs" and self.settings.shared else own
+            if space in IN_HEADS:
+                each = [mask.expand(shape.heads, -1) for mask, shape in zip(each, self.config.shapes, strict=True)]
+            given[space] = each
+        return Gates(**given)
+
+    def now(self) -> float:
+        """The share of the dense cost that would stay if the search ended now."""
+        return self._share(self.masks.hard()).item()
+
+    def decide(self) -> Gates:
+        return self.gates(self.masks.settled())
+
+    def _share(self, masks: Mapping[str, list[Tensor]]) -> Tensor:
+        return self.aim.cost.share(self.gates(masks))
+
+    def _mean(self, gradient: Tensor) -> Tensor:
+        """The mean over the processes."""
+        accelerator = self.context.accelerator
+        alone = accelerator.num_processes == 1
+        found: Tensor = gradient if alone else accelerator.reduce(gradient, reduction="mean")
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"step": self.step, "aim": self.aim.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.step = state["step"]
+        self.aim.load_state_dict(state["aim"])
+
+    def notes(self) -> list[str]:
+        said = [self.aim.note(self.now())]
+        for space, own in self.masks.hard().items():
+            kept = ", ".join(f"{int(mask.sum())} of {len(mask)}" for mask in own)
+            said.append(f"{space} that stay in the layers, first layer first: {kept}.")
+        return said
+
+
+def mask_sizes(settings: NasMasksSettings, config: TrimformerConfig) -> dict[str, list[int]]:
+    """The sizes of the masks of each space."""
+    sizes = {space: [size[-1] for size in POINTS[space].sizes(config)] for space in settings.spaces}
+    return sizes | ({"inputs": sizes["inputs"][:1]} if settings.shared and "inputs" in sizes else {})
