@@ -13,7 +13,9 @@ from trimformer.methods import METHODS
 from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
-BY_RULE = ("last-k", "depth", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus")
+BY_RULE = (
+    "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus",
+)  # fmt: skip
 """The methods that do not learn which shape is left."""
 LEARNED = ("hard-concrete", "darts")
 """Those that learn all that they remove."""

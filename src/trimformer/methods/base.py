@@ -204,6 +204,7 @@ class Method:
     changes_tokenizer: ClassVar[bool] = False
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
+    nests: ClassVar[bool] = False  # True: what it leaves may hold smaller models, which can be cut out
     standard: ClassVar[Standard] = Standard()
 
     def __init__(self, settings: Any, context: Context) -> None:
