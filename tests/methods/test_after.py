@@ -17,7 +17,7 @@ BY_RULE = (
     "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""
-LEARNED = ("hard-concrete", "darts")
+LEARNED = ("hard-concrete", "darts", "tas")
 """Those that learn all that they remove."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..encoder.model.heads import task_loss
 from ..encoder.shape.config import TrimformerConfig
@@ -39,10 +40,10 @@ class Alternating(StudentMethod):
     no dropout.
     """
 
-    def __init__(self, settings: Any, context: Context, counts: Sequence[int], first: float | None = None) -> None:
-        """context: with the rows for the weights alone, where :meth:`begin` has made it. counts: of the candidates."""
+    def __init__(self, settings: Any, context: Context, first: float | None = None) -> None:
+        """context: what :meth:`begin` gave. first: the share with which what is there begins, see Architecture."""
         super().__init__(settings, context)
-        self.alphas = Architecture(counts, first)
+        self.alphas = Architecture(self.counts, first)
         self.networks["alphas"] = network_of(self.alphas, context, settings.alpha_learning_rate)
         self.step, self.turned = 0, False
 
@@ -50,9 +51,12 @@ class Alternating(StudentMethod):
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
         check_cost(settings, config)
+        if settings.cost == "dimensions":
+            raise TrimformerError("Dimensions are the cost of masks: let cost be flops, params, bytes or ms.")
 
     def begin(self, settings: Any, context: Context, counts: Sequence[int]) -> Context:
-        """Put rows aside, and refuse a target that no choice can meet."""
+        """Put rows aside for the α, and refuse a target that no choice can meet. counts: of candidates, by place."""
+        self.counts = counts
         left, self.held_out = split(context, settings.held_out)
         self.aim = CostTarget(settings, left)
         least = self.cost(within([torch.ones(count) for count in counts], self.cost, 0.0))
@@ -73,10 +77,6 @@ class Alternating(StudentMethod):
         """The expected share of the dense cost where the candidates have these shares; on the CPU, with a gradient."""
         raise NotImplementedError
 
-    def cost(self, choice: Sequence[int]) -> float:
-        """The share of the dense cost of a choice."""
-        raise NotImplementedError
-
     def record(self, step: int, shares: Sequence[Tensor]) -> None:
         """Add to the curves what the report shows of the shares."""
         raise NotImplementedError
@@ -86,6 +86,15 @@ class Alternating(StudentMethod):
         return 0.0
 
     # What is the same for all.
+
+    def hard(self, choice: Sequence[int]) -> list[Tensor]:
+        """Shares of 1 for what is chosen at each place."""
+        every = zip(choice, self.counts, strict=True)
+        return [F.one_hot(torch.tensor(index), count).float() for index, count in every]
+
+    def cost(self, choice: Sequence[int]) -> float:
+        """The share of the dense cost of a choice."""
+        return self.expected(self.hard(choice)).item()
 
     def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
         logged = {} if self.turned else self.turn(batch)
@@ -136,9 +145,13 @@ class Alternating(StudentMethod):
         return {}
 
     def choice(self) -> list[int]:
-        """The candidates with the largest shares that meet the target together."""
-        limit = self.settings.target * (1 + self.settings.tolerance)
-        return within(self.alphas.shares(), self.cost, limit)
+        """The candidates with the largest product of shares among those that meet the target together."""
+        return within(self.alphas.shares(), self.cost, self.limit)
+
+    @property
+    def limit(self) -> float:
+        """The most that a choice may cost."""
+        return float(self.settings.target * (1 + self.settings.tolerance))
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"step": self.step, "aim": self.aim.state_dict()}

@@ -17,6 +17,10 @@ TRAVEL = 10
 """How far an α gets in a stage if it always goes one way: e^10 is the ratio of two shares that then lie far apart."""
 ROUNDING = 1e4
 """Costs are counted in parts of the dense cost as small as this when a choice is made."""
+SLACK = 1 / ROUNDING
+"""What a choice may cost above a limit."""
+STEP = 0.005
+"""By how much at least the limit is lowered where costs do not add up."""
 
 
 class Architecture(nn.Module):
@@ -70,12 +74,13 @@ def within(shares: Sequence[Tensor], cost: Callable[[Sequence[int]], float], lim
         for place, own in enumerate(shares)
     ]
     scores, room = [own.log().tolist() for own in shares], limit - base
+    cheapest = _best(scores, prices, -math.inf)
     while True:
         choice = _best(scores, prices, room)
         over = cost(choice) - limit
-        if over <= 1 / ROUNDING or _best(scores, prices, -math.inf) == choice:
+        if over <= SLACK or choice == cheapest:
             return choice
-        room -= over
+        room -= max(over, STEP)
 
 
 def _best(scores: Sequence[Sequence[float]], prices: Sequence[Sequence[float]], room: float) -> list[int]:

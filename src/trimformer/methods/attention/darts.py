@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
@@ -58,16 +56,13 @@ class Darts(Alternating):
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
         self.candidates = candidates(context.model.config, settings.kinds)
-        counts = [len(own) for own in self.candidates]
-        context = self.begin(settings, context, counts)
+        context = self.begin(settings, context, [len(own) for own in self.candidates])
         mix(context.model, self.candidates)
-        super().__init__(settings, context, counts, settings.initial_keep)
+        super().__init__(settings, context, settings.initial_keep)
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if settings.cost == "dimensions":
-            raise TrimformerError("Kinds of attention are no dimensions: let cost be flops, params, bytes or ms.")
         if all(len(own) == 1 for own in candidates(config, settings.kinds)):
             raise TrimformerError("No layer of this encoder can have any of these kinds beside its own: name others.")
 
@@ -82,14 +77,6 @@ class Darts(Alternating):
         every = zip(self.candidates, shares, strict=True)
         kinds: Kinds = [list(zip(own.values(), share, strict=True)) for own, share in every]
         return self.aim.cost.share(Gates(), kinds)
-
-    def cost(self, choice: Sequence[int]) -> float:
-        return self.expected(self.hard(choice)).item()
-
-    def hard(self, choice: Sequence[int]) -> list[Tensor]:
-        """Shares of 1 for what is chosen in each layer."""
-        every = zip(choice, self.candidates, strict=True)
-        return [F.one_hot(torch.tensor(index), len(own)).float() for index, own in every]
 
     def record(self, step: int, shares: Sequence[Tensor]) -> None:
         named = [
