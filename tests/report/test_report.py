@@ -174,6 +174,20 @@ def test_every_curve_of_every_stage_is_drawn(report: Report) -> None:
     assert drawn[2].alternative == "From 5.000 at step 1 to 5.000 at step 1."
 
 
+def test_a_target_is_in_the_picture_of_what_comes_to_it_and_paths_are_one_picture(report: Report) -> None:
+    report.curves = [
+        curve("cost", {1: 1.0, 9: 0.6}),
+        curve("cost target", {1: 0.5, 9: 0.5}),
+        curve("alpha inputs", {1: [5.0, 5.0, 5.0], 9: [-6.0, 5.5, -1.0]}),
+    ]
+    cost, paths = charts.curves(report)
+    assert [line["name"] for line in cost.figure["data"]] == ["cost", "target"]
+    assert cost.alternative == "From 1.000 at step 1 to 0.600 at step 9. The target there is 0.500."
+    assert paths.title == "attendout: alpha inputs"
+    assert paths.figure["data"][0]["z"] == [[5.0, -6.0], [5.0, 5.5], [5.0, -1.0]]
+    assert paths.alternative == "At step 9 2 of 3 are below 0."
+
+
 def test_moving_mean() -> None:
     assert charts._moving_mean([1.0, 3.0, 5.0, 7.0], 2) == [1.0, 2.0, 4.0, 6.0]
 

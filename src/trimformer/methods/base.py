@@ -104,6 +104,7 @@ class Context:
     distilled: train and behind it rows without labels, where an objective with a teacher learns from some.
     teacher_train: the rows of the objective as the teacher's tokenizer encodes them, where it is another one.
     part: what a method that searches has left of these rows for the weights; None: all.
+    handed: what the stage before hands on beside its model, where this one starts from it.
     """
 
     model: TrimformerWithHead
@@ -121,6 +122,7 @@ class Context:
     distilled: Encoded | None = None
     teacher_train: Encoded | None = None
     part: Part | None = None
+    handed: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
     @property
     def learned(self) -> Encoded:
@@ -202,6 +204,7 @@ class Method:
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
     changes_tokenizer: ClassVar[bool] = False
+    hands_gates: ClassVar[bool] = False  # True: another model can be cut by what it found
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
     nests: ClassVar[bool] = False  # True: what it leaves may hold smaller models, which can be cut out

@@ -6,13 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 Value = float | list[float]
-ALPHA = "alpha"
-"""The first word of a curve of the logits of dimensions or units, one layer behind the other."""
-
-
-def aim_of(name: str) -> str:
-    """The curve of what the curve of this name is to come to."""
-    return f"{name} target"
 
 
 class History:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import TrimformerWithHead
@@ -28,10 +29,12 @@ class Result:
     """A model in its final shape, on the CPU, and what belongs to it.
 
     tokenizer: of the model, where it is another one than that which it started with. notes: sentences for the report on
-    what was decided and why. subnetworks: those that the stage trained inside the model.
+    what was decided and why. subnetworks: those that the stage trained inside the model. handed: what the stage after
+    it may go on from, see ``handed.py``.
     """
 
     model: TrimformerWithHead
     tokenizer: PreTrainedTokenizerBase | None = None
     notes: Sequence[str] = ()
     subnetworks: Sequence[Subnetwork] = ()
+    handed: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)

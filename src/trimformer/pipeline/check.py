@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.embedding import EmbeddingShape
+from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
@@ -53,7 +54,8 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         except TrimformerError as error:
             raise TrimformerError(f"Stage {stage.name}: {error}") from error
         students.append(student)
-        previous = Origin(left, start.own_tokenizer or method.changes_tokenizer)
+        found = Gates() if method.hands_gates else None  # which, only the training shows
+        previous = Origin(left, start.own_tokenizer or method.changes_tokenizer, found=found)
         origins = dataclasses.replace(origins, previous=previous)
     return students
 

@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe, StageSettings, differences
-from ..starts import STARTS
+from ..starts import STARTS, Origin
 from ..tasks.augmentation import AUGMENTATIONS
 from ..tasks.encoding.cache import fingerprint
 from ..tasks.encoding.encoded import Encoded
@@ -67,8 +68,9 @@ def digests(
         found["the texts without labels"] = _of(inputs.unlabelled.texts, inputs.unlabelled.pairs)
     if baseline is not None:
         found["the baseline"] = _of(_config(baseline.config), *_weights(baseline.state_dict()))
+    previous = Origin(checkpoint.config, found=Gates())  # what a search will find is nothing that a run starts from
     for stage in stages:
-        start = STARTS[stage.start.name](stage.start, inputs.origins())
+        start = STARTS[stage.start.name](stage.start, inputs.origins(previous=previous))
         weights, tokenizer = start.weights(), start.tokenizer()
         if weights:
             own = [] if tokenizer is None else _tokenizer(tokenizer)

@@ -21,6 +21,7 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..errors import explain_write_errors
 from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
+from ..methods.handed import gates_in, read_handed, write_handed
 from ..methods.history import Value
 from ..methods.result import Subnetwork
 from ..recipe.settings import StageSettings
@@ -74,7 +75,8 @@ class StageResult:
     @property
     def origin(self) -> Origin:
         """The model for another stage to start from."""
-        return Origin(read_config(self.model_folder), self.info.get("own_tokenizer", False), self.model_folder)
+        own_tokenizer, found = self.info.get("own_tokenizer", False), gates_in(read_handed(self.folder))
+        return Origin(read_config(self.model_folder), own_tokenizer, self.model_folder, found if found.given else None)
 
 
 class Stages:
@@ -151,6 +153,8 @@ class Stages:
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info, default=BaseModel.model_dump), encoding="utf-8")
+            if result.handed:
+                write_handed(folder, result.handed)
             self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)
             remove_training_files(folder)
         self.accelerator.free_memory()
@@ -195,6 +199,7 @@ class Stages:
             steps=total_steps(len(whole(rows)), stage.training, self.accelerator.num_processes),
             folder=self.work,
             tokenizer=own.tokenizer,
+            handed=read_handed(before[-1].folder) if before and stage.start.name == "previous" else {},
             teacher_train=inputs.learned(stage.objective) if teaches and start.own_tokenizer else None,
         )
 

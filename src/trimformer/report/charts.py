@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from ..curves import ALPHA, aim_of
 from . import numbers
 from .schema import Curve, Latency, Report
 
@@ -30,14 +31,45 @@ class Chart:
 
 
 def curves(report: Report) -> list[Chart]:
-    """One picture for each curve of each stage."""
-    return [
-        _layers(report, curve, [(point.step, point.value) for point in curve.points if isinstance(point.value, list)])
-        if isinstance(curve.points[0].value, list)
-        else _line(curve, [(point.step, point.value) for point in curve.points if not isinstance(point.value, list)])
-        for curve in report.curves
-        if curve.points
-    ]
+    """One picture for each curve of each stage; what a curve is to come to is in the same picture."""
+    every = {(curve.stage, curve.name): curve for curve in report.curves if curve.points}
+    aims = {key: every.get((key[0], aim_of(key[1]))) for key in every}
+    in_others = {id(aim) for aim in aims.values()}
+    return [_chart(report, curve, aims[key]) for key, curve in every.items() if id(curve) not in in_others]
+
+
+def _chart(report: Report, curve: Curve, aim: Curve | None) -> Chart:
+    if not isinstance(curve.points[0].value, list):
+        return _line(curve, _numbers(curve), [] if aim is None else _numbers(aim))
+    every = [(point.step, point.value) for point in curve.points if isinstance(point.value, list)]
+    return _paths(curve, every) if curve.name.split()[0] == ALPHA else _layers(report, curve, every)
+
+
+def _numbers(curve: Curve) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in curve.points if not isinstance(point.value, list)]
+
+
+def _paths(curve: Curve, every: Sequence[tuple[int, list[float]]]) -> Chart:
+    """A heat map of the logit of every dimension by step: what goes turns to one colour, what stays to the other."""
+    most = max(abs(value) for _, given in every for value in given) or 1.0
+    last = every[-1][1]
+    heatmap = {
+        "type": "heatmap",
+        "x": [step for step, _ in every],
+        "z": [[given[index] for _, given in every] for index in range(len(last))],
+        "zmin": -most,
+        "zmax": most,
+        "colorscale": [[0, "@low"], [0.5, "@middle"], [1, "@high"]],
+        "colorbar": {"thickness": 10, "tickvals": [-most, 0, most], "outlinewidth": 0},
+        "hovertemplate": f"{curve.name} %{{y}}<br>step %{{x}}<br>%{{z:.2f}}<extra></extra>",
+    }
+    layout = {
+        "xaxis": {"title": {"text": "optimiser step"}, "showgrid": False},
+        "yaxis": {"autorange": "reversed", "showgrid": False, "title": {"text": "layer after layer"}},
+    }
+    low = sum(value < 0 for value in last)
+    alternative = f"At step {every[-1][0]} {low:,} of {len(last):,} are below 0."
+    return Chart(f"{curve.stage}: {curve.name}", alternative, 320, {"data": [heatmap], "layout": layout})
 
 
 def _layers(report: Report, curve: Curve, every: Sequence[tuple[int, list[float]]]) -> Chart:
@@ -71,8 +103,8 @@ def _layers(report: Report, curve: Curve, every: Sequence[tuple[int, list[float]
     return Chart(title, alternative, 110 + 26 * len(layers), {"data": [heatmap], "layout": layout})
 
 
-def _line(curve: Curve, points: Sequence[tuple[int, float]]) -> Chart:
-    """Points and, where there are enough of them, their moving mean as a line."""
+def _line(curve: Curve, points: Sequence[tuple[int, float]], aim: Sequence[tuple[int, float]] = ()) -> Chart:
+    """Points and, where there are enough of them, their moving mean as a line. aim: what they are to come to."""
     words = curve.name.replace("_", " ")
     steps, values = [step for step, _ in points], [value for _, value in points]
     window = len(points) // 20
@@ -94,9 +126,18 @@ def _line(curve: Curve, points: Sequence[tuple[int, float]]) -> Chart:
         "y": [mean for _, _, mean in shown],
         "line": {"color": "@trimmed", "width": 2.5},
     }
-    layout = {"xaxis": {"title": {"text": "optimiser step"}}, "showlegend": window > 1}
+    target = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "target",
+        "x": [step for step, _ in aim],
+        "y": [value for _, value in aim],
+        "line": {"color": "@dense", "width": 2, "dash": "dash"},
+    }
+    data = [single, *[mean] * (window > 1), *[target] * bool(aim)]
+    layout = {"xaxis": {"title": {"text": "optimiser step"}}, "showlegend": len(data) > 1}
     alternative = f"From {values[0]:.3f} at step {steps[0]} to {values[-1]:.3f} at step {steps[-1]}."
-    data = [single, mean] if window > 1 else [single]
+    alternative += f" The target there is {aim[-1][1]:.3f}." if aim else ""
     return Chart(f"{curve.stage}: {words}", alternative, 280, {"data": data, "layout": layout})
 
 

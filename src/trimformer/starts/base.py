@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder.checkpoints.load import Checkpoint, load_tokenizer, load_with_head
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.gates import Gates
 from ..registry import Registry
 from ..tasks.data import Task
 
@@ -37,12 +38,14 @@ class Origin:
     """A model of the run.
 
     config: its shape; before it was trained, as far as that is known. own_tokenizer: whether it reads texts with
-    another tokenizer than the run's checkpoint. folder: where it is saved; None: it is not there yet.
+    another tokenizer than the run's checkpoint. folder: where it is saved; None: it is not there yet. found: the gates
+    by which its stage cut; None: that stage hands on none.
     """
 
     config: TrimformerConfig
     own_tokenizer: bool = False
     folder: Path | None = None
+    found: Gates | None = None
 
     def model(self) -> TrimformerWithHead:
         """Load it; raises TrimformerError where it cannot be read."""

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint
 from ..encoder.checkpoints.shapes import sizes_named
-from ..encoder.gating.trim import trim
+from ..encoder.gating.trim import trim, trimmed_config
 from ..encoder.model.heads import TrimformerWithHead, head_class
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.embedding import EmbeddingShape
@@ -55,6 +55,9 @@ class StudentSettings(StartSettings):
         "random", description="with shape: teacher: the dense model's, cut to these sizes"
     )
     checkpoint: str | None = Field(None, description="folder or hub id of another encoder, read with its own tokenizer")
+    cut: Literal["previous"] | None = Field(
+        None, description="with checkpoint: previous: it loses what the stage before has found that can go"
+    )
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -79,6 +82,8 @@ class StudentSettings(StartSettings):
             raise ValueError("name one of layers, shape and checkpoint")
         if self.weights == "teacher" and self.shape is None:
             raise ValueError("weights belong to a shape: leave them out, or name a shape")
+        if self.cut is not None and self.checkpoint is None:
+            raise ValueError("cut belongs to a checkpoint: leave it out, or name a checkpoint")
         return self
 
     @property
@@ -89,7 +94,7 @@ class StudentSettings(StartSettings):
         if self.shape is not None:
             which = "fresh" if self.weights == "random" else "the teacher's"
             return f"student of {self.shape.layers} {which} layers, {self.shape.hidden} wide"
-        return f"student from {self.checkpoint}"
+        return f"student from {self.checkpoint}" + (", cut as the search found" if self.cut else "")
 
 
 @register
@@ -106,7 +111,10 @@ class Student(Start):
             return shape_after(dense, self._gates())
         if self.settings.weights == "teacher":
             return shape_after(dense, gates_to(self.settings.shape, dense))
-        return self._fresh() if self.settings.checkpoint is None else self._checkpoint.config
+        if self.settings.checkpoint is None:
+            return self._fresh()
+        given = self._checkpoint.config
+        return given if self.settings.cut is None else trimmed_config(given, self._found())
 
     @cached_property
     def own_tokenizer(self) -> bool:
@@ -132,7 +140,7 @@ class Student(Start):
         if self.settings.checkpoint is None:
             return head_class(task.kind)(self._fresh()).eval()
         made: Any = build(self._checkpoint, labels=task.labels, kind=task.kind)
-        return made
+        return trim(made, self._found()) if self.settings.cut else made
 
     def weights(self) -> Mapping[str, Tensor]:
         return {} if self.settings.checkpoint is None else self._checkpoint.weights
@@ -140,6 +148,15 @@ class Student(Start):
     @cached_property
     def _checkpoint(self) -> Checkpoint:
         return read_checkpoint(self.settings.checkpoint)
+
+    def _found(self) -> Gates:
+        """By which gates the checkpoint is cut; none before they are found."""
+        if (found := self.origins.previous.found) is None:
+            raise TrimformerError(
+                "start.cut: the stage before does not hand on what can go: let it search with a method that does, such "
+                "as nas-masks, or leave cut out."
+            )
+        return found
 
     def _gates(self) -> Gates:
         count = self.origins.dense.config.num_hidden_layers

@@ -12,6 +12,7 @@ equally large; and σ(α) of what stays is multiplied into the weights.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...curves import ALPHA
 from ...encoder.gating.limits import limits
 from ...encoder.model.heads import task_loss
 from ...encoder.shape.config import TrimformerConfig
@@ -28,8 +30,9 @@ from ...errors import TrimformerError
 from ...training.evaluate import evaluating
 from ...training.settings import ObjectiveSettings
 from ..base import Context, Standard, StudentMethod, register
+from ..handed import named_gates
 from ..held_out import split
-from ..history import ALPHA
+from ..result import Result
 from .cost import check_cost
 from .hard_concrete import PUBLISHED_RATE, TRAVEL
 from .masks import HEADS, Masks, Way, leap
@@ -62,7 +65,12 @@ class NasMasksSettings(TargetSettings):
     shared: bool = Field(False, description="one mask of the input dimensions for all layers, else one for each")
     masks: Way = Field("straight-through", description="how the masks learn; or hard-concrete")
     leap: float = Field(12.0, gt=0, description="the largest step of an α, with straight-through; they lie in -6 to 6")
+    cut: bool = Field(True, description="false: nothing is cut yet, and the next such stage goes on with the masks")
     held_out: float = Field(0.5, gt=0, lt=1, description="share of the training rows that the α alone learn from")
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, {' and '.join(self.spaces)}, target {self.target:g} of {self.cost}"
 
 
 @register
@@ -72,8 +80,9 @@ class NasMasks(StudentMethod):
     name = "nas-masks"
     Settings = NasMasksSettings
     example = {  # noqa: RUF012  (never written to)
-        "target": 0.6, "spaces": ["inputs", "query_key", "values", "ffn", "heads"], "keep_heads": 1,
+        "target": 0.6, "spaces": ["inputs", "query_key", "values", "ffn", "heads"], "keep_heads": 1, "held_out": 0.1,
     }  # fmt: skip
+    hands_gates = True
     standard = Standard(objective=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
@@ -84,6 +93,7 @@ class NasMasks(StudentMethod):
         self.masks = Masks(mask_sizes(settings, self.config), settings.masks, settings.keep_heads)
         rate = max(PUBLISHED_RATE, TRAVEL / context.steps)  # of hard-concrete masks
         self.networks["masks"] = context.network("masks", self.masks, learning_rate=rate, schedule=False, decay=False)
+        self._go_on(context.handed)
         self.step, self.turned = 0, False
         nothing = {space: [torch.zeros_like(own) for own in masks] for space, masks in self.masks.hard().items()}
         least = self._share(nothing | ({HEADS: self.masks.hard()[HEADS]} if HEADS in settings.spaces else {})).item()
@@ -165,6 +175,27 @@ class NasMasks(StudentMethod):
 
     def decide(self) -> Gates:
         return self.gates(self.masks.settled())
+
+    def result(self) -> Result:
+        """The model, cut or whole; the gates by which another one is cut, or the α for the next stage."""
+        if self.settings.cut:
+            found = self.masks.hard()
+            return dataclasses.replace(super().result(), handed=named_gates(self.gates(found)))
+        alphas = {f"{ALPHA}.{name}": alpha for name, alpha in self.masks.state_dict().items()}
+        return Result(self.model.cpu(), notes=self.notes(), handed=alphas)
+
+    def _go_on(self, handed: Mapping[str, Tensor]) -> None:
+        """Take over the α that the stage before has left."""
+        alphas = {name.removeprefix(f"{ALPHA}."): own for name, own in handed.items() if name.startswith(f"{ALPHA}.")}
+        if not alphas:
+            return
+        known = {name: own.shape for name, own in self.masks.state_dict().items()}
+        if known != {name: own.shape for name, own in alphas.items()}:
+            raise TrimformerError(
+                "The stage before searched other spaces, so that this one cannot go on with its masks: give both the "
+                "same spaces and shared, or set cut: true there."
+            )
+        self.masks.load_state_dict(alphas)
 
     def _share(self, masks: Mapping[str, list[Tensor]]) -> Tensor:
         return self.aim.cost.share(self.gates(masks))

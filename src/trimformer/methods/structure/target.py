@@ -13,8 +13,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ...curves import aim_of
 from ..base import Context
-from ..history import History, aim_of
+from ..history import History
 from .cost import CostSettings, ExpectedCost
 
 Cost = Literal["flops", "params", "bytes", "ms", "dimensions"]

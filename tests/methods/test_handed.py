@@ -1,0 +1,95 @@
+"""What a stage hands on: gates by which another model is cut, and masks with which the next search goes on."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.learning import context, make_method
+from tests.tinymodel import write_csv, write_stock_bert
+from trimformer import Gates, TrimformerError, load
+from trimformer.methods.handed import FILE, gates_in, named_gates, read_handed, write_handed
+from trimformer.pipeline.run import run
+from trimformer.recipe.reading import parse
+from trimformer.report import charts
+from trimformer.starts import STARTS
+
+
+def test_gates_are_read_as_they_were_written(tmp_path):
+    gates = Gates(inputs=torch.eye(3), ffn=[torch.full((2 + index,), float(index)) for index in range(12)])
+    write_handed(tmp_path, named_gates(gates) | {"alpha.x": torch.ones(1)})
+    again = gates_in(read_handed(tmp_path))
+    assert again.given.keys() == gates.given.keys()
+    assert all(torch.equal(one, other) for point in ("inputs", "ffn") for one, other in zip(
+        getattr(gates, point), getattr(again, point), strict=True
+    ))  # fmt: skip
+    assert read_handed(tmp_path / "other") == {}
+    (tmp_path / FILE).write_bytes(b"no")
+    with pytest.raises(TrimformerError, match="is damaged: delete the folder"):
+        read_handed(tmp_path)
+
+
+def test_a_search_goes_on_with_the_masks_of_the_one_before():
+    stage = context()
+    first = make_method("nas-masks", stage, target=0.6, cut=False)
+    first.turn()
+    left = first.result()
+    assert left.model.config.shapes == stage.model.config.shapes
+    assert not gates_in(left.handed).given
+    stage = dataclasses.replace(context(), handed=left.handed)
+    second = make_method("nas-masks", stage, target=0.6)
+    assert all(torch.equal(a, b) for a, b in zip(first.masks.parameters(), second.masks.parameters(), strict=True))
+    assert gates_in(second.result().handed).given.keys() == {"inputs"}
+    with pytest.raises(TrimformerError, match="The stage before searched other spaces"):
+        make_method("nas-masks", stage, target=0.6, spaces=["ffn"])
+
+
+def recipe(method):
+    training = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-3}
+    search = {"name": "nas-masks", "target": 0.5, "tolerance": 0.3}
+    general = {"name": "student", "checkpoint": "general"}
+    stages = [
+        {"name": "first", "start": general, "method": search | {"cut": False}},
+        {"name": "second", "method": method or search},
+        {"name": "anew", "start": general | {"cut": "previous"}, "method": {"name": "finetune"}},
+    ]
+    return parse(
+        {
+            "model": "bert",
+            "task": {"data": "data.csv", "text": "review", "label": "stars"},
+            "out": "out",
+            "dense": training,
+            "stages": [stage | {"objective": {"logits": 1.0}, "training": training} for stage in stages],
+            "measure": {"backends": ["torch"], "batch": [1], "length": [8]},
+            "export": {"onnx": False},
+        },
+        "x",
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_stock_bert(tmp_path / "bert")
+    write_stock_bert(tmp_path / "general")
+    write_csv(tmp_path / "data.csv")
+    return tmp_path
+
+
+def test_the_student_starts_anew_in_the_shape_that_the_search_found(home):
+    report = run(recipe(None))
+    assert "student from general, cut as the search found" in report.method
+    found = next(note for note in report.notes if note.startswith("second: inputs that stay"))
+    kept = [len(shape.reads or range(16)) for shape in load("out/model").config.shapes]
+    assert found.endswith(", ".join(f"{one} of 16" for one in kept) + ".")
+    titles = [chart.title for chart in charts.curves(report)]
+    assert titles == ["first: cost", "first: alpha inputs", "second: cost", "second: alpha inputs"]
+    assert "The target there is 0.500." in charts.curves(report)[0].alternative
+
+
+def test_a_stage_that_hands_on_no_gates_is_refused_before_any_training(home):
+    with pytest.raises(TrimformerError, match=r"Stage anew: start\.cut: the stage before does not hand on what can go"):
+        run(recipe({"name": "finetune"}))
+    with pytest.raises(ValueError, match="cut belongs to a checkpoint"):
+        STARTS["student"].Settings(layers=[0], cut="previous")
