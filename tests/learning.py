@@ -76,7 +76,9 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
         "tokens": [tuple((text[1:] == 7).astype(int).tolist()) for text in texts],
         "spans": [(GoldAnswer("x", max(0, place - 1)),) for place in places],
     }
-    examples = Examples(["" for _ in texts], contexts, answers.get(kind, values[kind].tolist()))
+    # Of tokens a score counts the words.
+    shown: list[Any] = [("x",) * (len(text) - 1) if kind == "tokens" else "" for text in texts]
+    examples = Examples(shown, contexts, answers.get(kind, values[kind].tolist()))
     return Encoded(
         ids, None, offsets, values[kind], 0, 0, kind, examples,
         words=inside if kind == "tokens" else None,

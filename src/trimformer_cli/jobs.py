@@ -126,12 +126,32 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     if files:
         title = "Exported files by their own answers on the validation rows"
         print_table(["file", "as fp32", report.task.score_name], files, title)
+    for stage, found in report.subnetworks.items():
+        _show_subnetworks(stage, found, report.task)
     print_line(details(report))
     for note in report.notes:  # first those on files, data and head, which change the result
         print_line(note)
     where = f"Model, ONNX files and report: {out}  (open {out / 'report.html'})"
     print_line(where)
     print_line(headline(report))
+
+
+def _show_subnetworks(stage: str, found: Any, task: Any) -> None:
+    """Score and cost of the smaller models that a stage trained inside its own."""
+    from trimformer.report import numbers
+
+    rows = [
+        (
+            f"{one.width:g}",
+            f"{one.depth:g}",
+            "not scored" if one.score is None else numbers.score(one.score, task.metric, few=4),
+            numbers.count(one.params),
+            numbers.count(one.flops),
+        )
+        for one in found
+    ]
+    header = ["width", "depth", task.called_in_selection(task.metric), "weights", "FLOPs"]
+    print_table(header, rows, f"Sub-networks of {stage} on the selection rows")
 
 
 @grouped

@@ -10,20 +10,31 @@ from typing import Annotated
 import typer
 
 from .options import Backend, Force, Json, Model, Out, Ray, Text, TextPair
-from .terminal import console, print_table
+from .terminal import console, fail, print_table
 
 
 def trim(
     model: Model,
     out: Out,
-    attention: Annotated[str, typer.Option(help="Layers (from 0) and their new kind, e.g. `0=conv,2-11=none`.")],
+    attention: Annotated[
+        str | None, typer.Option(help="Layers (from 0) and their new kind, e.g. `0=conv,2-11=none`.")
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(help="Of a model, or the folder of a run, by dynabert: share of the heads and units that stays."),
+    ] = None,
+    depth: Annotated[float | None, typer.Option(help="Of the same: share of the layers that stays.")] = None,
     json_: Json = False,
 ) -> None:
-    """Change the structure only, without training (for speed trials).
+    """Change the structure only, without training: for speed trials, or to cut out what dynabert has trained.
 
     A sentence-transformers folder keeps its pooling and normalisation.
 
-    Example: `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
+    Examples:
+
+    `trimformer trim bert-base-uncased --attention 2-11=mean --out trimmed`
+
+    `trimformer trim runs/nested --width 0.5 --depth 0.75 --out small`
     """
     from trimformer.encoder import TrimformerModel
     from trimformer.encoder.checkpoints.load import fetch, load, load_tokenizer
@@ -33,9 +44,15 @@ def trim(
     from trimformer.files import new_folder, require_new_folder
     from trimformer.measure.cost import cost
 
+    nested = (width, depth) != (None, None)
+    if nested == (attention is not None):
+        fail("trim needs either --attention, or --width and --depth: give one of the two.")
     require_new_folder(out)
+    if nested and (Path(model) / "report.json").is_file():
+        model = str(Path(model) / "model")  # what the run left
     dense = load(model)
-    trimmed = trim_model(dense, attention=parse_attention(attention))
+    kinds = None if attention is None else parse_attention(attention)
+    trimmed = trim_model(dense, attention=kinds, width=width, depth=depth)
     with new_folder(out) as folder:
         trimmed.save_pretrained(folder)
         if not model.startswith("shape:"):

@@ -13,8 +13,12 @@ from trimformer.methods import METHODS
 from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
-BY_RULE = ("last-k", "depth", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus")
+BY_RULE = (
+    "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus",
+)  # fmt: skip
 """The methods that do not learn which shape is left."""
+LEARNED = ("hard-concrete", "darts", "tas")
+"""Those that learn all that they remove."""
 
 
 def settings_of(name: str, **changes: Any) -> Any:
@@ -40,7 +44,7 @@ def test_what_is_left_is_as_large_as_what_was_foreseen(name: str, kinds: dict[in
         method.micro_step(batches(stage, 1)[0], 1.0)
         method.update(stage.steps)
     left = method.result().model.config
-    if name == "hard-concrete":  # all that it removes is learned
+    if name in LEARNED:
         assert foreseen == stage.model.config
     else:
         assert counts(foreseen) == counts(left)

@@ -8,7 +8,7 @@ tokens, so BERT-base at n = 128 costs 22.35 G, which TinyBERT (Jiao et al., 2020
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from ..encoder.parts.sizes import Number, Sizes, expected_sizes, sizes_of
 from ..encoder.shape.config import LayerShape, TrimformerConfig
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION, LAYERS, POSITIONS
+
+Kinds = Sequence[Sequence[tuple[LayerShape, Number]]]
+"""For each layer the shapes that it may have, which differ in their attention kind, each with its probability."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,36 +93,41 @@ def _own_params(config: TrimformerConfig) -> list[int]:
     return own
 
 
-def expected_flops(config: TrimformerConfig, length: int, gates: Gates) -> Tensor:
+def expected_flops(config: TrimformerConfig, length: int, gates: Gates, kinds: Kinds | None = None) -> Tensor:
     """Expected operations of the encoder layers where gates are kept with these probabilities, independently.
 
     Differentiable; at hard gates that of the trimmed encoder. All tokens of all layers count, because what a head that
-    reads the first one saves depends on all gates together. Positions are not seen.
+    reads the first one saves depends on all gates together. Positions are not seen. kinds: in place of the layers' own
+    and of gates on their attention.
     """
 
     def flops(index: int, shape: LayerShape, sizes: Sizes) -> Number:
         found: Number = LAYERS[config.layer_kind].flops(config, shape, sizes, length, length)
         return found
 
-    return _expected(config, gates, flops)
+    return _expected(config, gates, flops, kinds)
 
 
-def expected_params(config: TrimformerConfig, gates: Gates) -> Tensor:
+def expected_params(config: TrimformerConfig, gates: Gates, kinds: Kinds | None = None) -> Tensor:
     """Expected weights of the encoder layers, as :func:`expected_flops`; layers that share weights count each."""
 
     def params(index: int, shape: LayerShape, sizes: Sizes) -> Number:
         return sum(LAYERS[config.layer_kind].params(config, shape, sizes, first=index == 0).values())
 
-    return _expected(config, gates, params)
+    return _expected(config, gates, params, kinds)
 
 
-def _expected(config: TrimformerConfig, gates: Gates, count: Callable[[int, LayerShape, Sizes], Number]) -> Tensor:
+def _expected(
+    config: TrimformerConfig, gates: Gates, count: Callable[[int, LayerShape, Sizes], Number], kinds: Kinds | None
+) -> Tensor:
     total = torch.zeros(())
     for index, shape in enumerate(config.shapes):
         own, sizes = gates.layer(index), expected_sizes(config, shape, gates.layer(index))
-        counted = torch.as_tensor(count(index, shape, sizes))
-        if own.attention is not None:
-            left = torch.as_tensor(count(index, replaced(shape, gates.removed), sizes))
-            counted = own.attention * counted + (1 - own.attention) * left
+        every: Sequence[tuple[LayerShape, Number]] = [(shape, 1.0)]
+        if kinds is not None:
+            every = kinds[index]
+        elif own.attention is not None:
+            every = [(shape, own.attention), (replaced(shape, gates.removed), 1 - own.attention)]
+        counted = sum((share * torch.as_tensor(count(index, one, sizes)) for one, share in every), torch.zeros(()))
         total = total + (counted if own.layers is None else own.layers * counted)
     return total

@@ -276,6 +276,7 @@ def assemble(
             for curve, points in info["history"].items()
         ],
         augmentation={name: info["augmentation"] for name, info in stages.items() if "augmentation" in info},
+        subnetworks={name: info["subnetworks"] for name, info in stages.items() if "subnetworks" in info},
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,

@@ -11,6 +11,7 @@ from typing import Any, NotRequired
 
 import torch
 from accelerate import Accelerator
+from pydantic import BaseModel
 from transformers import PreTrainedTokenizerBase
 from typing_extensions import TypedDict
 
@@ -22,6 +23,7 @@ from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
 from ..methods.handed import gates_in, read_handed, write_handed
 from ..methods.history import Value
+from ..methods.result import Subnetwork
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
 from ..tasks.augmentation.info import AugmentationInfo
@@ -37,7 +39,8 @@ from .inputs import Inputs
 class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
     that it was trained for, in passes over the rows that were given; passes: over its own training rows, those of the
-    stages before it included. augmentation: what was done to get new rows."""
+    stages before it included. augmentation: what was done to get new rows.
+    subnetworks: that were trained inside its model."""
 
     history: dict[str, list[tuple[int, Value]]]
     clock: dict[str, float]
@@ -47,6 +50,7 @@ class StageInfo(TypedDict):
     epochs: NotRequired[float]
     passes: NotRequired[float]
     augmentation: NotRequired[AugmentationInfo]
+    subnetworks: NotRequired[list[Subnetwork]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +135,8 @@ class Stages:
                     begin=begin,
                 )
         result = method.result()
+        if not method.nests:
+            result.model.config.nested = None
         info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),
@@ -142,9 +148,11 @@ class Stages:
         }
         if made is not None:
             info |= {"notes": [f"{stage.name}: {made.sentence()}", *info["notes"]], "augmentation": made}
+        if result.subnetworks:
+            info |= {"subnetworks": list(result.subnetworks)}
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
-                file.write_text(json.dumps(info, default=AugmentationInfo.model_dump), encoding="utf-8")
+                file.write_text(json.dumps(info, default=BaseModel.model_dump), encoding="utf-8")
             if result.handed:
                 write_handed(folder, result.handed)
             self.save(self.scale.fold(result.model), folder / "model", result.tokenizer or context.tokenizer)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..deploy.agreement import agrees
+from ..methods.result import Subnetwork
 from ..tasks.augmentation.info import AugmentationInfo
 from . import numbers
 
@@ -249,6 +250,9 @@ class Report(_Strict):
     curves: list[Curve] = Field(default_factory=list, description="of the trainings, in the order of the stages")
     augmentation: dict[str, AugmentationInfo] = Field(
         default_factory=dict, description="new training rows, by the stage that learned from them"
+    )
+    subnetworks: dict[str, list[Subnetwork]] = Field(
+        default_factory=dict, description="smaller models that were trained inside the one of a stage, by the stage"
     )
     export: list[ExportInfo] = Field(default_factory=list, description="files written for other runtimes")
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")

@@ -31,12 +31,14 @@ class Network:
         learning_rate: float | None = None,
         schedule: bool = True,
         decay: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
         self.name, self.accelerator, self.settings = name, accelerator, settings
         self.bare = module
         optimizer = torch.optim.AdamW(
             _groups(module, settings.weight_decay if decay else 0.0),
             lr=learning_rate or settings.learning_rate,
+            betas=betas,
             fused=True,
         )
         warmup = max(1, round(settings.warmup * steps))

@@ -54,13 +54,25 @@ class Objective:
             "output_trace": any(term.reads_trace for term in terms),
         }
 
-    def __call__(self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None) -> Tensor:
-        target = None
-        if not self.reads_answers and "asked" in batch:  # no term reads the answers at the places of this batch
-            batch = batch | {"asked": torch.zeros_like(batch["asked"]), "labels": batch["labels"][:0]}
-        if self.teacher is not None:
-            with torch.no_grad():
-                target = self.teacher(**teacher_inputs(batch), **self.asked)
+    def target(self, batch: dict[str, Tensor]) -> Any:
+        """What the teacher gives for a batch; None where no term compares with it."""
+        if self.teacher is None:
+            return None
+        with torch.no_grad():
+            return self.teacher(**teacher_inputs(self._read(batch)), **self.asked)
+
+    def _read(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch, without the places whose answers no term reads."""
+        if self.reads_answers or "asked" not in batch:
+            return batch
+        return batch | {"asked": torch.zeros_like(batch["asked"]), "labels": batch["labels"][:0]}
+
+    def __call__(
+        self, model: Callable[..., Any], batch: dict[str, Tensor], gates: Gates | None = None, target: Any = None
+    ) -> Tensor:
+        """target: what the teacher gave for this batch, where that is known; None: it is asked."""
+        target = self.target(batch) if target is None else target
+        batch = self._read(batch)
         known = {} if gates is not None else self._known(target)
         out = model(**student_inputs(batch), gates=gates, **self.asked, **known)
         loss = self._sum(self.own, batch, out, None)

@@ -83,7 +83,7 @@ def sliced(name: str, weight: Tensor, axes: Sequence[Axis | None], shape: torch.
     for dimension, axis in enumerate(axes):
         if axis is None:
             continue
-        if len(axis.rows) != weight.shape[dimension]:
+        if len(axis.rows) != weight.shape[dimension] or not torch.equal(axis.rows, torch.arange(len(axis.rows))):
             weight = weight.index_select(dimension, axis.rows.to(weight.device))
         if axis.factor is not None:
             factor = axis.factor.to(weight.device, weight.dtype)
@@ -125,6 +125,7 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
         "layers": [shape.to_dict() for shape in shapes],
         "sharing": config.sharing
         and [next(n for n, other in enumerate(layers) if groups[other] == groups[index]) for index in layers],
+        "nested": None,  # what is cut out of a model is trained for itself from now on
     }
     fresh: dict[str, Tensor] = {}
     if gates.hidden is not None:

@@ -16,11 +16,19 @@ from ..shape.config import LayerShape, TrimformerConfig
 from ..shape.gates import Gates
 from ..shape.kinds import ATTENTION, left_of
 from .keep import LAYER_NAME, Kept, axes_of, kept_by, sliced
+from .nested import subnetwork_gates
 
 Model = TypeVar("Model", bound=TrimformerPreTrainedModel)
 
 
-def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, str] | None = None) -> Model:
+def trim(
+    model: Model,
+    gates: Gates | None = None,
+    *,
+    attention: Mapping[int, str] | None = None,
+    width: float | None = None,
+    depth: float | None = None,
+) -> Model:
     """A new, smaller model without what is switched off; the model given is left as it was.
 
     gates: those of attention, positions and layers must be hard (every value 0 or 1). A layer whose attention gate is
@@ -32,18 +40,23 @@ def trim(model: Model, gates: Gates | None = None, *, attention: Mapping[int, st
     attention: instead of gates, the attention kind of layers by index from 0, e.g. ``{2: "mean", 3: "none"}``;
         ``conv7`` is ``conv`` with a kernel of 7. A layer that becomes ``conv`` gives what its mean gives, until it is
         trained.
+    width, depth: instead of gates, the sub-network of a model that was trained by ``dynabert`` to hold smaller ones:
+        the share of the heads and units of each layer, and of the layers; 1 where only the other is given.
 
     Raises TrimformerError for soft gates of those, for a layer that does not exist, for positions removed only in
     part (no attention kind can hold them yet), for a layer that is asked to become a kind whose weights it does not
-    have, and for what this architecture cannot lose.
+    have, for a sub-network that was not trained, and for what this architecture cannot lose.
     """
-    if (gates is None) == (attention is None):
-        raise TrimformerError("trim needs either gates or attention={layer: kind}, and not both.")
+    nested = (width, depth) != (None, None)
+    if (gates is not None) + (attention is not None) + nested != 1:
+        raise TrimformerError("trim needs either gates, or attention={layer: kind}, or width and depth: give one.")
+    if nested:
+        gates = subnetwork_gates(model.config, 1.0 if width is None else width, 1.0 if depth is None else depth)
     kinds = dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)
     shapes = _with_kinds(model.config.shapes, kinds)
     _check_new_weights(model, shapes)
     require_baked(model, "trimmed")
-    return _rebuilt(model, kept_by(gates or Gates(), model.config.with_shapes(shapes)))
+    return rebuilt(model, kept_by(gates or Gates(), model.config.with_shapes(shapes)))
 
 
 def trimmed_config(config: TrimformerConfig, gates: Gates) -> TrimformerConfig:
@@ -54,16 +67,16 @@ def trimmed_config(config: TrimformerConfig, gates: Gates) -> TrimformerConfig:
 
 def _with_kinds(shapes: Sequence[LayerShape], kinds: Mapping[int, str]) -> list[LayerShape]:
     """The shapes with other kinds of attention in some layers."""
-    changed = list(shapes)
+    found = list(shapes)
     for index, kind in kinds.items():
-        if not 0 <= index < len(changed):
-            raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(changed) - 1}.")
-        changed[index] = _changed(changed[index], kind, index)
-    return changed
+        if not 0 <= index < len(found):
+            raise TrimformerError(f"There is no layer {index}: layers are numbered 0 to {len(found) - 1}.")
+        found[index] = changed(found[index], kind, index)
+    return found
 
 
-def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
-    """The shape with another kind of attention, which must find its weights among those of the layer."""
+def changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
+    """The shape with another kind of attention; raises TrimformerError where the layer has no weights for it."""
     kind, fields = named(wanted)
     able = left_of(shape.attention, kind) == kind or shape.attention in ATTENTION[kind].grown_from
     if kind != shape.attention and not able:
@@ -72,10 +85,10 @@ def _changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
             "again: choose a kind that has less."
         )
     try:
-        changed: LayerShape = ATTENTION[kind].shaped(shape, **fields)
+        found: LayerShape = ATTENTION[kind].shaped(shape, **fields)
     except TrimformerError as error:
         raise TrimformerError(f"Layer {index} cannot become {wanted!r}: {error}") from error
-    return changed
+    return found
 
 
 def named(text: str) -> tuple[str, dict[str, Any]]:
@@ -102,7 +115,7 @@ def _check_new_weights(model: TrimformerPreTrainedModel, shapes: list[LayerShape
             )
 
 
-def _rebuilt(model: Model, kept: Kept) -> Model:
+def rebuilt(model: Model, kept: Kept) -> Model:
     """The model in the shape that is kept, with the weights that are kept of it."""
     weights = model.state_dict()
     with torch.device("meta"):  # the random start values would be thrown away: do not make them

@@ -23,8 +23,8 @@ from ..shape.gates import Gates
 from ..shape.kinds import LAYERS
 
 
-def share(layers: Iterable[Layer], groups: Sequence[int]) -> None:
-    """Let layers of the same group hold the same modules; the first that has a module gives it to the others.
+def share(layers: Iterable[nn.Module], groups: Sequence[int]) -> None:
+    """Let layers, or their attention, of the same group hold the same modules; the first that has one gives it on.
 
     A ``mean`` layer has no query and key, so that those of its group may belong to a later layer; and so on.
     """

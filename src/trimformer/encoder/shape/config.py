@@ -118,6 +118,8 @@ class TrimformerConfig(PreTrainedConfig):
         the first token or the mean of all. classifier_bias: of its first layer. classifier_norm: as in ModernBERT that
         layer ends with a norm, and the heads for tokens and spans have it too.
     embedding: what an embedding model makes of the last states, see :class:`EmbeddingShape`; None with other heads.
+    nested: the ``widths`` and ``depths`` of the sub-networks that it was trained to hold (``trim(model, width=0.5)``);
+        None: it was not.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -153,6 +155,7 @@ class TrimformerConfig(PreTrainedConfig):
     classifier_bias: bool = True
     classifier_norm: bool = False
     embedding: dict | None = None
+    nested: dict | None = None
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None

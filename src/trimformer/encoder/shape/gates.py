@@ -104,6 +104,14 @@ class LayerGates(Values):
             x = (x.unflatten(-1, (heads, -1)) * self.heads[..., None].to(x.dtype)).flatten(-2)
         return x if self.values is None else x * self.values.flatten().to(x.dtype)
 
+    def scale_units(self, x: Tensor) -> Tensor:
+        """Units of the feed-forward block times their gates: (batch, n, units) -> the same."""
+        return x if self.ffn is None else x * self.ffn.to(x.dtype)
+
+    def scale_layer(self, y: Tensor, x: Tensor) -> Tensor:
+        """What the layer makes of its input, and the input, each times its share: (batch, n, hidden) -> the same."""
+        return y if self.layers is None or hard_value(self.layers) == 1 else self.layers * y + (1 - self.layers) * x
+
 
 def hard_value(gate: Tensor | None) -> float | None:
     """0 or 1 where a scalar gate is just that and not learned, so that only one side need be computed; else None."""

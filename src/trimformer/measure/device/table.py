@@ -57,7 +57,7 @@ Way = tuple[str, int, int, int]
 class _Soft:
     """A layer with soft gates. kinds: what it may become, with the probabilities. inside, ffn: expected sizes."""
 
-    kinds: list[tuple[LayerShape, Number]]
+    kinds: Sequence[tuple[LayerShape, Number]]
     inside: Inside
     ffn: Number
 
@@ -102,15 +102,17 @@ class LatencyTable:
         ffn: Tensor | None = None,
         inputs: Tensor | None = None,
         removed: StandIn = "mean",
+        kinds: Sequence[Sequence[tuple[LayerShape, Number]]] | None = None,
     ) -> Tensor:
         """Expected milliseconds while gates are soft, differentiable in the tensors, each (layers,).
 
-        attention: probability that a layer keeps its attention; else ``removed`` stands in. heads, ffn, inputs:
-        expected sizes, in place of the layers' own. With hard values it is what :meth:`predict` says of the trimmed
-        layers.
+        attention: probability that a layer keeps its attention; else ``removed`` stands in. kinds: instead, for each
+        layer the shapes that it may have and their probabilities. heads, ffn, inputs: expected sizes, in place of the
+        layers' own. With hard values it is what :meth:`predict` says of the trimmed layers.
         """
         shapes = self._shapes(layers)
-        kinds: list[list[tuple[LayerShape, Number]]] = [[(shape, 1.0)] for shape in shapes]
+        if kinds is None:
+            kinds = [[(shape, 1.0)] for shape in shapes]
         if attention is not None:
             kinds = [_either(shape, removed, keep) for shape, keep in zip(shapes, attention, strict=True)]
         given = {"heads": heads, "inputs": inputs}

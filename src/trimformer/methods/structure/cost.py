@@ -18,7 +18,7 @@ from ...encoder.shape.gates import Gates
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...measure.bench.variants import STOCK, available_backends
-from ...measure.cost import expected_flops, expected_params
+from ...measure.cost import Kinds, expected_flops, expected_params
 from ...measure.device.pieces import latency_tables
 from ...measure.device.table import LatencyTable
 from ..base import Context, MethodSettings
@@ -69,14 +69,15 @@ class ExpectedCost:
                 )  # fmt: skip
         self.dense = self(Gates())
 
-    def __call__(self, gates: Gates) -> Tensor:
+    def __call__(self, gates: Gates, kinds: Kinds | None = None) -> Tensor:
+        """kinds: of attention that the layers may have, in place of their own."""
         if self.table is not None:
-            return _milliseconds(self.table, self.config, gates)
+            return _milliseconds(self.table, self.config, gates, kinds)
         if self.what == "dimensions":
             return sum((own.sum() for own in _given(gates)), torch.zeros(()))
         if self.what == "flops":
-            return expected_flops(self.config, self.length, gates)
-        return expected_params(self.config, gates) * (BYTES if self.what == "bytes" else 1)
+            return expected_flops(self.config, self.length, gates, kinds)
+        return expected_params(self.config, gates, kinds) * (BYTES if self.what == "bytes" else 1)
 
     def __str__(self) -> str:
         """What is counted, for people."""
@@ -85,10 +86,10 @@ class ExpectedCost:
         named = {"flops": f"operations at {self.length} tokens", "params": "weights"}
         return named.get(self.what, self.what)
 
-    def share(self, gates: Gates) -> Tensor:
+    def share(self, gates: Gates, kinds: Kinds | None = None) -> Tensor:
         """The cost as a share of that of the dense layers."""
         whole = sum(own.numel() for own in _given(gates)) if self.what == "dimensions" else self.dense
-        return self(gates) / whole
+        return self(gates, kinds) / whole
 
     def state_dict(self) -> dict[str, Any]:
         return {"table": None if self.table is None else dataclasses.asdict(self.table)}
@@ -104,12 +105,12 @@ def _given(gates: Gates) -> list[Tensor]:
     return [own for value in gates.given.values() for own in ([value] if isinstance(value, Tensor) else value)]
 
 
-def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates) -> Tensor:
+def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates, kinds: Kinds | None) -> Tensor:
     given = {"heads": gates.heads, "ffn": gates.ffn, "inputs": gates.inputs}
     if unknown := [name for name in POINTS if name not in (*given, "attention") and getattr(gates, name) is not None]:
         raise TrimformerError(
             f"The table of this device has no times for gates of {unknown[0]}: count flops or params instead of ms."
         )
     sizes = {name: torch.stack([own.sum() for own in parts]) for name, parts in given.items() if parts is not None}
-    whole = table.expected(config, attention=gates.attention, removed=gates.removed, **sizes)
+    whole = table.expected(config, attention=gates.attention, removed=gates.removed, kinds=kinds, **sizes)
     return (whole - table.predict([])).float()

@@ -44,6 +44,7 @@ class Vocabulary(Method):
     Settings = VocabularySettings
     trains = False
     changes_tokenizer = True
+    nests = True
     # The repair compares nothing: a teacher that splits texts differently can be learned from only in some tasks.
     standard = Standard(start="dense", repair=ObjectiveSettings())
 

@@ -62,12 +62,11 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> tuple[Tensor, Tokens]:
         """The states (batch, n, hidden) after the layer, and their tokens: those that are asked for."""
-        gate = None if gates is None else gates.layers
-        hard, kept = hard_value(gate), tokens.of(x)
-        if hard == 0:
+        kept = tokens.of(x)
+        if gates is not None and hard_value(gates.layers) == 0:
             return kept, tokens.left()
         y = self.run(x, tokens, gates)
-        return (y if gate is None or hard == 1 else gate * y + (1 - gate) * kept), tokens.left()
+        return (y if gates is None else gates.scale_layer(y, kept)), tokens.left()
 
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
         """The layer itself, for the tokens that are asked for."""
@@ -192,8 +191,7 @@ class AttentionLayer(Layer):
         """What the block adds, None where nothing is left of it."""
         if self.has_units:
             x = self.units(x)
-            if gates is not None and gates.ffn is not None:
-                x = x * gates.ffn.to(x.dtype)
+            x = x if gates is None else gates.scale_units(x)
         found: Tensor | None = self.ffn_out(x)
         return found
 

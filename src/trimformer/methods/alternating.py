@@ -1,0 +1,170 @@
+"""A search by gradients: an architecture learns from rows that are held out, in turn with the weights on the others."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..encoder.model.heads import task_loss
+from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.gates import Gates
+from ..errors import TrimformerError
+from ..training.evaluate import evaluating
+from .architecture import Architecture, most, network_of, within
+from .base import Context, StudentMethod
+from .bilevel import architecture_gradient
+from .held_out import split
+from .structure.cost import check_cost
+from .structure.target import CostTarget, TargetSettings
+
+
+class AlternatingSettings(TargetSettings):
+    """Settings of all such searches."""
+
+    held_out: float = Field(0.5, gt=0, lt=1, description="share of the training rows that the α alone learn from")
+    alpha_learning_rate: float | None = Field(
+        None, gt=0, description="of the α, constant; none: 10 / steps of the stage, at least 3e-4"
+    )
+
+
+class Alternating(StudentMethod):
+    """The outline: what the places and their candidates are, what a pass computes and what a choice costs is left open.
+
+    A choice names one candidate for each place. The step of the α comes before that of the weights, and its passes have
+    no dropout.
+    """
+
+    def __init__(self, settings: Any, context: Context, first: float | None = None) -> None:
+        """context: what :meth:`begin` gave. first: the share with which what is there begins, see Architecture."""
+        super().__init__(settings, context)
+        self.alphas = Architecture(self.counts, first)
+        self.networks["alphas"] = network_of(self.alphas, context, settings.alpha_learning_rate)
+        self.step, self.turned = 0, False
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        check_cost(settings, config)
+        if settings.cost == "dimensions":
+            raise TrimformerError("Dimensions are the cost of masks: let cost be flops, params, bytes or ms.")
+
+    def begin(self, settings: Any, context: Context, counts: Sequence[int]) -> Context:
+        """Put rows aside for the α, and refuse a target that no choice can meet. counts: of candidates, by place."""
+        self.counts = counts
+        left, self.held_out = split(context, settings.held_out)
+        self.aim = CostTarget(settings, left)
+        least = self.cost(within([torch.ones(count) for count in counts], self.cost, 0.0))
+        if least > settings.target * (1 + settings.tolerance):
+            raise TrimformerError(
+                f"A target of {settings.target:g} is out of reach: the cheapest choice leaves {least:.3f} of the "
+                f"{self.aim.cost}; raise target or let the search choose between more."
+            )
+        return left
+
+    # What the searches say.
+
+    def gates(self) -> Gates:
+        """The architecture of a pass, with a gradient in the α."""
+        raise NotImplementedError
+
+    def expected(self, shares: Sequence[Tensor]) -> Tensor:
+        """The expected share of the dense cost where the candidates have these shares; on the CPU, with a gradient."""
+        raise NotImplementedError
+
+    def record(self, step: int, shares: Sequence[Tensor]) -> None:
+        """Add to the curves what the report shows of the shares."""
+        raise NotImplementedError
+
+    def rate(self) -> float:
+        """How far the weights go in the step that counts in the gradient of the α; 0: it does not count."""
+        return 0.0
+
+    # What is the same for all.
+
+    def hard(self, choice: Sequence[int]) -> list[Tensor]:
+        """Shares of 1 for what is chosen at each place."""
+        every = zip(choice, self.counts, strict=True)
+        return [F.one_hot(torch.tensor(index), count).float() for index, count in every]
+
+    def cost(self, choice: Sequence[int]) -> float:
+        """The share of the dense cost of a choice."""
+        return self.expected(self.hard(choice)).item()
+
+    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
+        logged = {} if self.turned else self.turn(batch)
+        with torch.no_grad():
+            gates = self.gates()
+        return {"loss": self.learn(batch, share, gates), **logged}
+
+    def turn(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """The step of the α. batch: what the weights are about to learn from."""
+        with self.clock("alphas"):
+            bare, rate, now = self.networks["model"].bare, self.rate(), self.cost(most(self.alphas.shares()))
+            # Differences of the second order are too small for half precision, into which Accelerate would cast.
+            model = functools.partial(type(bare).forward, bare) if rate else bare
+            held = self.held_out.batch(self.step + 1)
+            inputs = {name: value for name, value in held.items() if name != "labels"}
+
+            def held_out() -> Tensor:
+                logits = model(**inputs, gates=self.gates()).logits
+                loss = task_loss(self.context.task.kind, logits, held["labels"], held["attention_mask"])
+                return loss + self.aim.loss(self.expected([own.cpu() for own in self.alphas()]), now).to(loss.device)
+
+            def train() -> Tensor:
+                return self.objective(model, batch, self.gates())
+
+            alphas = list(self.alphas.parameters())
+            weights = [weight for weight in bare.parameters() if weight.requires_grad]
+            with evaluating(bare):
+                found = architecture_gradient(alphas, weights, held_out, train, rate, self._means)
+            for alpha, gradient in zip(alphas, found, strict=True):
+                alpha.grad = gradient
+            self.networks["alphas"].step()
+        self.turned = True
+        return {"cost": now}
+
+    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients as means over the processes."""
+        accelerator = self.context.accelerator
+        if accelerator.num_processes == 1:
+            return gradients
+        return [accelerator.reduce(gradient, reduction="mean") for gradient in gradients]
+
+    def update(self, step: int) -> dict[str, float]:
+        super().update(step)
+        self.step, self.turned = step, False
+        shares = self.alphas.shares()
+        self.record(step, shares)
+        self.aim.record(self.history, step, self.cost(most(shares)))
+        return {}
+
+    def choice(self) -> list[int]:
+        """The candidates with the largest product of shares among those that meet the target together."""
+        return within(self.alphas.shares(), self.cost, self.limit)
+
+    @property
+    def limit(self) -> float:
+        """The most that a choice may cost."""
+        return float(self.settings.target * (1 + self.settings.tolerance))
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"step": self.step, "aim": self.aim.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.step = state["step"]
+        self.aim.load_state_dict(state["aim"])
+
+    def notes(self) -> list[str]:
+        choice, largest = self.choice(), most(self.alphas.shares())
+        others = sum(one != two for one, two in zip(choice, largest, strict=True))
+        notes = [self.aim.note(self.cost(choice))]
+        if others:
+            notes.append(f"at {others} places another candidate has the largest share, which would miss the target.")
+        return notes
