@@ -107,9 +107,9 @@ def load_texts(
 ) -> TaskData:
     """As `load_task`, the texts alone, which a model with such a head and these label names is then asked about.
 
-    A validation file that has labels is read with these, for the final test. Rows are drawn without regard to classes,
-    for nobody knows them yet. learns: whether something is learned from the training rows; if nothing is, at most 4000
-    of them stay, unless `train_limit` is set.
+    A validation file that has labels is read with these, for the final test. What is in a validation file is not
+    learned from. Rows are drawn without regard to classes, for nobody knows them yet. learns: whether something is
+    learned from the training rows; if nothing is, at most 4000 of them stay, unless `train_limit` is set.
     """
     check_settings(settings)
     named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
@@ -121,14 +121,14 @@ def load_texts(
         task = replace(task, labels=found.labels, metrics=found.metrics, source=source, labelled_validation=True)
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
+    train, notes = (train, []) if validation is None else unlabelled.unseen(train, validation, kind)
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     left = len(train) - UNLABELLED_ROWS
-    notes: tuple[str, ...] = ()
     if settings.train_limit is None and left > 0 and not learns:
         train = sample(train, UNLABELLED_ROWS, seed)
-        notes = (f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).",)
-    return TaskData(task, train, selection, validation, notes)
+        notes.append(f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).")
+    return TaskData(task, train, selection, validation, tuple(notes))
 
 
 def labelled(data: TaskData, answer: Callable[[Task, Examples], Examples]) -> TaskData:
