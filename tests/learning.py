@@ -66,6 +66,7 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
     values: dict[str, Any] = {
         "classification": labels.astype(np.int64),
         "regression": labels.astype(np.float32),
+        "ranking": labels.astype(np.float32),
         "multilabel": np.stack([labels, 1 - labels], 1).astype(np.float32),
         "tokens": np.where(inside < 0, IGNORED, ids == 7).astype(np.int64),
         "spans": np.stack([places, places], 1).astype(np.int64),

@@ -8,7 +8,7 @@ from tests.models import FAMILY_NAMES
 from trimformer import trim
 from trimformer.encoder.model.heads import IGNORED
 
-KINDS = ["classification", "multilabel", "regression", "tokens", "spans", "embedding", "masked-lm"]
+KINDS = ["classification", "multilabel", "regression", "ranking", "tokens", "spans", "embedding", "masked-lm"]
 METHODS = {"attendout": {"finalists": 2}, "attendout-faithful": {"pruning_step": 2}, "greedy": {"ramp": 0.01}}
 DISTILLED = {"logits": 1.0, "hidden": 1.0}
 

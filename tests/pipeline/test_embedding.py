@@ -122,6 +122,14 @@ def test_smaller_lengths_that_a_model_names_are_scored(source, tmp_path):
     assert report.variant("trimmed").scores.keys() == {"neighbours", "cosine", "neighbours@8", "neighbours@4"}
 
 
+def test_smaller_lengths_that_an_objective_names_are_learned_scored_and_kept(source, tmp_path):
+    task = {"texts": [write_texts(tmp_path)]}
+    objective = {"task": 0.0, "logits": 1.0, "matryoshka": 1.0, "matryoshka_dims": [8]}
+    report = compressed(source, tmp_path / "out", task, objective)
+    assert report.variant("trimmed").scores.keys() == {"neighbours", "cosine", "neighbours@8"}
+    assert json.loads((tmp_path / "out" / "model" / "config.json").read_text())["embedding"]["dims"] == [8]
+
+
 def test_similarities_are_refused_for_other_kinds(tmp_path):
     model = write_stock_bert(tmp_path / "model", ["a", "b"])
     with pytest.raises(TrimformerError, match="'similarities' of the objective is for embedding"):

@@ -126,6 +126,18 @@ def test_padding_inside_a_batch_changes_no_answer(tmp_path: Path, name: str) -> 
             torch.testing.assert_close(alone, together[row], atol=1e-10, rtol=0)
 
 
+@every_student
+def test_padding_before_or_inside_a_text_changes_no_answer(tmp_path: Path, name: str) -> None:
+    model = start(tmp_path, name).model().double()
+    batch = padded_batch(model)
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    left = torch.stack([row.roll(int((1 - real).sum())) for row, real in zip(ids, mask, strict=True)])
+    with torch.no_grad():
+        right = model(input_ids=ids, attention_mask=mask).logits
+        turned = model(input_ids=left, attention_mask=mask.flip(1)).logits
+    torch.testing.assert_close(turned, right, atol=1e-10, rtol=0)
+
+
 def test_the_way_back_begins_at_the_last_real_token(tmp_path: Path) -> None:
     model = start(tmp_path, "bilstm").model()
     layer = model.encoder.layers[0]

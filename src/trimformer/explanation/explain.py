@@ -31,7 +31,7 @@ from ..pipeline.head import read_for
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
 from ..search.measurement import DENSE, installed, logits_of, timed
-from ..search.report import KNOWN
+from ..search.report import seen_rows
 from ..search.sensitivity import sensitivity
 from ..tasks.data import Task
 from ..tasks.encode import read_rows
@@ -104,7 +104,7 @@ def explain(
         split=split, rows=len(rows.examples), drawn=len(drawn),
         batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
-        notes=[REUSED if settings.validation_only else KNOWN, *skipped, *reading],
+        notes=[*([REUSED] if settings.validation_only else seen_rows(known.kind)), *skipped, *reading],
     )  # fmt: skip
     recipe, why = suggest(result, net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])

@@ -126,7 +126,7 @@ def _check_vectors(
 
 def _check_tokens(objective: ObjectiveSettings, kind: Kind) -> None:
     """Refuse terms that compare a student and a teacher token by token, where their tokenizers differ."""
-    by_token = kind in ("tokens", "spans", "masked-lm")
+    by_token = KINDS[kind].per_token
     if any(_compares_tokens(term, by_token) for term in objective.terms):
         able = (term for term in in_order() if not term.kinds or kind in term.kinds)
         usable = [term.name for term in able if not _compares_tokens(term, by_token)]

@@ -8,15 +8,18 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import matthews_corrcoef
+from sklearn.metrics import matthews_corrcoef, roc_auc_score
 from torch import nn
 
 from ..encoder.checkpoints.load import Checkpoint, build, head_labels, with_labels
 from ..encoder.model.heads import IGNORED, Kind, TrimformerForSequenceClassification, TrimformerWithHead
+from ..encoder.shape.config import TrimformerConfig
+from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe
 from ..tasks.data import Task, TaskData
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.kinds import KINDS
 from ..tasks.kinds.texts import ONE_OUTPUT
 from ..tasks.labels import is_score_of_one, nameless, shown, taken_for
 from ..tasks.outcome import outcome
@@ -36,12 +39,26 @@ def as_asked(recipe: Recipe, checkpoint: Checkpoint) -> tuple[Checkpoint, list[s
     """
     if recipe.task.kind == "embedding":
         return checkpoint.as_embedding(), []
+    if recipe.task.kind == "ranking":
+        return _as_ranking(checkpoint), []
     if recipe.task.kind != "auto" or checkpoint.head is not None or not texts_alone(recipe.task):
         return checkpoint, []
     if recipe.baseline is not None or not checkpoint.pools:
         return checkpoint, []
     said = f"{recipe.model} makes vectors of texts and the texts have no labels: it was taken as an embedding model."
     return checkpoint.as_embedding(), [said]
+
+
+def with_dims(recipe: Recipe, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, which also says at which shorter lengths its vectors are to be distilled, and so are scored."""
+    config, objectives = checkpoint.config, [stage.objective for stage in recipe.stages]
+    named = [dim for one in objectives for term in one.terms for dim in term.lengths(one, config)]
+    if config.embedding is None or not named:
+        return checkpoint
+    shape = EmbeddingShape.read(config.embedding)
+    dims = tuple(sorted({*shape.dims, *named}, reverse=True))
+    changed = config.to_dict() | {"embedding": dataclasses.replace(shape, dims=dims).to_dict()}
+    return dataclasses.replace(checkpoint, config=TrimformerConfig.from_dict(changed))
 
 
 def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, TaskData, bool, list[str]]:
@@ -61,7 +78,7 @@ def match_head(checkpoint: Checkpoint, data: TaskData) -> tuple[Checkpoint, Task
     }
     # Tags are matched one by one: a tagger may know more of them than occur here.
     if checkpoint.kind == kind and (kind == "tokens" or some_ids or some_names or len(names) == len(labels)):
-        if kind in ("regression", "spans", "embedding"):
+        if not KINDS[kind].named:
             return checkpoint, data, True, notes
         # Nobody knows the order of nameless tags.
         if kind != "tokens" and nameless(names) and not set(names).issuperset(labels):
@@ -103,6 +120,8 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
             f"is further from the labels (by {np.sqrt(error):.3g}, root mean square) than their mean is "
             f"({np.std(truth):.3g})"
         )
+    if task.kind == "ranking":
+        return _why_train_to_rank(logits[:, 0], rows.labels > 0.5)
     if task.kind == "spans":
         found = outcome(task, rows, logits).scores["f1"]
         return None if found >= NEAR_CHANCE else f"finds answers with an F1 of {found:.2f} only"
@@ -119,9 +138,17 @@ def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
     return f"decides about as by chance (Matthews correlation {found:.2f}, 0 is chance)"
 
 
+def _why_train_to_rank(scores: np.ndarray, relevant: np.ndarray) -> str | None:
+    """As of a correlation: 1 where all that is relevant is above all else (Somers' D). The scores need no zero."""
+    if relevant.all() or not relevant.any():
+        return None
+    found = 2 * float(roc_auc_score(relevant, scores)) - 1
+    return None if found >= NEAR_CHANCE else f"puts what is relevant hardly above the rest (Somers' D {found:.2f})"
+
+
 def read_for(model: TrimformerWithHead, task: Task) -> TrimformerWithHead:
     """The model to score, made anew where its one output is the score of 1 against 0."""
-    if task.kind != "classification":  # one label was trained, where a run would train several
+    if task.kind not in ("classification", "ranking"):  # one label was trained, where a run would train several
         return model
     checkpoint = Checkpoint(model.config, model.state_dict(), type(model), "the model")
     other, _ = _read_as(checkpoint, task)
@@ -148,6 +175,8 @@ def _read_as(checkpoint: Checkpoint, task: Task) -> tuple[Checkpoint, list[str]]
     config = checkpoint.config
     if checkpoint.head is not TrimformerForSequenceClassification or config.problem_type is not None:
         return checkpoint, []
+    if task.kind == "ranking":
+        return _as_ranking(checkpoint), []
     if task.kind == "multilabel" and len(config.label_names) == len(task.labels):
         named = with_labels(config, config.label_names, "multilabel")
         return dataclasses.replace(checkpoint, config=named), []
@@ -157,3 +186,11 @@ def _read_as(checkpoint: Checkpoint, task: Task) -> tuple[Checkpoint, list[str]]
         named = with_labels(config, task.labels, "classification")
         return dataclasses.replace(checkpoint, config=named, weights=checkpoint.weights | doubled), [ONE_OUTPUT]
     return checkpoint, []
+
+
+def _as_ranking(checkpoint: Checkpoint) -> Checkpoint:
+    """A stock reranker has one output and does not say what it is: its only logit is the score."""
+    config, head = checkpoint.config, checkpoint.head
+    if head is not TrimformerForSequenceClassification or head.kind_under(config) != "regression":
+        return checkpoint
+    return dataclasses.replace(checkpoint, config=with_labels(config, (), "ranking"))

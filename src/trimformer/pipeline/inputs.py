@@ -34,7 +34,7 @@ from ..training.settings import ObjectiveSettings
 from ..training.teacher_cache import check_size
 from .answers import answered, distils
 from .check import check_stages
-from .head import SCORED_ROWS, as_asked, match_head, why_train
+from .head import SCORED_ROWS, as_asked, match_head, why_train, with_dims
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +99,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     if recipe.export.onnx:
         require_onnx()
     checkpoint, said = as_asked(recipe, read_checkpoint(recipe.model))
+    checkpoint = with_dims(recipe, checkpoint)
     tokenizer = load_tokenizer(recipe.model)
     if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
         raise TrimformerError(

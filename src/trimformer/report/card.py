@@ -16,6 +16,7 @@ HUB_NAMES = {"demo": "sentence-transformers/all-MiniLM-L6-v2"}
 # kind of task: the hub's name for it, and the class that loads such a model
 USE = {
     "classification": ("text-classification", "AutoModelForSequenceClassification"),
+    "ranking": ("text-ranking", "AutoModelForSequenceClassification"),
     "tokens": ("token-classification", "AutoModelForTokenClassification"),
     "masked-lm": ("fill-mask", "AutoModelForMaskedLM"),
     "spans": ("question-answering", "AutoModelForQuestionAnswering"),

@@ -26,7 +26,8 @@ class TaskInfo(_Strict):
 
     name: str = Field(description="name of the task")
     kind: str = Field(
-        description="classification, multilabel, regression, tokens (a label per word) or spans (question answering)"
+        description="classification, multilabel, regression, ranking, tokens (a label per word) or spans (question "
+        "answering)"
     )
     labels: list[str] = Field(description="label names in the order of the outputs; empty for regression and spans")
     source: str = Field(description="where the data came from")

@@ -128,10 +128,10 @@ def training_words(report: Report) -> str:
     else:
         own = epochs_words(info.dense_epochs) if info.dense_epochs else "before this run"
         said = f"{epochs_words(info.epochs)} beside the dense one{distilled}, which was trained {own}"
-    return (
-        f"The trimmed model was trained for {said}: what that alone brings is not known, because no control was run "
-        "(--control dense)."
-    )
+    said = f"The trimmed model was trained for {said}"
+    if report.task.kind == "masked-lm":  # plain text has no control
+        return f"{said}."
+    return f"{said}: what that alone brings is not known, because no control was run (--control dense)."
 
 
 def epochs_words(count: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..deploy.agreement import agrees, warning
+from ..encoder.model.heads import Kind
 from ..files import atomic_file
 from ..hardware import hardware
 from ..measure.bench.bench import Bench
@@ -37,6 +38,11 @@ KNOWN = (
     "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
     "them than on others, and the drops there look larger than they are."
 )
+
+
+def seen_rows(kind: Kind) -> list[str]:
+    """What is to be said of rows that a trained head may have seen; an embedding model has nothing of any labels."""
+    return [] if kind == "embedding" else [KNOWN]
 
 
 def conclude(report: AutopilotReport) -> list[str]:
@@ -289,7 +295,7 @@ def assemble(
         headline=_headline(chosen, measured, scores, inputs.task.metrics[0], tested.n_examples, file),
         conclusion=[],
         steps=[Step.model_validate(step) for step in steps],
-        notes=[*inputs.notes, *([KNOWN] if inputs.has_trained_head else [])],
+        notes=[*inputs.notes, *(seen_rows(inputs.task.kind) if inputs.has_trained_head else [])],
         recipe=recipe.model_dump(mode="json"),
     )
     return report.model_copy(update={"conclusion": conclude(report)})

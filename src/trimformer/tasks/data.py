@@ -57,6 +57,7 @@ class Examples:
     classification    the text                second text       label id
     multilabel        the text                second text       tuple of label ids, in order, may be ()
     regression        the text                second text       number
+    ranking           the query               the text          relevance, a number from 0 to 1
     tokens            tuple of words          None              tuple of label ids, one per word
     spans             the question            the context       tuple of right answers (`GoldAnswer`), >= 1
     embedding         the text                None              a teacher's vector, float32 (size,)

@@ -54,15 +54,17 @@ class TaskSettings(BaseModel, extra="forbid"):
     label: str | None = Field(default=None, description="custom: the label column (default 'label')")
     group: str | None = Field(
         default=None,
-        description="custom: the column that says which rows belong together, such as an author; they are held out and "
-        "resampled together",
+        description="custom: the column that says which rows belong together, such as an author, or the query of "
+        "ranking (default: its text); they are held out and resampled together",
     )
-    kind: Literal["auto", "classification", "multilabel", "regression", "tokens", "spans", "embedding"] = Field(
-        default="auto",
-        description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "
-        "question and context, multilabel if labels are lists, else classification or regression by the model's "
-        "head and the labels; embedding, also for stsb: a vector per text, which has to be named where the model is no "
-        "saved one and there are labels",
+    kind: Literal["auto", "classification", "multilabel", "regression", "ranking", "tokens", "spans", "embedding"] = (
+        Field(
+            default="auto",
+            description="custom: what is predicted; auto: tokens if the rows hold tokens and tags, spans if they hold "
+            "question and context, multilabel if labels are lists, else classification or regression by the model's "
+            "head and the labels; ranking: a score per couple of a query and a text; embedding, also for stsb: a "
+            "vector per text; these two have to be named where the model is no saved one",
+        )
     )
     metric: str | None = Field(
         default=None,
@@ -105,10 +107,11 @@ class TaskSettings(BaseModel, extra="forbid"):
     )
 
     def read_for(self, kind: str | None) -> TaskSettings:
-        """The settings for a model of this kind: couples of texts are what an embedding model is scored on."""
-        couples = self.name == "stsb" or (self.name == "custom" and self.text_pair is not None)
-        wanted = kind == "embedding" and self.kind == "auto" and couples
-        return self.model_copy(update={"kind": "embedding"}) if wanted else self
+        """The settings for a model of this kind: couples of texts are what embedding models and rerankers score."""
+        couples = self.name == "custom" and self.text_pair is not None
+        couples = couples or (self.name == "stsb" and kind == "embedding")
+        wanted = kind in ("embedding", "ranking") and self.kind == "auto" and couples
+        return self.model_copy(update={"kind": kind}) if wanted else self
 
     @property
     def validation_only(self) -> bool:

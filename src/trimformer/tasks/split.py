@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import TrimformerError
 from .data import Examples
 
-Keep = Literal["shares", "contexts", "groups"]
+Keep = Literal["shares", "contexts", "queries", "groups"]
 
 SELECTION_ROWS = 4000
 """More rows than this make a choice slower and hardly surer."""
@@ -23,10 +23,10 @@ FEWEST_ROWS = 10
 def split(examples: Examples, held: int, seed: int, *, keep: Keep | None = None) -> tuple[Examples, Examples]:
     """Two parts, the second of at most `held` rows, each in file order.
 
-    keep: the `shares` of the classes, where one with a single row stays in the first part; or `contexts` or `groups`,
-    whose rows stay together, because a model that has read one of them would be judged too kindly on the others. For
-    the same reason rows with equal texts are in one part, unless this would leave no row in the second one or `groups`
-    decide.
+    keep: the `shares` of the classes, where one with a single row stays in the first part; or `contexts`, `queries` or
+    `groups`, whose rows stay together, because a model that has read one of them would be judged too kindly on the
+    others. For the same reason rows with equal texts are in one part, unless this would leave no row in the second one
+    or `groups` decide.
     Raises TrimformerError if there are fewer than 10 rows, a single group, or no row that can be held out.
     """
     mask, classes, rng = _drawn(examples, held, seed, keep)
@@ -62,7 +62,7 @@ def _drawn(
         )
     rng = np.random.default_rng(seed)
     classes = np.asarray(examples.labels) if keep == "shares" else np.zeros(len(examples), dtype=np.int64)
-    together = {"contexts": examples.pairs, "groups": examples.groups}.get(keep or "") or []
+    together = {"contexts": examples.pairs, "queries": examples.texts, "groups": examples.groups}.get(keep or "") or []
     if keep == "groups" and len(set(together)) < 2:
         raise TrimformerError(
             f"The {len(examples)} rows that are to be split further belong to one group ({together[0]}), which must "

@@ -13,7 +13,6 @@ from ..errors import TrimformerError
 from .data import Examples, Task, TaskData, called, did_you_mean
 from .doubts import data_notes
 from .kinds import KINDS
-from .metric import CLASS_F1
 from .settings import TaskSettings
 from .sources import beside, conll, custom, glue, imdb, plain, sentiment, squad, unlabelled
 from .split import Keep, held_rows, sample, split
@@ -97,7 +96,7 @@ def load_task(
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     if kind.keeps == "shares" and len(set(train.labels)) < 2:
         raise TrimformerError("All training rows left have the same label: raise task.train_limit or add rows.")
-    _check_class(task, {"training": train, "selection": selection, "validation": validation})
+    kind.check_parts(task, {"training": train, "selection": selection, "validation": validation})
     data = TaskData(task, train, selection, validation, tuple(notes))
     return beside.with_texts(data, settings) if settings.texts else data
 
@@ -107,12 +106,12 @@ def load_texts(
 ) -> TaskData:
     """As `load_task`, the texts alone, which a model with such a head and these label names is then asked about.
 
-    A validation file that has labels is read with these, for the final test. Rows are drawn without regard to classes,
-    for nobody knows them yet. learns: whether something is learned from the training rows; if nothing is, at most 4000
-    of them stay, unless `train_limit` is set.
+    A validation file that has labels is read with these, for the final test. What is in a validation file is not
+    learned from. Rows are drawn without regard to classes, for nobody knows them yet. learns: whether something is
+    learned from the training rows; if nothing is, at most 4000 of them stay, unless `train_limit` is set.
     """
     check_settings(settings)
-    named = () if kind in ("regression", "spans", "embedding") else tuple(labels)
+    named = tuple(labels) if KINDS[kind].named else ()
     task, train, validation = unlabelled.load(settings, kind, named)
     if (file := unlabelled.labelled_validation(settings)) is not None:
         found, validation = load_validation(settings.read_for(kind).model_copy(update={"texts": None}), labels)
@@ -121,14 +120,14 @@ def load_texts(
         task = replace(task, labels=found.labels, metrics=found.metrics, source=source, labelled_validation=True)
     task, keep = KINDS[kind].scored_by(task, settings.metric), KINDS[kind].keep(train)
     keep = None if keep == "shares" else keep
+    train, notes = (train, []) if validation is None else unlabelled.unseen(train, validation, kind)
     task, train, validation = _drawn(task, train, validation, settings, seed, keep)
     train, selection = split(train, held_rows(len(train), settings.selection), seed, keep=keep)
     left = len(train) - UNLABELLED_ROWS
-    notes: tuple[str, ...] = ()
     if settings.train_limit is None and left > 0 and not learns:
         train = sample(train, UNLABELLED_ROWS, seed)
-        notes = (f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).",)
-    return TaskData(task, train, selection, validation, notes)
+        notes.append(f"{left:,} training {called(kind)} were left out, from which nothing is learned (--train-limit).")
+    return TaskData(task, train, selection, validation, tuple(notes))
 
 
 def labelled(data: TaskData, answer: Callable[[Task, Examples], Examples]) -> TaskData:
@@ -138,7 +137,8 @@ def labelled(data: TaskData, answer: Callable[[Task, Examples], Examples]) -> Ta
     train, selection, validation = (
         part if part.labels else answer(data.task, part) for part in (data.train, data.selection, data.validation)
     )
-    _check_class(data.task, {"training": train, "selection": selection, "validation": validation})
+    parts = {"training": train, "selection": selection, "validation": validation}
+    KINDS[data.task.kind].check_parts(data.task, parts)
     return replace(data, train=train, selection=selection, validation=validation)
 
 
@@ -214,24 +214,6 @@ def _refuse_unlabelled(settings: TaskSettings, distils: bool = False) -> None:
         raise TrimformerError(
             "The setting task.texts names rows without labels, from which only what distils from the dense model "
             "learns, and nothing does so here: give a stage an objective with such a term (logits), or remove it."
-        )
-
-
-def _check_class(task: Task, parts: dict[str, Examples]) -> None:
-    """Refuse to choose by the F1 of a class that a part has no row of: no answer would change it there."""
-    name = task.metrics[0].removeprefix(CLASS_F1)
-    if name == task.metrics[0] or name not in task.labels:
-        return
-    wanted = task.labels.index(name)
-    rows = {
-        part: sum(wanted in label if isinstance(label, tuple) else label == wanted for label in examples.labels)
-        for part, examples in parts.items()
-    }
-    if not all(rows.values()):
-        counts = ", ".join(f"{count} {part}" for part, count in rows.items())
-        raise TrimformerError(
-            f"The metric {task.metrics[0]} needs rows of that class in every part of the data, and there are {counts} "
-            "rows: add rows of it, raise task.selection, or choose another metric, such as f1_macro."
         )
 
 

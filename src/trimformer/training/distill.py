@@ -26,7 +26,7 @@ def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, tempe
     if kind == "embedding":
         return vector_loss(student, teacher)
     student, teacher = student / temperature, teacher / temperature
-    if kind == "multilabel":  # a label is a choice between the logit and 0
+    if kind in ("multilabel", "ranking"):  # a label is a choice between the logit and 0
         student, teacher = (torch.stack([x, torch.zeros_like(x)], -1).flatten(0, -2) for x in (student, teacher))
     elif kind == "tokens":
         student, teacher = student[mask.bool()], teacher[mask.bool()]

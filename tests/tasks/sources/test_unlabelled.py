@@ -133,3 +133,17 @@ def test_rows_are_drawn_as_usual_and_of_training_rows_no_more_than_are_of_use(tm
     assert again.selection.texts != data.selection.texts
     few = load_texts(settings.model_copy(update={"train_limit": 100}), "classification", ("a", "b"))
     assert (len(few.train) + len(few.selection), few.notes) == (100, ())
+
+
+def test_rows_of_a_validation_file_are_not_learned_from(tmp_path):
+    texts = plain(tmp_path / "t.txt", *(f"text {i}" for i in range(40)))
+    table = jsonl(tmp_path / "v.jsonl", *({"text": f" text {i}", "label": "ab"[i % 2]} for i in range(36, 44)))
+    alone = plain(tmp_path / "v.txt", *(f"text {i}" for i in range(36, 44)))
+    for held in (table, alone):
+        data = load_texts(TaskSettings(texts=[texts], validation=held), "classification", ("a", "b"))
+        learned = {*data.train.texts, *data.selection.texts}
+        assert learned == {f"text {i}" for i in range(36)}
+        assert len(data.validation) == 8
+        assert data.notes == ("4 of 40 training texts were left out, which are validation texts, too.",)
+    with pytest.raises(TrimformerError, match="All 40 training texts are validation texts, too, so that there is noth"):
+        load_texts(TaskSettings(texts=[texts], validation=texts), "classification", ("a", "b"))

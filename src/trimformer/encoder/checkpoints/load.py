@@ -133,9 +133,10 @@ def load(
     labels: replace the head by a new random one for these labels (``()`` for regression). Without it a head in the
         checkpoint is kept, and a checkpoint without one gives the bare body.
     kind: what the new head answers: ``classification`` (the default with labels), ``multilabel``, ``regression``,
-        ``tokens`` (a label per word), ``spans`` (question answering; needs no labels) or ``masked-lm`` (the masked
-        tokens; needs no labels, and is the one of pre-training where the checkpoint has it). ``embedding``: a vector
-        per text, by the modules of a sentence-transformers folder, which is else loaded as the bare body.
+        ``ranking`` (a score per couple), ``tokens`` (a label per word), ``spans`` (question answering) or
+        ``masked-lm`` (the masked tokens; the one of pre-training where the checkpoint has it); numbers, scores, spans
+        and masked tokens need no labels. ``embedding``: a vector per text, by the modules of a sentence-transformers
+        folder, which is else loaded as the bare body.
 
     Raises TrimformerError for an unsupported architecture and for missing, truncated or foreign weight files.
     """
@@ -259,7 +260,7 @@ def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> 
 
 def head_labels(labels: Sequence[str], kind: Kind) -> list[str]:
     """Names of the outputs of a head: the labels, or what stands for them in a task without labels."""
-    return {"regression": ["score"], "spans": ["start", "end"], "embedding": ["vector"]}.get(kind, list(labels))
+    return list(head_class(kind).unnamed.get(kind, labels))
 
 
 def read_checkpoint(path_or_id: str | Path) -> Checkpoint:

@@ -23,10 +23,11 @@ class Encoded:
     + 1,); `truncated` counts the rows that were cut to `max_length` tokens, `truncation` says which part of them
     stays; `examples` is what was tokenised.
 
-    labels: int64 (n,) for classification, float32 (n,) for regression, float32 (n, labels) for multilabel; int64
-    (tokens,) for tokens, -100 where a token has none; int64 (n, 2) for spans: first and last token in the row; for
-    embedding float32 (n, size), a teacher's vectors, or of couples float32 (n,), the score of each at both its rows. A
-    row without a label has -100 in its place, or NaN where labels are floats, and counts in no loss of the task.
+    labels: int64 (n,) for classification, float32 (n,) for regression and ranking, float32 (n, labels) for multilabel;
+    int64 (tokens,) for tokens, -100 where a token has none; int64 (n, 2) for spans: first and last token in the row;
+    for embedding float32 (n, size), a teacher's vectors, or of couples float32 (n,), the score of each at both its
+    rows. A row without a label has -100 in its place, or NaN where labels are floats, and counts in no loss of the
+    task.
     words, for tokens only: int32 (tokens,), the index of the word that begins at this token, -1 where none does.
     owners, for spans and couples only: int64 (n,), the example that a row is a window or a text of. chars, for spans
     only: int32 (tokens, 2), first character and end of the token in the context, -1 outside the context.

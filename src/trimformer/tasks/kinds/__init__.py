@@ -8,13 +8,23 @@ from .classification import Classification
 from .embedding import Embedding
 from .masked_lm import MaskedLM
 from .multilabel import Multilabel
+from .ranking import Ranking
 from .regression import Regression
 from .spans import Spans
 from .tokens import Tokens
 
 KINDS: dict[Kind, TaskKind] = {
     kind.name: kind
-    for kind in (Classification(), Multilabel(), Regression(), Tokens(), Spans(), Embedding(), MaskedLM())
+    for kind in (
+        Classification(),
+        Multilabel(),
+        Regression(),
+        Ranking(),
+        Tokens(),
+        Spans(),
+        Embedding(),
+        MaskedLM(),
+    )
 }
 """Every kind by the name that settings, checkpoints and heads use."""
 

@@ -45,6 +45,8 @@ class TaskKind(ABC):
     """What the columns of rows to predict are called; None where no second text is needed."""
     one_text: ClassVar[bool] = False
     """Whether it answers for one text alone, beside which a second one means nothing."""
+    named: ClassVar[bool] = True
+    """Whether its labels have names."""
     words: ClassVar[bool] = False
     """Whether a text is a list of words."""
     keeps: ClassVar[Keep | None] = None
@@ -132,6 +134,26 @@ class TaskKind(ABC):
     def hits(self, task: Task, answers: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
         """Whether each answer is right, bool (n,), where the first metric is the share of those; None elsewhere."""
         return None
+
+    def check_parts(self, task: Task, parts: dict[str, Examples]) -> None:
+        """Refuse to choose by the F1 of a class that a part has no row of: no answer would change it there.
+
+        parts: by what messages call their rows.
+        """
+        name = task.metrics[0].removeprefix(CLASS_F1)
+        if name == task.metrics[0] or name not in task.labels:
+            return
+        wanted = task.labels.index(name)
+        rows = {
+            part: sum(wanted in label if isinstance(label, tuple) else label == wanted for label in examples.labels)
+            for part, examples in parts.items()
+        }
+        if not all(rows.values()):
+            counts = ", ".join(f"{count} {part}" for part, count in rows.items())
+            raise TrimformerError(
+                f"The metric {task.metrics[0]} needs rows of that class in every part of the data, and there are "
+                f"{counts} rows: add rows of it, raise task.selection, or choose another metric, such as f1_macro."
+            )
 
     def keep(self, examples: Examples) -> Keep | None:
         """What a split of these rows keeps."""

@@ -42,6 +42,7 @@ class Embedding(TaskKind):
     """
 
     name = "embedding"
+    named = False
     form = "vectors"
     tokenise = staticmethod(couples.tokenise)
     per_token = False

@@ -32,6 +32,7 @@ class MaskedLM(TaskKind):
     """
 
     name = "masked-lm"
+    named = False
     form = "plain-text"
     tokenise = staticmethod(_refuse)
     per_token = True

@@ -28,6 +28,7 @@ class Regression(TextKind):
     """The only logit."""
 
     name = "regression"
+    named = False
     answer = Prediction
 
     def metrics(self, labels: Iterable[str]) -> tuple[str, ...]:

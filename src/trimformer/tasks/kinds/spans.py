@@ -27,6 +27,7 @@ class Spans(TaskKind):
     """The best span over all windows of a context. `compare` counts, so that the truth it gives holds nothing."""
 
     name = "spans"
+    named = False
     form = "spans"
     tokenise = staticmethod(windows.tokenise)
     per_token = True

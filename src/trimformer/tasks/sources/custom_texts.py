@@ -10,13 +10,14 @@ from ..data import Examples, Task
 from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..tables.files import Table, read_table
-from ..tables.rows import ClassRows, NumberRows, Rows
+from ..tables.rows import ClassRows, NumberRows, RelevanceRows, Rows
 from ..tables.sets import SetRows
 
 ROWS: dict[Kind, type[Rows]] = {
     "classification": ClassRows,
     "multilabel": SetRows,
     "regression": NumberRows,
+    "ranking": RelevanceRows,
     "embedding": NumberRows,
 }
 
@@ -67,6 +68,11 @@ def _rows(kind: Kind, table: Table, settings: TaskSettings) -> Rows:
         raise TrimformerError(
             f"An embedding model is scored on couples of texts, and only the column '{text}' of {table.path} is named "
             "as a text: set task.text_pair (--text-pair) to the other one, or give texts without labels."
+        )
+    if kind == "ranking" and settings.text_pair is None:
+        raise TrimformerError(
+            f"A reranker scores a text for a query, and only the column '{text}' of {table.path} is named as a text: "
+            "set task.text to the query and task.text_pair (--text-pair) to the other one."
         )
     return ROWS[kind].take(table, text, settings.text_pair, label)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
-from ..data import Examples, Task, joined
+from ..data import Examples, Task, called, joined
 from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..tables.files import ENDINGS, PLAIN, Table, ending, read_table
@@ -86,6 +86,25 @@ def _files(settings: TaskSettings) -> tuple[list[Path], Path | None]:
     named = settings.data is not None or settings.train is not None or settings.validation is not None
     train, validation = find_files(settings) if named or settings.texts is None else (None, None)
     return [*([] if train is None else [train]), *text_files(settings)], validation
+
+
+def unseen(train: Examples, validation: Examples, kind: Kind) -> tuple[Examples, list[str]]:
+    """The training rows that are no validation rows, and how many were left out as a note.
+
+    Raises TrimformerError where no row is left.
+    """
+    known = set(validation.keys())
+    kept = [row for row, key in enumerate(train.keys()) if key not in known]
+    if not kept:
+        raise TrimformerError(
+            f"All {len(train):,} training {called(kind)} are validation {called(kind)}, too, so that there is nothing "
+            "to learn from: name other texts, or leave out the validation file, so that rows are split off for it."
+        )
+    if len(kept) == len(train):
+        return train, []
+    left, rows = len(train) - len(kept), called(kind)
+    said = f"{left:,} of {len(train):,} training {rows} were left out, which are validation {rows}, too."
+    return train.take(kept), [said]
 
 
 def text_files(settings: TaskSettings) -> list[Path]:

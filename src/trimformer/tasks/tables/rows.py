@@ -113,6 +113,21 @@ class NumberRows(Rows):
         return Examples(self.texts, self.pairs, [float(label) for label in labels])
 
 
+class RelevanceRows(NumberRows):
+    """Couples of a query and a text, with the relevance of the text: 0, 1 or between."""
+
+    def as_examples(self, names: Sequence[str] = ()) -> Examples:
+        """As numbers; raises TrimformerError for one that is below 0 or above 1."""
+        examples = super().as_examples()
+        for row, label in enumerate(examples.labels):
+            if not 0 <= label <= 1:
+                raise TrimformerError(
+                    f"In {self.table.where(row)}, the relevance '{self.labels[row]}' is not between 0 and 1: divide "
+                    "all labels by the highest one, or set kind: regression."
+                )
+        return examples
+
+
 class Reading(NamedTuple):
     """What labels are read as, and why, where that is not plain to see."""
 

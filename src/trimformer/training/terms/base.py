@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from ...encoder.model.heads import Kind
+from ...encoder.shape.config import TrimformerConfig
 from ...errors import TrimformerError
 from ...registry import Registry
 from ..matching import Layers, Pair
@@ -61,6 +62,11 @@ class Term(ABC):
     def is_on(cls, settings: Any) -> bool:
         """Whether these settings of an objective want the term."""
         return getattr(settings, cls.name) > 0
+
+    @classmethod
+    def lengths(cls, settings: Any, teacher: TrimformerConfig) -> tuple[int, ...]:
+        """The shorter lengths at which the term compares vectors: they are scored, too."""
+        return ()
 
     def match(self, layers: Layers) -> Sequence[Pair] | None:
         """The pairs of layers that the term compares; None where it compares something else."""

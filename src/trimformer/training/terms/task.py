@@ -13,7 +13,7 @@ from .base import TERMS, Term
 
 
 class TaskTermSettings(BaseModel):
-    task: float = Field(1.0, ge=0, description="cross-entropy, or squared error for regression")
+    task: float = Field(1.0, ge=0, description="cross-entropy, or squared error for regression; binary for ranking")
 
 
 @TERMS.add("task")

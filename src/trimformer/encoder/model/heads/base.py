@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ...parts.trace import BodyOutput
+from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
 from ..body import TrimformerModel, TrimformerPreTrainedModel
 
-Kind = Literal["classification", "multilabel", "regression", "tokens", "spans", "embedding", "masked-lm"]
-"""What is predicted: one or several labels, a number or a vector per text; a label per word; a span of a context; the
-tokens that were masked."""
+Kind = Literal["classification", "multilabel", "regression", "ranking", "tokens", "spans", "embedding", "masked-lm"]
+"""What is predicted: one or several labels, a number, a relevance or a vector per text; a label per word; a span of
+a context; the tokens that were masked."""
 
 
 class TrimformerWithHead(TrimformerPreTrainedModel):
@@ -25,6 +25,10 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
 
     kinds: ClassVar[tuple[Kind, ...]]
     """The kinds of task that the head answers."""
+    unnamed: ClassVar[Mapping[Kind, Sequence[str]]] = {}
+    """What stands for label names where a kind of task has none."""
+    output_type: ClassVar[Any] = TokenOutput
+    """The class of what the forward pass gives."""
     for_texts: ClassVar[bool] = False
     """Whether it answers once for a text, not for each token."""
     keeps_lower_head: ClassVar[bool] = False
@@ -70,17 +74,27 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         """How many numbers it gives, for a text or for each token."""
         return len(config.label_names)
 
-    def run(
+    def kind_of(self, labels: Tensor) -> Kind:
+        """The kind of task that labels of this form belong to."""
+        return self.kind
+
+    def answer(self, loss: Tensor | None, logits: Tensor, out: BodyOutput) -> Any:
+        """What the forward pass gives. out: of the body."""
+        return self.output_type(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
+
+    def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | None,
-        token_type_ids: Tensor | None,
-        gates: Gates | None,
-        output_hidden_states: bool,
-        output_trace: bool,
-        known_states: Sequence[Tensor],
-    ) -> tuple[Tensor, BodyOutput]:
-        """Logits, and what the body gave."""
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        gates: Gates | None = None,
+        output_hidden_states: bool = False,
+        output_trace: bool = False,
+        return_dict: Literal[True] = True,
+        known_states: Sequence[Tensor] = (),
+    ) -> Any:
+        """Logits, in the form that the class says; with ``labels``, as :meth:`loss` takes them, also the loss."""
         first_only = self.reads_first(self.config) and not (output_hidden_states or output_trace)
         out = self.encoder(
             input_ids,
@@ -92,7 +106,9 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
             output_trace=output_trace,
             known_states=known_states,
         )
-        return self.head(out.last_hidden_state, attention_mask), out
+        logits = self.head(out.last_hidden_state, attention_mask)
+        loss = None if labels is None else self.loss(self.kind_of(labels), logits.float(), labels, attention_mask)
+        return self.answer(loss, logits, out)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,6 @@ from ...parts.axes import Axes
 from ...parts.trace import TextOutput
 from ...shape.config import TrimformerConfig
 from ...shape.embedding import DenseShape, EmbeddingShape
-from ...shape.gates import Gates
 from ..sentence_files import write_modules
 from .base import Kind, TrimformerWithHead
 
@@ -113,9 +112,12 @@ def couple_loss(vectors: Tensor, scores: Tensor) -> Tensor:
 
 
 class TrimformerForEmbedding(TrimformerWithHead):
-    """One vector for each text, as ``config.embedding`` says."""
+    """One vector for each text, as ``config.embedding`` says: (batch, size) as ``logits``; labels as :meth:`loss` takes
+    them."""
 
     kinds = ("embedding",)
+    unnamed = MappingProxyType({"embedding": ("vector",)})
+    output_type = TextOutput
     for_texts = True
 
     @staticmethod
@@ -145,22 +147,3 @@ class TrimformerForEmbedding(TrimformerWithHead):
     def save_modules(self, folder: Path) -> None:
         """Write what ``SentenceTransformer`` reads beside the encoder in this folder."""
         write_modules(folder, self.config, self.head.state_dict())
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        gates: Gates | None = None,
-        output_hidden_states: bool = False,
-        output_trace: bool = False,
-        return_dict: Literal[True] = True,
-        known_states: Sequence[Tensor] = (),
-    ) -> TextOutput:
-        """Vectors of shape (batch, size) as ``logits``; with ``labels``, as :meth:`loss` takes them, also the loss."""
-        logits, out = self.run(
-            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
-        )
-        loss = None if labels is None else self.loss("embedding", logits.float(), labels)
-        return TextOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)

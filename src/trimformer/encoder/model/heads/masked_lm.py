@@ -64,6 +64,7 @@ class TrimformerForMaskedLM(TrimformerWithHead):
     """The token that stood at each place, or at the places that are asked for."""
 
     kinds = ("masked-lm",)
+    output_type = MaskedOutput
 
     def share(self) -> None:
         """The last map is the word table."""
@@ -94,7 +95,7 @@ class TrimformerForMaskedLM(TrimformerWithHead):
         return_dict: Literal[True] = True,
         known_states: Sequence[Tensor] = (),
         asked: Tensor | None = None,
-    ) -> MaskedOutput:
+    ) -> Any:
         """Logits of shape (batch, n, vocabulary); with ``labels`` (batch, n), -100 where there is none, also the loss.
 
         asked: boolean (batch, n): the places whose logits are wanted, for the last map is a large part of the work.
@@ -115,7 +116,7 @@ class TrimformerForMaskedLM(TrimformerWithHead):
             states if asked is None else states[asked], attention_mask, None if gates is None else gates.hidden
         )
         loss = None if labels is None else self.loss("masked-lm", logits.float(), labels)
-        return MaskedOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
+        return self.answer(loss, logits, out)
 
     def get_output_embeddings(self) -> nn.Linear:
         head: Any = self.head

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
-from ...parts.trace import Trace
+from ...parts.trace import BodyOutput, Trace
 from ...shape.config import TrimformerConfig
-from ...shape.gates import Gates
 from .base import Kind, TrimformerWithHead
 from .tokens import token_head
 
@@ -37,9 +36,13 @@ class SpanOutput(ModelOutput):
 
 
 class TrimformerForQuestionAnswering(TrimformerWithHead):
-    """The first and the last token of the answer within the input."""
+    """The first and the last token of the answer within the input: start and end logits, each (batch, n).
+
+    labels: (batch, 2), first and last token.
+    """
 
     kinds = ("spans",)
+    unnamed = MappingProxyType({"spans": ("start", "end")})
 
     @classmethod
     def head_type(cls, config: TrimformerConfig) -> Any:
@@ -55,21 +58,5 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
     def outputs(cls, config: TrimformerConfig) -> int:
         return 2
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        gates: Gates | None = None,
-        output_hidden_states: bool = False,
-        output_trace: bool = False,
-        return_dict: Literal[True] = True,
-        known_states: Sequence[Tensor] = (),
-    ) -> SpanOutput:
-        """Start and end logits, each (batch, n); with ``labels`` (batch, 2), first and last token, also the loss."""
-        logits, out = self.run(
-            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
-        )
-        loss = None if labels is None else self.loss("spans", logits.float(), labels, attention_mask)
+    def answer(self, loss: Tensor | None, logits: Tensor, out: BodyOutput) -> SpanOutput:
         return SpanOutput(loss, logits[..., 0], logits[..., 1], out.hidden_states, out.trace)

@@ -1,9 +1,9 @@
-"""The head that answers once for a text: one label, several labels or a number."""
+"""The head that answers once for a text: one label, several labels, a number or a relevance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,15 +13,17 @@ from ...parts.axes import Axes
 from ...parts.norms import layer_norm
 from ...parts.trace import TextOutput
 from ...shape.config import TrimformerConfig
-from ...shape.gates import Gates
 from .base import Kind, TrimformerWithHead, dropout_of
 
 PROBLEM_TYPES: dict[Kind, str] = {
     "classification": "single_label_classification",
     "multilabel": "multi_label_classification",
     "regression": "regression",
+    "ranking": "multi_label_classification",
 }
 """What transformers calls the kinds of a head for whole texts."""
+RELEVANCE = "relevance"
+"""The name of a reranker's only output, which tells it from a model of several labels: both have the same loss."""
 
 
 class ClassificationHead(nn.Module):
@@ -74,9 +76,16 @@ class ClassificationHead(nn.Module):
 
 
 class TrimformerForSequenceClassification(TrimformerWithHead):
-    """One label, several labels or one number per text, as ``config.problem_type`` says (None: by the labels' type)."""
+    """One label, several labels, one number or one relevance per text, as ``config.problem_type`` says (None: by the
+    labels' type): logits (batch, labels).
 
-    kinds = ("classification", "multilabel", "regression")
+    labels: int64 (batch,) for one label, float (batch,) for a number or a relevance, float (batch, labels) of 0 and 1
+    for several.
+    """
+
+    kinds = ("classification", "multilabel", "regression", "ranking")
+    unnamed = MappingProxyType({"regression": ("score",), "ranking": (RELEVANCE,)})
+    output_type = TextOutput
     for_texts = True
     keeps_lower_head = True
 
@@ -85,13 +94,17 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
         """One output without a problem type is a number, as everywhere in transformers."""
         if config.problem_type is None and len(config.label_names) == 1:
             return "regression"
-        by_type = {name: kind for kind, name in PROBLEM_TYPES.items()}
+        if config.problem_type == PROBLEM_TYPES["ranking"] and config.label_names == [RELEVANCE]:
+            return "ranking"
+        by_type = {name: kind for kind, name in PROBLEM_TYPES.items() if kind != "ranking"}
         return by_type.get(config.problem_type or "", "classification")
 
     @staticmethod
     def loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         if kind == "regression":
             return F.mse_loss(logits.flatten(), labels.float().flatten())
+        if kind == "ranking":
+            return F.binary_cross_entropy_with_logits(logits.flatten(), labels.float().flatten())
         if kind == "multilabel":
             return F.binary_cross_entropy_with_logits(logits, labels.float())
         return F.cross_entropy(logits, labels)
@@ -104,29 +117,7 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
     def head_type(cls, config: TrimformerConfig) -> Any:
         return ClassificationHead
 
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        gates: Gates | None = None,
-        output_hidden_states: bool = False,
-        output_trace: bool = False,
-        return_dict: Literal[True] = True,
-        known_states: Sequence[Tensor] = (),
-    ) -> TextOutput:
-        """Logits of shape (batch, labels); with ``labels`` also the loss (mean over the batch).
-
-        labels: int64 (batch,) for one label, float (batch,) for a number, float (batch, labels) of 0 and 1 for several.
-        """
-        logits, out = self.run(
-            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
-        )
-        loss = None
-        if labels is not None:
-            kind = self.kind
-            if self.config.problem_type is None and labels.is_floating_point():
-                kind = "multilabel" if labels.ndim == 2 and labels.shape[1] > 1 else "regression"
-            loss = self.loss(kind, logits.float(), labels)
-        return TextOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
+    def kind_of(self, labels: Tensor) -> Kind:
+        if self.config.problem_type is None and labels.is_floating_point():
+            return "multilabel" if labels.ndim == 2 and labels.shape[1] > 1 else "regression"
+        return self.kind

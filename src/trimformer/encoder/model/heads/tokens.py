@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...parts.axes import Axes
-from ...parts.trace import TokenOutput
 from ...shape.config import TrimformerConfig
-from ...shape.gates import Gates
 from .base import Kind, TrimformerWithHead, dropout_of
 from .texts import ClassificationHead
 
@@ -62,7 +59,7 @@ def token_head(config: TrimformerConfig) -> type[TokenHead] | type[DenseTokenHea
 
 
 class TrimformerForTokenClassification(TrimformerWithHead):
-    """One label per token."""
+    """One label per token: logits (batch, n, labels), labels (batch, n), -100 where there is none."""
 
     kinds = ("tokens",)
 
@@ -73,22 +70,3 @@ class TrimformerForTokenClassification(TrimformerWithHead):
     @staticmethod
     def loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         return token_loss(logits, labels)
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None,
-        gates: Gates | None = None,
-        output_hidden_states: bool = False,
-        output_trace: bool = False,
-        return_dict: Literal[True] = True,
-        known_states: Sequence[Tensor] = (),
-    ) -> TokenOutput:
-        """Logits of shape (batch, n, labels); with ``labels`` (batch, n), -100 where there is none, also the loss."""
-        logits, out = self.run(
-            input_ids, attention_mask, token_type_ids, gates, output_hidden_states, output_trace, known_states
-        )
-        loss = None if labels is None else self.loss("tokens", logits.float(), labels)
-        return TokenOutput(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)

@@ -33,7 +33,7 @@ class Lstm(nn.LSTM):
 class BiLstmLayer(Layer):
     """Each direction has half of the hidden dimensions as units; their states stand side by side.
 
-    The real tokens of a text come first, as all tokenizers here pad. The way back begins at the last of them.
+    Wherever the padding stands, one way begins at the first real token and the other one at the last.
     """
 
     kind = "bilstm"
@@ -65,10 +65,11 @@ class BiLstmLayer(Layer):
         """The states of both directions, (batch, n, hidden). mask: (batch, n), 1 = real token."""
         if mask is None:
             return torch.cat([self.ahead(x)[0], self.back(x.flip(1))[0].flip(1)], -1)
-        lengths, places = mask.long().sum(1, keepdim=True), torch.arange(x.shape[1], device=x.device)[None]
-        turned = torch.where(places < lengths, lengths - 1 - places, places)[..., None]
-        back = self.back(x.gather(1, turned.expand(-1, -1, x.shape[2])))[0]
-        return torch.cat([self.ahead(x)[0], back.gather(1, turned.expand(-1, -1, back.shape[2]))], -1)
+        real = mask.long()
+        count, number = real.sum(1, keepdim=True), real.cumsum(1)
+        behind = count + (1 - real).cumsum(1) - 1  # the places of padding, after all real tokens
+        ways = ((self.ahead, number - 1), (self.back, count - number))
+        return torch.cat([_read_at(lstm, x, torch.where(real > 0, at, behind)) for lstm, at in ways], -1)
 
     @classmethod
     def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, first: bool) -> dict[str, Number]:
@@ -84,3 +85,10 @@ class BiLstmLayer(Layer):
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
         return ExportedReader(self, first_only)
+
+
+def _read_at(lstm: nn.LSTM, x: Tensor, places: Tensor) -> Tensor:
+    """The states of tokens that are read in the order of their places, (batch, n), each back where its token was."""
+    at = places[..., None]
+    states: Tensor = lstm(torch.zeros_like(x).scatter(1, at.expand(-1, -1, x.shape[2]), x))[0]
+    return states.gather(1, at.expand(-1, -1, states.shape[2]))
