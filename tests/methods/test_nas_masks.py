@@ -1,13 +1,14 @@
 """The search by masks: what they are at their ends, one step of an α, a toy whose best masks are known, costs."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from tests.learning import batches, context, make_method
-from tests.models import padded_batch
+from tests.models import padded_batch, tiny
 from tests.tables import PIECES, cached
 from trimformer import TrimformerError, cost, trim
 from trimformer.methods.structure.masks import LIMIT, START, WAYS, Masks, leap, straight, thresholded
@@ -134,6 +135,16 @@ def test_the_search_moves_towards_its_target_and_says_how_it_went(tmp_path, way)
     assert made.notes()[0].startswith(f"{made.now():.3f} of the dense dimensions stay")
     kept = [int((alpha != 0).sum()) for alpha in made.masks.settled()["inputs"]]
     assert [len(shape.reads or range(16)) for shape in made.result().model.config.shapes] == [max(1, k) for k in kept]
+
+
+def test_steps_that_fall_bring_the_cost_into_the_tolerance(tmp_path):
+    stage = dataclasses.replace(
+        context(rows=192, epochs=5, learning_rate=1e-3), model=tiny(2, hidden_size=64, labels=2)
+    )
+    made = method(stage, target=0.75)
+    train(made, made.context.rows, stage.training, stage.accelerator, tmp_path, seed=0, title="toy")
+    assert made.now() == pytest.approx(0.75, abs=0.05 * 0.75)
+    assert ", within 0.05 of the target 0.75." in made.notes()[0]
 
 
 def test_milliseconds_of_inputs_come_from_the_table(tmp_path, monkeypatch):

@@ -6,8 +6,9 @@ step on rows that are held out, on the loss of the labels and the cost of TAS (`
 the others, on the objective of the stage. In the end what has σ(α) above 0.01 stays.
 
 Where the study leaves something open: the gradient of the α, which it rescales by a rule that it does not print, is as
-in ``masks.py``; the passes of the α have no dropout; heads share the dimensions that they lose, so that all stay
-equally large; and σ(α) of what stays is multiplied into the weights.
+in ``masks.py``, and the largest step falls to 0, because steps that stay large carry whole layers to and fro around the
+target; the passes of the α have no dropout; heads share the dimensions that they lose, so that all stay equally large;
+and σ(α) of what stays is multiplied into the weights.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class NasMasksSettings(TargetSettings):
     keep_heads: int | None = Field(None, ge=1, description="heads that stay in each layer, with heads in spaces")
     shared: bool = Field(False, description="one mask of the input dimensions for all layers, else one for each")
     masks: Way = Field("straight-through", description="how the masks learn; or hard-concrete")
-    leap: float = Field(12.0, gt=0, description="the largest step of an α, with straight-through; they lie in -6 to 6")
+    leap: float = Field(
+        12.0, gt=0, description="the largest step of an α at first, with straight-through; they lie in -6 to 6"
+    )
     cut: bool = Field(True, description="false: nothing is cut yet, and the next such stage goes on with the masks")
     held_out: float = Field(0.5, gt=0, lt=1, description="share of the training rows that the α alone learn from")
 
@@ -144,7 +147,7 @@ class NasMasks(StudentMethod):
             for alpha, gradient in zip(alphas, found, strict=True):
                 alpha.grad = self._mean(torch.zeros_like(alpha) if gradient is None else gradient)
             if self.settings.masks == "straight-through":
-                leap(self.masks.dimensions, self.settings.leap)
+                leap(self.masks.dimensions, self.settings.leap * (1 - self.step / self.context.steps))
             self.networks["masks"].step()
             self.masks.clamp()
         self.turned = True
@@ -161,7 +164,7 @@ class NasMasks(StudentMethod):
 
     def gates(self, masks: Mapping[str, list[Tensor]]) -> Gates:
         """The gates of the encoder that masks are."""
-        given: dict[str, list[Tensor]] = {}
+        given: dict[str, Any] = {}
         for space, own in masks.items():
             each = own * self.config.num_hidden_layers if space == "inputs" and self.settings.shared else own
             if space in IN_HEADS:
@@ -225,5 +228,7 @@ class NasMasks(StudentMethod):
 
 def mask_sizes(settings: NasMasksSettings, config: TrimformerConfig) -> dict[str, list[int]]:
     """The sizes of the masks of each space."""
-    sizes = {space: [size[-1] for size in POINTS[space].sizes(config)] for space in settings.spaces}
+    sizes: dict[str, list[int]] = {
+        space: [size[-1] for size in POINTS[space].sizes(config)] for space in settings.spaces
+    }
     return sizes | ({"inputs": sizes["inputs"][:1]} if settings.shared and "inputs" in sizes else {})
