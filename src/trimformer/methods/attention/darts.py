@@ -70,8 +70,7 @@ class Darts(Alternating):
         return Mixture(self.alphas())
 
     def rate(self) -> float:
-        found: float = self.networks["model"].scheduler.get_last_lr()[0] if self.settings.order == "second" else 0.0
-        return found
+        return float(self.networks["model"].scheduler.get_last_lr()[0]) if self.settings.order == "second" else 0.0
 
     def expected(self, shares: Sequence[Tensor]) -> Tensor:
         every = zip(self.candidates, shares, strict=True)

@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from ...encoder.gating.trim import changed, named, trim
-from ...encoder.model.body import TrimformerPreTrainedModel, share
+from ...encoder.model.body import share
+from ...encoder.model.heads import TrimformerWithHead
 from ...encoder.parts.tokens import Tokens
 from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates, LayerGates, hard_value
 from ...encoder.shape.kinds import stand_ins
 from ...errors import TrimformerError
 
-Model = TypeVar("Model", bound=TrimformerPreTrainedModel)
+Model = TypeVar("Model", bound=TrimformerWithHead)
 Candidates = list[dict[str, LayerShape]]
 """For each layer by name the kinds of attention that it may have, with its shape then; its own is the first."""
 

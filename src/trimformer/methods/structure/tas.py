@@ -128,8 +128,9 @@ class Tas(Alternating):
                 layers = kept
             else:
                 (heads if place.part == "heads" else units)[place.layer] = kept
-        given = {"heads": heads, "ffn": units, "layers": layers}
-        return Gates(**{name: given[name] for name in {POINT[place.part] for place in self.places}})
+        given: dict[str, Any] = {"heads": heads, "ffn": units, "layers": layers}
+        asked: dict[str, Any] = {POINT[place.part]: given[POINT[place.part]] for place in self.places}
+        return Gates(**asked)
 
     def sizes(self, choice: Sequence[int]) -> list[int]:
         """What is chosen at each place."""
