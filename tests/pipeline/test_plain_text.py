@@ -74,6 +74,18 @@ def test_tinybert_without_a_head_lowers_its_own_loss_and_leaves_a_model_for_a_ta
     assert any("was made for masked-lm" in note for note in found.notes)
 
 
+def test_the_student_of_the_general_step_goes_through_the_task_steps(home):
+    run(recipe(home, "body", student(TINYBERT)))
+    general = {"name": "student", "checkpoint": str(home / "out" / "model")}
+    table = {"name": "custom", "train": str(write_csv(home / "rows.csv")), "text": "review", "label": "stars"}
+    steps = [{"start": general, "objective": TINYBERT}, {"objective": {"task": 0.0, "logits": 1.0}}]
+    training = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    report = run(recipe(home, "body", *steps, task=table | {"texts": None}, out=str(home / "task"), dense=training))
+    assert report.task.kind == "classification"
+    config = load(home / "task" / "model").config
+    assert (config.hidden_size, config.label_names) == (8, ["neg", "pos"])
+
+
 def test_distilbert_from_layers_of_a_teacher_with_its_head(home):
     objective = {"task": 2.0, "logits": 5.0, "cosine": 1.0}
     stage = {"start": {"name": "student", "layers": [0]}, "objective": objective}

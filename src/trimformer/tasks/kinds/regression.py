@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 from scipy import stats
 
+from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
@@ -27,7 +29,7 @@ within 0.05, 94 % within 0.1 and all within 0.2.
 class Regression(TextKind):
     """The only logit."""
 
-    name = "regression"
+    name: ClassVar[Kind] = "regression"
     named = False
     answer = Prediction
 
