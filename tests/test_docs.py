@@ -28,6 +28,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 METHOD_PAGES = (
     {name: f"methods/{name}.md" for name in METHODS}
     | dict.fromkeys(["last-k", "random-k", "finetune"], "methods/controls.md")
+    | dict.fromkeys(["uniform", "random", "tpe"], "methods/baselines.md")
     | {"attendout-faithful": "methods/attendout.md"}
 )
 TABLES: list[tuple[str, str, type[BaseModel]]] = [

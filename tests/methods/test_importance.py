@@ -189,3 +189,28 @@ def test_families(family):
 def test_what_cannot_be_lost_is_said(family, settings, match):
     with pytest.raises(TrimformerError, match=match):
         make_method("importance", context(family=family), **settings)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("cost", ["flops", "params"])
+def test_down_to_a_cost(cost, rounds):
+    method = make_method("importance", context(), target=0.6, cost=cost, rows=16, rounds=rounds)
+    result = method.result()
+    assert float(result.notes[1].split()[0]) == pytest.approx(0.6, abs=0.05)  # a head of this model is a tenth
+    assert len({shape.ffn for shape in result.model.config.shapes}) > 1  # units are compared over all layers
+
+
+def test_down_to_a_cost_what_gives_nothing_goes_first():
+    method = make_method("importance", context(), target=0.94, rows=16)
+    method.model.encoder.layers[1].ffn_out.weight.data[:, 6:] = 0
+    gates = method.decide()
+    assert gates.ffn[1][:6].sum() + gates.ffn[0].sum() + gates.ffn[2].sum() == 54
+    assert sum(gate.sum() for gate in gates.heads) == 6
+    unchanged(method, gates)
+
+
+def test_down_to_a_cost_or_by_shares():
+    with pytest.raises(TrimformerError, match="leave heads, ffn and keep_layers out"):
+        make_method("importance", context(), target=0.5, heads=0.5)
+    with pytest.raises(TrimformerError, match="cannot lose heads in single layers"):
+        make_method("importance", context(family="albert"), target=0.5)

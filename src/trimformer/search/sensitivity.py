@@ -13,7 +13,7 @@ from ..encoder.gating.limits import limits
 from ..encoder.model.heads import TrimformerWithHead, task_loss
 from ..encoder.shape.gates import Gates
 from ..methods import Context
-from ..methods.structure.importance import Importance, ImportanceSettings
+from ..methods.structure.importance import importance_of
 from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..training.distill import logit_loss
 from ..training.evaluate import evaluating
@@ -90,13 +90,8 @@ def sensitivity(context: Context, rows: int, cost: RemovalCost) -> Sensitivity:
             for costs, gates in (attention, Gates(attention=kept)), (layers, Gates(layers=kept)):
                 costs.append(cost(gates))
                 tick.advance()
-    # Not to decide anything: only its estimate is wanted, and of the rows that structure is chosen on.
-    method = Importance(
-        ImportanceSettings(keep_layers=0, rows=rows), dataclasses.replace(context, train=context.selection)
-    )
-    parts = method.estimate(
-        {"heads": [torch.ones(s.heads) for s in shapes], "ffn": [torch.ones(s.ffn) for s in shapes]}
-    )
+    # Of the rows that structure is chosen on.
+    parts = importance_of(dataclasses.replace(context, train=context.selection), rows)
     heads, units = ([own.tolist() for own in parts[point]] for point in ("heads", "ffn"))
     hidden = hidden_importance(context, min(rows, len(context.selection))).tolist()
     return Sensitivity(attention, layers, heads, units, hidden, limits(context.model.config).first_stays is not None)

@@ -34,7 +34,7 @@ from ...training.settings import ObjectiveSettings
 from ..base import Context, MethodSettings, Standard, StudentMethod, register
 from ..expected import shape_after
 from ..result import Result, Subnetwork
-from .importance import Importance, ImportanceSettings
+from .importance import importance_of
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -178,11 +178,7 @@ def shares_of(settings: Any) -> dict[str, list[float]] | None:
 
 def orders(context: Context, rows: int) -> tuple[list[Tensor], list[Tensor]]:
     """The heads and the units of each layer by falling importance for the loss of the task."""
-    shapes = context.model.config.shapes
-    method = Importance(ImportanceSettings(keep_layers=0, rows=rows), context)  # only its estimate is wanted
-    found = method.estimate(
-        {"heads": [torch.ones(s.heads) for s in shapes], "ffn": [torch.ones(s.ffn) for s in shapes]}
-    )
+    found = importance_of(context, rows)
     heads, units = (
         [torch.sort(own, descending=True, stable=True).indices for own in found[point]] for point in ("heads", "ffn")
     )

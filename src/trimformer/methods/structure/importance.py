@@ -4,6 +4,9 @@ The importance of a part is the mean over texts of |∂L/∂ξ|, where L is the 
 Each text counts by its absolute value: the absolute value of a mean gradient would be smaller where texts disagree.
 For heads see Michel, Levy and Neubig, "Are Sixteen Heads Really Better than One?", 2019. For a unit ∂L/∂ξ is w ∂L/∂w,
 summed over the weights w out of the unit, by which DynaBERT (Hou et al., 2020) ranks.
+
+Down to a cost heads and units of all layers are compared by their importance for what they cost (Molchanov et al.,
+"Pruning Convolutional Neural Networks for Resource Efficient Inference", 2017, section 2.2, weigh FLOPs likewise).
 """
 
 from __future__ import annotations
@@ -24,17 +27,24 @@ from ...encoder.shape.kinds import StandIn
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
-from ..base import Context, Method, MethodSettings, register, worded
+from ..base import Context, Method, register, worded
 from ..expected import shape_keeping
+from .cost import CostSettings, ExpectedCost, check_cost
 
 Parts = dict[str, list[Tensor]]
 """For each gate point one tensor for each layer: (1,) for attention, (heads,), (units,)."""
 
 
-class ImportanceSettings(MethodSettings):
+class ImportanceSettings(CostSettings):
     """Settings of importance."""
 
     name: Literal["importance"] = "importance"
+    target: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of the cost of the dense layers that stays, in place of shares of heads and units",
+    )
     heads: float = Field(1.0, gt=0, le=1, description="share of the heads of all layers that stays")
     ffn: float = Field(1.0, gt=0, le=1, description="share of the units of each feed-forward block that stays")
     keep_layers: int | None = Field(None, ge=0, description="attention layers that stay; none: all")
@@ -64,10 +74,17 @@ class Importance(Method):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if settings.keep_layers is None and settings.heads == settings.ffn == 1:
-            raise TrimformerError("importance has nothing to remove: set heads or ffn below 1, or keep_layers.")
+        shares = settings.keep_layers is not None or min(settings.heads, settings.ffn) < 1
+        if settings.target is not None:
+            if shares:
+                raise TrimformerError("target finds the shares itself: leave heads, ffn and keep_layers out.")
+            check_cost(settings, config)
+        elif not shares:
+            raise TrimformerError(
+                "importance has nothing to remove: set heads or ffn below 1, or keep_layers, or a target."
+            )
         for point in ("heads", "ffn"):
-            if getattr(settings, point) < 1:
+            if settings.target is not None or getattr(settings, point) < 1:
                 limits(config).require(point, f"leave {point} at 1 and set keep_layers")
 
     @classmethod
@@ -76,6 +93,8 @@ class Importance(Method):
         return left.with_shapes([dataclasses.replace(s, ffn=round(settings.ffn * s.ffn)) for s in left.shapes])
 
     def decide(self) -> Gates:
+        if self.settings.target is not None:
+            return self.gates(self.to_cost())
         settings, shapes = self.settings, self.model.config.shapes
         kept: Parts = {}
         if settings.keep_layers is not None:
@@ -90,6 +109,25 @@ class Importance(Method):
             self.scores = scores
         gates = self.gates(kept)
         return gates if gates.attention is None else gates.replace(attention=gates.attention.flatten())
+
+    def to_cost(self) -> Parts:
+        """The heads and units of all layers that stay, where those go first that matter least for what they cost.
+
+        In rounds the target falls from 1 in equal steps.
+        """
+        cost, settings = ExpectedCost(self.settings, self.context), self.settings
+        kept = every_part(self.model.config)
+        saved = {point: savings(cost, point, kept) for point in kept}
+        for done in range(1, settings.rounds + 1):
+            self.scores = self.estimate(kept)
+            worth = {
+                point: [own / gain for own, gain in zip(self.scores[point], saved[point], strict=True)]
+                for point in kept
+            }
+            target = 1 - (1 - settings.target) * done / settings.rounds
+            kept = fitted(cost, worth, kept, target)
+        self.left = f"{cost.share(self.gates(kept)).item():.3f} of the dense layers' {cost} stay"
+        return kept
 
     def estimate(self, kept: Parts) -> Parts:
         """The importance of all parts where only these are left; 0 for those that are gone."""
@@ -148,10 +186,52 @@ class Importance(Method):
         rounds = self.settings.rounds
         how = "once" if rounds == 1 else f"{rounds} times, each time without what was removed before"
         notes = [f"Importance was estimated on {self.rows} rows of the training split, {how}."]
+        if self.settings.target is not None:
+            notes.append(f"{self.left} (target {self.settings.target:g}).")
         if "attention" in self.scores:
             listed = ", ".join(f"{index} {own.item():.4f}" for index, own in enumerate(self.scores["attention"]))
             notes.append(f"The importance of the attention layers, 0 where one was gone already, is: {listed}.")
         return notes
+
+
+def every_part(config: TrimformerConfig) -> Parts:
+    """Gates that keep all heads and units."""
+    return {point: [torch.ones(size) for size in POINTS[point].sizes(config)] for point in ("heads", "ffn")}
+
+
+def importance_of(context: Context, rows: int) -> Parts:
+    """The importance of all heads and units of a stage's model, on so many rows of the training split."""
+    method = Importance(ImportanceSettings(keep_layers=0, rows=rows), context)  # only its estimate is wanted
+    return method.estimate(every_part(context.model.config))
+
+
+def savings(cost: ExpectedCost, point: str, kept: Parts) -> list[float]:
+    """For each layer the mean cost of one of its parts at a gate point, as a share of that of the dense layers."""
+    found = []
+    for layer, gate in enumerate(kept[point]):
+        without = [torch.zeros_like(own) if index == layer else own for index, own in enumerate(kept[point])]
+        whole = 1 - cost.share(Gates(**{point: without})).item()
+        found.append(max(whole / max(1, len(gate)), torch.finfo(gate.dtype).tiny))
+    return found
+
+
+def fitted(cost: ExpectedCost, worth: Parts, kept: Parts, target: float) -> Parts:
+    """The gates that keep what is worth most for its cost, and cost what is nearest to the target."""
+    every = torch.cat([own[gate > 0] for point in kept for own, gate in zip(worth[point], kept[point], strict=True)])
+    bars = torch.cat([every.new_tensor([-1.0]), every.sort().values])
+
+    def above(place: int) -> Parts:
+        pairs = {point: zip(worth[point], kept[point], strict=True) for point in kept}
+        return {point: [gate * (own > bars[place]) for own, gate in given] for point, given in pairs.items()}
+
+    def share(place: int) -> float:
+        return cost.share(Gates(**above(place))).item()
+
+    low, high = 0, len(bars) - 1  # at most too much stays, nothing does
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if share(middle) > target else (low, middle)
+    return above(min((low, high), key=lambda place: abs(share(place) - target)))
 
 
 def losses_of_texts(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor) -> Tensor:
