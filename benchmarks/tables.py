@@ -23,6 +23,7 @@ import method_tables
 import peer_tables
 import result_files
 import speed_tables
+import student_tables
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -30,7 +31,7 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
-        "training-speed",
+        *("training-speed", "words", "tinybert", "no-labels", "embedding"),
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
@@ -260,6 +261,11 @@ def figures() -> dict[str, str]:
     )
 
 
+def students(experiment: str) -> str:
+    """What each step of a student's training brings."""
+    return markdown(*student_tables.runs(read(f"students_{experiment}")))
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "glue": glue,
@@ -279,6 +285,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "serve": serve,
     "latency-table": latency_table,
 } | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
+MAKERS |= {name: functools.partial(students, name) for name in ("words", "tinybert", "no-labels", "embedding")}
 
 
 def filled(text: str, names: Iterable[str]) -> str:
