@@ -45,7 +45,9 @@ IN_HEADS = ("query_key", "values")
 TIMED = ("inputs", "ffn", "heads")
 """Spaces of which a table of the device has times."""
 POINTS_OF_PATHS = 30
-"""How often the α of a stage are written down."""
+"""How often the α of a stage are written down, at most."""
+VALUES_OF_PATHS = 100_000
+"""How many numbers these are of a space, at most, but for three points: the report stays small for large encoders."""
 
 
 class NasMasksSettings(TargetSettings):
@@ -157,9 +159,11 @@ class NasMasks(StudentMethod):
         super().update(step)
         self.step, self.turned = step, False
         self.aim.record(self.history, step, self.now())
-        if step == 1 or step % max(1, self.context.steps // POINTS_OF_PATHS) == 0:
-            for space in self.settings.spaces:
-                self.history.add(f"{ALPHA} {space}", step, self.masks.path(space))
+        for space in self.settings.spaces:
+            path = self.masks.path(space)
+            points = max(3, min(POINTS_OF_PATHS, VALUES_OF_PATHS // len(path)))
+            if step in (1, self.context.steps) or step % max(1, self.context.steps // points) == 0:
+                self.history.add(f"{ALPHA} {space}", step, path)
         return {}
 
     def gates(self, masks: Mapping[str, list[Tensor]]) -> Gates:
