@@ -215,6 +215,12 @@ def test_scores_and_relations_are_those_of_the_layers_own_attention() -> None:
     assert torch.isfinite(torch.tensor(method.micro_step(batches(method.context, 1)[0], 1.0)["loss"]))
 
 
+def test_layers_that_share_their_weights_have_one_size_of_a_kind() -> None:
+    with pytest.raises(TrimformerError, match="name each kind once"):
+        make_method("darts", context(family="albert"), target=0.9, kinds=["conv3", "conv9"])
+    assert make_method("darts", context(), target=0.9, kinds=["conv3", "conv9"]).counts == [3, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

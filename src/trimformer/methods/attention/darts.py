@@ -63,8 +63,15 @@ class Darts(Alternating):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if all(len(own) == 1 for own in candidates(config, settings.kinds)):
+        found = candidates(config, settings.kinds)
+        if all(len(own) == 1 for own in found):
             raise TrimformerError("No layer of this encoder can have any of these kinds beside its own: name others.")
+        twice = any(len({shape.attention for shape in own.values()}) < len(own) for own in found)
+        if config.sharing is not None and twice:
+            raise TrimformerError(
+                "The layers of this encoder share their weights, so that they can have one size of a kind: name each "
+                "kind once."
+            )
 
     def gates(self) -> Gates:
         return Mixture(self.alphas())
