@@ -49,7 +49,7 @@ def trim(
     """
     nested = (width, depth) != (None, None)
     if (gates is not None) + (attention is not None) + nested != 1:
-        raise TrimformerError("trim needs either gates, or attention={layer: kind}, or width and depth: give one.")
+        raise TrimformerError("trim needs either gates or attention={layer: kind}, or width and depth: give one.")
     if nested:
         gates = subnetwork_gates(model.config, 1.0 if width is None else width, 1.0 if depth is None else depth)
     kinds = dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)

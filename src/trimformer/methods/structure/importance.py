@@ -210,7 +210,8 @@ def savings(cost: ExpectedCost, point: str, kept: Parts) -> list[float]:
     found = []
     for layer, gate in enumerate(kept[point]):
         without = [torch.zeros_like(own) if index == layer else own for index, own in enumerate(kept[point])]
-        whole = 1 - cost.share(Gates(**{point: without})).item()
+        given: dict[str, Any] = {point: without}
+        whole = 1 - cost.share(Gates(**given)).item()
         found.append(max(whole / max(1, len(gate)), torch.finfo(gate.dtype).tiny))
     return found
 
@@ -225,7 +226,8 @@ def fitted(cost: ExpectedCost, worth: Parts, kept: Parts, target: float) -> Part
         return {point: [gate * (own > bars[place]) for own, gate in given] for point, given in pairs.items()}
 
     def share(place: int) -> float:
-        return cost.share(Gates(**above(place))).item()
+        given: dict[str, Any] = dict(above(place))
+        return cost.share(Gates(**given)).item()
 
     low, high = 0, len(bars) - 1  # at most too much stays, nothing does
     while high - low > 1:
