@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trimformer.methods import bilevel
-from trimformer.methods.bilevel import architecture_gradient
+from trimformer.methods.architecture import bilevel
+from trimformer.methods.architecture.bilevel import architecture_gradient
 
 torch.manual_seed(0)
 A, B, C = (torch.randn(*size, dtype=torch.float64) for size in ((4, 4), (4, 3), (3, 3)))

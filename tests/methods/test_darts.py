@@ -14,8 +14,8 @@ from tests.learning import batches, context, every_term, make_method
 from tests.models import DISTINCT_FAMILIES, padded_batch, tiny
 from tests.tables import PIECES, cached
 from trimformer import Gates, TrimformerError, trim
-from trimformer.methods.attention.mixture import Mixture, candidates, mix, unmixed
-from trimformer.methods.bilevel import architecture_gradient, gradients, restored, shift
+from trimformer.methods.architecture.bilevel import architecture_gradient, gradients, restored, shift
+from trimformer.methods.architecture.mixture import Mixture, candidates, mix, unmixed
 from trimformer.training.evaluate import predict_logits
 from trimformer.training.loop import train
 

@@ -13,7 +13,7 @@ from tests.models import FAMILY_NAMES, padded_batch
 from trimformer import Gates, TrimformerError, trim
 from trimformer.encoder.gating.nested import nested_gates
 from trimformer.methods import METHODS
-from trimformer.methods.structure.dynabert import at_depth
+from trimformer.methods.architecture.dynabert import at_depth
 from trimformer.training.distill import hidden_loss
 
 KINDS = ["classification", "multilabel", "regression", "tokens", "spans", "embedding", "masked-lm"]

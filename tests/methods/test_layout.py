@@ -15,7 +15,7 @@ from trimformer.encoder.model.heads import task_loss
 from trimformer.encoder.shape.gates import Gates
 from trimformer.measure.cost import expected_flops, expected_params
 from trimformer.methods import METHODS
-from trimformer.methods.structure.layout import TOLERANCE, Layout, Layouts
+from trimformer.methods.architecture.layout import TOLERANCE, Layout, Layouts
 
 QUICK = {"target": 0.6, "rows": 16}
 
@@ -183,6 +183,6 @@ def test_a_layout_needs_something_fine() -> None:
 
 
 def test_a_cost_that_no_random_layout_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.methods.structure.random_layout.DRAWS", 3)
+    monkeypatch.setattr("trimformer.methods.architecture.random_layout.DRAWS", 3)
     with pytest.raises(TrimformerError, match=r"None of 3 random layouts costs 0\.01 of"):
         make_method("random", context(layers=1), **QUICK | {"target": 0.01, "parts": ["heads"]}).decide()

@@ -11,8 +11,8 @@ from tests.learning import batches, context, make_method
 from tests.models import padded_batch, tiny
 from tests.tables import PIECES, cached
 from trimformer import TrimformerError, cost, trim
-from trimformer.methods.structure.masks import LIMIT, START, WAYS, Masks, leap, straight, thresholded
-from trimformer.methods.structure.target import cost_loss
+from trimformer.methods.architecture.masks import LIMIT, START, WAYS, Masks, leap, straight, thresholded
+from trimformer.methods.architecture.target import cost_loss
 from trimformer.training.loop import train
 
 ALL = {"spaces": ["inputs", "query_key", "values", "ffn", "heads"], "keep_heads": 1}

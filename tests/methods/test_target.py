@@ -5,8 +5,8 @@ import torch
 
 from tests.learning import context
 from trimformer import Gates
+from trimformer.methods.architecture.target import CostTarget, TargetSettings, cost_loss
 from trimformer.methods.history import History
-from trimformer.methods.structure.target import CostTarget, TargetSettings, cost_loss
 
 R, T, JUST = 0.5, 0.05, 1e-6
 

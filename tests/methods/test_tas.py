@@ -12,8 +12,8 @@ from torch import Tensor
 from tests.learning import context, make_method
 from tests.models import padded_batch, tiny
 from trimformer import Gates, TrimformerError, trim
-from trimformer.methods.structure.tas import sizes_of
-from trimformer.methods.structure.widths import Drawn, Widths, draw, interpolated, one
+from trimformer.methods.architecture.tas import sizes_of
+from trimformer.methods.architecture.widths import Drawn, Widths, draw, interpolated, one
 from trimformer.training.loop import train
 
 FAMILIES = ("bert", "modernbert", "mpnet")

@@ -3,7 +3,7 @@
 Liu, Simonyan and Yang, "DARTS: Differentiable Architecture Search", 2019. A layer gives Σ softmax(α)_k kind_k(x) over
 its candidates, each of which starts as what the pre-trained layer becomes and has weights of its own. In turn the α
 take a step on rows that are held out, and the weights one on the others. The cost is drawn to a target as in TAS
-(``structure/target.py``). In the end each layer keeps one kind, with the weights that it has got in the mixture.
+(``architecture/target.py``). In the end each layer keeps one kind, with the weights that it has got in the mixture.
 
 Where the published method is left: the α learn faster in a shorter stage and have no decay; their passes have no
 dropout, whose chance the second order would divide by ε; and the kinds with the largest shares are chosen among those
@@ -23,9 +23,9 @@ from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...measure.cost import Kinds
 from ...training.settings import ObjectiveSettings
-from ..alternating import Alternating, AlternatingSettings
 from ..base import Context, Standard, register
 from ..result import Result
+from .alternating import Alternating, AlternatingSettings
 from .mixture import Mixture, candidates, mix, unmixed
 
 

@@ -29,11 +29,11 @@ from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION
 from ...errors import TrimformerError
 from ...training.settings import ObjectiveSettings
-from ..alternating import Alternating, AlternatingSettings
-from ..architecture import SLACK, within
 from ..base import Context, Standard, register
+from ..structure.hard_concrete import group_of
+from .alternating import Alternating, AlternatingSettings
 from .dynabert import orders
-from .hard_concrete import group_of
+from .shares import SLACK, within
 from .widths import Drawn, Widths, draw
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 5.0, 0.1

@@ -34,7 +34,7 @@ from ...training.settings import ObjectiveSettings
 from ..base import Context, MethodSettings, Standard, StudentMethod, register
 from ..expected import shape_after
 from ..result import Result, Subnetwork
-from .importance import importance_of
+from ..structure.importance import importance_of
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

@@ -24,9 +24,9 @@ from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
 from ..base import Context, Method, worded
-from .cost import CostSettings, ExpectedCost, check_cost
-from .hard_concrete import group_of
-from .importance import importance_of, largest
+from ..structure.cost import CostSettings, ExpectedCost, check_cost
+from ..structure.hard_concrete import group_of
+from ..structure.importance import importance_of, largest
 
 Part = Literal["layers", "attention", "heads", "units"]
 POINT: dict[Part, str] = {"layers": "layers", "attention": "attention", "heads": "heads", "units": "ffn"}

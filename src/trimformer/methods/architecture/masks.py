@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import hard_concrete
+from ..structure import hard_concrete
 
 START = 5.0
 """α of every dimension at first: σ(5) = 0.993."""

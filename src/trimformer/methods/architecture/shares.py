@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..training.network import Network
-from .base import Context
+from ...training.network import Network
+from ..base import Context
 
 PUBLISHED_RATE = 3e-4
 PUBLISHED_BETAS = (0.5, 0.999)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...curves import aim_of
 from ..base import Context
 from ..history import History
-from .cost import CostSettings, ExpectedCost
+from ..structure.cost import CostSettings, ExpectedCost
 
 Cost = Literal["flops", "params", "bytes", "ms", "dimensions"]
 COST = "cost"

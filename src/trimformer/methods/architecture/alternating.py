@@ -11,17 +11,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..encoder.model.heads import task_loss
-from ..encoder.shape.config import TrimformerConfig
-from ..encoder.shape.gates import Gates
-from ..errors import TrimformerError
-from ..training.evaluate import evaluating
-from .architecture import Architecture, most, network_of, within
-from .base import Context, StudentMethod
+from ...encoder.model.heads import task_loss
+from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.gates import Gates
+from ...errors import TrimformerError
+from ...training.evaluate import evaluating
+from ..base import Context, StudentMethod
+from ..held_out import split
+from ..structure.cost import check_cost
 from .bilevel import architecture_gradient
-from .held_out import split
-from .structure.cost import check_cost
-from .structure.target import CostTarget, TargetSettings
+from .shares import Architecture, most, network_of, within
+from .target import CostTarget, TargetSettings
 
 
 class AlternatingSettings(TargetSettings):

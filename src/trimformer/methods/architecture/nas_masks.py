@@ -34,8 +34,8 @@ from ..base import Context, Standard, StudentMethod, register
 from ..handed import named_gates
 from ..held_out import split
 from ..result import Result
-from .cost import check_cost
-from .hard_concrete import PUBLISHED_RATE, TRAVEL
+from ..structure.cost import check_cost
+from ..structure.hard_concrete import PUBLISHED_RATE, TRAVEL
 from .masks import HEADS, Masks, Way, leap
 from .target import Cost, CostTarget, TargetSettings
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.learning import context
-from trimformer.methods.architecture import Architecture, most, network_of, within
+from trimformer.methods.architecture.shares import Architecture, most, network_of, within
 
 
 def test_the_first_candidate_begins_with_its_share() -> None:

@@ -1,0 +1,1 @@
+"""Methods that search for an architecture, and the baselines that any search must beat."""
