@@ -210,7 +210,7 @@ def runs_of(options: argparse.Namespace, task: str, seed: int) -> dict[str, dict
     limit, _ = TASKS.get(task, (None, 0))
     labelled = {"name": task, "data": str(glue)} | ({"train_limit": limit} if limit else {})
     if options.experiment == "embedding":
-        # The texts of STS-B's training couples without their scores, and some of the corpora.
+        # Texts of STS-B's training couples without their scores, and as many of the corpora.
         halves = dict.fromkeys(text for row in table(options, "STS-B", "train") for text in row[7:9])
         couples = ["\t".join(row[7:10]) for row in table(options, "STS-B", "dev")]
         data = written(folder / "stsb.tsv", ["one\ttwo\tscore", *couples])
@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=["sst2"], help="of tinybert: sst2, mrpc, rte, cola")
     parser.add_argument("--runs", nargs="+", help="default: all of the experiment")
     parser.add_argument("--base", default="demo", help="the embedding model that is made smaller")
-    parser.add_argument("--texts", type=int, default=6000, help="texts of the corpora for the embedding model")
+    parser.add_argument("--texts", type=int, default=6000, help="for the embedding model")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     file = RESULTS / f"students_{options.experiment}.json"
