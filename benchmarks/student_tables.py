@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
+EXPERIMENTS = ("words", "tinybert", "no-labels", "embedding", "architecture")
 SPEEDS = ("torch", "onnx", "onnx-int8")
 
 RUNS = {
@@ -23,6 +24,17 @@ RUNS = {
     "from-scratch": "from random weights, labels alone",
     "no-labels": "trained without labels",
     "labels": "trained with labels",
+    "trained-on": "dense, trained on",
+    "uniform": "uniform",
+    "importance": "importance",
+    "random": "random, best of 30 untrained",
+    "tpe": "tpe, best of 30 untrained",
+    "hard-concrete": "hard-concrete",
+    "tas": "tas",
+    "nas-masks": "nas-masks",
+    "last-k": "last-k, 3 of 6 attend",
+    "attendout": "attendout, 3 of 6 attend",
+    "darts": "darts",
     "cut": "cut, untrained",
     "distilled": "cut and distilled",
 }
@@ -49,10 +61,16 @@ def runs(found: dict[str, Any]) -> Table:
                 task, title, f"{metric} {spread(scores)}", spread(teachers), spread(
                     [score - teacher for score, teacher in zip(scores, teachers, strict=True)], sign="+"
                 ),
-                str(len(seeds)), f"{first['params'][1] / 1e6:.1f} M", speed(times, task, name),
+                str(len(seeds)), f"{first['params'][1] / 1e6:.1f} M", flops(first), speed(times, task, name),
             ])  # fmt: skip
-    header = ["task", "student", "validation score", "teacher", "difference", "seeds", "weights"]
+    header = ["task", "student", "validation score", "teacher", "difference", "seeds", "weights", "FLOPs"]
     return [*header, "speed over the teacher: eager, ONNX, ONNX int8"], rows
+
+
+def flops(run: dict[str, Any]) -> str:
+    """Operations for a text as a share of the teacher's."""
+    before, after = run["flops_per_example"]
+    return f"{after / before:.2f}"
 
 
 def spread(values: list[float], sign: str = "") -> str:

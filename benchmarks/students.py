@@ -1,10 +1,11 @@
-"""Students: what each step of their training brings. ``benchmarks/students.py --data DATA --experiment words``.
+"""Students and searched shapes: what each step brings. ``benchmarks/students.py --data DATA --experiment words``.
 
 words: a BiLSTM and a CNN on SST-2, with labels alone, with the teacher, and with the teacher on augmented rows.
 tinybert: TinyBERT's general step on plain text and its two task steps, and what is left when one of them is left out;
 the controls are the same student trained on labels from random weights, and the teacher's first four layers.
 no-labels: half of the attention of a fine-tuned model becomes a mean, trained on its answers or on labels.
 embedding: an embedding model with half of its layers and fewer attention layers, trained on texts, and untrained.
+architecture: searches of a shape at one cost beside the baselines that they have to beat.
 
 Every finished run is added to benchmarks/results/students_<experiment>.json at once; runs that are there already are
 left out, and a cut one goes on. ``--part times``, on a quiet machine: the models of a seed taking turns.
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from result_files import add, read, summary
+from search_runs import architecture
+from student_tables import EXPERIMENTS
 
 from trimformer.hardware import hardware
 from trimformer.measure.bench.latency import benchmark
@@ -226,6 +229,8 @@ def runs_of(options: argparse.Namespace, task: str, seed: int) -> dict[str, dict
         found = words({"name": "bilstm"}) | words({"name": "cnn"})
     elif options.experiment == "tinybert":
         found = tinybert(options, general(options, options.work))
+    elif options.experiment == "architecture":
+        found = architecture()
     else:
         found = no_labels()
     made = {name: base | {"stages": stages} for name, stages in found.items()}
@@ -267,7 +272,7 @@ def times(options: argparse.Namespace, task: str, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, type=Path, help="folder with glue/, corpus/, glove_twitter_25d_12k/")
-    parser.add_argument("--experiment", required=True, choices=["words", "tinybert", "no-labels", "embedding"])
+    parser.add_argument("--experiment", required=True, choices=EXPERIMENTS)
     parser.add_argument("--part", choices=["runs", "times"], default="runs")
     parser.add_argument("--work", type=Path, default=Path("runs/students"))
     parser.add_argument("--tasks", nargs="+", default=["sst2"], help="of tinybert: sst2, mrpc, rte, cola")

@@ -31,7 +31,7 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
-        *("training-speed", "words", "tinybert", "no-labels", "embedding"),
+        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture"),
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
@@ -285,7 +285,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "serve": serve,
     "latency-table": latency_table,
 } | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
-MAKERS |= {name: functools.partial(students, name) for name in ("words", "tinybert", "no-labels", "embedding")}
+MAKERS |= {name: functools.partial(students, name) for name in student_tables.EXPERIMENTS}
 
 
 def filled(text: str, names: Iterable[str]) -> str:
