@@ -124,7 +124,10 @@ def test_no_data(bert: Path, home: Path) -> None:
         ),
         (["--method", "depth", "--keep", 3], "keep=3 is out of range: this encoder has 2 layers, so keep 1 to 2."),
         (["--method", "depth"], "--keep is missing: the method depth needs it."),
-        (["--method", "importance"], "importance has nothing to remove: set heads or ffn below 1, or keep_layers."),
+        (
+            ["--method", "importance"],
+            "importance has nothing to remove: set heads or ffn below 1, or keep_layers, or a target.",
+        ),
         (
             ["--method", "finetune", "--keep-layers", 1],
             "--keep-layers has no meaning for the method finetune: leave it out.",
@@ -140,7 +143,7 @@ def test_no_data(bert: Path, home: Path) -> None:
         (["--keep-layers", 3], "is out of range: this encoder has 2 layers with attention, so keep 0 to 2."),
         (
             ["--kind", "tagging"],
-            "--kind: input should be 'auto', 'classification', 'multilabel', 'regression', 'tokens'",
+            "--kind: input should be 'auto', 'classification', 'multilabel', 'regression', 'ranking', 'tokens'",
         ),
         (["--kind", "regression"], "In line 2 of reviews.csv, the label 'pos' is not a finite number"),
         (["--epochs", 0], "--epochs: input should be greater than 0"),

@@ -72,7 +72,7 @@ def test_settings_of_a_method(options: MethodOptions, settings: dict[str, Any]) 
         (MethodOptions("importance", set=["heads=2"]), r"--set heads: input should be .* \(got 2\)\."),
         (MethodOptions("last-k", set=["keep_layer=1"]), "--set keep_layer has no meaning for the method last-k"),
         (MethodOptions("last-k", set=["replace_by=none"]), "--keep-layers is missing: the method last-k needs it"),
-        (MethodOptions("importance", target=0.5), "--target has no meaning for the method importance: leave it out"),
+        (MethodOptions("depth", target=0.5), "--target has no meaning for the method depth: leave it out"),
     ],
 )
 def test_a_wrong_setting_names_its_option(options: MethodOptions, said: str) -> None:

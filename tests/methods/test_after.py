@@ -17,7 +17,7 @@ BY_RULE = (
     "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""
-FOUND = ("hard-concrete", "darts", "tas", "random", "tpe", "uniform")
+FOUND = ("hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")
 """Those of which nothing is known before: they leave what they find to be of a given cost."""
 
 

@@ -42,7 +42,7 @@ def test_a_search_goes_on_with_the_masks_of_the_one_before():
     second = make_method("nas-masks", stage, target=0.6)
     assert all(torch.equal(a, b) for a, b in zip(first.masks.parameters(), second.masks.parameters(), strict=True))
     assert gates_in(second.result().handed).given.keys() == {"inputs"}
-    with pytest.raises(TrimformerError, match="The stage before searched other spaces"):
+    with pytest.raises(TrimformerError, match="The stage before had other masks"):
         make_method("nas-masks", stage, target=0.6, spaces=["ffn"])
 
 
@@ -94,3 +94,9 @@ def test_a_stage_that_hands_on_no_gates_is_refused_before_any_training(home):
         run(recipe({"name": "finetune"}))
     with pytest.raises(ValueError, match="cut belongs to a checkpoint"):
         STARTS["student"].Settings(layers=[0], cut="previous")
+
+
+def test_one_mask_for_all_layers_is_handed_on(tmp_path):
+    shared = torch.ones(4)
+    write_handed(tmp_path, named_gates(Gates(inputs=[shared] * 3)))
+    assert [own.tolist() for own in gates_in(read_handed(tmp_path)).inputs] == [[1.0] * 4] * 3

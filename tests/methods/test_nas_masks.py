@@ -174,3 +174,23 @@ def test_shared_weights_and_what_an_architecture_cannot_lose():
     for family in ("albert", "deberta-v2"):
         with pytest.raises(TrimformerError, match=r"cannot lose input dimensions.*leave inputs out of spaces"):
             method(context(family=family))
+
+
+def test_the_names_of_masks_say_their_space_and_way():
+    names = set(Masks({"values": [2, 2], "query_key": [3]}, "straight-through").state_dict())
+    assert not names & set(Masks({"query_key": [2, 2], "values": [3]}, "straight-through").state_dict()) - {
+        "lists.values straight-through.0", "lists.query_key straight-through.0",
+    }  # fmt: skip
+    assert not names & set(Masks({"values": [2, 2], "query_key": [3]}, "hard-concrete").state_dict())
+
+
+def test_dimensions_are_masks_of_layers_that_have_them():
+    stage = context(layers=3, attention={0: "none", 1: "mean"}, objective={"task": 1.0})
+    method = make_method("nas-masks", stage, target=0.5, spaces=["inputs", "query_key"])
+    masks = method.masks.hard()
+    for own in (masks["inputs"][0], masks["query_key"][0], masks["query_key"][1]):
+        own.zero_()
+    assert method._share(masks).item() == 1  # the layers have nothing there
+    masks["query_key"][2].zero_()
+    sizes = len(masks["inputs"][1]) + len(masks["inputs"][2]), len(masks["query_key"][2])
+    assert method._share(masks).item() == pytest.approx(sizes[0] / sum(sizes))

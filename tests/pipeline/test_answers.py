@@ -138,7 +138,7 @@ def test_files_of_texts_may_be_several_and_the_validation_rows_may_have_labels(t
     more = tmp_path / "more.jsonl"
     more.write_text("".join(json.dumps({"text": f"{text} too", "id": 1}) + "\n" for text, _ in texts(20)))
     held = tmp_path / "v.csv"
-    held.write_text("text,label\n" + "".join(f"{text},{'yx'[good]}\n" for text, good in texts(30)))
+    held.write_text("text,label\n" + "".join(f"{text} again,{'yx'[good]}\n" for text, good in texts(30)))
     task = {"train": None, "texts": [str(data), str(more)], "validation": str(held)}
     found = inputs(tmp_path, model, data, TUNE, task=task)
     assert len(found.train) + len(found.selection) == 80

@@ -49,8 +49,8 @@ def kinds(folder: str) -> list[str]:
 def test_every_method_goes_on_from_there(home: Path) -> None:
     stages = []
     for name, method in METHODS.items():
-        needed = {"keep_layers": 1} if "keep_layers" in method.Settings.model_fields else {}
-        settings = {"name": name} | SETTINGS.get(name, needed)
+        needed = {"keep_layers": 1} if "keep_layers" in method.Settings.model_fields else method.example
+        settings = {"name": name} | SETTINGS.get(name, dict(needed))
         start = STUDENT if name == "squeeze" else "dense"
         stages.append({"name": name, "method": settings, "start": start, "training": TRAINING})
     content = {
@@ -66,7 +66,9 @@ def test_every_method_goes_on_from_there(home: Path) -> None:
     assert kinds("all/dense/model") == ["full", "full", "mean", "none"]
     assert kinds("all/model") == ["full", "mean", "mean", "none"]
     assert report.removed_layers() == [1]
-    assert {curve.stage for curve in report.curves} == {"attendout", "greedy", "hard-concrete"}
+    assert {curve.stage for curve in report.curves} == {
+        "attendout", "darts", "greedy", "hard-concrete", "nas-masks", "random", "tas", "tpe",
+    }  # fmt: skip
     assert [latency.backend for latency in report.variants[0].latency_ms] == ["torch"]  # no stock class can be this
 
 

@@ -33,7 +33,7 @@ def gates_in(tensors: Mapping[str, Tensor]) -> Gates:
 def write_handed(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Keep them in the folder of a stage."""
     with atomic_file(folder / FILE) as file:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+        save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, file)
 
 
 def read_handed(folder: Path) -> dict[str, Tensor]:

@@ -54,7 +54,9 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         except TrimformerError as error:
             raise TrimformerError(f"Stage {stage.name}: {error}") from error
         students.append(student)
-        found = Gates() if method.hands_gates else None  # which, only the training shows
+        found = (
+            Gates() if method.hands_gates and getattr(stage.method, "cut", True) else None
+        )  # which, only the training shows
         previous = Origin(left, start.own_tokenizer or method.changes_tokenizer, found=found)
         origins = dataclasses.replace(origins, previous=previous)
     return students

@@ -19,6 +19,11 @@ def kept_layers(depth: float, layers: int) -> list[int]:
     return [int(index / depth) for index in range(max(1, round(depth * layers)))]
 
 
+def ordered(config: TrimformerConfig) -> bool:
+    """Whether the first heads and units of each layer are those that matter most, because widths were trained."""
+    return config.nested is not None and min(config.nested["widths"]) < 1
+
+
 def nested_gates(config: TrimformerConfig, width: float, depth: float, device: torch.device | None = None) -> Gates:
     """Hard gates that keep the sub-network of a width and a depth: of each layer this share of its heads and units, the
     first ones, and at least one.

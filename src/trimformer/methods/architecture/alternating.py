@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class Alternating(StudentMethod):
         left, self.held_out = split(context, settings.held_out)
         self.aim = CostTarget(settings, left)
         least = self.cost(within([torch.ones(count) for count in counts], self.cost, 0.0))
-        if least > settings.target * (1 + settings.tolerance):
+        if settings.cost_weight and least > settings.target * (1 + settings.tolerance):
             raise TrimformerError(
                 f"A target of {settings.target:g} is out of reach: the cheapest choice leaves {least:.3f} of the "
                 f"{self.aim.cost}; raise target or let the search choose between more."
@@ -150,8 +151,9 @@ class Alternating(StudentMethod):
 
     @property
     def limit(self) -> float:
-        """The most that a choice may cost."""
-        return float(self.settings.target * (1 + self.settings.tolerance))
+        """The most that a choice may cost; without a weight of the cost anything."""
+        settings = self.settings
+        return float(settings.target * (1 + settings.tolerance)) if settings.cost_weight else math.inf
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"step": self.step, "aim": self.aim.state_dict()}

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...encoder.gating.limits import limits
-from ...encoder.gating.nested import kept_layers, nested_gates
+from ...encoder.gating.nested import kept_layers, nested_gates, ordered
 from ...encoder.gating.reorder import reordered
 from ...encoder.gating.trim import trim, trimmed_config
 from ...encoder.shape.config import TrimformerConfig
@@ -77,7 +77,7 @@ class DynaBERT(StudentMethod):
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
         model = context.model
-        if model.config.nested is None and min(settings.widths) < 1:
+        if not ordered(model.config) and min(settings.widths) < 1:
             model = reordered(model, *orders(context, settings.rows))
         super().__init__(settings, dataclasses.replace(context, model=model))
         self.step = 0

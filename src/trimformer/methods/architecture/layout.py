@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from ...encoder.gating.limits import limits
+from ...encoder.gating.nested import ordered
 from ...encoder.model.heads import task_loss
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
@@ -181,7 +182,7 @@ def _best(scores: Tensor, share: float) -> Tensor:
 
 def scores_of(context: Context, rows: int) -> dict[str, list[Tensor]]:
     """By how much the heads and the units of each layer matter; the first ones most where the model was trained so."""
-    if context.model.config.nested is None:
+    if not ordered(context.model.config):
         return importance_of(context, rows)
     config = context.model.config
     return {

@@ -32,17 +32,20 @@ class Masks(nn.Module):
     def __init__(self, sizes: Mapping[str, Sequence[int]], way: Way, keep_heads: int | None = None) -> None:
         super().__init__()
         self.way, self.keep_heads, self.spaces = WAYS[way], keep_heads, list(sizes)
-        self.lists = nn.ModuleList(
-            nn.ParameterList(
-                0.1 * torch.randn(size) if space == HEADS else torch.full((size,), self.way.start) for size in own
-            )
-            for space, own in sizes.items()
+        # The names say what the α mean, so that no other masks go on with them.
+        self.lists = nn.ModuleDict(
+            {
+                f"{space} {way}": nn.ParameterList(
+                    0.1 * torch.randn(size) if space == HEADS else torch.full((size,), self.way.start) for size in own
+                )
+                for space, own in sizes.items()
+            }
         )
 
     @property
     def alphas(self) -> dict[str, Any]:
         """The α of each space, a list of one tensor for each mask."""
-        return dict(zip(self.spaces, self.lists, strict=True))
+        return dict(zip(self.spaces, self.lists.values(), strict=True))
 
     def forward(self) -> dict[str, list[Tensor]]:
         """What a pass is multiplied by, with a gradient; the softmax over A heads A times, so that it starts near 1."""

@@ -24,8 +24,9 @@ from torch import Tensor
 from ...curves import ALPHA
 from ...encoder.gating.limits import limits
 from ...encoder.model.heads import task_loss
-from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates
+from ...encoder.shape.kinds import ATTENTION
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.evaluate import evaluating
@@ -114,6 +115,8 @@ class NasMasks(StudentMethod):
         check_cost(settings, config)
         for space in settings.spaces:
             limits(config).require(space, f"leave {space} out of spaces")
+            if not any(has(space, shape) for shape in config.shapes):
+                raise TrimformerError(f"No layer of this encoder has any {space}: leave {space} out of spaces.")
             if settings.cost == "ms" and space not in TIMED:
                 raise TrimformerError(
                     f"The table of the device has no times for fewer {space}: with cost ms leave {space} out of spaces."
@@ -199,13 +202,22 @@ class NasMasks(StudentMethod):
         known = {name: own.shape for name, own in self.masks.state_dict().items()}
         if known != {name: own.shape for name, own in alphas.items()}:
             raise TrimformerError(
-                "The stage before searched other spaces, so that this one cannot go on with its masks: give both the "
-                "same spaces and shared, or set cut: true there."
+                "The stage before had other masks, so that this one cannot go on with its masks: give both the "
+                "same spaces, shared and masks, or set cut: true there."
             )
         self.masks.load_state_dict(alphas)
 
     def _share(self, masks: Mapping[str, list[Tensor]]) -> Tensor:
-        return self.aim.cost.share(self.gates(masks))
+        """The share of the dense cost; of dimensions each mask counts as one, and in a layer without them as none."""
+        if self.settings.cost != "dimensions":
+            return self.aim.cost.share(self.gates(masks))
+        counted = [
+            mask
+            for space, own in masks.items()
+            for mask, shape in zip(own, self.config.shapes, strict=False)  # a shared mask stands with the first layer
+            if has(space, shape) or len(own) == 1
+        ]
+        return torch.stack([mask.sum() for mask in counted]).sum() / sum(len(mask) for mask in counted)
 
     def _mean(self, gradient: Tensor) -> Tensor:
         """The mean over the processes."""
@@ -224,10 +236,20 @@ class NasMasks(StudentMethod):
 
     def notes(self) -> list[str]:
         said = [self.aim.note(self.now())]
+        if not self.settings.cut:
+            said.append("nothing is cut yet: these masks are what the next stage of nas-masks goes on with.")
         for space, own in self.masks.hard().items():
             kept = ", ".join(f"{int(mask.sum())} of {len(mask)}" for mask in own)
             said.append(f"{space} that stay in the layers, first layer first: {kept}.")
         return said
+
+
+def has(space: str, shape: LayerShape) -> bool:
+    """Whether a layer has what the masks of a space are of."""
+    kind = ATTENTION[shape.attention]
+    if space == "ffn":
+        return shape.ffn > 0
+    return kind.attends if space == "query_key" else kind.has_values
 
 
 def mask_sizes(settings: NasMasksSettings, config: TrimformerConfig) -> dict[str, list[int]]:

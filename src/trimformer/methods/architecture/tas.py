@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -150,9 +149,9 @@ class Tas(Alternating):
             return super().choice()
         *others, depths = self.alphas.shares()
         able: list[tuple[float, float, list[int]]] = []
-        for depth, share in enumerate(depths.tolist()):
+        for depth, share in enumerate(depths.log().tolist()):
             chosen = within(others, functools.partial(self._cost_at, depth), self.limit)
-            score = sum(math.log(own[index]) for own, index in zip(others, chosen, strict=True)) + math.log(share)
+            score = sum(float(own[index].log()) for own, index in zip(others, chosen, strict=True)) + share
             able.append((self._cost_at(depth, chosen), score, [*chosen, depth]))
         inside = [one for one in able if one[0] <= self.limit + SLACK]
         return max(inside, key=lambda one: one[1])[2] if inside else min(able)[2]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ..base import register
@@ -29,6 +30,11 @@ class TPE(Searched):
     name = "tpe"
     Settings = TPESettings
     example = {"target": 0.6, "trials": 3, "rows": 16}  # noqa: RUF012  (never written to)
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        _optuna()
 
     def decide(self) -> Gates:
         optuna = _optuna()
