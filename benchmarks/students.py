@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import gzip
+import json
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -188,6 +189,14 @@ def found_by(report: Report, out: Path) -> dict[str, Any]:
     return summary(report) | {"examples": examples, "recipe": recipe, "megabytes": size}
 
 
+def anywhere(found: Any, places: dict[str, str]) -> Any:
+    """The same without the folders of this machine."""
+    text = json.dumps(found)
+    for path, name in places.items():
+        text = text.replace(path, name)
+    return json.loads(text)
+
+
 def teacher(options: argparse.Namespace, task: str, seed: int) -> str:
     """The fine-tuned model that the runs of a task and seed learn from."""
     limit, epochs = TASKS[task]
@@ -299,7 +308,8 @@ def main() -> None:
             out = options.work / f"{task}-{options.seed}" / name
             report = done(content | {"stages": stages}, out, options.seed)
             found = found_by(report, out)
-            add(file, key, found)
+            places = {str(options.data): "DATA", str(options.work): "WORK"}
+            add(file, key, anywhere(found, places))
             print(task, name, found["dense_scores"], found["scores"], flush=True)
 
 
