@@ -152,6 +152,12 @@ class Context:
             batch = units.batch(chosen[indices].tolist())
             yield {name: value.to(self.accelerator.device) for name, value in batch.items()}
 
+    def means(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Gradients as means over the processes."""
+        if self.accelerator.num_processes == 1:
+            return gradients
+        return [self.accelerator.reduce(gradient, reduction="mean") for gradient in gradients]
+
     def student(self, name: str, model: TrimformerWithHead) -> Network:
         """Prepare an encoder for training under this stage's objective.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ..encoder.model.heads import task_loss
+from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..tasks.encoding.couples import whole
@@ -33,6 +36,13 @@ class HeldOut:
             self.round = number
         batch = self.rows.batch(self.order[index])
         return {name: value.to(self.context.accelerator.device) for name, value in batch.items()}
+
+    def loss(self, model: Callable[..., Any], step: int, gates: Gates) -> Tensor:
+        """That of the task on the batch of a step."""
+        batch = self.batch(step)
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        logits = model(**inputs, gates=gates).logits
+        return task_loss(self.context.task.kind, logits, batch["labels"], batch["attention_mask"])
 
 
 def split(context: Context, share: float) -> tuple[Context, HeldOut]:

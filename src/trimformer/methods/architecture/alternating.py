@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...encoder.model.heads import task_loss
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
@@ -109,12 +108,9 @@ class Alternating(StudentMethod):
             bare, rate, now = self.networks["model"].bare, self.rate(), self.cost(most(self.alphas.shares()))
             # Differences of the second order are too small for half precision, into which Accelerate would cast.
             model = functools.partial(type(bare).forward, bare) if rate else bare
-            held = self.held_out.batch(self.step + 1)
-            inputs = {name: value for name, value in held.items() if name != "labels"}
 
             def held_out() -> Tensor:
-                logits = model(**inputs, gates=self.gates()).logits
-                loss = task_loss(self.context.task.kind, logits, held["labels"], held["attention_mask"])
+                loss = self.held_out.loss(model, self.step + 1, self.gates())
                 return loss + self.aim.loss(self.expected([own.cpu() for own in self.alphas()]), now).to(loss.device)
 
             def train() -> Tensor:
@@ -123,19 +119,12 @@ class Alternating(StudentMethod):
             alphas = list(self.alphas.parameters())
             weights = [weight for weight in bare.parameters() if weight.requires_grad]
             with evaluating(bare):
-                found = architecture_gradient(alphas, weights, held_out, train, rate, self._means)
+                found = architecture_gradient(alphas, weights, held_out, train, rate, self.context.means)
             for alpha, gradient in zip(alphas, found, strict=True):
                 alpha.grad = gradient
             self.networks["alphas"].step()
         self.turned = True
         return {"cost": now}
-
-    def _means(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Gradients as means over the processes."""
-        accelerator = self.context.accelerator
-        if accelerator.num_processes == 1:
-            return gradients
-        return [accelerator.reduce(gradient, reduction="mean") for gradient in gradients]
 
     def update(self, step: int) -> dict[str, float]:
         super().update(step)

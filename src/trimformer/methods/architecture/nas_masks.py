@@ -23,7 +23,6 @@ from torch import Tensor
 
 from ...curves import ALPHA
 from ...encoder.gating.limits import limits
-from ...encoder.model.heads import task_loss
 from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION
@@ -37,6 +36,7 @@ from ..held_out import split
 from ..result import Result
 from ..structure.cost import check_cost
 from ..structure.hard_concrete import PUBLISHED_RATE, TRAVEL
+from .bilevel import gradients
 from .masks import HEADS, Masks, Way, leap
 from .target import Cost, CostTarget, TargetSettings
 
@@ -141,16 +141,13 @@ class NasMasks(StudentMethod):
         """The step of the α: on the loss of held-out rows and the cost."""
         with self.clock("masks"):
             bare, now = self.networks["model"].bare, self.now()
-            held = self.held_out.batch(self.step + 1)
-            inputs = {name: value for name, value in held.items() if name != "labels"}
             with evaluating(bare):
-                logits = bare(**inputs, gates=self.gates(self.masks())).logits
-            loss = task_loss(self.context.task.kind, logits, held["labels"], held["attention_mask"])
+                loss = self.held_out.loss(bare, self.step + 1, self.gates(self.masks()))
             pull = self.aim.loss(self._share(self.masks.expected()), now)
             alphas = list(self.masks.parameters())
-            found = torch.autograd.grad(loss + pull.to(loss.device), alphas, allow_unused=True)
+            found = self.context.means(gradients(loss + pull.to(loss.device), alphas))
             for alpha, gradient in zip(alphas, found, strict=True):
-                alpha.grad = self._mean(torch.zeros_like(alpha) if gradient is None else gradient)
+                alpha.grad = gradient
             if self.settings.masks == "straight-through":
                 leap(self.masks.dimensions, self.settings.leap * (1 - self.step / self.context.steps))
             self.networks["masks"].step()
@@ -218,13 +215,6 @@ class NasMasks(StudentMethod):
             if has(space, shape) or len(own) == 1
         ]
         return torch.stack([mask.sum() for mask in counted]).sum() / sum(len(mask) for mask in counted)
-
-    def _mean(self, gradient: Tensor) -> Tensor:
-        """The mean over the processes."""
-        accelerator = self.context.accelerator
-        alone = accelerator.num_processes == 1
-        found: Tensor = gradient if alone else accelerator.reduce(gradient, reduction="mean")
-        return found
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"step": self.step, "aim": self.aim.state_dict()}
