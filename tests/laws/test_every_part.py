@@ -25,13 +25,19 @@ from tests.models import (
 from trimformer import Gates, TrimformerConfig, TrimformerError, cost, trim
 from trimformer.encoder.model.exported import ExportedEncoder
 from trimformer.encoder.parts.baked import bake
-from trimformer.encoder.shape.kinds import ATTENTION, LAYERS, LINEAR, POSITIONS, left_of, stand_ins
+from trimformer.encoder.shape.kinds import ATTENTION, LAYERS, LINEAR, PATTERNS, POSITIONS, left_of, stand_ins
 
 
 def with_kind(kind, family):
     """Three layers, the middle one of a kind that is made of full attention, with weights that matter."""
     model = tiny(family=family)
-    return trained(model if ATTENTION[kind].attends else trim(model, attention={1: kind}))
+    return trained(model if kind == model.config.shapes[1].attention else trim(model, attention={1: kind}))
+
+
+def with_pattern(pattern, family):
+    """Three layers, the outer ones of which attend in a pattern."""
+    wanted = {"kind": "sparse", "pattern": pattern}
+    return trim(tiny(family=family), attention={0: wanted, 2: wanted})
 
 
 def with_maps(kind, family):
@@ -47,7 +53,8 @@ def with_maps(kind, family):
 
 PARTS = [(with_kind, kind) for kind in ATTENTION] + [(with_maps, kind) for kind in LINEAR]
 PARTS += [(with_layers, kind) for kind in WITHOUT_FAMILY]
-every_part = pytest.mark.parametrize(("make", "part"), PARTS, ids=[f"{f.__name__}-{k}" for f, k in PARTS])
+PARTS += [(with_pattern, {"name": name} | own) for name, kind in PATTERNS.items() for own in kind.examples]
+every_part = pytest.mark.parametrize(("make", "part"), PARTS, ids=[f"{f.__name__}-{k if isinstance(k, str) else k['name']}" for f, k in PARTS])
 every_family = pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 
 

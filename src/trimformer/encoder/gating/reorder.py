@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..parts.axes import Axis
@@ -45,7 +43,4 @@ def _in_order(shape: LayerShape, heads: Tensor, config: TrimformerConfig) -> Lay
     """The shape of a layer with what it knows of each head in the order of the heads."""
     if not shape.own and not POSITIONS[config.attention_positions].same_for_layers:
         return shape
-    every, kind = torch.arange(shape.heads), ATTENTION[shape.attention]
-    of_one = [kind.own_of(shape, every == head) for head in heads.tolist()]
-    own: dict[str, Any] = {name: [value for one in of_one for value in one[name]] for name in of_one[0]}
-    return dataclasses.replace(shape, own=own)
+    return dataclasses.replace(shape, own=ATTENTION[shape.attention].own_of(shape, heads.tolist()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -19,13 +20,15 @@ from .keep import LAYER_NAME, Kept, axes_of, kept_by, sliced
 from .nested import subnetwork_gates
 
 Model = TypeVar("Model", bound=TrimformerPreTrainedModel)
+Wanted = str | Mapping[str, Any]
+"""A kind of attention as a text, or ``kind`` and fields of its shape."""
 
 
 def trim(
     model: Model,
     gates: Gates | None = None,
     *,
-    attention: Mapping[int, str] | None = None,
+    attention: Mapping[int, Wanted] | None = None,
     width: float | None = None,
     depth: float | None = None,
 ) -> Model:
@@ -38,7 +41,8 @@ def trim(
         many dimensions as the one that keeps most; the others get zeros. Soft gates of what is kept are multiplied
         into the weights. The law: ``trim(model, gates)(x) == model(x, gates=gates)``.
     attention: instead of gates, the attention kind of layers by index from 0, e.g. ``{2: "mean", 3: "none"}``;
-        ``conv7`` is ``conv`` with a kernel of 7. A layer that becomes ``conv`` gives what its mean gives, until it is
+        ``conv7`` is ``conv`` with a kernel of 7, and ``{"kind": "sparse", "pattern": {"name": "window", "window": 16}}``
+        gives a kind with what it has to know. A layer that becomes ``conv`` gives what its mean gives, until it is
         trained.
     width, depth: instead of gates, the sub-network of a model that was trained by ``dynabert`` to hold smaller ones:
         the share of the heads and units of each layer, and of the layers; 1 where only the other is given.
@@ -52,7 +56,7 @@ def trim(
         raise TrimformerError("trim needs either gates or attention={layer: kind}, or width and depth: give one.")
     if nested:
         gates = subnetwork_gates(model.config, 1.0 if width is None else width, 1.0 if depth is None else depth)
-    kinds = dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)
+    kinds: Mapping[int, Wanted] = dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)
     shapes = _with_kinds(model.config.shapes, kinds)
     _check_new_weights(model, shapes)
     require_baked(model, "trimmed")
@@ -65,7 +69,7 @@ def trimmed_config(config: TrimformerConfig, gates: Gates) -> TrimformerConfig:
     return kept_by(gates, config.with_shapes(shapes)).config
 
 
-def _with_kinds(shapes: Sequence[LayerShape], kinds: Mapping[int, str]) -> list[LayerShape]:
+def _with_kinds(shapes: Sequence[LayerShape], kinds: Mapping[int, Wanted]) -> list[LayerShape]:
     """The shapes with other kinds of attention in some layers."""
     found = list(shapes)
     for index, kind in kinds.items():
@@ -75,7 +79,7 @@ def _with_kinds(shapes: Sequence[LayerShape], kinds: Mapping[int, str]) -> list[
     return found
 
 
-def changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
+def changed(shape: LayerShape, wanted: Wanted, index: int) -> LayerShape:
     """The shape with another kind of attention; raises TrimformerError where the layer has no weights for it."""
     kind, fields = named(wanted)
     able = left_of(shape.attention, kind) == kind or shape.attention in ATTENTION[kind].grown_from
@@ -91,11 +95,18 @@ def changed(shape: LayerShape, wanted: str, index: int) -> LayerShape:
     return found
 
 
-def named(text: str) -> tuple[str, dict[str, Any]]:
-    """The attention kind that a text names, and fields of its shape: ``conv7`` -> (``conv``, {``kernel``: 7}).
+def named(text: Wanted) -> tuple[str, dict[str, Any]]:
+    """The attention kind that is wanted, and fields of its shape: ``conv7`` -> (``conv``, {``kernel``: 7}).
 
-    Raises TrimformerError that lists the kinds for a text that names none.
+    Raises TrimformerError that lists the kinds for a text that names none, and for a field that the kind does not have.
     """
+    if isinstance(text, Mapping):
+        fields = {name: value for name, value in text.items() if name != "kind"}
+        kind = ATTENTION.find(text.get("kind", ""))
+        known = {*kind.settings, *(field.name for field in dataclasses.fields(LayerShape))}
+        if unknown := [name for name in fields if name not in known]:
+            raise TrimformerError(f"Attention of kind {kind.kind} has no {unknown[0]!r}: leave it out.")
+        return kind.kind, fields
     for name, kind in ATTENTION.items():
         if (fields := kind.named(text)) is not None:
             return name, fields

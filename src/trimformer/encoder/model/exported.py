@@ -66,7 +66,7 @@ class ExportedEncoder(nn.Module):
             if columns not in shared:
                 shared[columns] = padding + state[columns] if self.positions.same_for_layers else padding
             biases[window, columns] = shared[columns] if window is None else within(shared[columns], window)
-        tokens = ExportedTokens(mask, mean_weights, biases, state)
+        tokens = ExportedTokens(mask, mean_weights, biases, state, {})
         for layer in self.layers:
             x = layer(x, tokens)
         x = self.norm(x)

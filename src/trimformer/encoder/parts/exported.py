@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .patterns.base import Pattern
 from .tokens import near
 
 # Added to the score of a padded key. Finite, so that a row of padding only gives numbers and not NaN.
@@ -22,13 +23,14 @@ class ExportedTokens(NamedTuple):
 
     mask: (batch, n), 1 = real token. mean_weights: (batch, 1, n). biases: what is added to the scores of the layers
     with this window and these columns of a bias that all share: (batch, 1 or heads, n or 1, n). state: of the mechanism
-    of positions.
+    of positions. allowed: the pairs that patterns keep, (1 or heads, n, n) boolean, by the layers that come first.
     """
 
     mask: Tensor
     mean_weights: Tensor
     biases: dict[Any, Tensor]
     state: Any
+    allowed: dict[Pattern, Tensor]
 
 
 def within(score_bias: Tensor, window: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .patterns.base import Pattern
 from .trace import AttentionTrace
 
 
@@ -31,6 +32,7 @@ class Tokens:
         self.trace: dict[object, AttentionTrace] | None = {} if traced else None  # by attention module
         self._weights: Tensor | None = None
         self._masks: dict[tuple[int | None, int | None], Tensor | None] = {}
+        self._patterns: dict[Pattern, Tensor] = {}
 
     def ask(self, first: int | None) -> Tokens:
         """The same tokens, of which only the first ones are wanted of the layer to come; None: all."""
@@ -49,7 +51,7 @@ class Tokens:
         mask = None if self.attention_mask is None else self.attention_mask[:, : self.asked]
         left = copy.copy(self)
         left.attention_mask, left.keys = mask, None if mask is None else mask[:, None, None, :].bool()
-        left.asked, left._weights, left._masks = None, None, {}
+        left.asked, left._weights, left._masks, left._patterns = None, None, {}, {}
         return left
 
     def mean_weights(self, x: Tensor) -> Tensor:
@@ -65,6 +67,12 @@ class Tokens:
             return query, key, None
         placed: tuple[Tensor, Tensor, Tensor | None] = self.positions.place(self.state, layer, query, key)
         return placed
+
+    def allowed(self, pattern: Pattern, n: int, heads: int, device: torch.device) -> Tensor:
+        """The pairs that a pattern keeps, (heads or 1, n, n) boolean."""
+        if pattern not in self._patterns:
+            self._patterns[pattern] = pattern.allowed(n, heads, device)
+        return self._patterns[pattern]
 
     def mask(self, query: Tensor, key: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
         """What SDPA takes: a boolean mask, or the bias with minus infinity where a token is not attended; or None."""

@@ -183,6 +183,8 @@ class TrimformerConfig(PreTrainedConfig):
         newer = any(shape.own or shape.maps or shape.inputs for shape in shapes) or self.layer_kind != "post-norm"
         self.format_version = 2 if newer or self.relative_heads is not None else 1
         self._check_sharing()
+        for shape in shapes:
+            ATTENTION[shape.attention].check_in(self, shape)
         super().__post_init__(**kwargs)
 
     def _check_sharing(self) -> None:

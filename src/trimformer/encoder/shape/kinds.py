@@ -15,6 +15,7 @@ PARTS = "trimformer.parts"
 ATTENTION: Registry[Any] = Registry("attention kind", "trimformer.encoder.parts.attention", PARTS)
 LAYERS: Registry[Any] = Registry("kind of layer", "trimformer.encoder.parts.layers", PARTS)
 LINEAR: Registry[Any] = Registry("kind of linear map", "trimformer.encoder.parts.linear", PARTS)
+PATTERNS: Registry[Any] = Registry("pattern of attention", "trimformer.encoder.parts.patterns", PARTS)
 POSITIONS: Registry[Any] = Registry("position mechanism", "trimformer.encoder.parts.positions", PARTS)
 
 

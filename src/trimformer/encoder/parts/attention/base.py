@@ -138,6 +138,10 @@ class Attention(nn.Module):
             )
 
     @classmethod
+    def check_in(cls, config: TrimformerConfig, shape: LayerShape) -> None:
+        """Raise TrimformerError where a layer of this kind cannot be one of this encoder."""
+
+    @classmethod
     def cut(
         cls, config: TrimformerConfig, shape: LayerShape, gates: LayerGates, where: str
     ) -> tuple[LayerShape, dict[str, Axis]]:
@@ -159,7 +163,7 @@ class Attention(nn.Module):
         size, query_key = len(of_values.rows) // heads, len(of_scores.rows) // heads
         said = query_key != size and (cls.attends or config.sharing is not None)
         changed = dataclasses.replace(
-            shape, heads=heads, head_size=size, query_key=query_key if said else None, own=cls.own_of(shape, alive)
+            shape, heads=heads, head_size=size, query_key=query_key if said else None, own=cls.own_of(shape, alive.nonzero().flatten().tolist())
         )
         axes = {"values": Axis(of_values.rows), "outputs": of_values, "key": Axis(of_scores.rows), "query": of_scores}
         axes["inputs"] = columns
@@ -169,8 +173,8 @@ class Attention(nn.Module):
         return changed, axes
 
     @classmethod
-    def own_of(cls, shape: LayerShape, alive: Tensor) -> dict[str, Any]:
-        """What it has of its own where only these heads are left, (heads,) boolean."""
+    def own_of(cls, shape: LayerShape, heads: Sequence[int]) -> dict[str, Any]:
+        """What it has of its own where these heads are left, in this order."""
         return dict(shape.own)
 
     # What it costs.
@@ -316,7 +320,7 @@ def replaced(shape: LayerShape, stand_in: str) -> LayerShape:
 
 def with_heads(shape: LayerShape, heads: int) -> LayerShape:
     """The shape of a layer of which the first heads alone are left, with what its kind has of its own for these."""
-    own = ATTENTION[shape.attention].own_of(shape, torch.arange(shape.heads) < heads)
+    own = ATTENTION[shape.attention].own_of(shape, range(heads))
     return dataclasses.replace(shape, heads=heads, own=own)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -57,6 +57,12 @@ class FullAttention(Attention):
         self.scale = (self.query_key_size * positions.products(config)) ** -0.5
 
     def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor:
+        return self.attend(x, tokens, gates, None if gates is None else gates.positions, self.window)
+
+    def attend(
+        self, x: Tensor, tokens: Tokens, gates: LayerGates | None, positions: Tensor | None, window: int | None
+    ) -> Tensor:
+        """The output where the scores of these positions are kept, broadcastable to (batch, heads, n, n); None: all."""
         x = self.inputs(x, gates)
         query = self.split(self.query(tokens.of(x)))
         key, value = self.split(self.key(x)), self.split(self.value(x))
@@ -64,20 +70,19 @@ class FullAttention(Attention):
             query = query * gates.query_key[:, None].to(query.dtype)
         query, key, bias = tokens.place(self, query, key)
         if tokens.trace is not None:
-            tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, self.window)
+            tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window)
         dropout = self.dropout if self.training else 0.0
-        positions = None if gates is None else gates.positions
         if positions is None:
-            mask = tokens.mask(query, key, bias, self.window)
+            mask = tokens.mask(query, key, bias, window)
             context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
         else:
             rows = query.shape[-2]
             scores = query @ key.transpose(-1, -2) * self.scale
             if bias is not None:
                 scores = scores + bias[..., :rows, :]
-            if self.window is not None:
+            if window is not None:
                 # Outside the window is removed, not padding: with nothing left inside, the mean is over all tokens.
-                positions = positions * near(x.shape[1], self.window, x.device)
+                positions = positions * near(x.shape[1], window, x.device)
             scores = replace_removed(scores, positions[..., :rows, :])
             if tokens.keys is not None:
                 scores = scores.masked_fill(~tokens.keys, -torch.inf)
@@ -102,18 +107,23 @@ class FullAttention(Attention):
             )
         changed, axes = super().cut(config, shape, gates, where)
         # Equal scores: all tokens weigh the same, where only queries and keys decide.
-        only_scores = shape.window is None and positions.only_scores
+        only_scores = cls.sees_all(shape) and positions.only_scores
         if alive.any() and not scores[alive].any() and only_scores:
             left = ATTENTION["mean"].shaped(changed, query_key=changed.query_key if config.sharing else None)
             return left, axes
         return changed, axes
 
     @classmethod
-    def own_of(cls, shape: LayerShape, alive: Tensor) -> dict[str, Any]:
-        if alive.all():
+    def sees_all(cls, shape: LayerShape) -> bool:
+        """Whether every token attends to all."""
+        return shape.window is None
+
+    @classmethod
+    def own_of(cls, shape: LayerShape, heads: Sequence[int]) -> dict[str, Any]:
+        if list(heads) == list(range(shape.heads)):
             return dict(shape.own)
         columns = shape.own.get(COLUMNS, list(range(shape.heads)))
-        return shape.own | {COLUMNS: [columns[head] for head in alive.nonzero().flatten().tolist()]}
+        return shape.own | {COLUMNS: [columns[head] for head in heads]}
 
     @classmethod
     def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes) -> dict[str, Number]:
@@ -219,7 +229,11 @@ class ExportedAttention(nn.Module):
             score_bias = score_bias if bias is None else score_bias + bias
         if self.first_only:
             score_bias = score_bias[:, :, :1]
-        probabilities = (query @ key.transpose(-1, -2) + score_bias).softmax(-1)
+        probabilities = self.masked(query @ key.transpose(-1, -2) + score_bias, shared).softmax(-1)
         context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
         given: Tensor = self.output(context).reshape(batch, -1, hidden)
         return given
+
+    def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:
+        """The scores (batch, heads, n or 1, n), padding already far off, with what else is not attended far off."""
+        return scores

@@ -85,8 +85,8 @@ class GaussianAttention(Attention):
             )
 
     @classmethod
-    def own_of(cls, shape: LayerShape, alive: Tensor) -> dict[str, Any]:
-        return {OFFSETS: [shape.own[OFFSETS][head] for head in alive.nonzero().flatten().tolist()]}
+    def own_of(cls, shape: LayerShape, heads: Sequence[int]) -> dict[str, Any]:
+        return {OFFSETS: [shape.own[OFFSETS][head] for head in heads]}
 
     @classmethod
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:

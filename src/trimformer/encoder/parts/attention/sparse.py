@@ -1,0 +1,121 @@
+"""Self-attention in which only some pairs of tokens attend to each other: a static mask as part of the shape.
+
+The pattern (``encoder/parts/patterns``) says which pairs are kept. What is not kept is *replaced* by a constant score, as a
+gate on positions does it: a token of which no real key is kept attends uniformly to all real tokens, and a single real
+token to itself (Shi et al., "SparseBERT", 2021; the rule is that of AttendOut). The scores are computed in full and then
+masked, so that sparsity saves no operations here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from ....errors import TrimformerError
+from ...shape.config import LayerShape, TrimformerConfig
+from ...shape.gates import LayerGates
+from ...shape.kinds import ATTENTION, PATTERNS
+from ..axes import COLUMNS
+from ..exported import PADDED_SCORE, ExportedTokens
+from ..patterns.base import Pattern, read, written
+from ..patterns.named import Longformer
+from ..tokens import Tokens
+from .full import REMOVED_SCORE, ExportedAttention, FullAttention
+
+PATTERN = "pattern"
+DEFAULT = Longformer()
+
+
+@ATTENTION.add("sparse")
+class SparseAttention(FullAttention):
+    """As full attention, (batch, n, hidden) -> the same, where the shape's pattern says which pairs count.
+
+    The pattern takes the place of a window.
+    """
+
+    kind = "sparse"
+    about = "self-attention between the pairs of tokens that a static pattern keeps"
+    becomes = ("mean", "bias", "none", "conv", "gaussian")
+    made_from = ("full",)
+    settings = (COLUMNS, PATTERN)
+
+    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
+        super().__init__(config, shape)
+        self.pattern = read(shape.own[PATTERN])
+
+    def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor:
+        return attend_in(self.pattern, self, x, tokens, gates)
+
+    @classmethod
+    def instead_of(cls, layer: Any, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
+        return attend_in(DEFAULT, layer, x, tokens, gates)
+
+    @classmethod
+    def named(cls, text: str) -> dict[str, Any] | None:
+        """``sparse-star`` is one with the pattern ``star`` and its defaults."""
+        found = re.fullmatch(rf"{cls.kind}(?:-(.+))?", text)
+        return None if found is None else {} if found[1] is None else {PATTERN: {"name": found[1]}}
+
+    @classmethod
+    def shaped(cls, shape: LayerShape, **fields: Any) -> LayerShape:
+        before = shape.own.get(PATTERN) if shape.attention == cls.kind else None
+        own = {PATTERN: fields.pop(PATTERN, before) or written(DEFAULT)}
+        own |= {name: value for name, value in shape.own.items() if name == COLUMNS}
+        return super().shaped(shape, **{"own": own, "window": None} | fields)
+
+    @classmethod
+    def check(cls, shape: LayerShape) -> None:
+        super().check(shape)
+        if shape.window is not None:
+            raise TrimformerError(f"Layers of kind {cls.kind} have no window beside their pattern, got {shape}.")
+        read(shape.own.get(PATTERN)).check(shape.heads)
+
+    @classmethod
+    def check_in(cls, config: TrimformerConfig, shape: LayerShape) -> None:
+        read(shape.own[PATTERN]).check(shape.heads, config.max_tokens)
+
+    @classmethod
+    def sees_all(cls, shape: LayerShape) -> bool:
+        return False
+
+    @classmethod
+    def own_of(cls, shape: LayerShape, heads: Sequence[int]) -> dict[str, Any]:
+        return super().own_of(shape, heads) | {PATTERN: written(read(shape.own[PATTERN]).of_heads(heads))}
+
+    @classmethod
+    def knots(cls, config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[str, int, LayerShape]]:
+        """Only of models that have such layers, whatever their patterns: none is faster than full attention yet."""
+        if any(shape.attention == cls.kind for shape in config.shapes):
+            yield from super().knots(config, plain)
+
+    def exported(self, positions: Any, first_only: bool) -> nn.Module:
+        return ExportedSparse(self, positions, first_only)
+
+
+def attend_in(pattern: Pattern, layer: FullAttention, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
+    """What a layer gives where its tokens attend in this pattern: the reference, with the whole of the mask.
+
+    A kernel that does without it belongs here, where the pattern has a ``reach`` and gates say nothing of positions.
+    """
+    kept = tokens.allowed(pattern, x.shape[1], layer.heads, x.device)
+    if gates is not None and gates.positions is not None:
+        kept = kept * gates.positions
+    return layer.attend(x, tokens, gates, kept, None)
+
+
+class ExportedSparse(ExportedAttention):
+    """The same with the mask made in the graph from n, once for all layers of the same pattern."""
+
+    def __init__(self, attention: SparseAttention, positions: Any, first_only: bool) -> None:
+        super().__init__(attention, positions, first_only)
+        self.pattern = attention.pattern
+
+    def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:
+        if self.pattern not in shared.allowed:
+            shared.allowed[self.pattern] = self.pattern.allowed(scores.shape[-1], self.heads, scores.device)
+        kept = shared.allowed[self.pattern][:, : scores.shape[-2]]
+        removed = REMOVED_SCORE + ((1 - shared.mask) * PADDED_SCORE)[:, None, None]
+        return scores.where(kept, removed)
