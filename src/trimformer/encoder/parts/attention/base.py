@@ -163,7 +163,11 @@ class Attention(nn.Module):
         size, query_key = len(of_values.rows) // heads, len(of_scores.rows) // heads
         said = query_key != size and (cls.attends or config.sharing is not None)
         changed = dataclasses.replace(
-            shape, heads=heads, head_size=size, query_key=query_key if said else None, own=cls.own_of(shape, alive.nonzero().flatten().tolist())
+            shape,
+            heads=heads,
+            head_size=size,
+            query_key=query_key if said else None,
+            own=cls.own_of(shape, alive.nonzero().flatten().tolist()),
         )
         axes = {"values": Axis(of_values.rows), "outputs": of_values, "key": Axis(of_scores.rows), "query": of_scores}
         axes["inputs"] = columns
