@@ -115,6 +115,11 @@ class Attention(nn.Module):
         return {} if text == cls.kind else None
 
     @classmethod
+    def without_pattern(cls, shape: LayerShape) -> LayerShape:
+        """The layer in which every token attends to all: itself, where the kind has no pattern."""
+        return shape
+
+    @classmethod
     def maps_among(cls, maps: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a layer's linear maps that it has with this kind of attention."""
         return {name: given for name, given in maps.items() if name in cls.maps or not name.startswith("attention.")}

@@ -65,6 +65,10 @@ class SparseAttention(FullAttention):
         return super().shaped(shape, **{"own": own, "window": None} | fields)
 
     @classmethod
+    def without_pattern(cls, shape: LayerShape) -> LayerShape:
+        return FullAttention.shaped(shape)
+
+    @classmethod
     def check(cls, shape: LayerShape) -> None:
         super().check(shape)
         if shape.window is not None:
