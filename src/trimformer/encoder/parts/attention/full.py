@@ -76,7 +76,7 @@ class FullAttention(Attention):
         dropout = self.dropout if self.training else 0.0
         positions = None if gates is None else gates.positions
         if pattern is not None:
-            kept = tokens.allowed(pattern, x.shape[1], self.heads, x.device)
+            kept = tokens.kept(pattern, x.shape[1], self.heads, x.device)
             positions = kept if positions is None else positions * kept
         if positions is None:
             mask = tokens.mask(query, key, bias, window)

@@ -105,8 +105,9 @@ class ExportedSparse(ExportedAttention):
         self.pattern = attention.pattern
 
     def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:
-        if self.pattern not in shared.allowed:
-            shared.allowed[self.pattern] = self.pattern.allowed(scores.shape[-1], self.heads, scores.device)
-        kept = shared.allowed[self.pattern][:, : scores.shape[-2]]
+        whose = self.pattern, self.heads
+        if whose not in shared.kept:
+            shared.kept[whose] = self.pattern.allowed(scores.shape[-1], self.heads, scores.device)
+        kept = shared.kept[whose][:, : scores.shape[-2]]
         removed = REMOVED_SCORE + ((1 - shared.mask) * PADDED_SCORE)[:, None, None]
         return scores.where(kept, removed)
