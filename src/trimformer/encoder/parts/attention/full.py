@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION, POSITIONS
 from ...shape.ranges import to_ranges
 from ..axes import COLUMNS, Axis
+from ..band import Band
 from ..exported import ExportedTokens
 from ..linear.base import Number, flops, kind_of, linear, params
 from ..measured import knots
@@ -46,6 +48,8 @@ class FullAttention(Attention):
         make_values(self, config, shape)
         self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
         self.window, self.rotary = shape.window, shape.rotary
+        self.band = band_of(config, shape)
+        self.long_band = self.band if self.band is not None and self.band.pays(config.max_tokens) else None
         self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
         self.dropout = float(config.attention_probs_dropout_prob)
         for name in ("query", "key"):
@@ -67,7 +71,11 @@ class FullAttention(Attention):
             tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, self.window)
         dropout = self.dropout if self.training else 0.0
         positions = None if gates is None else gates.positions
-        if positions is None:
+        every = query.shape[-2] == (n := key.shape[-2])
+        if positions is None and bias is None and every and self.band is not None and self.band.pays(n):
+            product = partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
+            context = self.band.attend(query, key, value, tokens.allowed(key, self.band), product)
+        elif positions is None:
             mask = tokens.mask(query, key, bias, self.window)
             context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
         else:
@@ -126,14 +134,16 @@ class FullAttention(Attention):
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
         """8nd² + 4n²d with d units of queries, keys, values and outputs, and what positions add.
 
-        A window saves nothing, because the products are computed in full and masked.
+        A window saves what is not computed where it is taken by blocks (``parts/band.py``), of a long text.
         """
         maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
         total = sum(
             flops(shape, f"attention.{name}", sizes.inputs, size) * count for name, (size, count) in maps.items()
         )
         total = total + flops(shape, "attention.output", sizes.values, sizes.hidden) * rows
-        total = total + 2 * rows * n * (sizes.values + sizes.queries)
+        band = band_of(config, shape)
+        pairs = band.pairs(n) if rows == n and band is not None and band.pays(n) else rows * n
+        total = total + 2 * pairs * (sizes.values + sizes.queries)
         return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
 
     @classmethod
@@ -172,6 +182,13 @@ class FullAttention(Attention):
         return ExportedAttention(self, positions, first_only)
 
 
+def band_of(config: TrimformerConfig, shape: LayerShape) -> Band | None:
+    """What a layer may compute by blocks: its window, where nothing is added to the scores."""
+    if shape.window is None or not POSITIONS[config.attention_positions].by_token:
+        return None
+    return Band(shape.window // 2)
+
+
 def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
     """Scores with removed positions *replaced* by a constant; ``positions`` broadcasts over the heads."""
     if positions.dtype == torch.bool:
@@ -192,6 +209,7 @@ class ExportedAttention(nn.Module):
         self.heads, self.head_size, self.first_only = attention.heads, attention.head_size, first_only
         self.query_key_size = attention.query_key_size
         self.window, self.rotary, self.columns = attention.window, attention.rotary, attention.columns
+        self.band = None if first_only else attention.long_band
         self.positions = positions
         if positions is not None and (relative := positions.exported(attention)) is not None:
             self.relative = relative
@@ -203,7 +221,6 @@ class ExportedAttention(nn.Module):
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         """x: (batch, n, hidden)"""
-        score_bias = shared.biases[self.window, self.columns]
         batch, hidden = x.shape[0], x.shape[2]
         x = self.inputs(x)
         rows = x.reshape(-1, x.shape[2])
@@ -214,12 +231,21 @@ class ExportedAttention(nn.Module):
 
         query = split(self.query(x[:, 0] if self.first_only else rows), self.query_key_size)
         key, value = split(self.key(rows), self.query_key_size), split(self.value(rows), self.head_size)
+        bias = None
         if self.positions is not None:
             query, key, bias = self.positions.place(shared.state, self, query, key)
+        if self.band is not None:
+            assert bias is None
+            context = self.band.attend(query, key, value, shared.bands[self.band], attended)
+        else:
+            score_bias = shared.biases[self.window, self.columns, self.first_only]
             score_bias = score_bias if bias is None else score_bias + bias
-        if self.first_only:
-            score_bias = score_bias[:, :, :1]
-        probabilities = (query @ key.transpose(-1, -2) + score_bias).softmax(-1)
-        context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
+            context = attended(query, key, value, score_bias[:, :, :1] if self.first_only else score_bias)
+        context = context.transpose(1, 2).reshape(-1, self.heads * self.head_size)
         given: Tensor = self.output(context).reshape(batch, -1, hidden)
         return given
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, score_bias: Tensor) -> Tensor:
+    """What queries read whose scale is inside: (batch, heads, n, size) of each."""
+    return (query @ key.transpose(-1, -2) + score_bias).softmax(-1) @ value
