@@ -20,18 +20,26 @@ from torch.nn import functional as F
 BLOCK = 64
 """The fewest queries of a block: products of fewer take longer than what they save."""
 SAVED = 2
-"""Blocks are used where they have at most this part of the n² scores: for less, laying the keys out takes longer."""
+"""How many times fewer scores than n² blocks must have: what fewer save is lost by laying the keys out."""
+
+
+class Blocks(NamedTuple):
+    """How a text is cut: ``count`` blocks of ``size`` queries, and ``near`` keys before and behind each."""
+
+    count: int
+    size: int
+    near: int
 
 
 class Allowed(NamedTuple):
     """Which keys the queries attend to, in the form that the product takes: booleans, or what is added to the scores.
 
-    count: how many blocks a text is. blocks: (batch * count, 1 or heads, block, keys of a block). first: (batch, 1,
-    first, n), of the first tokens, where these see all.
+    blocks: what the masks are of. inside: (batch * count, 1 or heads, size, keys of a block). first: (batch, 1, first,
+    n), of the first tokens, where these see all.
     """
 
-    count: int
-    blocks: Tensor
+    blocks: Blocks
+    inside: Tensor
     first: Tensor | None
 
 
@@ -61,13 +69,14 @@ class Band:
         """Keys that a block is multiplied with."""
         return self.first + self.block + 2 * self.reach
 
-    def pairs(self, n: int) -> int:
-        """Scores that are computed of each head for n tokens."""
-        return -(-n // self.block) * self.block * self.keys + self.first * n
+    @property
+    def long(self) -> int:
+        """From so many tokens on blocks are used."""
+        return SAVED * (self.keys + self.first)
 
-    def pays(self, n: int) -> bool:
-        """Whether n tokens are attended to by blocks."""
-        return SAVED * self.pairs(n) <= n * n
+    def pairs(self, n: int) -> int:
+        """Scores that are computed of each head for n tokens, at least ``long``."""
+        return -(-n // self.block) * self.block * self.keys + self.first * n
 
     def keeps(self, distance: Tensor) -> Tensor:
         """Whether pairs of these distances (…) are kept: boolean (1 or heads, …)."""
@@ -83,60 +92,73 @@ class Band:
         A token without any key that it may attend to attends to itself: a row of nothing would be NaN.
         """
         n, device = keys.shape[1], keys.device
-        count = self._count(n)
-        places = torch.arange(-self.reach, self.block + self.reach, device=device)
-        away = places - torch.arange(self.block, device=device)[:, None]
-        inside, own, real = self.keeps(away), away == 0, self._beside(keys, count)[:, :, None, None]
+        blocks = self._cut(n)
+        places = torch.arange(-blocks.near, blocks.size + blocks.near, device=device)
+        away = places - torch.arange(blocks.size, device=device)[:, None]
+        inside, own, real = self.keeps(away), away == 0, self._beside(keys, blocks)[:, :, None, None]
         if self.first:
             # The first tokens stand before the band, and so do not count where they are in it.
-            starts = torch.arange(count, device=device)[:, None] * self.block
+            starts = torch.arange(blocks.count, device=device)[:, None] * blocks.size
             real = real & F.pad(starts + places >= self.first, (self.first, 0), value=True)[:, None, None]
             inside, own = F.pad(inside, (self.first, 0), value=True), F.pad(own, (self.first, 0))
         inside = inside & real
         inside = inside | own & ~inside.any(-1, keepdim=True)
         if not self.first:
-            return Allowed(count, inside.flatten(0, 1), None)
+            return Allowed(blocks, inside.flatten(0, 1), None)
         itself = torch.arange(self.first, device=device)[:, None] == torch.arange(n, device=device)
         first = keys[:, None, None] | itself & ~keys.any(-1)[:, None, None, None]
-        return Allowed(count, inside.flatten(0, 1), first)
+        return Allowed(blocks, inside.flatten(0, 1), first)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, allowed: Allowed, product: Product) -> Tensor:
         """What each token reads: (batch, heads, n, size) of each -> (batch, heads, n, size of the values)."""
         batch, heads, n, size = query.shape
-        block, count = self.block, allowed.count
-        query = F.pad(query, (0, 0, 0, count * block - n)).transpose(1, 2)
-        cut = query.reshape(batch * count, block, heads, size).transpose(1, 2)
-        context = product(cut, self._keys(key, count), self._keys(value, count), allowed.blocks)
-        context = context.transpose(1, 2).reshape(batch, count * block, heads, value.shape[-1]).transpose(1, 2)
+        blocks = allowed.blocks
+        query = F.pad(query, (0, 0, 0, blocks.count * blocks.size - n)).transpose(1, 2)
+        cut = query.reshape(batch * blocks.count, blocks.size, heads, size).transpose(1, 2)
+        context = product(cut, self._keys(key, blocks), self._keys(value, blocks), allowed.inside)
+        context = context.transpose(1, 2).reshape(batch, blocks.count * blocks.size, heads, value.shape[-1])
+        context = context.transpose(1, 2)
         if allowed.first is not None:
             first = product(query[:, : self.first].transpose(1, 2), key, value, allowed.first)
             context = torch.cat((first, context[:, :, self.first :]), 2)
         return context[:, :, :n]
 
-    def _count(self, n: int) -> int:
-        """How many blocks n tokens are."""
-        count = (n + self.block - 1) // self.block
-        if not isinstance(n, torch.SymInt):
-            return count
-        # In a graph of open length torch.export must take it for any number: else it fixes that it is 1, or is not.
-        found: int = torch.scalar_tensor(count, dtype=torch.long).item()  # type: ignore[assignment]
-        torch._check(found >= 1)
-        torch._check(found * self.block >= n)
-        return found
+    def _cut(self, n: int) -> Blocks:
+        """How n tokens are cut. A graph of open length takes a short text as one block without any others beside it."""
+        traced = torch.jit.is_tracing()
+        if not traced and not isinstance(n, torch.SymInt):
+            return Blocks(-(-n // self.block), self.block, self.reach)
+        length = torch.as_tensor(n) if traced else torch.scalar_tensor(n, dtype=torch.long)
+        is_long = length >= self.long
+        size = torch.where(is_long, self.block, length.clamp(min=self.first))
+        count, near = (length + size - 1) // size, is_long * self.reach
+        if traced:  # tensors are what is open to the older exporter
+            return Blocks(count, size, near)  # type: ignore[arg-type]
+        # Numbers of which torch.export knows nothing but this: else it fixes whether they are 1.
+        blocks = Blocks(*(number.item() for number in (count, size, near)))  # type: ignore[arg-type]
+        for known in (
+            blocks.count >= 1,
+            blocks.size >= max(1, self.first),
+            blocks.near >= 0,
+            blocks.near <= blocks.size,
+            blocks.count * blocks.size >= n,
+        ):
+            torch._check(known)
+        return blocks
 
-    def _keys(self, x: Tensor, count: int) -> Tensor:
+    def _keys(self, x: Tensor, blocks: Blocks) -> Tensor:
         """(batch, heads, n, size) -> (batch * count, heads, keys, size): those that each block is multiplied with."""
         batch, heads, _, size = x.shape
-        x = self._beside(x.transpose(1, 2), count)
-        return x.reshape(batch * count, self.keys, heads, size).transpose(1, 2)
+        x = self._beside(x.transpose(1, 2), blocks)
+        keys = self.first + blocks.size + 2 * blocks.near
+        return x.reshape(batch * blocks.count, keys, heads, size).transpose(1, 2)
 
-    def _beside(self, x: Tensor, count: int) -> Tensor:
+    def _beside(self, x: Tensor, blocks: Blocks) -> Tensor:
         """(batch, n, …) -> the first tokens and those near each block, (batch, count, keys, …); 0 beyond the text."""
         batch, n, *more = x.shape
-        block = self.block
-        padding = (*[0, 0] * len(more), block, (count + 1) * block - n)
-        x = F.pad(x, padding).reshape(batch, count + 2, block, *more)
-        parts = [x[:, :count, block - self.reach :], x[:, 1 : count + 1], x[:, 2:, : self.reach]]
+        count, size, near = blocks
+        x = F.pad(x, (*[0, 0] * len(more), size, (count + 1) * size - n)).reshape(batch, count + 2, size, *more)
+        parts = [x[:, :count, size - near :], x[:, 1 : count + 1], x[:, 2:, :near]]
         if self.first:
             parts = [x[:, 1:2, : self.first].expand(batch, count, self.first, *more), *parts]
         return torch.cat(parts, 2)

@@ -49,4 +49,4 @@ def by_blocks(mask: Tensor, band: Band) -> Allowed:
         return mask.new_zeros(()).masked_fill(~allowed, PADDED_SCORE)
 
     found = band.allowed(mask > 0)
-    return Allowed(found.count, added(found.blocks), None if found.first is None else added(found.first))
+    return Allowed(found.blocks, added(found.inside), None if found.first is None else added(found.first))

@@ -49,7 +49,7 @@ class FullAttention(Attention):
         self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
         self.window, self.rotary = shape.window, shape.rotary
         self.band = band_of(config, shape)
-        self.long_band = self.band if self.band is not None and self.band.pays(config.max_tokens) else None
+        self.long_band = self.band if self.band is not None and config.max_tokens >= self.band.long else None
         self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
         self.dropout = float(config.attention_probs_dropout_prob)
         for name in ("query", "key"):
@@ -72,7 +72,7 @@ class FullAttention(Attention):
         dropout = self.dropout if self.training else 0.0
         positions = None if gates is None else gates.positions
         every = query.shape[-2] == (n := key.shape[-2])
-        if positions is None and bias is None and every and self.band is not None and self.band.pays(n):
+        if positions is None and bias is None and every and self.band is not None and n >= self.band.long:
             product = partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
             context = self.band.attend(query, key, value, tokens.allowed(key, self.band), product)
         elif positions is None:
@@ -142,7 +142,7 @@ class FullAttention(Attention):
         )
         total = total + flops(shape, "attention.output", sizes.values, sizes.hidden) * rows
         band = band_of(config, shape)
-        pairs = band.pairs(n) if rows == n and band is not None and band.pays(n) else rows * n
+        pairs = band.pairs(n) if rows == n and band is not None and n >= band.long else rows * n
         total = total + 2 * pairs * (sizes.values + sizes.queries)
         return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
 
