@@ -30,7 +30,6 @@ from torch import Tensor
 from trimformer.deploy.writers import write
 from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.encoder.model.body import TrimformerModel
-from trimformer.encoder.parts.band import Band
 from trimformer.encoder.shape.config import LayerShape, TrimformerConfig
 from trimformer.files import atomic_file
 from trimformer.hardware import hardware
@@ -41,6 +40,7 @@ from trimformer.measure.bench.variants import Variant, make_variants
 from trimformer.threads import torch_threads
 
 RESULTS = Path(__file__).parent / "results" / "long_texts.json"
+SIZES: dict[str, Any] = {"attention": "full", "heads": 12, "head_size": 64, "ffn": 3072}
 WINDOW = 128
 LENGTHS = (128, 512, 1024, 2048, 8192)
 BACKENDS = ("torch", "onnx", "onnx-int8", "openvino")
@@ -65,33 +65,32 @@ class Results:
         return key in self.content.get(part, {})
 
 
-def bert(layers: int, window: int | None, longest: int = max(LENGTHS), **sizes: int) -> TrimformerModel:
+def bert(layers: int, window: int | None) -> TrimformerModel:
     """Layers of BERT-base's shape; with a window the first token is dense."""
-    sizes = {"hidden_size": 768, "heads": 12, "ffn": 3072} | sizes
-    heads = sizes.pop("heads")
-    shape = LayerShape("full", heads, sizes["hidden_size"] // heads, sizes.pop("ffn"), window=window)
-    layer = dataclasses.asdict(shape)
+    layer = dataclasses.asdict(LayerShape(**SIZES, window=window))
     torch.manual_seed(0)
-    config = TrimformerConfig(vocab_size=1000, max_position_embeddings=longest, layers=[layer] * layers, **sizes)
+    hidden = SIZES["heads"] * SIZES["head_size"]
+    config = TrimformerConfig(
+        vocab_size=1000, hidden_size=hidden, max_position_embeddings=max(LENGTHS), layers=[layer] * layers
+    )
     model = TrimformerModel(config).eval()
     if window is not None:
+        from trimformer.encoder.parts.band import Band  # which the version before, whose memory is asked for, lacks
+
         for module in model.layers.modules():
             if getattr(module, "band", None) is not None:
                 module.band = module.long_band = Band(window // 2, first=1)
     return model
 
 
-def modernbert(longest: int = max(LENGTHS)) -> TrimformerModel:
+def modernbert() -> TrimformerModel:
     """ModernBERT-base's shape: 22 layers, of which every third attends to all tokens (Warner et al., 2024)."""
-    shape = LayerShape("full", 12, 64, 1152)
-    every, near = ({"rotary": 160_000.0, "window": None}, {"rotary": 10_000.0, "window": WINDOW})
-    layers = [dataclasses.asdict(shape) | (near if index % 3 else every) for index in range(22)]
+    every, near = {"rotary": 160_000.0}, {"rotary": 10_000.0, "window": WINDOW}
+    layers = [dataclasses.asdict(LayerShape("full", 12, 64, 1152, **(near if i % 3 else every))) for i in range(22)]
     biases = dict.fromkeys(("attention_bias", "ffn_bias", "norm_bias"), False)
+    fields = FAMILIES["modernbert"].config | biases | {"vocab_size": 50_368, "max_position_embeddings": max(LENGTHS)}
     torch.manual_seed(0)
-    fields = FAMILIES["modernbert"].config | biases
-    config = TrimformerConfig(
-        family="modernbert", vocab_size=50_368, type_vocab_size=0, max_position_embeddings=longest, layers=layers, **fields
-    )
+    config = TrimformerConfig(family="modernbert", layers=layers, **fields)
     return TrimformerModel(config).eval()
 
 

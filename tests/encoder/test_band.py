@@ -145,8 +145,8 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        made = (x.untyped_storage().nbytes() // x.element_size() for x in tree_leaves(out) if isinstance(x, torch.Tensor))
-        self.count = max(self.count, *made, 0)
+        made = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
+        self.count = max(self.count, *(x.untyped_storage().nbytes() // x.element_size() for x in made), 0)
         return out
 
 

@@ -1,10 +1,10 @@
 """Attention over a band of tokens without the n × n matrix of scores: blocks of queries against the keys near them.
 
-Queries are cut into blocks, and each block is multiplied with its own keys, those ``reach`` before it and those ``reach``
-after it, so that operations and memory grow with n and not with n² (Beltagy, Peters and Cohan, "Longformer", 2020,
-section 3.1; Zaheer et al., "BigBird", 2020, appendix D). Keys are laid side by side by slices and one concatenation, which
-all runtimes do fast, not by indices. The first tokens may be seen by all and see all: their keys stand before those of
-each block, and their queries are multiplied with all keys.
+Each block of queries is multiplied with its own keys alone: those of the block, ``reach`` before it and ``reach``
+behind it. Operations and memory then grow with n and not with n² (Beltagy, Peters and Cohan, "Longformer", 2020,
+section 3; Zaheer et al., "BigBird", 2020). Keys are laid out by slices and one concatenation, which all runtimes do
+fast, not by indices. The first tokens may be seen by all and see all: their keys stand before those of each block, and
+their queries are multiplied with all keys.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SAVED = 2
 
 
 class Blocks(NamedTuple):
-    """How a text is cut: ``count`` blocks of ``size`` queries, and ``near`` keys before and behind each."""
+    """How a text is cut: ``number`` blocks of ``size`` queries, and ``near`` keys before and behind each."""
 
-    count: int
+    number: int
     size: int
     near: int
 
@@ -34,7 +34,7 @@ class Blocks(NamedTuple):
 class Allowed(NamedTuple):
     """Which keys the queries attend to, in the form that the product takes: booleans, or what is added to the scores.
 
-    blocks: what the masks are of. inside: (batch * count, 1 or heads, size, keys of a block). first: (batch, 1, first,
+    blocks: what the masks are of. inside: (batch * number, 1 or heads, size, keys of a block). first: (batch, 1, first,
     n), of the first tokens, where these see all.
     """
 
@@ -98,7 +98,7 @@ class Band:
         inside, own, real = self.keeps(away), away == 0, self._beside(keys, blocks)[:, :, None, None]
         if self.first:
             # The first tokens stand before the band, and so do not count where they are in it.
-            starts = torch.arange(blocks.count, device=device)[:, None] * blocks.size
+            starts = torch.arange(blocks.number, device=device)[:, None] * blocks.size
             real = real & F.pad(starts + places >= self.first, (self.first, 0), value=True)[:, None, None]
             inside, own = F.pad(inside, (self.first, 0), value=True), F.pad(own, (self.first, 0))
         inside = inside & real
@@ -113,10 +113,10 @@ class Band:
         """What each token reads: (batch, heads, n, size) of each -> (batch, heads, n, size of the values)."""
         batch, heads, n, size = query.shape
         blocks = allowed.blocks
-        query = F.pad(query, (0, 0, 0, blocks.count * blocks.size - n)).transpose(1, 2)
-        cut = query.reshape(batch * blocks.count, blocks.size, heads, size).transpose(1, 2)
+        query = F.pad(query, (0, 0, 0, blocks.number * blocks.size - n)).transpose(1, 2)
+        cut = query.reshape(batch * blocks.number, blocks.size, heads, size).transpose(1, 2)
         context = product(cut, self._keys(key, blocks), self._keys(value, blocks), allowed.inside)
-        context = context.transpose(1, 2).reshape(batch, blocks.count * blocks.size, heads, value.shape[-1])
+        context = context.transpose(1, 2).reshape(batch, blocks.number * blocks.size, heads, value.shape[-1])
         context = context.transpose(1, 2)
         if allowed.first is not None:
             first = product(query[:, : self.first].transpose(1, 2), key, value, allowed.first)
@@ -131,34 +131,34 @@ class Band:
         length = torch.as_tensor(n) if traced else torch.scalar_tensor(n, dtype=torch.long)
         is_long = length >= self.long
         size = torch.where(is_long, self.block, length.clamp(min=self.first))
-        count, near = (length + size - 1) // size, is_long * self.reach
+        number, near = (length + size - 1) // size, is_long * self.reach
         if traced:  # tensors are what is open to the older exporter
-            return Blocks(count, size, near)  # type: ignore[arg-type]
+            return Blocks(number, size, near)  # type: ignore[arg-type]
         # Numbers of which torch.export knows nothing but this: else it fixes whether they are 1.
-        blocks = Blocks(*(number.item() for number in (count, size, near)))  # type: ignore[arg-type]
+        blocks = Blocks(*(one.item() for one in (number, size, near)))  # type: ignore[arg-type]
         for known in (
-            blocks.count >= 1,
+            blocks.number >= 1,
             blocks.size >= max(1, self.first),
             blocks.near >= 0,
             blocks.near <= blocks.size,
-            blocks.count * blocks.size >= n,
+            blocks.number * blocks.size >= n,
         ):
             torch._check(known)
         return blocks
 
     def _keys(self, x: Tensor, blocks: Blocks) -> Tensor:
-        """(batch, heads, n, size) -> (batch * count, heads, keys, size): those that each block is multiplied with."""
+        """(batch, heads, n, size) -> (batch * number, heads, keys, size): those that each block is multiplied with."""
         batch, heads, _, size = x.shape
         x = self._beside(x.transpose(1, 2), blocks)
         keys = self.first + blocks.size + 2 * blocks.near
-        return x.reshape(batch * blocks.count, keys, heads, size).transpose(1, 2)
+        return x.reshape(batch * blocks.number, keys, heads, size).transpose(1, 2)
 
     def _beside(self, x: Tensor, blocks: Blocks) -> Tensor:
-        """(batch, n, …) -> the first tokens and those near each block, (batch, count, keys, …); 0 beyond the text."""
+        """(batch, n, …) -> the first tokens and those near each block, (batch, number, keys, …); 0 beyond the text."""
         batch, n, *more = x.shape
-        count, size, near = blocks
-        x = F.pad(x, (*[0, 0] * len(more), size, (count + 1) * size - n)).reshape(batch, count + 2, size, *more)
-        parts = [x[:, :count, size - near :], x[:, 1 : count + 1], x[:, 2:, :near]]
+        number, size, near = blocks
+        x = F.pad(x, (*[0, 0] * len(more), size, (number + 1) * size - n)).reshape(batch, number + 2, size, *more)
+        parts = [x[:, :number, size - near :], x[:, 1 : number + 1], x[:, 2:, :near]]
         if self.first:
-            parts = [x[:, 1:2, : self.first].expand(batch, count, self.first, *more), *parts]
+            parts = [x[:, 1:2, : self.first].expand(batch, number, self.first, *more), *parts]
         return torch.cat(parts, 2)

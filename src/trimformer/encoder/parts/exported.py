@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from .band import Allowed, Band
@@ -33,7 +32,7 @@ class ExportedTokens(NamedTuple):
     mean_weights: Tensor
     biases: dict[Any, Tensor]
     state: Any
-    bands: Mapping[Band, Allowed] = {}  # noqa: RUF012  (never written to)
+    bands: Mapping[Band, Allowed] = {}
 
 
 def within(score_bias: Tensor, window: int, first_only: bool) -> Tensor:
@@ -45,6 +44,7 @@ def within(score_bias: Tensor, window: int, first_only: bool) -> Tensor:
 
 def by_blocks(mask: Tensor, band: Band) -> Allowed:
     """What is added to the scores of a band; mask: (batch, n), 1 = real token."""
+
     def added(allowed: Tensor) -> Tensor:
         return mask.new_zeros(()).masked_fill(~allowed, PADDED_SCORE)
 
