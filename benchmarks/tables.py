@@ -19,6 +19,7 @@ import autopilot_tables
 import figures as in_sentences
 import gain_tables
 import glue_tables
+import long_tables
 import method_tables
 import peer_tables
 import result_files
@@ -39,6 +40,7 @@ PAGES = {
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
         *("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "latency-table", "peers", "peer-scores"),
+        *("long-speed", "long-memory"),
     ),
 }
 SPEED = {
@@ -188,6 +190,16 @@ def kinds() -> str:
     return markdown(*gain_tables.kinds(read("gains")))
 
 
+def long_speed() -> str:
+    """A window against full attention at each length."""
+    return markdown(*long_tables.speed(read("long_texts")))
+
+
+def long_memory() -> str:
+    """The memory of ModernBERT's shape at each length."""
+    return markdown(*long_tables.memory(read("long_texts")))
+
+
 def serve() -> str:
     """The service under load beside the offline predictor."""
     rows = []
@@ -282,6 +294,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "peer-scores": peer_scores,
     "gains": gains,
     "kinds": kinds,
+    "long-speed": long_speed,
+    "long-memory": long_memory,
     "serve": serve,
     "latency-table": latency_table,
 } | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}

@@ -45,7 +45,7 @@ def test_mean_layer_does_one_product_per_sequence() -> None:
     with FlopCounterMode(display=False) as counter:
         layer(
             torch.randn(batch, n, hidden),
-            ExportedTokens(torch.ones(batch, n), torch.full((batch, 1, n), 1 / n), {}, None, {}),
+            ExportedTokens(torch.ones(batch, n), torch.full((batch, 1, n), 1 / n), {}, None, {}, {}),
         )
     assert counter.get_total_flops() == 2 * batch * hidden * hidden + 2 * batch * n * hidden
 

@@ -47,10 +47,38 @@ def test_the_files_of_encoders_that_are_no_transformers(tmp_path, kind):
     check_files(with_layers(kind), tmp_path)
 
 
-def check_files(model, folder):
+def test_the_files_of_windows_computed_by_blocks(tmp_path):
+    """Texts that are one block, and texts that are several."""
+    model = tiny(2, family="modernbert", max_position_embeddings=400)
+    band = model.encoder.layers[1].attention.long_band
+    assert band.long == 136
+    check_files(model, tmp_path, [(1, 2), (2, 9), (3, 150), (1, 400)])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        {"name": "window", "window": 4},
+        {"name": "longformer", "window": 4, "first": 2},
+        {"name": "offsets", "offsets": [[0, 1], [0, 3]], "special": True},
+    ],
+)
+def test_the_quick_file_of_patterns_computed_by_blocks(tmp_path, pattern):
+    model = tiny(2, family="modernbert", max_position_embeddings=400)
+    model = trim(model, attention={1: {"kind": "sparse", "pattern": pattern}})
+    first = model.encoder.layers[1].attention.long_band.first
+    session = open_backend(write(model, "onnx", tmp_path, quick=True), "onnx", threads=1)
+    for n in (150, 400) if first else (2, 150, 400):
+        inputs = padded_batch(model, 2, n)
+        with torch.no_grad():
+            expected = model(**inputs).logits
+        torch.testing.assert_close(torch.from_numpy(session.run(inputs)), expected, atol=1e-4, rtol=0)
+
+
+def check_files(model, folder, sizes=((1, 2), (4, 9), (5, 21))):
     files = export(model, folder / "onnx")
     sessions = [open_backend(write(model, name, folder / "onnx"), name, threads=1) for name in ("onnx", "openvino")]
-    for batch, n in [(1, 2), (4, 9), (5, 21)]:
+    for batch, n in sizes:
         inputs = padded_batch(model, batch, n)
         with torch.no_grad():
             expected = model(**inputs).logits

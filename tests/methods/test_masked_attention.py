@@ -72,7 +72,7 @@ def test_the_three_levels_of_a_removed_layer_agree(layer):
     attention, x, mask, real = layer
     level0 = attention.output(mask.mean_weights(x) @ attention.value(x))
     level1 = MeanAttention.instead_of(attention, x, mask, None)
-    level2 = ExportedMean(attention)(x, ExportedTokens(real, mask.mean_weights(x), {}, None, {}))
+    level2 = ExportedMean(attention)(x, ExportedTokens(real, mask.mean_weights(x), {}, None, {}, {}))
     assert level1.shape == (4, 1, 16)  # one vector per sequence: no work per token
     torch.testing.assert_close(level1, level0, atol=1e-12, rtol=0)
     torch.testing.assert_close(level2.reshape(level1.shape), level1, atol=1e-12, rtol=0)

@@ -14,7 +14,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from ..parts.baked import require_baked
-from ..parts.exported import PADDED_SCORE, ExportedTokens, within
+from ..parts.exported import PADDED_SCORE, ExportedTokens, by_blocks, within
 from .body import TrimformerModel
 from .heads import TrimformerWithHead
 
@@ -48,8 +48,17 @@ class ExportedEncoder(nn.Module):
                 known[key] = layer.exported(in_layers, first_only=key[-1])
             chosen.append(known[key])
         self.layers = nn.ModuleList(chosen)
-        attending = [layer.attention for layer in cast(Iterable[Any], body.layers) if layer.attention.attends]
-        self.kinds_of_bias = list({(part.window, part.columns): None for part in attending})
+        parts = ((layer.attention, index == last) for index, layer in enumerate(cast(Iterable[Any], body.layers)))
+        attending = [(part, first_only) for part, first_only in parts if part.attends]
+        bands = [part.long_band if not first_only else None for part, first_only in attending]
+        self.bands = list(dict.fromkeys(band for band in bands if band is not None))
+        self.kinds_of_bias = list(
+            dict.fromkeys(
+                (part.window, part.columns, first_only)
+                for (part, first_only), band in zip(attending, bands, strict=True)
+                if band is None
+            )
+        )
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
@@ -62,11 +71,13 @@ class ExportedEncoder(nn.Module):
             x = x[:, :1]
         shared: dict[Any, Tensor] = {}
         biases: dict[Any, Tensor] = {}
-        for window, columns in self.kinds_of_bias:
+        for window, columns, first_only in self.kinds_of_bias:
             if columns not in shared:
                 shared[columns] = padding + state[columns] if self.positions.same_for_layers else padding
-            biases[window, columns] = shared[columns] if window is None else within(shared[columns], window)
-        tokens = ExportedTokens(mask, mean_weights, biases, state, {})
+            bias = shared[columns]
+            biases[window, columns, first_only] = bias if window is None else within(bias, window, first_only)
+        bands = {band: by_blocks(mask, band) for band in self.bands}
+        tokens = ExportedTokens(mask, mean_weights, biases, state, bands, {})
         for layer in self.layers:
             x = layer(x, tokens)
         x = self.norm(x)

@@ -7,10 +7,12 @@ whose CPU kernel takes five times as long as the two.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from .band import Allowed, Band
 from .patterns.base import Pattern
 from .tokens import near
 
@@ -22,19 +24,32 @@ class ExportedTokens(NamedTuple):
     """What the layers of an exported graph are given beside the states.
 
     mask: (batch, n), 1 = real token. mean_weights: (batch, 1, n). biases: what is added to the scores of the layers
-    with this window and these columns of a bias that all share: (batch, 1 or heads, n or 1, n). state: of the mechanism
-    of positions. kept: the pairs that a pattern keeps for so many heads, (1 or heads, n, n) boolean, made by the first
-    layer that has it.
+    with this window and these columns of a bias that all share, for all tokens or, True, for the first one alone:
+    (batch, 1 or heads, n or 1, n). state: of the mechanism of positions. bands: what is added to the scores of the
+    layers that compute this band by blocks. kept: the pairs that a pattern keeps for so many heads, (1 or heads, n, n)
+    boolean, made by the first layer that has it.
     """
 
     mask: Tensor
     mean_weights: Tensor
     biases: dict[Any, Tensor]
     state: Any
+    bands: Mapping[Band, Allowed]
     kept: dict[tuple[Pattern, int], Tensor]
 
 
-def within(score_bias: Tensor, window: int) -> Tensor:
-    """The bias with what lies outside the window as far off as padding."""
-    inside = near(score_bias.shape[-1], window, score_bias.device)
-    return score_bias.masked_fill(~inside, PADDED_SCORE)
+def within(score_bias: Tensor, window: int, first_only: bool) -> Tensor:
+    """The bias with what lies outside the window as far off as padding; first_only: of the first token."""
+    rows = 1 if first_only else None
+    inside = near(score_bias.shape[-1], window, score_bias.device, rows)
+    return score_bias[:, :, :rows].masked_fill(~inside, PADDED_SCORE)
+
+
+def by_blocks(mask: Tensor, band: Band) -> Allowed:
+    """What is added to the scores of a band; mask: (batch, n), 1 = real token."""
+
+    def added(allowed: Tensor) -> Tensor:
+        return mask.new_zeros(()).masked_fill(~allowed, PADDED_SCORE)
+
+    found = band.allowed(mask > 0)
+    return Allowed(found.blocks, added(found.inside), None if found.first is None else added(found.first))

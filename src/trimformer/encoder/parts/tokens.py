@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .band import Allowed, Band
 from .patterns.base import Pattern
 from .trace import AttentionTrace
 
@@ -33,6 +34,7 @@ class Tokens:
         self._weights: Tensor | None = None
         self._masks: dict[tuple[int | None, int | None], Tensor | None] = {}
         self._patterns: dict[tuple[Pattern, int], Tensor] = {}
+        self._allowed: dict[Band, Allowed] = {}
 
     def ask(self, first: int | None) -> Tokens:
         """The same tokens, of which only the first ones are wanted of the layer to come; None: all."""
@@ -51,7 +53,7 @@ class Tokens:
         mask = None if self.attention_mask is None else self.attention_mask[:, : self.asked]
         left = copy.copy(self)
         left.attention_mask, left.keys = mask, None if mask is None else mask[:, None, None, :].bool()
-        left.asked, left._weights, left._masks, left._patterns = None, None, {}, {}
+        left.asked, left._weights, left._masks, left._patterns, left._allowed = None, None, {}, {}, {}
         return left
 
     def mean_weights(self, x: Tensor) -> Tensor:
@@ -84,6 +86,16 @@ class Tokens:
         mask, rows = self._masks[name], query.shape[-2]
         return mask if mask is None or mask.shape[-2] <= rows else mask[..., :rows, :]
 
+    def allowed(self, key: Tensor, band: Band) -> Allowed:
+        """What SDPA takes where a band is computed by blocks."""
+        if band not in self._allowed:
+            if self.attention_mask is None:
+                real = torch.ones(key.shape[0], key.shape[-2], dtype=torch.bool, device=key.device)
+            else:
+                real = self.attention_mask.bool()
+            self._allowed[band] = band.allowed(real)
+        return self._allowed[band]
+
     def _mask(self, query: Tensor, key: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
         allowed, n = self.keys, key.shape[-2]
         if window is not None:
@@ -99,7 +111,7 @@ class Tokens:
         return bias.masked_fill(~allowed[..., : bias.shape[-2], :], -torch.inf)
 
 
-def near(n: int, window: int, device: torch.device) -> Tensor:
-    """(n, n) boolean: the pairs of tokens at most ``window // 2`` apart."""
+def near(n: int, window: int, device: torch.device, rows: int | None = None) -> Tensor:
+    """(n, n) boolean: the pairs of tokens at most ``window // 2`` apart; or the first rows of these alone."""
     positions = torch.arange(n, device=device)
-    return (positions[:, None] - positions).abs() <= window // 2
+    return (positions[:rows, None] - positions).abs() <= window // 2

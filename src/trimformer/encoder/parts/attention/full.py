@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION, POSITIONS
 from ...shape.ranges import to_ranges
 from ..axes import COLUMNS, Axis
+from ..band import Band
 from ..exported import ExportedTokens
 from ..linear.base import Number, flops, kind_of, linear, params
 from ..measured import knots
@@ -40,7 +42,6 @@ class FullAttention(Attention):
     becomes: ClassVar[tuple[str, ...]] = ("mean", "bias", "none")
     settings: ClassVar[tuple[str, ...]] = (COLUMNS,)
     maps = (*VALUE_MAPS, "attention.query", "attention.key")
-    pattern: Pattern | None = None
     axes = VALUE_AXES | {"query": ("query", "inputs"), "key": ("key", "inputs")}
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
@@ -48,6 +49,8 @@ class FullAttention(Attention):
         make_values(self, config, shape)
         self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
         self.window, self.rotary = shape.window, shape.rotary
+        self.pattern = self.pattern_of(shape)
+        self.long_band = band_at(config, self.window, self.pattern, config.max_tokens)
         self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
         self.dropout = float(config.attention_probs_dropout_prob)
         for name in ("query", "key"):
@@ -75,12 +78,16 @@ class FullAttention(Attention):
             tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window, pattern)
         dropout = self.dropout if self.training else 0.0
         positions = None if gates is None else gates.positions
-        if pattern is not None:
-            kept = tokens.kept(pattern, x.shape[1], self.heads, x.device)
+        product = functools.partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
+        every = query.shape[-2] == (n := key.shape[-2])
+        band = band_of(window, pattern) if positions is None and bias is None and every else None
+        if pattern is not None and (band is None or n < band.long):
+            kept = tokens.kept(pattern, n, self.heads, x.device)
             positions = kept if positions is None else positions * kept
-        if positions is None:
-            mask = tokens.mask(query, key, bias, window)
-            context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
+        if band is not None and n >= band.long:
+            context = band.attend(query, key, value, tokens.allowed(key, band), product)
+        elif positions is None:
+            context = product(query, key, value, tokens.mask(query, key, bias, window))
         else:
             rows = query.shape[-2]
             scores = query @ key.transpose(-1, -2) * self.scale
@@ -99,6 +106,11 @@ class FullAttention(Attention):
     def split(self, x: Tensor) -> Tensor:
         """(batch, n, heads * size) -> (batch, heads, n, size)"""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    @classmethod
+    def pattern_of(cls, shape: LayerShape) -> Pattern | None:
+        """The static mask that is part of the shape."""
+        return None
 
     @classmethod
     def cut(
@@ -142,14 +154,16 @@ class FullAttention(Attention):
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
         """8nd² + 4n²d with d units of queries, keys, values and outputs, and what positions add.
 
-        A window saves nothing, because the products are computed in full and masked.
+        Of a long text, a window or a pattern saves what is not computed by blocks (``parts/band.py``).
         """
         maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
         total = sum(
             flops(shape, f"attention.{name}", sizes.inputs, size) * count for name, (size, count) in maps.items()
         )
         total = total + flops(shape, "attention.output", sizes.values, sizes.hidden) * rows
-        total = total + 2 * rows * n * (sizes.values + sizes.queries)
+        band = band_at(config, shape.window, cls.pattern_of(shape), n) if rows == n else None
+        pairs = rows * n if band is None else band.pairs(n)
+        total = total + 2 * pairs * (sizes.values + sizes.queries)
         return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
 
     @classmethod
@@ -188,6 +202,19 @@ class FullAttention(Attention):
         return ExportedAttention(self, positions, first_only)
 
 
+def band_of(window: int | None, pattern: Pattern | None) -> Band | None:
+    """How what is attended to is computed by blocks; None where it is not."""
+    if pattern is not None:
+        return pattern.band
+    return None if window is None else Band(window // 2)
+
+
+def band_at(config: TrimformerConfig, window: int | None, pattern: Pattern | None, n: int) -> Band | None:
+    """How texts of n tokens are computed by blocks; None where they are not, or something is added to the scores."""
+    band = band_of(window, pattern) if POSITIONS[config.attention_positions].by_token else None
+    return None if band is None or n < band.long else band
+
+
 def replace_removed(scores: Tensor, positions: Tensor) -> Tensor:
     """Scores with removed positions *replaced* by a constant; ``positions`` broadcasts over the heads."""
     if positions.dtype == torch.bool:
@@ -208,6 +235,7 @@ class ExportedAttention(nn.Module):
         self.heads, self.head_size, self.first_only = attention.heads, attention.head_size, first_only
         self.query_key_size = attention.query_key_size
         self.window, self.rotary, self.columns = attention.window, attention.rotary, attention.columns
+        self.band = None if first_only else attention.long_band
         self.positions = positions
         if positions is not None and (relative := positions.exported(attention)) is not None:
             self.relative = relative
@@ -219,7 +247,6 @@ class ExportedAttention(nn.Module):
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         """x: (batch, n, hidden)"""
-        score_bias = shared.biases[self.window, self.columns]
         batch, hidden = x.shape[0], x.shape[2]
         x = self.inputs(x)
         rows = x.reshape(-1, x.shape[2])
@@ -230,16 +257,27 @@ class ExportedAttention(nn.Module):
 
         query = split(self.query(x[:, 0] if self.first_only else rows), self.query_key_size)
         key, value = split(self.key(rows), self.query_key_size), split(self.value(rows), self.head_size)
+        bias = None
         if self.positions is not None:
             query, key, bias = self.positions.place(shared.state, self, query, key)
+        if self.band is not None:
+            assert bias is None
+            context = self.band.attend(query, key, value, shared.bands[self.band], attended)
+        else:
+            score_bias = shared.biases[self.window, self.columns, self.first_only]
             score_bias = score_bias if bias is None else score_bias + bias
-        if self.first_only:
-            score_bias = score_bias[:, :, :1]
-        probabilities = self.masked(query @ key.transpose(-1, -2) + score_bias, shared).softmax(-1)
-        context = (probabilities @ value).transpose(1, 2).reshape(-1, self.heads * self.head_size)
+            if self.first_only:
+                score_bias = score_bias[:, :, :1]
+            context = self.masked(query @ key.transpose(-1, -2) + score_bias, shared).softmax(-1) @ value
+        context = context.transpose(1, 2).reshape(-1, self.heads * self.head_size)
         given: Tensor = self.output(context).reshape(batch, -1, hidden)
         return given
 
     def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:
         """The scores (batch, heads, n or 1, n), padding already far off, with what else is not attended far off."""
         return scores
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, score_bias: Tensor) -> Tensor:
+    """What queries read whose scale is inside: (batch, heads, n, size) of each."""
+    return (query @ key.transpose(-1, -2) + score_bias).softmax(-1) @ value

@@ -2,8 +2,8 @@
 
 The pattern (``encoder/parts/patterns``) says which pairs are kept (after Shi et al., "SparseBERT", 2021). The scores of
 others are *replaced* by a constant, as gates on positions do it: a token of which no real key is kept attends uniformly
-to all real tokens, and a single real token to itself. All scores are computed and then masked, so that no operations
-are saved.
+to all real tokens, and a single real token to itself. A pattern that is a band and the first tokens is computed by
+blocks where a text is long (``parts/band.py``); otherwise all scores are computed and then masked, which saves nothing.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION
 from ..axes import COLUMNS
 from ..exported import PADDED_SCORE, ExportedTokens
-from ..patterns.base import read, written
-from ..patterns.named import Longformer
+from ..patterns.base import Pattern, read, written
+from ..patterns.named import Longformer, NoDiagonal, Window
 from ..tokens import Tokens
 from .full import REMOVED_SCORE, ExportedAttention, FullAttention
 
@@ -41,10 +41,6 @@ class SparseAttention(FullAttention):
     becomes = ("mean", "bias", "none", "conv", "gaussian")
     made_from = ("full",)
     settings = (COLUMNS, PATTERN)
-
-    def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
-        super().__init__(config, shape)
-        self.pattern = read(shape.own[PATTERN])
 
     @classmethod
     def instead_of(cls, layer: Any, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
@@ -69,6 +65,10 @@ class SparseAttention(FullAttention):
         return FullAttention.shaped(shape)
 
     @classmethod
+    def pattern_of(cls, shape: LayerShape) -> Pattern:
+        return read(shape.own[PATTERN])
+
+    @classmethod
     def check(cls, shape: LayerShape) -> None:
         super().check(shape)
         if shape.window is not None:
@@ -89,12 +89,28 @@ class SparseAttention(FullAttention):
 
     @classmethod
     def knots(cls, config: TrimformerConfig, plain: LayerShape) -> Iterator[tuple[str, int, LayerShape]]:
-        """Only of models that have such layers, whatever their patterns: none is faster than full attention yet."""
-        if any(shape.attention == cls.kind for shape in config.shapes):
-            yield from super().knots(config, plain)
+        """Of the patterns that the model has; those that are computed in the same way are timed once."""
+        patterns = [cls.pattern_of(shape) for shape in config.shapes if shape.attention == cls.kind]
+        for pattern in dict.fromkeys(map(_timed_as, patterns)):
+            for name, size, shape in super().knots(config, plain):
+                timed = cls.shaped(shape, pattern=written(pattern))
+                yield cls.piece(timed) + name.removeprefix(cls.piece(shape)), size, timed
+
+    @classmethod
+    def piece(cls, shape: LayerShape) -> str:
+        band, name = cls.pattern_of(shape).band, super().piece(shape)
+        return name if band is None else f"{name} within {band.reach} and {band.first} first"
 
     def exported(self, positions: Any, first_only: bool) -> nn.Module:
         return ExportedSparse(self, positions, first_only)
+
+
+def _timed_as(pattern: Pattern) -> Pattern:
+    """A pattern for any number of heads that is computed in the same way."""
+    if pattern.band is None:
+        return NoDiagonal()
+    window = max(1, 2 * pattern.band.reach)
+    return Longformer(window, pattern.band.first) if pattern.band.first else Window(window)
 
 
 class ExportedSparse(ExportedAttention):
@@ -102,7 +118,6 @@ class ExportedSparse(ExportedAttention):
 
     def __init__(self, attention: SparseAttention, positions: Any, first_only: bool) -> None:
         super().__init__(attention, positions, first_only)
-        assert attention.pattern is not None
         self.pattern = attention.pattern
 
     def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:

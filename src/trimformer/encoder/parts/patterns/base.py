@@ -9,6 +9,7 @@ All is made by operations on whole numbers that export as they are, so that a fi
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ....errors import TrimformerError
 from ...shape.kinds import PATTERNS
+from ..band import Band
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Pattern:
 
     about: a line for people. examples: settings beside the name, for the laws, which have two heads.
     strips: so many first tokens attend to all and are attended by all. reach: the largest distance of a pair that is
-    kept beside these; None: no distance is too large.
+    kept beside these; None: no distance is too large. band: how it is computed by blocks; None: it is not.
     """
 
     about: ClassVar[str]
@@ -37,6 +39,10 @@ class Pattern:
 
     @property
     def reach(self) -> int | None:
+        return None
+
+    @property
+    def band(self) -> Band | None:
         return None
 
     def allowed(self, n: int, heads: int, device: torch.device) -> Tensor:
@@ -62,6 +68,19 @@ class ByDistance(Pattern):
     def keeps(self, distance: Tensor) -> Tensor:
         """Whether pairs of these distances (…) are kept: (heads, …), or (1, …) for all heads."""
         raise NotImplementedError
+
+    @property
+    def distances(self) -> tuple[tuple[int, ...], ...] | None:
+        """For each head those that are kept; None: all up to ``reach``."""
+        return None
+
+    @functools.cached_property
+    def band(self) -> Band | None:
+        """None, too, where a token does not see itself: what it sees when no other is near is not by blocks."""
+        itself = torch.zeros(1, dtype=torch.long, device="cpu")  # also where a model is made without memory
+        if self.reach is None or not self.keeps(itself).all():
+            return None
+        return Band(self.reach, self.strips, self.distances)
 
     def allowed(self, n: int, heads: int, device: torch.device) -> Tensor:
         places = torch.arange(n, device=device)

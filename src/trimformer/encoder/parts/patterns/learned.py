@@ -43,10 +43,14 @@ class Offsets(ByDistance):
     def reach(self) -> int:
         return max((offset for own in self.offsets for offset in own), default=0)
 
+    @property
+    def distances(self) -> tuple[tuple[int, ...], ...]:
+        return self.offsets
+
     def keeps(self, distance: Tensor) -> Tensor:
         beyond = self.reach + 1
-        table = torch.tensor([[offset in own for offset in range(beyond + 1)] for own in map(set, self.offsets)])
-        return table.to(distance.device)[:, distance.clamp(max=beyond)]
+        kept = [[offset in own for offset in range(beyond + 1)] for own in map(set, self.offsets)]
+        return torch.tensor(kept, device=distance.device)[:, distance.clamp(max=beyond)]
 
     def check(self, heads: int, tokens: int | None = None) -> None:
         good = isinstance(self.offsets, tuple) and all(map(_rising, self.offsets)) and isinstance(self.special, bool)
