@@ -27,6 +27,8 @@ from .base import VALUE_AXES, VALUE_MAPS, Attention, Times, give, kept_values, m
 # Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
 # every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
 REMOVED_SCORE = -1e4
+LEAST_FACTOR = 1e-30
+"""Of an attention weight: the logarithm of a smaller one could be infinite."""
 
 
 @ATTENTION.add("full")
@@ -72,7 +74,8 @@ class FullAttention(Attention):
         if tokens.trace is not None:
             tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window)
         dropout = self.dropout if self.training else 0.0
-        if positions is None:
+        factors = None if gates is None else gates.contributions
+        if positions is None and factors is None:
             mask = tokens.mask(query, key, bias, window)
             context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
         else:
@@ -80,10 +83,14 @@ class FullAttention(Attention):
             scores = query @ key.transpose(-1, -2) * self.scale
             if bias is not None:
                 scores = scores + bias[..., :rows, :]
+            if factors is not None:
+                scores = scores + factors[..., :rows, :].clamp(min=LEAST_FACTOR).log()
             if window is not None:
                 # Outside the window is removed, not padding: with nothing left inside, the mean is over all tokens.
-                positions = positions * near(x.shape[1], window, x.device)
-            scores = replace_removed(scores, positions[..., :rows, :])
+                inside = near(x.shape[1], window, x.device)
+                positions = inside if positions is None else positions * inside
+            if positions is not None:
+                scores = replace_removed(scores, positions[..., :rows, :])
             if tokens.keys is not None:
                 scores = scores.masked_fill(~tokens.keys, -torch.inf)
             probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
