@@ -26,12 +26,11 @@ from ...errors import TrimformerError
 from ..base import Context, MethodSettings, StudentMethod, register
 from ..result import Result
 from .masks import PositionMasks, Structure
+from .rate import own_rate
 
 SPARSE = "sparse"
 UNIT = 12 * 128**2
 """Positions of the release, for which λ is given."""
-PUBLISHED_RATE, TRAVEL = 0.01, 10
-"""The least learning rate, and how far an α gets in a stage if it always goes one way."""
 
 
 class DamSettings(MethodSettings):
@@ -70,10 +69,8 @@ class Dam(StudentMethod):
         heads = config.shapes[self.masked[0]].heads
         sets = len(self.masked) if settings.per_layer else 1
         self.masks = PositionMasks(sets, heads, self.length, settings.structure, settings.special)
-        rate = settings.mask_learning_rate or max(PUBLISHED_RATE, TRAVEL / context.steps)
-        self.networks["masks"] = context.network(
-            "masks", self.masks, learning_rate=rate, schedule=False, decay=False
-        )
+        rate = own_rate(settings.mask_learning_rate, context.steps)
+        self.networks["masks"] = context.network("masks", self.masks, learning_rate=rate, schedule=False, decay=False)
         self.weight = settings.penalty * UNIT / (heads * self.length**2)
 
     @classmethod
