@@ -173,7 +173,7 @@ def _kinds_from_gates(gates: Gates, shapes: Sequence[LayerShape]) -> dict[int, s
         kinds = {index: left_of(shapes[index].attention, gates.removed) for index in off}
     if gates.contributions is not None and any(not (own == 1).all() for own in gates.contributions if own is not None):
         raise TrimformerError(
-            "Factors of attention weights cannot be trimmed: no attention kind holds them, they are there to be looked at."
+            "Factors of attention weights cannot be trimmed, because no kind holds them: leave contributions out."
         )
     for index, mask in enumerate(gates.positions if gates.positions is not None else []):
         if mask is None or index in kinds or not ATTENTION[shapes[index].attention].attends:

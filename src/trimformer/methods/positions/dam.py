@@ -38,7 +38,8 @@ class DamSettings(MethodSettings):
 
     name: Literal["dam"] = "dam"
     structure: Structure = Field(
-        "structured", description="structured: a value for each head and distance; unstructured: for each pair of places"
+        "structured",
+        description="structured: a value for each head and distance; unstructured: for each pair of places",
     )
     special: bool = Field(True, description="the first token attends to all and is attended by all")
     per_layer: bool = Field(False, description="each layer has masks of its own; else all layers share them")
@@ -78,7 +79,9 @@ class Dam(StudentMethod):
         super().check(settings, config)
         masked = masked_layers(config)
         if not masked:
-            raise TrimformerError("No layer of this encoder has full attention that could be masked: choose another one.")
+            raise TrimformerError(
+                "No layer of this encoder has full attention that could be masked: choose another one."
+            )
         heads = [config.shapes[index].heads for index in masked]
         if len(set(heads)) > 1:
             raise TrimformerError(
@@ -96,7 +99,10 @@ class Dam(StudentMethod):
         config, masked = super().after(settings, config), masked_layers(config)
         any_choice = offsets([[0]] * config.shapes[masked[0]].heads, settings.special)
         return config.with_shapes(
-            [changed(shape, any_choice, index) if index in masked else shape for index, shape in enumerate(config.shapes)]
+            [
+                changed(shape, any_choice, index) if index in masked else shape
+                for index, shape in enumerate(config.shapes)
+            ]
         )
 
     def gates(self, values: Tensor, n: int) -> Gates:
@@ -132,7 +138,9 @@ class Dam(StudentMethod):
         """What each masked layer becomes."""
         values = self.masks.settled()
         if self.settings.structure == "structured":
-            found = [offsets([head.nonzero().flatten().tolist() for head in own], self.settings.special) for own in values]
+            found = [
+                offsets([head.nonzero().flatten().tolist() for head in own], self.settings.special) for own in values
+            ]
         else:
             masks = self.masks.over(values, self.length)
             found = [
@@ -152,7 +160,9 @@ class Dam(StudentMethod):
         found = [f"the mask leaves out {shares} {whose} positions of a text of {self.length} tokens."]
         empty = int((values.sum(-1) == 0).sum())
         if empty:
-            left = "links the first token with the others" if self.settings.special else "gives the mean over real tokens"
+            left = (
+                "links the first token with the others" if self.settings.special else "gives the mean over real tokens"
+            )
             found.append(f"{empty} of {values.shape[0] * values.shape[1]} heads keep no position, so that each {left}.")
         others = [str(index) for index in range(self.layers) if index not in self.masked]
         if others:

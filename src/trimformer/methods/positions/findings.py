@@ -46,7 +46,7 @@ class PositionImportance(BaseModel):
 
 
 def position_groups(length: int, special: Sequence[int]) -> dict[str, Tensor]:
-    """Which positions are of which kind, (length, length) boolean each; a position is in exactly one, the first it fits.
+    """Which positions are of which kind, (length, length) boolean each; a position is of the first kind that it fits.
 
     special tokens: the query or the key stands at one of these places. diagonal: a token and itself. neighbours: two
     tokens side by side.
