@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -48,5 +48,5 @@ def study(
     """
     from trimformer.recipe.standard import study_recipe
 
-    how = {"shape": shape, "per_layer": per_layer, "training": training.settings(), "seed": seed}
+    how: dict[str, Any] = {"shape": shape, "per_layer": per_layer, "training": training.settings(), "seed": seed}
     run_recipe(study_recipe(model, texts, str(out), max_length=max_length, **how), resume, json_)

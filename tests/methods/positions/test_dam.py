@@ -141,6 +141,23 @@ def cut(rows: Encoded, length: int) -> Encoded:
     return dataclasses.replace(rows, ids=ids, offsets=ends, labels=rows.labels[kept])
 
 
+def test_where_attention_gives_nothing_the_penalty_alone_moves_the_masks():
+    """Its gradient is λ times the positions of a value, times the derivative of the draw."""
+    stage = context(layers=1)
+    output = stage.model.encoder.layers[0].attention.output
+    torch.nn.init.zeros_(output.weight)
+    method = make_method("dam", stage, special=False)
+    torch.manual_seed(5)
+    u = torch.rand(1, 2, method.length)
+    soft = torch.sigmoid(method.masks.logits.detach() + torch.log(u) - torch.log1p(-u))
+    torch.manual_seed(5)
+    method.micro_step(batches(stage, 1)[0], 1.0)
+    n = method.length
+    counts = torch.tensor([n, *(2 * (n - k) for k in range(1, n))])
+    expected = 5e-5 * 12 * 128**2 / (2 * n * n) * counts * soft * (1 - soft)
+    torch.testing.assert_close(method.masks.logits.grad, expected)
+
+
 def test_the_masks_have_no_decay_and_a_rate_of_their_own():
     method = make_method("dam", context(), mask_learning_rate=0.02)
     groups = method.networks["masks"].optimizer.param_groups
