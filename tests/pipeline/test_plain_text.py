@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.tasks.plain_text.plain import masking_tokenizer
 from tests.tinymodel import write_csv
 from trimformer import TrimformerError, TrimformerForMaskedLM, load
 from trimformer.encoder.checkpoints.load import load_tokenizer
