@@ -93,7 +93,7 @@ def written(options: argparse.Namespace, key: str, report: Report, more: Content
     places = {str(options.data): "DATA", str(options.work): "WORK"}
     add(FILE, key, anywhere(summary(report) | settings | trained | more, places))
     trimmed = report.variant("trimmed")
-    print(key, trimmed.scores if trimmed else "", more, flush=True)
+    print(key, trimmed.scores if trimmed else "", more.get("sparsity", ""), flush=True)
 
 
 def fine_tuned(options: argparse.Namespace, key: str, model: Path) -> None:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from transformers import PreTrainedConfig
 
 import trimformer
-from trimformer.encoder.shape.kinds import ATTENTION, LAYERS, LINEAR, POSITIONS, left_of
+from trimformer.encoder.shape.kinds import ATTENTION, LAYERS, LINEAR, PATTERNS, POSITIONS, left_of
 
 DOCS = Path(__file__).parent
 WIDTH = 110
@@ -135,9 +135,10 @@ def attention_kinds() -> str:
 
 
 def other_kinds() -> str:
-    """The kinds of linear map, of layer and of positions."""
+    """The kinds of linear map, of layer, of pattern and of positions."""
     rows = [f"| linear map | `{name}` | {kind.about} |" for name, kind in own(LINEAR).items()]
     rows += [f"| layer | `{name}` | {kind.about} |" for name, kind in own(LAYERS).items()]
+    rows += [f"| pattern | `{name}` | {kind.about} |" for name, kind in own(PATTERNS).items()]
     rows += [f"| positions | `{name}` | {_first_line(kind)} |" for name, kind in own(POSITIONS).items()]
     return "\n".join(["| part | kind | what it is |", "|---|---|---|", *rows])
 

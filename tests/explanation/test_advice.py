@@ -6,7 +6,11 @@ import dataclasses
 
 import pytest
 
+from tests.models import tiny
+from tests.tables import PIECES, table
+from trimformer import trim
 from trimformer.explanation.advice import conclude
+from trimformer.explanation.explain import patterns
 from trimformer.explanation.findings import Explanation, FileFinding, LayerFinding, carriers
 
 EXACT = FileFinding("onnx", "fp32", 10.0, 1.0, 0.9, 0.0, 0.0, 0.0)
@@ -104,3 +108,13 @@ def test_a_precision_that_answers_otherwise_does_not_pay() -> None:
     assert "WARNING: ONNX Runtime int8 answers only 90.0 % of the selection rows as fp32 does" in said
     assert "int8 does not pay here" in said
     assert "trimformer export" not in said
+
+
+@pytest.mark.parametrize(("times", "pays"), [({1: 4.0, 2: 7.0}, False), ({1: 1.0, 2: 2.0}, True)])
+def test_whether_a_pattern_pays(times: dict[int, float], pays: bool) -> None:
+    known = dataclasses.replace(table(first=False), pieces=PIECES | {"sparse/8": times})
+    shapes = trim(tiny(2), attention={0: "sparse"}).config.shapes
+    (said,) = patterns(known, shapes)
+    assert said.startswith("The pattern pays here: " if pays else "The pattern does not pay here: ")
+    assert "1 of 2 layers" in said
+    assert patterns(known, tiny(2).config.shapes) == []

@@ -54,7 +54,9 @@ def with_maps(kind, family):
 PARTS = [(with_kind, kind) for kind in ATTENTION] + [(with_maps, kind) for kind in LINEAR]
 PARTS += [(with_layers, kind) for kind in WITHOUT_FAMILY]
 PARTS += [(with_pattern, {"name": name} | own) for name, kind in PATTERNS.items() for own in kind.examples]
-every_part = pytest.mark.parametrize(("make", "part"), PARTS, ids=[f"{f.__name__}-{k if isinstance(k, str) else k['name']}" for f, k in PARTS])
+every_part = pytest.mark.parametrize(
+    ("make", "part"), PARTS, ids=[f"{f.__name__}-{k if isinstance(k, str) else k['name']}" for f, k in PARTS]
+)
 every_family = pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 
 

@@ -32,6 +32,7 @@ CASES = [
     ("bert", {1: "none", 2: "conv"}),
     ("albert", {0: "conv", 2: "none"}),
     ("modernbert", {0: "none", 1: "conv"}),
+    ("modernbert", {0: "sparse-logsparse", 1: "sparse-fixed"}),
     *((family, {1: "mean"}) for family in DISTINCT if family not in SMALLER),
 ]
 

@@ -14,7 +14,8 @@ from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
 BY_RULE = (
-    "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus",
+    "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "sparse", "squeeze",
+    "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""
 FOUND = ("hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")

@@ -18,9 +18,11 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
 from ..encoder.shape.gates import Gates
+from ..encoder.shape.kinds import ATTENTION
 from ..hardware import hardware
 from ..measure.bench.latency import Timing
 from ..measure.bench.score import validation
+from ..measure.bench.target import TIE
 from ..measure.bench.variants import Variant, make_variants, precision
 from ..measure.bench.workload import fixed
 from ..measure.device.pieces import latency_tables
@@ -30,6 +32,7 @@ from ..methods import Context
 from ..pipeline.head import read_for
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
+from ..report import numbers
 from ..search.measurement import DENSE, installed, logits_of, timed
 from ..search.report import seen_rows
 from ..search.sensitivity import sensitivity
@@ -104,7 +107,10 @@ def explain(
         split=split, rows=len(rows.examples), drawn=len(drawn),
         batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
-        notes=[*([REUSED] if settings.validation_only else seen_rows(known.kind)), *skipped, *reading],
+        notes=[
+            *([REUSED] if settings.validation_only else seen_rows(known.kind)),
+            *patterns(table, shapes), *skipped, *reading,
+        ],
     )  # fmt: skip
     recipe, why = suggest(result, net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
@@ -118,6 +124,20 @@ def _saved(table: LatencyTable, shapes: Sequence[LayerShape], index: int) -> tup
     heads, units = (table.predict([*shapes[:index], half, *shapes[index + 1 :]]) for half in halves)
     whole = table.predict(shapes)
     return whole - heads, whole - units
+
+
+def patterns(table: LatencyTable, shapes: Sequence[LayerShape]) -> list[str]:
+    """Whether the patterns in which layers attend pay here; nothing where there are none."""
+    dense = [ATTENTION[shape.attention].without_pattern(shape) for shape in shapes]
+    count = sum(one != other for one, other in zip(shapes, dense, strict=True))
+    if not count:
+        return []
+    ms, full = table.predict(shapes), table.predict(dense)
+    pays = "The pattern pays here" if full >= TIE * ms else "The pattern does not pay here"
+    return [
+        f"{pays}: {count} of {len(shapes)} layers attend in one, which takes {numbers.milliseconds(ms)}, and full "
+        f"attention in these would take {numbers.milliseconds(full)} (batch {table.batch}, {table.length} tokens)."
+    ]
 
 
 def _rows(

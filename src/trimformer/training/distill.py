@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..encoder.model.heads import Kind
 from ..encoder.model.heads.embedding import vector_loss
 from ..encoder.parts.tokens import near
+from ..encoder.parts.trace import AttentionTrace
 
 
 def logit_loss(kind: Kind, student: Tensor, teacher: Tensor, mask: Tensor, temperature: float) -> Tensor:
@@ -55,11 +56,21 @@ def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tens
     return torch.stack(terms).mean()
 
 
-def real_pairs(mask: Tensor, window: int | None = None) -> Tensor:
-    """(batch, n, n) boolean: real queries with real keys, within the window if there is one."""
+def real_pairs(mask: Tensor) -> Tensor:
+    """(batch, n, n) boolean: real queries with real keys."""
     real = mask.bool()
-    pairs = real[:, :, None] & real[:, None]
-    return pairs if window is None else pairs & near(mask.shape[1], window, mask.device)
+    return real[:, :, None] & real[:, None]
+
+
+def attended_pairs(mask: Tensor, *traces: AttentionTrace) -> Tensor:
+    """(batch, heads or 1, n, n) boolean: real queries with the real keys that all of these layers attend to."""
+    pairs, n, device = real_pairs(mask)[:, None], mask.shape[1], mask.device
+    for trace in traces:
+        if trace.window is not None:
+            pairs = pairs & near(n, trace.window, device)
+        if trace.pattern is not None:
+            pairs = pairs & trace.pattern.allowed(n, trace.query.shape[1], device)
+    return pairs
 
 
 def removed(scores: Tensor, where: Tensor) -> Tensor:

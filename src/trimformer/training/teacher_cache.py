@@ -111,7 +111,9 @@ class TeacherCache:
     def _trace(self, index: int, values: dict[str, Any]) -> AttentionTrace:
         attention = self.layers[index].attention
         whole: dict[str, Any] = {"query": None, "key": None, "value": None} | values  # None: no term compares it
-        return AttentionTrace(**whole, scale=attention.scale, bias=None, window=attention.window)
+        return AttentionTrace(
+            **whole, scale=attention.scale, bias=None, window=attention.window, pattern=attention.pattern
+        )
 
     def _find(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> list[int]:
         """The rows of the split that a batch holds."""

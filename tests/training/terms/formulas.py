@@ -10,10 +10,10 @@ MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])
 LENGTHS = (3, 2)
 
 
-def trace(seed, heads=2, size=4, bias=None, window=None):
+def trace(seed, heads=2, size=4, bias=None, window=None, pattern=None):
     torch.manual_seed(seed)
     query, key, value = torch.randn(3, 2, heads, 3, size).unbind()
-    return AttentionTrace(query, key, value, size**-0.5, bias, window)
+    return AttentionTrace(query, key, value, size**-0.5, bias, window, pattern)
 
 
 def softmax(row):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.training.terms.formulas import LENGTHS, MASK, dot, mean, trace
+from trimformer.encoder.parts.patterns.base import read
 from trimformer.training.terms.attention import attention_loss
 
 
@@ -30,6 +31,21 @@ def test_attention_loss_is_the_squared_error_of_the_scores(window):
     both = attention_loss([student, teacher], [teacher, teacher], MASK)
     assert both.item() == pytest.approx(expected / 2, rel=1e-5)
     assert attention_loss([], [], MASK).item() == 0
+
+
+def test_only_pairs_that_both_layers_attend_to_count():
+    pattern = read({"name": "offsets", "offsets": [[1], []]})
+    for student, teacher in ((trace(0, pattern=pattern), trace(1)), (trace(0), trace(1, pattern=pattern))):
+        expected = mean(
+            (student.scores[text, 0, i, j].item() - teacher.scores[text, 0, i, j].item()) ** 2
+            for text, n in enumerate(LENGTHS)
+            for i in range(n)
+            for j in range(n)
+            if abs(i - j) == 1
+        )
+        assert attention_loss([student], [teacher], MASK).item() == pytest.approx(expected, rel=1e-5)
+    nothing = trace(0, pattern=read({"name": "offsets", "offsets": [[], []]}))
+    assert attention_loss([nothing], [trace(1)], MASK).item() == 0
 
 
 def test_padding_has_no_part_in_scores():

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from tests.training.terms.formulas import LENGTHS, MASK, divergence, dot, mean, trace
+from trimformer.encoder.parts.patterns.base import read
 from trimformer.training.terms.relations import relation_loss, self_relation
 
 
-@pytest.mark.parametrize("window", [None, 2])
-def test_the_attention_relation_is_the_divergence_of_the_attention_distributions(window):
-    student, teacher = trace(0, size=2, window=window), trace(1, window=window)
+@pytest.mark.parametrize(("window", "pattern"), [(None, None), (2, None), (2, read({"name": "window", "window": 2}))])
+def test_the_attention_relation_is_the_divergence_of_the_attention_distributions(window, pattern):
+    given = window if pattern is None else None
+    student, teacher = trace(0, size=2, window=given, pattern=pattern), trace(1, window=given)
 
     def row(t, text, head, i):
         keys = [j for j in range(LENGTHS[text]) if window is None or abs(i - j) <= 1]

@@ -41,9 +41,8 @@ def trim(
         many dimensions as the one that keeps most; the others get zeros. Soft gates of what is kept are multiplied
         into the weights. The law: ``trim(model, gates)(x) == model(x, gates=gates)``.
     attention: instead of gates, the attention kind of layers by index from 0, e.g. ``{2: "mean", 3: "none"}``;
-        ``conv7`` is ``conv`` with a kernel of 7, and ``{"kind": "sparse", "pattern": {"name": "window", "window": 16}}``
-        gives a kind with what it has to know. A layer that becomes ``conv`` gives what its mean gives, until it is
-        trained.
+        ``conv7`` is ``conv`` with a kernel of 7, and ``{"kind": "sparse", "pattern": {"name": "star"}}`` names a kind
+        and what it has to know. A layer that becomes ``conv`` gives what its mean gives, until it is trained.
     width, depth: instead of gates, the sub-network of a model that was trained by ``dynabert`` to hold smaller ones:
         the share of the heads and units of each layer, and of the layers; 1 where only the other is given.
 
@@ -56,7 +55,9 @@ def trim(
         raise TrimformerError("trim needs either gates or attention={layer: kind}, or width and depth: give one.")
     if nested:
         gates = subnetwork_gates(model.config, 1.0 if width is None else width, 1.0 if depth is None else depth)
-    kinds: Mapping[int, Wanted] = dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)
+    kinds: Mapping[int, Wanted] = (
+        dict(attention or {}) if gates is None else _kinds_from_gates(gates, model.config.shapes)
+    )
     shapes = _with_kinds(model.config.shapes, kinds)
     _check_new_weights(model, shapes)
     require_baked(model, "trimmed")
@@ -91,7 +92,8 @@ def changed(shape: LayerShape, wanted: Wanted, index: int) -> LayerShape:
     try:
         found: LayerShape = ATTENTION[kind].shaped(shape, **fields)
     except TrimformerError as error:
-        raise TrimformerError(f"Layer {index} cannot become {wanted!r}: {error}") from error
+        said = wanted if isinstance(wanted, str) else kind
+        raise TrimformerError(f"Layer {index} cannot become {said!r}: {error}") from error
     return found
 
 

@@ -23,14 +23,15 @@ class ExportedTokens(NamedTuple):
 
     mask: (batch, n), 1 = real token. mean_weights: (batch, 1, n). biases: what is added to the scores of the layers
     with this window and these columns of a bias that all share: (batch, 1 or heads, n or 1, n). state: of the mechanism
-    of positions. allowed: the pairs that patterns keep, (1 or heads, n, n) boolean, by the layers that come first.
+    of positions. kept: the pairs that a pattern keeps for so many heads, (1 or heads, n, n) boolean, made by the first
+    layer that has it.
     """
 
     mask: Tensor
     mean_weights: Tensor
     biases: dict[Any, Tensor]
     state: Any
-    allowed: dict[Pattern, Tensor]
+    kept: dict[tuple[Pattern, int], Tensor]
 
 
 def within(score_bias: Tensor, window: int) -> Tensor:

@@ -32,7 +32,7 @@ class Tokens:
         self.trace: dict[object, AttentionTrace] | None = {} if traced else None  # by attention module
         self._weights: Tensor | None = None
         self._masks: dict[tuple[int | None, int | None], Tensor | None] = {}
-        self._patterns: dict[Pattern, Tensor] = {}
+        self._patterns: dict[tuple[Pattern, int], Tensor] = {}
 
     def ask(self, first: int | None) -> Tokens:
         """The same tokens, of which only the first ones are wanted of the layer to come; None: all."""
@@ -68,11 +68,11 @@ class Tokens:
         placed: tuple[Tensor, Tensor, Tensor | None] = self.positions.place(self.state, layer, query, key)
         return placed
 
-    def allowed(self, pattern: Pattern, n: int, heads: int, device: torch.device) -> Tensor:
+    def kept(self, pattern: Pattern, n: int, heads: int, device: torch.device) -> Tensor:
         """The pairs that a pattern keeps, (heads or 1, n, n) boolean."""
-        if pattern not in self._patterns:
-            self._patterns[pattern] = pattern.allowed(n, heads, device)
-        return self._patterns[pattern]
+        if (pattern, heads) not in self._patterns:
+            self._patterns[pattern, heads] = pattern.allowed(n, heads, device)
+        return self._patterns[pattern, heads]
 
     def mask(self, query: Tensor, key: Tensor, bias: Tensor | None, window: int | None) -> Tensor | None:
         """What SDPA takes: a boolean mask, or the bias with minus infinity where a token is not attended; or None."""

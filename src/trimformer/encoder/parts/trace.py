@@ -13,13 +13,15 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 
+from .patterns.base import Pattern
+
 
 class AttentionTrace(NamedTuple):
-    """Queries, keys and values of one layer with ``full`` attention, each (batch, heads, n, size).
+    """Queries, keys and values of one layer that attends, each (batch, heads, n, size).
 
     Rotary positions are in the queries and keys; other positions add ``bias`` to the scores, broadcastable to (batch,
     heads, n, n). All is as it was before gates for positions and before padding is left out. scale: of the products;
-    window: see LayerShape.
+    window: see LayerShape. pattern: of a ``sparse`` layer.
     """
 
     query: Tensor
@@ -28,6 +30,7 @@ class AttentionTrace(NamedTuple):
     scale: float
     bias: Tensor | None
     window: int | None
+    pattern: Pattern | None = None
 
     @property
     def scores(self) -> Tensor:

@@ -84,7 +84,7 @@ def _layer(config: TrimformerConfig, shape: LayerShape, generator: random.Random
     """Half of the layers attend. Units are a multiple of 8, as in models that were pruned for speed."""
     most = max(shape.ffn for shape in config.shapes)
     units = generator.randint(max(1, most // 8), most)
-    attending = [name for name, kind in ATTENTION.items() if kind.attends]
+    attending = [name for name, kind in ATTENTION.items() if kind.attends and any(kind.knots(config, shape))]
     kind = generator.choice([generator.choice(attending), generator.choice(stand_ins())])
     other = ATTENTION[kind].shaped(shape, query_key=None)
     fewer = with_heads(other, generator.randint(1, shape.heads))

@@ -1,11 +1,12 @@
 """How important is each position of attention? A factor for each is trained together with the weights.
 
-Shi et al., "SparseBERT: Rethinking the Importance Analysis in Self-attention", 2021: P_ij = σ(α_ij) multiplies what query
-i takes from key j. The α take their steps beside the weights, on the same loss (one level), as the masks of its release.
+Shi et al., "SparseBERT: Rethinking the Importance Analysis in Self-attention", 2021: P_ij = σ(α_ij) multiplies what
+query i takes from key j. The α take their steps beside the weights, on the same loss (one level), as the masks of the
+release.
 
 A query's attention weights are brought to a sum of 1 after the multiplication. All P start at 0.5, and so a checkpoint
-starts as it is, where it would else start with half of its attention. What counts is P beside the other keys of the same
-query.
+starts as it is, where it would else start with half of its attention. What counts is P beside the other keys of the
+same query.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...encoder.model.heads import Kind
 from ...encoder.parts.trace import AttentionTrace
-from ..distill import real_pairs
+from ..distill import attended_pairs
 from ..matching import Layers, Pair, traced
 from ..reading import Reading, scores
 from .base import TERMS, Term
@@ -46,10 +46,11 @@ def attention_loss(student: Sequence[AttentionTrace], teacher: Sequence[Attentio
     """Mean squared error of the scores before the softmax, averaged over heads and layers (TinyBERT, section 3.1).
 
     Jiao et al. (2020) sum over the layers; a mean keeps the weight of the term when layers lose their attention. Over
-    pairs of real tokens within the layer's window; 0 without any layer.
+    pairs of real tokens that both layers attend to; 0 without any.
     """
     terms = []
     for s, t in zip(student, teacher, strict=True):
-        error = (s.scores.float() - t.scores.float()).square().mean(1)
-        terms.append(error[real_pairs(mask, t.window)].mean())
+        error = (s.scores.float() - t.scores.float()).square()
+        pairs = attended_pairs(mask, s, t).expand_as(error)
+        terms.append(error.masked_fill(~pairs, 0).sum() / pairs.sum().clamp(min=1))
     return torch.stack(terms).mean() if terms else torch.zeros((), device=mask.device)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ...encoder.model.heads import Kind
 from ...encoder.parts.trace import AttentionTrace
 from ...errors import TrimformerError
-from ..distill import real_pairs, removed
+from ..distill import attended_pairs, real_pairs, removed
 from ..matching import Layers, Pair, traced
 from ..reading import Reading, scores, vectors
 from .base import TERMS, Term
@@ -82,7 +82,8 @@ def relation_loss(
 ) -> Tensor:
     """The sum over the relations of KL(teacher ‖ student), each a mean over queries and heads.
 
-    ``attention`` is the attention distribution of the layer's own heads (MiniLM: Wang et al., 2020, section 3.1).
+    ``attention`` is the attention distribution of the layer's own heads (MiniLM: Wang et al., 2020, section 3.1), over
+    the keys that both layers attend to.
     ``query``, ``key``, ``value`` are softmax(XXᵀ/√d) of these, their heads joined and split into ``heads`` relation
     heads of size d (MiniLM v2: Wang et al., 2021); with the layer's own number of heads ``value`` is the
     value-relation of MiniLM (section 3.2).
@@ -90,11 +91,11 @@ def relation_loss(
     total = torch.zeros((), device=mask.device)
     for relation in relations:
         if relation == "attention":
-            compared, pairs = (student.scores, teacher.scores), real_pairs(mask, teacher.window)
+            compared, pairs = (student.scores, teacher.scores), attended_pairs(mask, student, teacher)
         else:
             ours, theirs = getattr(student, relation), getattr(teacher, relation)
-            compared, pairs = (self_relation(ours, heads), self_relation(theirs, heads)), real_pairs(mask)
-        total = total + _divergence(*compared, pairs[:, None], mask)
+            compared, pairs = (self_relation(ours, heads), self_relation(theirs, heads)), real_pairs(mask)[:, None]
+        total = total + _divergence(*compared, pairs, mask)
     return total
 
 

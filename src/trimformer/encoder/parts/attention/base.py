@@ -115,6 +115,11 @@ class Attention(nn.Module):
         return {} if text == cls.kind else None
 
     @classmethod
+    def without_pattern(cls, shape: LayerShape) -> LayerShape:
+        """The layer in which every token attends to all: itself, where the kind has no pattern."""
+        return shape
+
+    @classmethod
     def maps_among(cls, maps: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a layer's linear maps that it has with this kind of attention."""
         return {name: given for name, given in maps.items() if name in cls.maps or not name.startswith("attention.")}
@@ -163,7 +168,11 @@ class Attention(nn.Module):
         size, query_key = len(of_values.rows) // heads, len(of_scores.rows) // heads
         said = query_key != size and (cls.attends or config.sharing is not None)
         changed = dataclasses.replace(
-            shape, heads=heads, head_size=size, query_key=query_key if said else None, own=cls.own_of(shape, alive.nonzero().flatten().tolist())
+            shape,
+            heads=heads,
+            head_size=size,
+            query_key=query_key if said else None,
+            own=cls.own_of(shape, alive.nonzero().flatten().tolist()),
         )
         axes = {"values": Axis(of_values.rows), "outputs": of_values, "key": Axis(of_scores.rows), "query": of_scores}
         axes["inputs"] = columns

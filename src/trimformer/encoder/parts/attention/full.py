@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from ..axes import COLUMNS, Axis
 from ..exported import ExportedTokens
 from ..linear.base import Number, flops, kind_of, linear, params
 from ..measured import knots
+from ..patterns.base import Pattern
 from ..sizes import Inside, Sizes
 from ..tokens import Tokens, near
 from ..trace import AttentionTrace
@@ -38,9 +39,10 @@ class FullAttention(Attention):
     kind = "full"
     about = "full self-attention"
     attends = True
-    becomes = ("mean", "bias", "none")
-    settings = (COLUMNS,)
+    becomes: ClassVar[tuple[str, ...]] = ("mean", "bias", "none")
+    settings: ClassVar[tuple[str, ...]] = (COLUMNS,)
     maps = (*VALUE_MAPS, "attention.query", "attention.key")
+    pattern: Pattern | None = None
     axes = VALUE_AXES | {"query": ("query", "inputs"), "key": ("key", "inputs")}
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
@@ -59,12 +61,12 @@ class FullAttention(Attention):
         self.scale = (self.query_key_size * positions.products(config)) ** -0.5
 
     def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor:
-        return self.attend(x, tokens, gates, None if gates is None else gates.positions, self.window)
+        return self.attend(x, tokens, gates, self.window, self.pattern)
 
     def attend(
-        self, x: Tensor, tokens: Tokens, gates: LayerGates | None, positions: Tensor | None, window: int | None
+        self, x: Tensor, tokens: Tokens, gates: LayerGates | None, window: int | None, pattern: Pattern | None
     ) -> Tensor:
-        """The output where the scores of these positions are kept, broadcastable to (batch, heads, n, n); None: all."""
+        """The output where tokens attend within this window and in this pattern."""
         x = self.inputs(x, gates)
         query = self.split(self.query(tokens.of(x)))
         key, value = self.split(self.key(x)), self.split(self.value(x))
@@ -72,9 +74,12 @@ class FullAttention(Attention):
             query = query * gates.query_key[:, None].to(query.dtype)
         query, key, bias = tokens.place(self, query, key)
         if tokens.trace is not None:
-            tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window)
+            tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window, pattern)
         dropout = self.dropout if self.training else 0.0
-        factors = None if gates is None else gates.contributions
+        positions, factors = (None, None) if gates is None else (gates.positions, gates.contributions)
+        if pattern is not None:
+            kept = tokens.kept(pattern, x.shape[1], self.heads, x.device)
+            positions = kept if positions is None else positions * kept
         if positions is None and factors is None:
             mask = tokens.mask(query, key, bias, window)
             context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)

@@ -1,9 +1,9 @@
 """Self-attention in which only some pairs of tokens attend to each other: a static mask as part of the shape.
 
-The pattern (``encoder/parts/patterns``) says which pairs are kept. What is not kept is *replaced* by a constant score, as a
-gate on positions does it: a token of which no real key is kept attends uniformly to all real tokens, and a single real
-token to itself (Shi et al., "SparseBERT", 2021; the rule is that of AttendOut). The scores are computed in full and then
-masked, so that sparsity saves no operations here.
+The pattern (``encoder/parts/patterns``) says which pairs are kept (after Shi et al., "SparseBERT", 2021). The scores of
+others are *replaced* by a constant, as gates on positions do it: a token of which no real key is kept attends uniformly
+to all real tokens, and a single real token to itself. All scores are computed and then masked, so that no operations
+are saved.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from ....errors import TrimformerError
 from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
-from ...shape.kinds import ATTENTION, PATTERNS
+from ...shape.kinds import ATTENTION
 from ..axes import COLUMNS
 from ..exported import PADDED_SCORE, ExportedTokens
-from ..patterns.base import Pattern, read, written
+from ..patterns.base import read, written
 from ..patterns.named import Longformer
 from ..tokens import Tokens
 from .full import REMOVED_SCORE, ExportedAttention, FullAttention
@@ -46,12 +46,10 @@ class SparseAttention(FullAttention):
         super().__init__(config, shape)
         self.pattern = read(shape.own[PATTERN])
 
-    def mix(self, x: Tensor, tokens: Tokens, gates: LayerGates | None = None) -> Tensor:
-        return attend_in(self.pattern, self, x, tokens, gates)
-
     @classmethod
     def instead_of(cls, layer: Any, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
-        return attend_in(DEFAULT, layer, x, tokens, gates)
+        given: Tensor = layer.attend(x, tokens, gates, None, DEFAULT)
+        return given
 
     @classmethod
     def named(cls, text: str) -> dict[str, Any] | None:
@@ -65,6 +63,10 @@ class SparseAttention(FullAttention):
         own = {PATTERN: fields.pop(PATTERN, before) or written(DEFAULT)}
         own |= {name: value for name, value in shape.own.items() if name == COLUMNS}
         return super().shaped(shape, **{"own": own, "window": None} | fields)
+
+    @classmethod
+    def without_pattern(cls, shape: LayerShape) -> LayerShape:
+        return FullAttention.shaped(shape)
 
     @classmethod
     def check(cls, shape: LayerShape) -> None:
@@ -95,27 +97,18 @@ class SparseAttention(FullAttention):
         return ExportedSparse(self, positions, first_only)
 
 
-def attend_in(pattern: Pattern, layer: FullAttention, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
-    """What a layer gives where its tokens attend in this pattern: the reference, with the whole of the mask.
-
-    A kernel that does without it belongs here, where the pattern has a ``reach`` and gates say nothing of positions.
-    """
-    kept = tokens.allowed(pattern, x.shape[1], layer.heads, x.device)
-    if gates is not None and gates.positions is not None:
-        kept = kept * gates.positions
-    return layer.attend(x, tokens, gates, kept, None)
-
-
 class ExportedSparse(ExportedAttention):
     """The same with the mask made in the graph from n, once for all layers of the same pattern."""
 
     def __init__(self, attention: SparseAttention, positions: Any, first_only: bool) -> None:
         super().__init__(attention, positions, first_only)
+        assert attention.pattern is not None
         self.pattern = attention.pattern
 
     def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:
-        if self.pattern not in shared.allowed:
-            shared.allowed[self.pattern] = self.pattern.allowed(scores.shape[-1], self.heads, scores.device)
-        kept = shared.allowed[self.pattern][:, : scores.shape[-2]]
+        whose = self.pattern, self.heads
+        if whose not in shared.kept:
+            shared.kept[whose] = self.pattern.allowed(scores.shape[-1], self.heads, scores.device)
+        kept = shared.kept[whose][:, : scores.shape[-2]]
         removed = REMOVED_SCORE + ((1 - shared.mask) * PADDED_SCORE)[:, None, None]
         return scores.where(kept, removed)

@@ -52,8 +52,8 @@ class Offsets(ByDistance):
         good = isinstance(self.offsets, tuple) and all(map(_rising, self.offsets)) and isinstance(self.special, bool)
         if not good:
             raise TrimformerError(
-                "The pattern 'offsets' needs for each head a rising list of distances from 0 on, and special as true or "
-                f"false, got {self.offsets!r} and {self.special!r}."
+                "The pattern 'offsets' needs for each head a rising list of distances from 0 on, and special as true "
+                f"or false, got {self.offsets!r} and {self.special!r}."
             )
         _one_for_each(self.offsets, heads, "lists of offsets")
         if tokens is not None and self.reach >= tokens:
@@ -118,7 +118,7 @@ def _unpacked(text: str, length: int) -> Tensor:
     if len(raw) != -(-size // 8):
         raise TrimformerError(f"A mask of the pattern 'positions' is not one of {length} places: {remedy}.")
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), count=size)
-    return torch.from_numpy(bits.astype(bool)).reshape(length, length)
+    return torch.from_numpy(bits.astype(bool).reshape(length, length))
 
 
 def _rising(own: Any) -> bool:
@@ -129,4 +129,6 @@ def _rising(own: Any) -> bool:
 
 def _one_for_each(given: Sequence[Any], heads: int, what: str) -> None:
     if len(given) != heads:
-        raise TrimformerError(f"The layer has {heads} heads, but its pattern has {len(given)} {what}: give one for each.")
+        raise TrimformerError(
+            f"The layer has {heads} heads, but its pattern has {len(given)} {what}: give one for each."
+        )

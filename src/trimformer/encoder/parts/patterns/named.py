@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +14,9 @@ from .base import ByDistance, Pattern, whole
 
 STRIDE = 11
 """About the root of 128, which Child et al. advise for the stride."""
-LARGE_POWER = 2**30
-PRIME = 32_749
-"""Of numbers below it any product fits into 32 bits, which is all that some runtimes have for whole numbers."""
+LARGE_POWER = 2**20
+PRIME = 2_039
+"""Products of numbers below it, as the power, stay below 2^22: OpenVINO divides whole numbers in fp32."""
 
 
 @PATTERNS.add("no-diagonal")
@@ -34,7 +36,7 @@ class Window(ByDistance):
     """|i - j| <= window // 2: as ``window`` of a layer's shape."""
 
     about = "the nearest tokens, half a window to both sides"
-    examples = ({"window": 4},)
+    examples: ClassVar[tuple[Mapping[str, int], ...]] = ({"window": 4},)
 
     window: int = whole(128)
 
@@ -159,7 +161,7 @@ class BigBird(Pattern):
 def drawn(places: Tensor, draw: int, seed: int) -> Tensor:
     """For each place another one before it, drawn by arithmetic that is the same in every runtime; for 0 itself."""
     start = (7_919 * draw + 104_729 * seed + 1) % PRIME
-    mixed = (places * 15_485 + start) % PRIME
+    mixed = (places % PRIME * 503 + places // PRIME * 331 + start) % PRIME
     for _ in range(3):
-        mixed = (mixed * mixed + start) % PRIME
-    return mixed % places.clamp(min=1)
+        before, mixed = mixed, (mixed * mixed + start) % PRIME
+    return (before * PRIME + mixed) % places.clamp(min=1)
