@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from students import anywhere, done
 from trimformer import TrimformerModel, load, trim
 from trimformer.encoder.checkpoints.load import load_tokenizer
 from trimformer.encoder.checkpoints.shapes import uniform_config
+from trimformer.encoder.parts.patterns.base import read as read_pattern
 from trimformer.encoder.parts.patterns.learned import packed
 from trimformer.files import atomic_folder
 from trimformer.report.schema import Report
@@ -72,7 +74,7 @@ def text(options: argparse.Namespace, origin: str) -> Content:
 
 
 def pre_trained(
-    options: argparse.Namespace, key: str, model: str, stages: list[Content], more: Callable[..., Any]
+    options: argparse.Namespace, key: str, model: str, stages: list[Content], more: Callable[[Report], Content]
 ) -> Path:
     """The folder of a run on masked tokens, done once. more: what else the results keep of its report."""
     out = options.work / key.replace(" ", "-")
@@ -82,7 +84,8 @@ def pre_trained(
         report = done({"model": model, "task": text(options, origin), "stages": stages}, out, seed)
     if key not in read(FILE):
         report = report or Report.model_validate_json((out / "report.json").read_text("utf-8"))
-        written(options, key, report, more(report))
+        share = {"sparsity": sparsity(out / "model", options.length)}
+        written(options, key, report, share | more(report))
     return out
 
 
@@ -112,6 +115,18 @@ def fine_tuned(options: argparse.Namespace, key: str, model: Path) -> None:
         }  # fmt: skip
         out = options.work / own.replace(" ", "-")
         written(options, own, done(content, out, int(seed)), {})
+
+
+def sparsity(model: Path, length: int) -> float:
+    """The share of the positions of texts of this length that the layers leave out."""
+    shapes = load(model).config.shapes
+    patterns = [(shape.own.get("pattern"), shape.heads) for shape in shapes]
+    return statistics.mean(read_pattern(own).sparsity(length, heads) if own else 0.0 for own, heads in patterns)
+
+
+def nothing(report: Report) -> Content:
+    """Nothing else is kept of a report."""
+    return {}
 
 
 def importance(report: Report) -> Content:
@@ -166,13 +181,7 @@ def removed(options: argparse.Namespace, origin: str) -> None:
         place = options.work / f"start-{origin}-{name}-{options.seed}"
         model = started(origin, place, options.seed, attention)
         key = f"removed {origin} {name} seed {options.seed}"
-        fine_tuned(options, key, pre_trained(options, key, model, [stage], lambda _: {}))
-
-
-def sparsity(report: Report) -> Content:
-    """The share of positions that the mask leaves out, in the end."""
-    found = [curve.points[-1].value for curve in report.curves if curve.name == "sparsity"]
-    return {"sparsity": found[0] if found else 0.0}
+        fine_tuned(options, key, pre_trained(options, key, model, [stage], nothing))
 
 
 def dam(options: argparse.Namespace, origin: str) -> None:
@@ -180,30 +189,29 @@ def dam(options: argparse.Namespace, origin: str) -> None:
     plain = {"name": "plain", "start": "dense", "method": {"name": "finetune"}, "training": training(options, origin)}
     full = started(origin, options.work / f"start-{origin}-full-{options.seed}", options.seed)
 
-    def finished(name: str, model: str, first: Content, more: Callable[..., Any]) -> Path | None:
+    def finished(name: str, model: str, first: Content) -> Path | None:
         if options.runs and name not in options.runs:
             return None
         key = f"dam {origin} {name} seed {options.seed}"
-        out = pre_trained(options, key, model, [first, tune], more)
+        out = pre_trained(options, key, model, [first, tune], nothing)
         fine_tuned(options, key, out)
         return out
 
-    finished("dense", full, plain, sparsity)
+    finished("dense", full, plain)
     for structure in STRUCTURES:
         for penalty in options.penalties:
             method = {"name": "dam", "structure": structure, "penalty": penalty}
             first = {"name": "mask", "start": "dense", "method": method, "training": training(options, origin)}
-            learned = finished(f"{structure} {penalty:g}", full, first, sparsity)
+            learned = finished(f"{structure} {penalty:g}", full, first)
             if learned is None or structure != "structured":
                 continue
             patterns = [shape.own["pattern"] for shape in load(learned / "model").config.shapes]
-            left = sparsity(Report.model_validate_json((learned / "report.json").read_text("utf-8")))
             for control in ("random", "nearest"):
                 kinds = [{"kind": "sparse", "pattern": like(pattern, control, options)} for pattern in patterns]
                 name = f"{control} {penalty:g}"
                 place = options.work / f"start-{origin}-{control}-{penalty:g}-{options.seed}"
                 model = started(origin, place, options.seed, kinds)
-                finished(name, model, plain, lambda _, left=left: {"as_many_as": left["sparsity"]})
+                finished(name, model, plain)
 
 
 def like(pattern: Content, control: str, options: argparse.Namespace) -> Content:
