@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import statistics
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,10 +93,10 @@ def pre_trained(
 
 def written(options: argparse.Namespace, key: str, report: Report, more: Content) -> None:
     """Add a run to the results."""
-    trained = {"steps_trained": max((p.step for curve in report.curves for p in curve.points), default=None)}
+    command = {"command": shlex.join(["benchmarks/sparsebert.py", *sys.argv[1:]])}
     settings = {"recipe": report.recipe | {"out": ""}, "examples": report.task.model_dump()}
     places = {str(options.data): "DATA", str(options.work): "WORK"}
-    add(FILE, key, anywhere(summary(report) | settings | trained | more, places))
+    add(FILE, key, anywhere(command | summary(report) | settings | more, places))
     trimmed = report.variant("trimmed")
     print(key, trimmed.scores if trimmed else "", more.get("sparsity", ""), flush=True)
 
