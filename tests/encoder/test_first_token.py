@@ -7,7 +7,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny, trained
 from trimformer import Gates, trim
 
-KINDS = [{}, {2: "conv"}, {1: "mean", 2: "none"}, {0: "none", 1: "none", 2: "none"}]
+KINDS = [
+    {},
+    {2: "conv"},
+    {1: "mean", 2: "none"},
+    {1: "sparse-fixed", 2: "sparse-fixed"},
+    {0: "none", 1: "none", 2: "none"},
+]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

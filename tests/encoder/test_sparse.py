@@ -63,6 +63,13 @@ def test_one_real_token_whose_key_is_not_kept_falls_back_to_itself(pattern):
             torch.testing.assert_close(sparse(full, pattern)(*given).logits, full(*given).logits)
 
 
+@pytest.mark.parametrize("pattern", [{"name": "star"}, {"name": "offsets", "offsets": [[], [5]]}], ids=str)
+def test_a_text_of_padding_alone_gives_numbers(pattern):
+    model = sparse(tiny(), pattern)
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 3, dtype=torch.long)).logits.isfinite().all()
+
+
 def test_a_head_that_keeps_nothing_is_a_mean_and_all_kept_is_full_attention():
     model, batch = tiny().double(), padded_batch(tiny())
     with torch.no_grad():
@@ -123,6 +130,8 @@ def test_shapes():
         sparse(trim(tiny(), attention={1: "mean"}), OFFSETS, 1)
     with pytest.raises(TrimformerError, match="cannot become 'sparse-windw': Unknown pattern"):
         trim(tiny(), attention={0: "sparse-windw"})
+    with pytest.raises(TrimformerError, match="cannot become 'sparse': A pattern is a name with its settings"):
+        sparse(tiny(), {}, 0)
     with pytest.raises(TrimformerError, match="Attention of kind sparse has no 'patern'"):
         trim(tiny(), attention={0: {"kind": "sparse", "patern": {}}})
     with pytest.raises(TrimformerError, match="no window beside their pattern"):

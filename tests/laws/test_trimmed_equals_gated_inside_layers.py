@@ -134,7 +134,7 @@ def test_what_cannot_be_lost_is_said(family, gates, match):
         trim(tiny(family=family), gates)
 
 
-@pytest.mark.parametrize("kind", ["full", "mean", "gaussian", "conv"])
+@pytest.mark.parametrize("kind", ["full", "sparse-star", "mean", "gaussian", "conv"])
 def test_a_layer_that_reads_nothing_or_what_the_hidden_dimensions_lose(kind):
     model = tiny(layers=2).double()
     model = model if kind == "full" else trained(trim(model, attention={0: kind, 1: kind}))

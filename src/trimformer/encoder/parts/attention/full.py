@@ -26,7 +26,7 @@ from ..trace import AttentionTrace
 from .base import VALUE_AXES, VALUE_MAPS, Attention, Times, give, kept_values, make_values
 
 # Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
-# every real score, and above the minus infinity of padded keys so that padding stays strictly lower than "removed".
+# every real score, and above that of padded keys so that padding stays strictly lower than "removed".
 REMOVED_SCORE = -1e4
 LEAST_FACTOR = 1e-30
 """Of an attention weight: the logarithm of a smaller one could be infinite."""
@@ -96,8 +96,8 @@ class FullAttention(Attention):
                 positions = inside if positions is None else positions * inside
             if positions is not None:
                 scores = replace_removed(scores, positions[..., :rows, :])
-            if tokens.keys is not None:
-                scores = scores.masked_fill(~tokens.keys, -torch.inf)
+            if tokens.keys is not None:  # finite: a text of padding alone gives numbers
+                scores = scores.masked_fill(~tokens.keys, torch.finfo(scores.dtype).min)
             probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
             context = probabilities @ value
         return give(self, context.transpose(1, 2).flatten(2), gates)

@@ -59,8 +59,8 @@ class SparseAttention(FullAttention):
 
     @classmethod
     def shaped(cls, shape: LayerShape, **fields: Any) -> LayerShape:
-        before = shape.own.get(PATTERN) if shape.attention == cls.kind else None
-        own = {PATTERN: fields.pop(PATTERN, before) or written(DEFAULT)}
+        given = fields.pop(PATTERN, shape.own.get(PATTERN, written(DEFAULT)))
+        own = {PATTERN: written(read(given))}
         own |= {name: value for name, value in shape.own.items() if name == COLUMNS}
         return super().shaped(shape, **{"own": own, "window": None} | fields)
 
