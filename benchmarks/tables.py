@@ -23,6 +23,7 @@ import long_tables
 import method_tables
 import peer_tables
 import result_files
+import sparsebert_tables
 import speed_tables
 import student_tables
 
@@ -37,6 +38,8 @@ PAGES = {
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
     "docs/methods/attendout.md": ("attendout",),
+    "docs/methods/position-importance.md": ("importance", "removed"),
+    "docs/methods/dam.md": ("dam",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
         *("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "latency-table", "peers", "peer-scores"),
@@ -273,6 +276,12 @@ def figures() -> dict[str, str]:
     )
 
 
+def sparsebert(table: Callable[[Any], sparsebert_tables.Table]) -> str:
+    """Which positions count, and what is lost without some."""
+    header, rows = table(read("sparsebert"))
+    return markdown(header, rows) if rows else "Not measured yet."
+
+
 def students(experiment: str) -> str:
     """What each step of a student's training brings."""
     return markdown(*student_tables.runs(read(f"students_{experiment}")))
@@ -300,6 +309,9 @@ MAKERS: dict[str, Callable[[], str]] = {
     "latency-table": latency_table,
 } | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
 MAKERS |= {name: functools.partial(students, name) for name in student_tables.EXPERIMENTS}
+MAKERS |= {
+    name: functools.partial(sparsebert, getattr(sparsebert_tables, name)) for name in ("importance", "removed", "dam")
+}
 
 
 def filled(text: str, names: Iterable[str]) -> str:

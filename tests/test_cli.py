@@ -27,7 +27,7 @@ from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 from trimformer_cli.jobs import show_report
 
-COMMANDS = ["compress", "worker", "demo", "run", "evaluate", "trim", "bench", "export", "predict", "inspect"]
+COMMANDS = ["compress", "worker", "demo", "run", "evaluate", "study", "trim", "bench", "export", "predict", "inspect"]
 COLUMNS = ["--text", "review", "--label", "stars"]
 LAST_K = {"name": "last-k", "keep_layers": 1}
 QUICK = ["--method", "last-k", "--keep-layers", 1, "--epochs", 1, "--learning-rate", 1e-3]

@@ -31,6 +31,8 @@ OTHERS = [
     {"name": "layerdrop", "keep": 1},
     {"name": "hard-concrete", "target": 0.7},
     {"name": "theseus", "keep": 1},
+    {"name": "dam"},
+    {"name": "position-importance"},
 ]
 
 
@@ -70,7 +72,7 @@ def test_two_processes_run_recipes(tmp_path, methods):
 
 def check(out, method):
     report = json.loads((out / "report.json").read_text())
-    if "target" not in method:
+    if {"keep", "keep_layers"} & method.keys():
         assert [layer["attention"] for layer in report["variants"][1]["layers"]].count("full") == 1
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     rows = report["task"]["n_train"]

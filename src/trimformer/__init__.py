@@ -23,7 +23,7 @@ from .encoder.gating.trim import trim
 from .errors import TrimformerError
 
 if TYPE_CHECKING:
-    from .api import compress, compress_within, evaluate
+    from .api import compress, compress_within, evaluate, study_positions
     from .deploy.export import export
     from .encoder.checkpoints.families import to_huggingface
     from .encoder.checkpoints.load import load
@@ -44,6 +44,7 @@ _LAZY = {
     "compress": "api",
     "compress_within": "api",
     "evaluate": "api",
+    "study_positions": "api",
     "explain": "explanation.explain",
     "export": "deploy.export",
     "Predictor": "inference.predictor",
@@ -84,6 +85,7 @@ __all__ = [
     "load",
     "load_recipe",
     "standard_recipe",
+    "study_positions",
     "to_huggingface",
     "trim",
 ]

@@ -1,9 +1,10 @@
-"""``compress``, ``compress_within`` and ``evaluate`` as functions."""
+"""``compress``, ``compress_within``, ``study_positions`` and ``evaluate`` as functions."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from .measure.significance import PairedTest, paired_test
 from .pipeline.run import run
 from .recipe.reading import checked_task
 from .recipe.settings import FineTune, Recipe
-from .recipe.standard import autopilot_recipe, standard_recipe
+from .recipe.standard import autopilot_recipe, standard_recipe, study_recipe
 from .report.schema import Report
 from .search.run import run as search
 from .search.schema import AutopilotReport
@@ -28,7 +29,7 @@ from .tasks.encoding.encoded import Encoded
 from .tasks.kinds.embedding import scored_along
 from .tasks.labels import match_labels, names_of
 from .tasks.outcome import outcome
-from .tasks.settings import TaskSettings
+from .tasks.settings import MAX_LENGTH, TaskSettings
 from .tasks.task import check_kind, load_validation
 from .training.evaluate import on_fastest, predict_logits
 from .training.settings import TrainingSettings
@@ -107,6 +108,32 @@ def compress_within(
         seed=seed,
     )
     return search(recipe, resume=resume)
+
+
+def study_positions(
+    model: str | Path,
+    texts: Sequence[str | Path],
+    out: str | Path,
+    *,
+    max_length: int = MAX_LENGTH,
+    shape: str | None = None,
+    per_layer: bool = False,
+    training: TrainingSettings | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> Report:
+    """Find out how much each position of attention counts: P_ij = σ(α_ij), trained with the weights on masked tokens.
+
+    texts: files of plain text. max_length: tokens of each row. shape: of a fresh encoder that takes the place of the
+    model, such as minilm6; None: the model goes on. per_layer: each layer has factors of its own. The report's
+    ``positions`` hold the importance of each position, and its mean over the diagonal, neighbours, special tokens and
+    the rest with intervals; report.html in ``out`` draws them.
+
+    Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
+    """
+    files = [str(file) for file in texts]
+    how: dict[str, Any] = {"shape": shape, "per_layer": per_layer, "training": training, "seed": seed}
+    return run(study_recipe(str(model), files, str(out), max_length=max_length, **how), resume=resume)
 
 
 @dataclasses.dataclass(frozen=True)

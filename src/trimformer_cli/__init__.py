@@ -20,6 +20,7 @@ from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
 from .service import serve
+from .study import study
 from .terminal import console, fail, prepare_streams
 from .worker import worker
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
-for verb in (compress, worker, demo, run, evaluate, explain, trim, bench, export, predict, serve, inspect):
+for verb in (compress, worker, demo, run, evaluate, explain, study, trim, bench, export, predict, serve, inspect):
     app.command()(verb)
 _state = {"debug": False}
 

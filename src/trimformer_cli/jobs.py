@@ -54,7 +54,7 @@ def resumable(out: Path) -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-def _run(recipe: Any, resume: bool, as_json: bool) -> None:
+def run_recipe(recipe: Any, resume: bool, as_json: bool) -> None:
     """The stages of a recipe, or its autopilot."""
     from trimformer.pipeline.run import run
     from trimformer.search.run import run as search
@@ -215,7 +215,7 @@ def compress(
             recipe = augmented_recipe(recipe, method.augment)
     else:
         recipe = autopilot_recipe(model, settings, str(out), **budget.settings(), **how)
-    _run(recipe, resume, json_)
+    run_recipe(recipe, resume, json_)
 
 
 def _require_texts(settings: Any) -> None:
@@ -257,7 +257,7 @@ def demo(
 
     method = MethodOptions(keep_layers=keep_layers).settings()
     recipe = standard_recipe("demo", settings, str(out), method=method, training=training, seed=seed)
-    _run(recipe, resume, json_)
+    run_recipe(recipe, resume, json_)
 
 
 def run(
@@ -275,7 +275,7 @@ def run(
     """
     from trimformer.recipe.reading import load_recipe
 
-    _run(load_recipe(recipe), resume, json_)
+    run_recipe(load_recipe(recipe), resume, json_)
 
 
 @grouped

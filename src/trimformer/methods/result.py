@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import TrimformerWithHead
+from .positions.findings import PositionImportance
 
 
 class Subnetwork(BaseModel):
@@ -29,12 +30,13 @@ class Result:
     """A model in its final shape, on the CPU, and what belongs to it.
 
     tokenizer: of the model, where it is another one than that which it started with. notes: sentences for the report on
-    what was decided and why. subnetworks: those that the stage trained inside the model. handed: what the stage after
-    it may go on from, see ``handed.py``.
+    what was decided and why. subnetworks: those that the stage trained inside the model. positions: how much each
+    position of attention counts, of a study. handed: what the stage after it may go on from, see ``handed.py``.
     """
 
     model: TrimformerWithHead
     tokenizer: PreTrainedTokenizerBase | None = None
     notes: Sequence[str] = ()
     subnetworks: Sequence[Subnetwork] = ()
+    positions: PositionImportance | None = None
     handed: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)

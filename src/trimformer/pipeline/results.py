@@ -277,6 +277,7 @@ def assemble(
         ],
         augmentation={name: info["augmentation"] for name, info in stages.items() if "augmentation" in info},
         subnetworks={name: info["subnetworks"] for name, info in stages.items() if "subnetworks" in info},
+        positions={name: info["positions"] for name, info in stages.items() if "positions" in info},
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,

@@ -23,6 +23,7 @@ from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
 from ..methods.handed import gates_in, read_handed, write_handed
 from ..methods.history import Value
+from ..methods.positions.findings import PositionImportance
 from ..methods.result import Subnetwork
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Start
@@ -40,7 +41,7 @@ class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
     that it was trained for, in passes over the rows that were given; passes: over its own training rows, those of the
     stages before it included. augmentation: what was done to get new rows.
-    subnetworks: that were trained inside its model."""
+    subnetworks: that were trained inside its model. positions: how much each position of attention counts."""
 
     history: dict[str, list[tuple[int, Value]]]
     clock: dict[str, float]
@@ -51,6 +52,7 @@ class StageInfo(TypedDict):
     passes: NotRequired[float]
     augmentation: NotRequired[AugmentationInfo]
     subnetworks: NotRequired[list[Subnetwork]]
+    positions: NotRequired[PositionImportance]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,6 +152,8 @@ class Stages:
             info |= {"notes": [f"{stage.name}: {made.sentence()}", *info["notes"]], "augmentation": made}
         if result.subnetworks:
             info |= {"subnetworks": list(result.subnetworks)}
+        if result.positions is not None:
+            info |= {"positions": result.positions}
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info, default=BaseModel.model_dump), encoding="utf-8")

@@ -1,8 +1,9 @@
-"""The recipes that ``compress`` makes of a method or of a budget."""
+"""The recipes that ``compress`` makes of a method or of a budget, and that of a study."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from ..errors import TrimformerError
 from ..methods import METHODS
 from ..starts import STARTS
 from ..starts.student import DISTIL
-from ..tasks.settings import TaskSettings
+from ..tasks.settings import MAX_LENGTH, TaskSettings
 from ..training.settings import TrainingSettings
 from .reading import checked_method, parse
 from .settings import FineTune, Recipe
@@ -105,6 +106,41 @@ def student_start(text: str) -> dict[str, Any]:
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}, and folders and hub ids of encoders."
     )
     raise TrimformerError(f"Unknown student {text!r}: {hint}")
+
+
+def study_recipe(
+    model: str,
+    texts: Sequence[str],
+    out: str,
+    *,
+    max_length: int = MAX_LENGTH,
+    shape: str | None = None,
+    per_layer: bool = False,
+    training: TrainingSettings | None = None,
+    seed: int = 0,
+) -> Recipe:
+    """A study of the positions of attention on plain text: a stage of masked tokens with a factor for each position.
+
+    shape: of a fresh encoder that takes the place of the model, such as minilm6; None: the model goes on.
+    """
+    stage = {
+        "name": "study",
+        "start": "dense" if shape is None else {"name": "student", "shape": shape},
+        "method": {"name": "position-importance", "per_layer": per_layer},
+        "training": training or TrainingSettings(),
+    }
+    return parse(
+        {
+            "model": model,
+            "task": {"name": "text", "texts": list(texts), "packed": True, "max_length": max_length},
+            "out": out,
+            "seed": seed,
+            "stages": [stage],
+            "measure": {"backends": ["torch"], "batch": [1]},
+            "export": {"onnx": False},
+        },
+        "these settings",
+    )
 
 
 def autopilot_recipe(

@@ -11,7 +11,7 @@ import yaml
 from ..deploy.agreement import percent
 from ..files import atomic_file
 from ..tasks.kinds.regression import CLOSE
-from . import charts, numbers, summary
+from . import charts, numbers, position_charts, summary
 from .schema import Report, table
 from .templating import environment
 
@@ -33,6 +33,7 @@ def html(report: Report) -> str:
     """The page. Raises TrimformerError where jinja2 or plotly is missing."""
     template = environment().get_template("report.html")
     curves, bars = charts.curves(report), charts.latency(report)
+    positions = {stage: position_charts.of(found) for stage, found in report.positions.items()}
     return template.render(
         report=report,
         headline=summary.headline(report),
@@ -43,7 +44,8 @@ def html(report: Report) -> str:
         removed=set(report.removed_layers()),
         curves=curves,
         bars=bars,
-        library=plotly_base64() if bars or curves else "",
+        positions=positions,
+        library=plotly_base64() if bars or curves or positions else "",
         settings=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True) if report.recipe else "",
         numbers=numbers,
         percent=percent,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..deploy.agreement import agrees
+from ..methods.positions.findings import PositionImportance
 from ..methods.result import Subnetwork
 from ..tasks.augmentation.info import AugmentationInfo
 from . import numbers
@@ -254,6 +255,9 @@ class Report(_Strict):
     )
     subnetworks: dict[str, list[Subnetwork]] = Field(
         default_factory=dict, description="smaller models that were trained inside the one of a stage, by the stage"
+    )
+    positions: dict[str, PositionImportance] = Field(
+        default_factory=dict, description="how much each position of attention counts, by the stage that studied it"
     )
     export: list[ExportInfo] = Field(default_factory=list, description="files written for other runtimes")
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")

@@ -173,9 +173,13 @@ def _kinds_from_gates(gates: Gates, shapes: Sequence[LayerShape]) -> dict[int, s
             raise TrimformerError(f"Gates of attention must be hard (0 or 1) to trim, got {values.tolist()}.")
         off = (index for index, value in enumerate(values.tolist()) if value == 0)
         kinds = {index: left_of(shapes[index].attention, gates.removed) for index in off}
+    if gates.contributions is not None and any(not (own == 1).all() for own in gates.contributions if own is not None):
+        raise TrimformerError(
+            "Factors of attention weights cannot be trimmed, because no kind holds them: leave contributions out."
+        )
     for index, mask in enumerate(gates.positions if gates.positions is not None else []):
-        if index in kinds or not ATTENTION[shapes[index].attention].attends:
-            continue  # gated off already, or no positions to remove: they say nothing
+        if mask is None or index in kinds or not ATTENTION[shapes[index].attention].attends:
+            continue  # not given, gated off already, or no positions to remove: they say nothing
         if not mask.any():
             kinds[index] = "mean"
         elif not (mask == 1).all():

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from .points import POINTS
 
-PerLayer = Tensor | Sequence[Tensor] | None
-"""One tensor for each layer, whose sizes may differ, or one whose first dimension counts the layers."""
+PerLayer = Tensor | Sequence[Any] | None
+"""One tensor for each layer, whose sizes may differ, or one whose first dimension counts the layers. In a list a layer
+may have None: its gates are not given."""
 
 
 class Values:
@@ -45,10 +46,14 @@ class Gates(Values):
     removed: the attention kind that stands in. A layer that cannot become that kind is left as it is, whatever its
         gate.
     positions: shape (layers, batch, 1, n, n) or a sequence of (batch, 1, n, n), boolean or floating point; shared by
-        all heads. *Replace* semantics: the score of a removed position is replaced by a constant, not shifted, so
-        that a query with no position left attends uniformly to all real tokens. Adding a constant would leave the
-        softmax of such a row as it was (softmax(s + c) = softmax(s)). The score is the final one, with whatever
-        positions add to it; in a layer with a window, all positions outside the window count as removed.
+        all heads, or (1, heads, n, n), one for each head and the same for the batch. *Replace* semantics: the score of
+        a removed position is replaced by a constant, not shifted, so that a query with no position left attends
+        uniformly to all real tokens. Adding a constant would leave the softmax of such a row as it was
+        (softmax(s + c) = softmax(s)). The score is the final one, with whatever positions add to it; in a layer with a
+        window, all positions outside the window count as removed.
+    contributions: as positions, floating point. A query's attention weights are multiplied by them and then brought to
+        a sum of 1 again, so that equal factors change nothing. They are there to be learned and looked at: no
+        attention kind can hold them.
     layers: shape (layers,). Layer l gives ``g * layer(x) + (1 - g) * x``.
     heads, values: for each layer (heads,) and (heads, head_size): factors of the heads' outputs before the output map,
         whose bias stays (Michel et al., 2019, section 2).
@@ -64,13 +69,14 @@ class Gates(Values):
     To see what each text has to say of a gate, those of attention, heads and ffn may differ within the batch: (layers,
     batch, 1, 1), and for each layer (batch, 1, heads) and (batch, 1, units).
 
-    Positions and query_key are those of layers with queries and keys and say nothing of others, nor do heads, values
-    and inputs of layers without values. A gate that is not given costs nothing. Other points are those that parts
-    declare (``encoder/shape/points.py``).
+    Positions, contributions and query_key are those of layers with queries and keys and say nothing of others, nor do
+    heads, values and inputs of layers without values. A gate that is not given costs nothing. Other points are those
+    that parts declare (``encoder/shape/points.py``).
     """
 
     attention: Tensor | None
     positions: PerLayer
+    contributions: PerLayer
     layers: Tensor | None
     heads: PerLayer
     values: PerLayer
@@ -90,6 +96,7 @@ class LayerGates(Values):
 
     attention: Tensor | None
     positions: Tensor | None
+    contributions: Tensor | None
     layers: Tensor | None
     heads: Tensor | None
     values: Tensor | None

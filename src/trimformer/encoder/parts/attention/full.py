@@ -30,6 +30,8 @@ from .base import VALUE_AXES, VALUE_MAPS, Attention, Times, give, kept_values, m
 # Score of a removed position. Any finite constant makes a fully removed row uniform; it must only lie far below
 # every real score, and above that of padded keys so that padding stays strictly lower than "removed".
 REMOVED_SCORE = -1e4
+LEAST_FACTOR = 1e-30
+"""Of an attention weight: the logarithm of a smaller one could be infinite."""
 
 
 @ATTENTION.add("full")
@@ -77,26 +79,30 @@ class FullAttention(Attention):
         if tokens.trace is not None:
             tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window, pattern)
         dropout = self.dropout if self.training else 0.0
-        positions = None if gates is None else gates.positions
+        positions, factors = (None, None) if gates is None else (gates.positions, gates.contributions)
         product = functools.partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
-        every = query.shape[-2] == (n := key.shape[-2])
-        band = band_of(window, pattern) if positions is None and bias is None and every else None
-        if pattern is not None and (band is None or n < band.long):
-            kept = tokens.kept(pattern, n, self.heads, x.device)
-            positions = kept if positions is None else positions * kept
-        if band is not None and n >= band.long:
+        rows, n = query.shape[-2], key.shape[-2]
+        free = positions is None and factors is None
+        band = band_of(window, pattern) if free and bias is None else None
+        if band is not None and rows == n >= band.long:
             context = band.attend(query, key, value, tokens.allowed(key, band), product)
-        elif positions is None:
+        elif free and pattern is None:
             context = product(query, key, value, tokens.mask(query, key, bias, window))
         else:
-            rows = query.shape[-2]
+            if pattern is not None:
+                kept = tokens.kept(pattern, n, self.heads, x.device)
+                positions = kept if positions is None else positions * kept
             scores = query @ key.transpose(-1, -2) * self.scale
             if bias is not None:
                 scores = scores + bias[..., :rows, :]
+            if factors is not None:
+                scores = scores + factors[..., :rows, :].clamp(min=LEAST_FACTOR).log()
             if window is not None:
                 # Outside the window is removed, not padding: with nothing left inside, the mean is over all tokens.
-                positions = positions * near(x.shape[1], window, x.device)
-            scores = replace_removed(scores, positions[..., :rows, :])
+                inside = near(x.shape[1], window, x.device)
+                positions = inside if positions is None else positions * inside
+            if positions is not None:
+                scores = replace_removed(scores, positions[..., :rows, :])
             if tokens.keys is not None:  # finite: a text of padding alone gives numbers
                 scores = scores.masked_fill(~tokens.keys, torch.finfo(scores.dtype).min)
             probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
