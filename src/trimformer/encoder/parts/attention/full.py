@@ -49,6 +49,7 @@ class FullAttention(Attention):
         self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
         self.window, self.rotary = shape.window, shape.rotary
         self.band = band_of(config, shape)
+        # What an exported graph, which takes texts of all lengths, is given.
         self.long_band = self.band if self.band is not None and config.max_tokens >= self.band.long else None
         self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
         self.dropout = float(config.attention_probs_dropout_prob)
@@ -71,15 +72,14 @@ class FullAttention(Attention):
             tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, self.window)
         dropout = self.dropout if self.training else 0.0
         positions = None if gates is None else gates.positions
-        every = query.shape[-2] == (n := key.shape[-2])
-        if positions is None and bias is None and every and self.band is not None and n >= self.band.long:
+        rows, n = query.shape[-2], key.shape[-2]
+        if positions is None and bias is None and self.band is not None and rows == n >= self.band.long:
             product = partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
             context = self.band.attend(query, key, value, tokens.allowed(key, self.band), product)
         elif positions is None:
             mask = tokens.mask(query, key, bias, self.window)
             context = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout, scale=self.scale)
         else:
-            rows = query.shape[-2]
             scores = query @ key.transpose(-1, -2) * self.scale
             if bias is not None:
                 scores = scores + bias[..., :rows, :]
@@ -134,7 +134,7 @@ class FullAttention(Attention):
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
         """8nd² + 4n²d with d units of queries, keys, values and outputs, and what positions add.
 
-        A window saves what is not computed where it is taken by blocks (``parts/band.py``), of a long text.
+        A window saves something in a long text, of which it is computed by blocks (``parts/band.py``).
         """
         maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
         total = sum(
@@ -142,7 +142,7 @@ class FullAttention(Attention):
         )
         total = total + flops(shape, "attention.output", sizes.values, sizes.hidden) * rows
         band = band_of(config, shape)
-        pairs = band.pairs(n) if rows == n and band is not None and n >= band.long else rows * n
+        pairs = band.pairs(n) if band is not None and rows == n >= band.long else rows * n
         total = total + 2 * pairs * (sizes.values + sizes.queries)
         return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
 
