@@ -87,7 +87,7 @@ LONG = 200
 """Long for the window of the tests, of 4 tokens."""
 
 
-def test_a_window_is_long_X():
+def test_a_window_is_long_from_a_multiple_of_its_keys_on():
     assert Band(64).long == 480
     assert Band(2).long == 170 < LONG
 

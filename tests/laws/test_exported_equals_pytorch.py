@@ -49,20 +49,23 @@ def test_the_files_of_encoders_that_are_no_transformers(tmp_path, kind):
 
 
 def test_the_files_of_windows_computed_by_blocks(tmp_path):
-    """Texts that are one block, and texts that are several."""
-    model = tiny(2, family="modernbert", max_position_embeddings=400)
+    """Texts that are one block, and texts that are several; the last layer, of the first token alone, is another."""
+    model = tiny(3, family="modernbert", max_position_embeddings=400)
     band = model.encoder.layers[1].attention.long_band
     assert band.long == 170
     check_files(model, tmp_path, [(1, 2), (2, 9), (3, 200), (1, 400)])
 
 
-@pytest.mark.parametrize("first", [0, 2])
-def test_the_quick_file_of_windows_computed_by_blocks(tmp_path, first):
+@pytest.mark.parametrize(
+    ("backend", "first"), [("quick", 0), ("quick", 2), pytest.param("torch-export", 2, marks=pytest.mark.slow)]
+)
+def test_the_other_files_of_windows_computed_by_blocks(tmp_path, backend, first):
     """first: tokens that see all and are seen by all."""
-    model = tiny(2, family="modernbert", max_position_embeddings=400)
+    model = tiny(3, family="modernbert", max_position_embeddings=400)
     window = model.encoder.layers[1].attention
     window.band = window.long_band = dataclasses.replace(window.band, first=first)
-    session = open_backend(write(model, "onnx", tmp_path, quick=True), "onnx", threads=1)
+    name = "onnx" if backend == "quick" else backend
+    session = open_backend(write(model, name, tmp_path, quick=backend == "quick"), name, threads=1)
     for n in (200, 400) if first else (2, 200, 400):
         inputs = padded_batch(model, 2, n)
         with torch.no_grad():
