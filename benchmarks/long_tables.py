@@ -9,12 +9,16 @@ NOT_MEASURED = "not measured yet"
 
 
 def speed(content: dict[str, Any]) -> Table:
-    """Milliseconds with full attention and with a window, and how many times faster that is."""
+    """Milliseconds with full attention and with a window, and how many times faster that is; and fewer operations."""
     found = {tuple(key.split()): one["times"] for key, one in content["speed"].items()}
+    fewer = {key.split()[1]: one["operations"] for key, one in content["speed"].items()}
     backends = list(dict.fromkeys(backend for backend, _ in found))
     lengths = sorted({int(length) for _, length in found})
-    rows = [[f"{n:,}", *(_compared(found.get((backend, str(n)))) for backend in backends)] for n in lengths]
-    return ["tokens", *backends], rows
+    rows = [
+        [f"{n:,}", f"{fewer[str(n)]:.2f}x", *(_compared(found.get((backend, str(n)))) for backend in backends)]
+        for n in lengths
+    ]
+    return ["tokens", "operations", *backends], rows
 
 
 def _compared(times: dict[str, Any] | None) -> str:

@@ -6,8 +6,8 @@
 
 ``speed``: layers of BERT-base's shape with random weights, one text, every token computed to the end. All attend either
 to every token, or to a window of 128 tokens and the first one; the two take turns under each back-end at each length.
-Two layers stand for twelve, which are alike. ``memory``: all of ModernBERT-base's layers with random weights, in a
-process of its own for each length.
+Two layers stand for twelve, which are alike. ``operations``: how many times fewer they are, the first token left out of
+the count. ``memory``: all of ModernBERT-base's layers with random weights, in a process of its own for each length.
 
 What is measured goes into benchmarks/results/long_texts.json at once; what stands there is left out, unless ``--again``
 is given. ``python benchmarks/tables.py`` makes the tables of docs/benchmarks.md.
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimformer import cost
 from trimformer.deploy.writers import write
 from trimformer.encoder.checkpoints.families import FAMILIES
 from trimformer.encoder.model.body import TrimformerModel
@@ -128,7 +129,8 @@ def speed(results: Results, given: argparse.Namespace) -> None:
                     ready, [work], threads=given.threads, repeats=given.repeats, seconds=given.seconds
                 )
                 values = {t.name: {"median_ms": t.median_ms, "runs": t.runs, "skipped": t.skipped} for t in timings}
-                stamp = {"layers": given.layers, "threads": given.threads}
+                full, window = (cost(model, length).flops for model in models.values())
+                stamp = {"layers": given.layers, "threads": given.threads, "operations": full / window}
                 results.put("speed", f"{backend} {length}", {"times": values} | stamp)
 
 

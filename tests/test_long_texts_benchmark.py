@@ -37,9 +37,11 @@ def test_every_step_is_written_once_and_makes_a_table(tmp_path: Path, monkeypatc
     assert json.loads(file.read_text()) == content
     assert asked == [16, 500]
     header, rows = long_tables.speed(content)
-    assert header == ["tokens", "torch"]
+    assert header == ["tokens", "operations", "torch"]
     assert [row[0] for row in rows] == ["16", "500"]
-    assert all(row[1].endswith("x") for row in rows)
+    assert rows[0][1] == "1.00x"
+    assert float(rows[1][1].removesuffix("x")) > 1
+    assert all(row[2].endswith("x") for row in rows)
     header, rows = long_tables.memory(content)
     assert rows == [["now", "torch", "2.00 GB, 1.0 s", "2.00 GB, 1.0 s"]]
 

@@ -155,6 +155,8 @@ def test_what_is_computed_is_counted_and_timed_as_a_piece_of_models_that_have_it
     model = sparse(tiny(), OFFSETS)
     assert cost(model, 12) == cost(tiny(), 12)  # the scores are computed in full
     assert ("sparse/8", 2) in plan(model.config, reads_first=True)
+    model = sparse(tiny(), {"name": "longformer", "window": 4})  # by blocks where a text is long
+    assert ("sparse/8 within 2 and 1 first", 2) in plan(model.config, reads_first=True)
     assert not any(name.startswith("sparse") for name, _ in plan(tiny().config, reads_first=True))
 
 

@@ -48,27 +48,29 @@ def test_the_files_of_encoders_that_are_no_transformers(tmp_path, kind):
 
 
 def test_the_files_of_windows_computed_by_blocks(tmp_path):
-    """Texts that are one block, and texts that are several."""
-    model = tiny(2, family="modernbert", max_position_embeddings=400)
+    """Texts that are one block, and texts that are several; the last layer, of the first token alone, is another."""
+    model = tiny(3, family="modernbert", max_position_embeddings=400)
     band = model.encoder.layers[1].attention.long_band
-    assert band.long == 136
-    check_files(model, tmp_path, [(1, 2), (2, 9), (3, 150), (1, 400)])
+    assert band.long == 170
+    check_files(model, tmp_path, [(1, 2), (2, 9), (3, 200), (1, 400)])
 
 
 @pytest.mark.parametrize(
-    "pattern",
+    ("backend", "pattern"),
     [
-        {"name": "window", "window": 4},
-        {"name": "longformer", "window": 4, "first": 2},
-        {"name": "offsets", "offsets": [[0, 1], [0, 3]], "special": True},
+        ("quick", {"name": "window", "window": 4}),
+        ("quick", {"name": "longformer", "window": 2, "first": 2}),
+        ("quick", {"name": "offsets", "offsets": [[0, 1], [0, 3]], "special": True}),
+        pytest.param("torch-export", {"name": "longformer", "window": 4, "first": 2}, marks=pytest.mark.slow),
     ],
 )
-def test_the_quick_file_of_patterns_computed_by_blocks(tmp_path, pattern):
-    model = tiny(2, family="modernbert", max_position_embeddings=400)
+def test_the_files_of_patterns_computed_by_blocks(tmp_path, backend, pattern):
+    model = tiny(3, family="modernbert", max_position_embeddings=400)
     model = trim(model, attention={1: {"kind": "sparse", "pattern": pattern}})
     first = model.encoder.layers[1].attention.long_band.first
-    session = open_backend(write(model, "onnx", tmp_path, quick=True), "onnx", threads=1)
-    for n in (150, 400) if first else (2, 150, 400):
+    name = "onnx" if backend == "quick" else backend
+    session = open_backend(write(model, name, tmp_path, quick=backend == "quick"), name, threads=1)
+    for n in (200, 400) if first else (2, 200, 400):
         inputs = padded_batch(model, 2, n)
         with torch.no_grad():
             expected = model(**inputs).logits

@@ -32,12 +32,14 @@ def test_the_chosen_layers_get_the_pattern_or_all_that_attend(layers, left):
         assert torch.equal(model.state_dict()[name], weight)
 
 
-def test_it_says_how_sparse_it_is_and_that_this_saves_nothing():
+def test_it_says_how_sparse_it_is_and_when_this_saves_something():
     (note,) = make_method("sparse", context(), pattern=STAR).notes()
     assert "The pattern star is in the layers 0, 1, 2" in note
     sparsity = 1 - (3 * 40 - 2 + 2 * 38) / 40**2  # the band and what first row and column add to it
     assert f"{sparsity:.1%} at 40 tokens" in note
-    assert "saves no time" in note
+    assert "Texts of at least 170 tokens are computed by blocks." in note
+    (note,) = make_method("sparse", context(), pattern={"name": "logsparse"}).notes()
+    assert note.endswith("All scores are computed and then masked, which saves no time.")
 
 
 def test_some_layers_become_sparse_and_then_others_a_mean():

@@ -1,7 +1,7 @@
 """An encoder rearranged for export: the same function, with fewer and larger matrix products.
 
 Every part knows its exported form (``exported`` in ``encoder/parts``); what they share is made once here: the padding
-mask is turned into its two forms (score bias, mean weights) once, not once per layer, and so are windows and relative
+mask is turned into its forms (score bias, mean weights) once, not once per layer, and so are windows and relative
 biases; a classifier that reads only the first token gets only that token computed from the last layer on that mixes
 tokens. Weights that change are copies, made before the graph is written.
 """
@@ -48,17 +48,15 @@ class ExportedEncoder(nn.Module):
                 known[key] = layer.exported(in_layers, first_only=key[-1])
             chosen.append(known[key])
         self.layers = nn.ModuleList(chosen)
-        parts = ((layer.attention, index == last) for index, layer in enumerate(cast(Iterable[Any], body.layers)))
-        attending = [(part, first_only) for part, first_only in parts if part.attends]
-        bands = [part.long_band if not first_only else None for part, first_only in attending]
-        self.bands = list(dict.fromkeys(band for band in bands if band is not None))
-        self.kinds_of_bias = list(
-            dict.fromkeys(
-                (part.window, part.columns, first_only)
-                for (part, first_only), band in zip(attending, bands, strict=True)
-                if band is None
-            )
-        )
+        bands: dict[Any, None] = {}
+        kinds_of_bias: dict[Any, None] = {}
+        for index, layer in enumerate(cast(Iterable[Any], body.layers)):
+            part, first_only = layer.attention, index == last
+            if part.attends and (first_only or part.long_band is None):
+                kinds_of_bias[part.window, part.columns, first_only] = None
+            elif part.attends:
+                bands[part.long_band] = None
+        self.bands, self.kinds_of_bias = list(bands), list(kinds_of_bias)
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:

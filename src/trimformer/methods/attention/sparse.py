@@ -69,7 +69,7 @@ class Sparse(Method):
         return Result(model.cpu(), notes=self.notes())
 
     def notes(self) -> list[str]:
-        """How sparse the pattern is, and that this saves no time by itself."""
+        """How sparse the pattern is, and from which length on this saves time."""
         config, length = self.model.config, round(float(self.context.train.lengths.mean()))
         pattern, layers = read(self.settings.pattern), list(wanted_of(self.settings, config))
         shares = " and ".join(
@@ -78,8 +78,16 @@ class Sparse(Method):
         )
         return [
             f"The pattern {self.settings.pattern['name']} is in the layers {', '.join(map(str, layers))}: of the pairs "
-            f"of tokens it leaves out {shares}. Their scores are computed and then masked, which saves no time."
+            f"of tokens it leaves out {shares}. {_computed(pattern.band)}"
         ]
+
+
+def _computed(band: Band | None) -> str:
+    """A sentence on what a pattern saves."""
+    masked = "All scores are computed and then masked, which saves no time"
+    if band is None:
+        return f"{masked}."
+    return f"Texts of at least {band.long} tokens are computed by blocks. {masked} where a text is shorter."
 
 
 def wanted_of(settings: Any, config: TrimformerConfig) -> dict[int, dict[str, Any]]:

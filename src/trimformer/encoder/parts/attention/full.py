@@ -52,6 +52,7 @@ class FullAttention(Attention):
         self.head_size, self.query_key_size = shape.head_size, shape.query_key_size
         self.window, self.rotary = shape.window, shape.rotary
         self.pattern = self.pattern_of(shape)
+        # What an exported graph, which takes texts of all lengths, is given.
         self.long_band = band_at(config, self.window, self.pattern, config.max_tokens)
         self.columns = tuple(shape.own[COLUMNS]) if COLUMNS in shape.own else None
         self.dropout = float(config.attention_probs_dropout_prob)
