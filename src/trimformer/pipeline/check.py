@@ -32,6 +32,11 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         start, method = STARTS[stage.start.name](stage.start, origins), METHODS[stage.method.name]
         try:
             student = start.config
+            if method.kinds and origins.task.kind not in method.kinds:
+                raise TrimformerError(
+                    f"{method.name} is for {' and '.join(method.kinds)}, and the task is {origins.task.kind}: choose "
+                    "another method."
+                )
             left = method.after(stage.method, student)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
             method.check_beside(student, teacher.config, not start.own_tokenizer)
