@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification
 
 from tests.learning import batches, context, make_method
 from tests.models import DISTINCT_FAMILIES, padded_batch, tiny, with_layers
 from tests.tables import cached
+from tests.tinymodel import write_csv, write_scores, write_stock_bert
 from trimformer import Gates, TrimformerError, cost, trim
 from trimformer.encoder.model.heads import IGNORED
 from trimformer.encoder.parts.layers.cnn import cell_shape
@@ -20,6 +23,9 @@ from trimformer.measure.cost import expected_flops
 from trimformer.measure.device.table import frame_of
 from trimformer.methods import METHODS
 from trimformer.methods.architecture.knowledge import fitted, knowledge_loss
+from trimformer.pipeline.run import run
+from trimformer.recipe.reading import parse
+from trimformer.report import charts
 from trimformer.training.loop import train
 
 SMALL: dict[str, Any] = {"layers": 3, "nodes": 3, "operations": ["conv3", "max-pool", "skip"], "rows": 48}
@@ -239,3 +245,45 @@ def test_what_cannot_work_is_refused() -> None:
         METHODS["adabert"].check_beside(config, config, False)
     with pytest.raises(TrimformerError, match="let cost be flops, params, bytes or ms"):
         make_method("adabert", stage_of(), **SMALL, cost="dimensions")
+
+
+def pipeline(folder: Path, search: dict[str, Any], **task: Any) -> Any:
+    """A recipe that searches from a CNN student and repairs what is left."""
+    write_stock_bert(folder / "bert")
+    write_csv(folder / "data.csv")
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
+    stages = [
+        {"name": "search", "start": {"name": "cnn", "hidden": 12} | search, "method": {"name": "adabert"} | SMALL},
+        {"name": "repair", "method": {"name": "finetune"}},
+    ]
+    content = {
+        "model": str(folder / "bert"),
+        "task": {"data": str(folder / "data.csv"), "text": "review", "label": "stars"} | task,
+        "out": str(folder / "out"),
+        "precision": "fp32",
+        "dense": training,
+        "stages": [stage | {"training": training} for stage in stages],
+        "measure": {"backends": ["torch"], "batch": [1], "length": [8]},
+        "export": {"onnx": False},
+    }
+    return parse(content, "x")
+
+
+def test_a_recipe_ends_with_a_student_of_cells_that_loads_anywhere(tmp_path: Path) -> None:
+    report = run(pipeline(tmp_path, {}))
+    left = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model")
+    assert (left.config.layer_kind, left.config.hidden_size) == ("cnn", 12)
+    assert f"search: {left.config.num_hidden_layers} of at most 3 cells stay" in " ".join(report.notes)
+    assert {chart.title for chart in charts.curves(report)} >= {"search: cost", "search: share of layers"}
+
+
+def test_the_pipeline_refuses_before_any_training_what_cannot_work(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrimformerError, match=r"Stage search: adabert is for classification, and the task is regression"
+    ):
+        write_scores(tmp_path / "scores.jsonl")
+        run(pipeline(tmp_path, {}, data=str(tmp_path / "scores.jsonl"), text="text", label="label"))
+    glove = tmp_path / "words.txt"
+    glove.write_text("good 1 0\nbad 0 1\n", encoding="utf-8")
+    with pytest.raises(TrimformerError, match=r"Stage search: The student reads texts with another tokenizer"):
+        run(pipeline(tmp_path, {"vectors": str(glove)}))
