@@ -278,11 +278,10 @@ def test_a_recipe_ends_with_a_student_of_cells_that_loads_anywhere(tmp_path: Pat
 
 
 def test_the_pipeline_refuses_before_any_training_what_cannot_work(tmp_path: Path) -> None:
-    with pytest.raises(
-        TrimformerError, match=r"Stage search: adabert is for classification, and the task is regression"
-    ):
-        write_scores(tmp_path / "scores.jsonl")
-        run(pipeline(tmp_path, {}, data=str(tmp_path / "scores.jsonl"), text="text", label="label"))
+    write_scores(tmp_path / "scores.jsonl")
+    recipe = pipeline(tmp_path, {}, data=str(tmp_path / "scores.jsonl"), text="text", label="label")
+    with pytest.raises(TrimformerError, match="Stage search: adabert is for classification, and the task is regressi"):
+        run(recipe)
     glove = tmp_path / "words.txt"
     glove.write_text("good 1 0\nbad 0 1\n", encoding="utf-8")
     with pytest.raises(TrimformerError, match=r"Stage search: The student reads texts with another tokenizer"):

@@ -211,6 +211,7 @@ class Method:
     decides: ClassVar[bool] = True  # False: only the weights become others
     kinds: ClassVar[tuple[Kind, ...]] = ()  # of task that it is for, empty: all
     changes_tokenizer: ClassVar[bool] = False
+    rereads: ClassVar[bool] = False  # True: while it learns it splits texts otherwise than its teacher
     hands_gates: ClassVar[bool] = False  # True: another model can be cut by what it found
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student

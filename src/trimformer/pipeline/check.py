@@ -44,7 +44,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             if origins.task.kind == "embedding":
                 _check_vectors(stage.objective, student, teacher.config, origins.task)
             _check_augmentation(stage, origins)
-            if start.own_tokenizer or teacher.own_tokenizer:
+            if start.own_tokenizer or teacher.own_tokenizer or method.rereads:
                 _check_tokens(stage.objective, origins.task.kind)
             if teacher.own_tokenizer:
                 raise TrimformerError(
