@@ -198,7 +198,6 @@ def test_a_convolution_is_found_where_the_order_of_words_says_the_label(tmp_path
     for label, begin, end in zip(labels, rows.offsets[:-1], rows.offsets[1:], strict=True):
         place = rng.integers(begin + 1, end - 1)
         ids[place : place + 2] = (7, 8) if label else (8, 7)
-    stage.model.config.classifier_pooling = "mean"
     rows = dataclasses.replace(rows, ids=ids, labels=labels.astype(np.int64))
     stage = dataclasses.replace(stage, train=rows)
     cells = {"operations": ["skip", "avg-pool", "conv3"], "knowledge": 0.0, "alpha_learning_rate": 0.05}

@@ -121,6 +121,7 @@ class AdaBERT(Choosing):
             "attention_positions": "none",
             "relative_heads": None,
             "norm_bias": True,
+            "classifier_pooling": "mean",  # a cell brings the first token no more than its neighbours
         }
         return TrimformerConfig.from_dict(config.to_dict() | changes)
 
