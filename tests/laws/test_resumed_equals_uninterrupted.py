@@ -8,6 +8,7 @@ import torch
 from tests.learning import context, every_term, make_method
 from trimformer.methods import METHODS
 from trimformer.training.loop import train
+from trimformer.training.terms.base import TERMS
 
 LEARNING = [name for name, method in METHODS.items() if method.trains]
 KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
@@ -67,10 +68,13 @@ def test_cut_and_resumed_equals_uninterrupted(tmp_path, uninterrupted, name, sto
     check(name, tmp_path, stop_before, uninterrupted(name, training), **training)
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", [name for name in LEARNING if not METHODS[name].rereads])
 @pytest.mark.parametrize("cache", [False, True])
 def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, cache):
-    training = {"epochs": 2, "objective": every_term(cache=cache), "teacher": {"hidden_size": 24}}
+    wanted = every_term(cache=cache)
+    if name == "adabert":  # its student has no attention to compare
+        wanted = {term: own for term, own in wanted.items() if term not in TERMS or not TERMS[term].reads_trace}
+    training = {"epochs": 2, "objective": wanted, "teacher": {"hidden_size": 24}}
     again = check(name, tmp_path, 8, finish(name, tmp_path / "whole", **training), **training)
     assert any("projection.weight" in network.bare.state_dict() for network in again.networks.values())
 

@@ -15,6 +15,7 @@ from tests.models import tiny, with_layers
 from tests.tinymodel import write_stock_bert
 from trimformer.encoder import LayerShape, TrimformerConfig
 from trimformer.encoder.model.heads import head_class
+from trimformer.encoder.parts.layers.cnn import reads_of
 from trimformer.encoder.shape.kinds import stand_ins
 from trimformer.errors import TrimformerError
 from trimformer.measure.device import pieces as module
@@ -75,10 +76,11 @@ THIN = {"attention.query": {"kind": "low-rank", "rank": 2}, "ffn_out": {"kind": 
 
 
 def test_each_operation_of_a_cnn_is_a_piece() -> None:
-    config, cost_of = with_layers("cnn").config, {"conv5": 5.0, "dilated3": 3.0, "max-pool": 1.0, "avg-pool": 0.5}
+    config = with_layers("cnn").config
+    cost_of = {"conv3": 2.0, "conv5": 5.0, "dilated3": 3.0, "max-pool": 1.0, "avg-pool": 0.5}
 
     def time(shapes: list[LayerShape]) -> float:
-        return 3 + sum(1 + cost_of.get(shape.cell["operation"], 0) for shape in shapes)
+        return 3 + sum(1 + sum(cost_of.get(read.operation, 0) for read in reads_of(shape)) for shape in shapes)
 
     pieces = solve({key: time(shapes) for key, shapes in plan(config, False).items()})
     table = LatencyTable("torch", 1, 8, 1, "", frame_of(config), pieces)

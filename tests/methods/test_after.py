@@ -49,6 +49,9 @@ def test_what_is_left_is_as_large_as_what_was_foreseen(name: str, kinds: dict[in
     left = method.result().model.config
     if name in FOUND:
         assert foreseen == stage.model.config
+    elif name == "adabert":  # what it leaves, it finds among these cells
+        assert foreseen.layer_kind == left.layer_kind
+        assert foreseen.num_hidden_layers >= left.num_hidden_layers
     else:
         assert counts(foreseen) == counts(left)
     if name in BY_RULE:

@@ -15,6 +15,8 @@ from trimformer.encoder.gating.nested import nested_gates
 from trimformer.methods import METHODS
 from trimformer.methods.architecture.dynabert import at_depth
 from trimformer.training.distill import hidden_loss
+from trimformer.training.evaluate import predict_logits
+from trimformer.training.loop import train
 
 KINDS = ["classification", "multilabel", "regression", "tokens", "spans", "embedding", "masked-lm"]
 DISTILLED = {"task": 0.0, "logits": 1.0, "hidden": 0.1}
@@ -94,6 +96,27 @@ def test_a_layer_that_stays_takes_in_what_the_teachers_takes_in(layers: int, kep
     mask = batch["attention_mask"]
     expected = hidden_loss(small[:1], wanted[:1], mask) + hidden_loss(small[1:], wanted[1:], mask)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_shallow_sub_network_learns_what_it_would_learn_alone(tmp_path: Any) -> None:
+    """Half of the layers go at once, and what is left is far from the teacher at first."""
+    stage = context(layers=4, objective=DISTILLED, teacher={}, epochs=4, learning_rate=3e-3, keep_best=False)
+    method = make_method("dynabert", stage, widths=[1.0], depths=[1.0, 0.5], depths_from=0.0, rows=16)
+    gates = nested_gates(method.model.config, 1.0, 0.5)
+    alone = make_method("finetune", dataclasses.replace(stage, model=trim(method.model, gates)))
+
+    def apart(model: Any, own: Gates | None = None) -> float:
+        ours, theirs = (
+            torch.from_numpy(predict_logits(one, stage.train, gates=given)).log_softmax(1)
+            for one, given in ((model, own), (stage.teacher, None))
+        )
+        return float(torch.nn.functional.kl_div(ours, theirs, log_target=True, reduction="batchmean"))
+
+    before = apart(method.model, gates)
+    for learner in (method, alone):
+        train(learner, stage.train, stage.training, stage.accelerator, tmp_path / learner.name, seed=0, title="toy")
+    assert apart(method.model, gates) < before / 2
+    assert apart(method.model, gates) < 2 * apart(alone.model)
 
 
 @pytest.mark.parametrize("settings", [{"width": 0.5}, {"depth": 0.5}, {"width": 0.5, "depth": 0.5}], ids=str)

@@ -34,7 +34,7 @@ def test_gates_are_read_as_they_were_written(tmp_path):
 def test_a_search_goes_on_with_the_masks_of_the_one_before():
     stage = context()
     first = make_method("nas-masks", stage, target=0.6, cut=False)
-    first.turn()
+    first.turn({})
     left = first.result()
     assert left.model.config.shapes == stage.model.config.shapes
     assert not gates_in(left.handed).given
@@ -60,6 +60,7 @@ def recipe(method):
             "model": "bert",
             "task": {"data": "data.csv", "text": "review", "label": "stars"},
             "out": "out",
+            "precision": "fp32",  # that of the other tests here
             "dense": training,
             "stages": [stage | {"objective": {"logits": 1.0}, "training": training} for stage in stages],
             "measure": {"backends": ["torch"], "batch": [1], "length": [8]},

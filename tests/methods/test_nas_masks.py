@@ -78,7 +78,7 @@ def test_masks_that_are_all_open_change_nothing(shared):
     batch = padded_batch(made.model)
     with torch.no_grad():
         torch.testing.assert_close(
-            made.model(**batch, gates=made.gates(made.masks())).logits, made.model(**batch).logits, atol=1e-6, rtol=0
+            made.model(**batch, gates=made.gates()).logits, made.model(**batch).logits, atol=1e-6, rtol=0
         )
 
 
@@ -90,7 +90,7 @@ def test_the_expected_cost_at_the_ends_is_the_one_counted(what, way):
     layers = cost(trim(made.model, made.decide()).encoder, made.aim.cost.length).layers
     counted = sum(getattr(layer, what) for layer in layers)
     with torch.no_grad():
-        assert made.aim.cost(made.gates(made.masks.expected())).item() == pytest.approx(counted, rel=1e-5)
+        assert made.aim.cost(made.as_gates(made.masks.expected())).item() == pytest.approx(counted, rel=1e-5)
     assert made.now() == pytest.approx(counted / made.aim.cost.dense.item(), rel=1e-5)
 
 
@@ -113,7 +113,7 @@ def test_the_step_of_the_masks_leaves_the_weights_alone_and_is_on_other_rows():
     made = method(stage)
     before = copy.deepcopy(made.model.state_dict())
     rows = {tuple(row.tolist()) for row in made.held_out.rows.batch(range(24))["input_ids"]}
-    made.turn()
+    made.turn({})
     assert all(torch.equal(weight, before[name]) for name, weight in made.model.state_dict().items())
     assert all(weight.grad is None for weight in made.model.parameters())
     assert any((alpha != START).any() for alpha in made.masks.parameters())

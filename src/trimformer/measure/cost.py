@@ -97,8 +97,8 @@ def expected_flops(config: TrimformerConfig, length: int, gates: Gates, kinds: K
     """Expected operations of the encoder layers where gates are kept with these probabilities, independently.
 
     Differentiable; at hard gates that of the trimmed encoder. All tokens of all layers count, because what a head that
-    reads the first one saves depends on all gates together. Positions are not seen. kinds: in place of the layers' own
-    and of gates on their attention.
+    reads the first one saves depends on all gates together. Positions and operations are not seen. kinds: in place of
+    the layers' own and of gates on their attention.
     """
 
     def flops(index: int, shape: LayerShape, sizes: Sizes) -> Number:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.gating.trim import trim
-from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.model.heads import Kind, TrimformerWithHead
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import StandIn
@@ -209,7 +209,9 @@ class Method:
     Settings: ClassVar[type[MethodSettings]]
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
+    kinds: ClassVar[tuple[Kind, ...]] = ()  # of task that it is for, empty: all
     changes_tokenizer: ClassVar[bool] = False
+    rereads: ClassVar[bool] = False  # True: while it learns it splits texts otherwise than its teacher
     hands_gates: ClassVar[bool] = False  # True: another model can be cut by what it found
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student

@@ -32,6 +32,11 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         start, method = STARTS[stage.start.name](stage.start, origins), METHODS[stage.method.name]
         try:
             student = start.config
+            if method.kinds and origins.task.kind not in method.kinds:
+                raise TrimformerError(
+                    f"{method.name} is for {' and '.join(method.kinds)}, and the task is {origins.task.kind}: choose "
+                    "another method."
+                )
             left = method.after(stage.method, student)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
             method.check_beside(student, teacher.config, not start.own_tokenizer)
@@ -39,7 +44,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
             if origins.task.kind == "embedding":
                 _check_vectors(stage.objective, student, teacher.config, origins.task)
             _check_augmentation(stage, origins)
-            if start.own_tokenizer or teacher.own_tokenizer:
+            if start.own_tokenizer or teacher.own_tokenizer or method.rereads:
                 _check_tokens(stage.objective, origins.task.kind)
             if teacher.own_tokenizer:
                 raise TrimformerError(

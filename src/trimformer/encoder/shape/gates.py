@@ -65,6 +65,7 @@ class Gates(Values):
 
     inputs: for each layer (hidden,), or as many as it reads: factors of the dimensions of the layer's input, after a
         norm that comes first, where queries, keys and values read them. All layers can be given the same.
+    operations: for each layer (operations,): factors of what the operations of its cell give to their nodes.
 
     To see what each text has to say of a gate, those of attention, heads and ffn may differ within the batch: (layers,
     batch, 1, 1), and for each layer (batch, 1, heads) and (batch, 1, units).
@@ -84,6 +85,7 @@ class Gates(Values):
     ffn: PerLayer
     hidden: Tensor | None
     inputs: PerLayer
+    operations: PerLayer
 
     def layer(self, index: int) -> LayerGates:
         """The gates of one layer."""
@@ -104,6 +106,7 @@ class LayerGates(Values):
     ffn: Tensor | None
     hidden: Tensor | None
     inputs: Tensor | None
+    operations: Tensor | None
 
     def scale_values(self, x: Tensor, heads: int) -> Tensor:
         """Outputs of the heads, side by side, times their gates: (batch, n, heads * head_size) -> the same."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ...registry import Registry
 from .config import LayerShape, TrimformerConfig
+from .kinds import LAYERS
 
 Size = tuple[int, ...]
 
@@ -87,5 +88,11 @@ add(
     GatePoint(
         "inputs", "the input dimensions", "queries, keys and values do not read that dimension of the layer's input",
         lambda config, shape: (shape.input_size(config.hidden_size),),
+    )
+)  # fmt: skip
+add(
+    GatePoint(
+        "operations", "the operations", "a node of the layer's cell does not read what the operation gives",
+        lambda config, shape: (LAYERS[config.layer_kind].count_operations(shape),), soft=False,
     )
 )  # fmt: skip

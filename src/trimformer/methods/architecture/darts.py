@@ -25,11 +25,11 @@ from ...measure.cost import Kinds
 from ...training.settings import ObjectiveSettings
 from ..base import Context, Standard, register
 from ..result import Result
-from .alternating import Alternating, AlternatingSettings
+from .alternating import Choosing, ChoosingSettings
 from .mixture import Mixture, candidates, mix, unmixed
 
 
-class DartsSettings(AlternatingSettings):
+class DartsSettings(ChoosingSettings):
     """Settings of DARTS."""
 
     name: Literal["darts"] = "darts"
@@ -45,7 +45,7 @@ class DartsSettings(AlternatingSettings):
 
 
 @register
-class Darts(Alternating):
+class Darts(Choosing):
     """Learn what mixes the tokens in each layer, between all kinds of attention that it can have."""
 
     name = "darts"
@@ -56,9 +56,9 @@ class Darts(Alternating):
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
         self.candidates = candidates(context.model.config, settings.kinds)
-        context = self.begin(settings, context, [len(own) for own in self.candidates])
+        context = self.begin(settings, context)
         mix(context.model, self.candidates)
-        super().__init__(settings, context, settings.initial_keep)
+        super().__init__(settings, context, [len(own) for own in self.candidates], settings.initial_keep)
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
@@ -84,10 +84,9 @@ class Darts(Alternating):
         kinds: Kinds = [list(zip(own.values(), share, strict=True)) for own, share in every]
         return self.aim.cost.share(Gates(), kinds)
 
-    def record(self, step: int, shares: Sequence[Tensor]) -> None:
-        named = [
-            dict(zip(own, share.tolist(), strict=True)) for own, share in zip(self.candidates, shares, strict=True)
-        ]
+    def record(self, step: int) -> None:
+        every = zip(self.candidates, self.alphas.shares(), strict=True)
+        named = [dict(zip(own, share.tolist(), strict=True)) for own, share in every]
         for name in dict.fromkeys(name for own in self.candidates for name in own):
             self.history.add(f"share of {name}", step, [own.get(name, 0.0) for own in named])
 

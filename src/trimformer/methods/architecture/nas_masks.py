@@ -28,17 +28,14 @@ from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
-from ...training.evaluate import evaluating
 from ...training.settings import ObjectiveSettings
-from ..base import Context, Standard, StudentMethod, register
+from ..base import Context, Standard, register
 from ..handed import named_gates
-from ..held_out import split
 from ..result import Result
-from ..structure.cost import check_cost
 from ..structure.hard_concrete import PUBLISHED_RATE, TRAVEL
-from .bilevel import gradients
+from .alternating import Alternating, AlternatingSettings
 from .masks import HEADS, Masks, Way, leap
-from .target import Cost, CostTarget, TargetSettings
+from .target import Cost
 
 Space = Literal["inputs", "query_key", "values", "ffn", "heads"]
 IN_HEADS = ("query_key", "values")
@@ -51,7 +48,7 @@ VALUES_OF_PATHS = 100_000
 """How many numbers these are of a space, at most, but for three points: the report stays small for large encoders."""
 
 
-class NasMasksSettings(TargetSettings):
+class NasMasksSettings(AlternatingSettings):
     """Settings of the search by masks."""
 
     name: Literal["nas-masks"] = "nas-masks"
@@ -72,7 +69,6 @@ class NasMasksSettings(TargetSettings):
         12.0, gt=0, description="the largest step of an α at first, with straight-through; they lie in -6 to 6"
     )
     cut: bool = Field(True, description="false: nothing is cut yet, and the next such stage goes on with the masks")
-    held_out: float = Field(0.5, gt=0, lt=1, description="share of the training rows that the α alone learn from")
 
     @property
     def label(self) -> str:
@@ -80,7 +76,7 @@ class NasMasksSettings(TargetSettings):
 
 
 @register
-class NasMasks(StudentMethod):
+class NasMasks(Alternating):
     """Masks of dimensions learned on held-out rows, in turn with the weights, towards a share of the cost."""
 
     name = "nas-masks"
@@ -92,15 +88,14 @@ class NasMasks(StudentMethod):
     standard = Standard(objective=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
-        context, self.held_out = split(context, settings.held_out)
+        self.check(settings, context.model.config)
+        context = self.begin(settings, context)
         super().__init__(settings, context)
         self.config = context.model.config
-        self.aim = CostTarget(settings, context)
         self.masks = Masks(mask_sizes(settings, self.config), settings.masks, settings.keep_heads)
         rate = max(PUBLISHED_RATE, TRAVEL / context.steps)  # of hard-concrete masks
-        self.networks["masks"] = context.network("masks", self.masks, learning_rate=rate, schedule=False, decay=False)
+        self.networks["alphas"] = context.network("alphas", self.masks, learning_rate=rate, schedule=False, decay=False)
         self._go_on(context.handed)
-        self.step, self.turned = 0, False
         nothing = {space: [torch.zeros_like(own) for own in masks] for space, masks in self.masks.hard().items()}
         least = self._share(nothing | ({HEADS: self.masks.hard()[HEADS]} if HEADS in settings.spaces else {})).item()
         if settings.cost_weight and least > (1 + settings.tolerance) * settings.target:
@@ -112,7 +107,6 @@ class NasMasks(StudentMethod):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        check_cost(settings, config)
         for space in settings.spaces:
             limits(config).require(space, f"leave {space} out of spaces")
             if not any(has(space, shape) for shape in config.shapes):
@@ -131,42 +125,23 @@ class NasMasks(StudentMethod):
         if settings.shared and len({size for (size,) in POINTS["inputs"].sizes(config)}) > 1:
             raise TrimformerError("The layers read different numbers of dimensions, so that they cannot share a mask.")
 
-    def micro_step(self, batch: dict[str, Tensor], share: float) -> dict[str, float]:
-        logged = {} if self.turned else self.turn()
-        with torch.no_grad():
-            gates = self.gates(self.masks())
-        return {"loss": self.learn(batch, share, gates), **logged}
+    def move(self) -> None:
+        if self.settings.masks == "straight-through":
+            leap(self.masks.dimensions, self.settings.leap * (1 - self.step / self.context.steps))
+        super().move()
+        self.masks.clamp()
 
-    def turn(self) -> dict[str, float]:
-        """The step of the α: on the loss of held-out rows and the cost."""
-        with self.clock("masks"):
-            bare, now = self.networks["model"].bare, self.now()
-            with evaluating(bare):
-                loss = self.held_out.loss(bare, self.step + 1, self.gates(self.masks()))
-            pull = self.aim.loss(self._share(self.masks.expected()), now)
-            alphas = list(self.masks.parameters())
-            found = self.context.means(gradients(loss + pull.to(loss.device), alphas))
-            for alpha, gradient in zip(alphas, found, strict=True):
-                alpha.grad = gradient
-            if self.settings.masks == "straight-through":
-                leap(self.masks.dimensions, self.settings.leap * (1 - self.step / self.context.steps))
-            self.networks["masks"].step()
-            self.masks.clamp()
-        self.turned = True
-        return {"cost": now}
-
-    def update(self, step: int) -> dict[str, float]:
-        super().update(step)
-        self.step, self.turned = step, False
-        self.aim.record(self.history, step, self.now())
+    def record(self, step: int) -> None:
         for space in self.settings.spaces:
             path = self.masks.path(space)
             points = max(3, min(POINTS_OF_PATHS, VALUES_OF_PATHS // len(path)))
             if step in (1, self.context.steps) or step % max(1, self.context.steps // points) == 0:
                 self.history.add(f"{ALPHA} {space}", step, path)
-        return {}
 
-    def gates(self, masks: Mapping[str, list[Tensor]]) -> Gates:
+    def gates(self) -> Gates:
+        return self.as_gates(self.masks())
+
+    def as_gates(self, masks: Mapping[str, list[Tensor]]) -> Gates:
         """The gates of the encoder that masks are."""
         given: dict[str, Any] = {}
         for space, own in masks.items():
@@ -177,17 +152,19 @@ class NasMasks(StudentMethod):
         return Gates(**given)
 
     def now(self) -> float:
-        """The share of the dense cost that would stay if the search ended now."""
         return self._share(self.masks.hard()).item()
 
+    def expected_now(self) -> Tensor:
+        return self._share(self.masks.expected())
+
     def decide(self) -> Gates:
-        return self.gates(self.masks.settled())
+        return self.as_gates(self.masks.settled())
 
     def result(self) -> Result:
         """The model, cut or whole; the gates by which another one is cut, or the α for the next stage."""
         if self.settings.cut:
             found = self.masks.hard()
-            return dataclasses.replace(super().result(), handed=named_gates(self.gates(found)))
+            return dataclasses.replace(super().result(), handed=named_gates(self.as_gates(found)))
         alphas = {f"{ALPHA}.{name}": alpha for name, alpha in self.masks.state_dict().items()}
         return Result(self.model.cpu(), notes=self.notes(), handed=alphas)
 
@@ -207,7 +184,7 @@ class NasMasks(StudentMethod):
     def _share(self, masks: Mapping[str, list[Tensor]]) -> Tensor:
         """The share of the dense cost; of dimensions each mask counts as one, and in a layer without them as none."""
         if self.settings.cost != "dimensions":
-            return self.aim.cost.share(self.gates(masks))
+            return self.aim.cost.share(self.as_gates(masks))
         counted = [
             mask
             for space, own in masks.items()
@@ -215,14 +192,6 @@ class NasMasks(StudentMethod):
             if has(space, shape) or len(own) == 1
         ]
         return torch.stack([mask.sum() for mask in counted]).sum() / sum(len(mask) for mask in counted)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"step": self.step, "aim": self.aim.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.step = state["step"]
-        self.aim.load_state_dict(state["aim"])
 
     def notes(self) -> list[str]:
         said = [self.aim.note(self.now())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -81,6 +82,22 @@ def within(shares: Sequence[Tensor], cost: Callable[[Sequence[int]], float], lim
         if over <= SLACK or choice == cheapest:
             return choice
         room -= max(over, STEP)
+
+
+def within_for_each(shares: Sequence[Tensor], cost: Callable[[Sequence[int]], float], limit: float) -> list[int]:
+    """As :func:`within`, for each candidate of the last place, on which depends what all others cost."""
+    *others, last = shares
+    able: list[tuple[float, float, list[int]]] = []
+    for index, share in enumerate(last.log().tolist()):
+        chosen = [*within(others, functools.partial(_cost_with, cost, index), limit), index]
+        score = sum(float(own[one].log()) for own, one in zip(others, chosen, strict=False)) + share
+        able.append((cost(chosen), score, chosen))
+    inside = [one for one in able if one[0] <= limit + SLACK]
+    return max(inside, key=lambda one: one[1])[2] if inside else min(able)[2]
+
+
+def _cost_with(cost: Callable[[Sequence[int]], float], last: int, others: Sequence[int]) -> float:
+    return cost([*others, last])
 
 
 def _best(scores: Sequence[Sequence[float]], prices: Sequence[Sequence[float]], room: float) -> list[int]:

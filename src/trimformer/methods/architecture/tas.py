@@ -13,7 +13,6 @@ among those choices that meet the target.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -30,9 +29,9 @@ from ...errors import TrimformerError
 from ...training.settings import ObjectiveSettings
 from ..base import Context, Standard, register
 from ..structure.hard_concrete import group_of
-from .alternating import Alternating, AlternatingSettings
+from .alternating import Choosing, ChoosingSettings
 from .dynabert import orders
-from .shares import SLACK, within
+from .shares import within_for_each
 from .widths import Drawn, Widths, draw
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 5.0, 0.1
@@ -41,7 +40,7 @@ POINT: dict[Part, str] = {"heads": "heads", "units": "ffn", "layers": "layers"}
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-class TasSettings(AlternatingSettings):
+class TasSettings(ChoosingSettings):
     """Settings of TAS."""
 
     name: Literal["tas"] = "tas"
@@ -66,7 +65,7 @@ class Place(NamedTuple):
 
 
 @register
-class Tas(Alternating):
+class Tas(Choosing):
     """Learn the sizes of all layers, and how many there are, between sizes that run side by side."""
 
     name = "tas"
@@ -77,10 +76,10 @@ class Tas(Alternating):
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
         self.places = places(settings, context.model.config)
-        context = self.begin(settings, context, [len(place.sizes) for place in self.places])
+        context = self.begin(settings, context)
         if set(settings.parts) != {"layers"}:
             context = dataclasses.replace(context, model=reordered(context.model, *orders(context, settings.rows)))
-        super().__init__(settings, context)
+        super().__init__(settings, context, [len(place.sizes) for place in self.places])
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
@@ -135,30 +134,19 @@ class Tas(Alternating):
         """What is chosen at each place."""
         return [place.sizes[index] for place, index in zip(self.places, choice, strict=True)]
 
-    def record(self, step: int, shares: Sequence[Tensor]) -> None:
+    def record(self, step: int) -> None:
         means: dict[str, list[float]] = {}
-        for place, share in zip(self.places, shares, strict=True):
+        for place, share in zip(self.places, self.alphas.shares(), strict=True):
             mean = (share @ torch.tensor(place.sizes, dtype=share.dtype)).item() / place.sizes[0]
             means.setdefault(place.part, []).append(mean)
         for part, values in means.items():
             self.history.add(f"share of {part}", step, values[0] if part == "layers" else values)
 
-    def choice(self) -> list[int]:
+    def within(self, shares: Sequence[Tensor], limit: float) -> list[int]:
         """As for all, by depth: what the sizes of a layer save depends on whether it is there."""
-        if "layers" not in self.settings.parts:
-            return super().choice()
-        *others, depths = self.alphas.shares()
-        able: list[tuple[float, float, list[int]]] = []
-        for depth, share in enumerate(depths.log().tolist()):
-            chosen = within(others, functools.partial(self._cost_at, depth), self.limit)
-            score = sum(float(own[index].log()) for own, index in zip(others, chosen, strict=True)) + share
-            able.append((self._cost_at(depth, chosen), score, [*chosen, depth]))
-        inside = [one for one in able if one[0] <= self.limit + SLACK]
-        return max(inside, key=lambda one: one[1])[2] if inside else min(able)[2]
-
-    def _cost_at(self, depth: int, choice: Sequence[int]) -> float:
-        """The cost of the sizes that are chosen, at a depth."""
-        return self.cost([*choice, depth])
+        if "layers" in self.settings.parts:
+            return within_for_each(shares, self.cost, limit)
+        return super().within(shares, limit)
 
     def decide(self) -> Gates:
         return self.kept(self.hard(self.choice()))

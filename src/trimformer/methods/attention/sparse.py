@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from ...encoder.gating.trim import changed, trim
 from ...encoder.parts.attention.sparse import DEFAULT, SparseAttention
+from ...encoder.parts.band import Band
 from ...encoder.parts.patterns.base import read, written
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.kinds import ATTENTION

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from tokenizers import Tokenizer, pre_tokenizers
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ...encoder.gating.keep import axes_of
@@ -70,7 +71,7 @@ class Vocabulary(Method):
         # Those that only the list of added tokens knows come last, because they are numbered when the others are.
         order = sorted(kept, key=lambda token: (token not in own, ids[token]))
         number, rows = {token: new for new, token in enumerate(order)}, [ids[token] for token in order]
-        smaller = _with_tokenizer(tokenizer, _shortened(content, number))
+        smaller = with_tokenizer(tokenizer, numbered(content, number))
         first = self._counted_from
         if rows[:first] != list(range(first)) or max(rows) >= config.vocab_size or smaller.get_vocab() != number:
             raise TrimformerError(
@@ -78,7 +79,7 @@ class Vocabulary(Method):
                 "stage vocabulary out."
             )
         notes = [self._saved(len(rows)), self._split(tokenizer, smaller, rows)]
-        return Result(_with_rows(self.model, rows).cpu(), smaller, notes)
+        return Result(with_rows(self.model, rows).cpu(), smaller, notes)
 
     @property
     def _counted_from(self) -> int:
@@ -161,7 +162,7 @@ def _merged(model: Mapping[str, Any], left: str, right: str) -> str:
     return left + right.removeprefix(model["continuing_subword_prefix"] or "")
 
 
-def _shortened(content: dict[str, Any], number: Mapping[str, int]) -> Tokenizer:
+def numbered(content: dict[str, Any], number: Mapping[str, int]) -> Tokenizer:
     """The tokenizer that knows only these tokens, under these numbers."""
     model = content["model"]
     if model["type"] == "Unigram":
@@ -193,7 +194,7 @@ def _processors(processor: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
             yield from _processors(part)
 
 
-def _with_tokenizer(old: Any, backend: Tokenizer) -> PreTrainedTokenizerFast:
+def with_tokenizer(old: Any, backend: Tokenizer) -> PreTrainedTokenizerFast:
     """A tokenizer with this inside that is used as the old one: names of special tokens, sides, lengths, inputs."""
     names = ("model_max_length", "padding_side", "truncation_side", "model_input_names", "extra_special_tokens")
     own = {name: getattr(old, name) for name in names}
@@ -203,15 +204,23 @@ def _with_tokenizer(old: Any, backend: Tokenizer) -> PreTrainedTokenizerFast:
     return smaller
 
 
-def _with_rows(model: TrimformerWithHead, rows: list[int]) -> TrimformerWithHead:
+def with_rows(model: TrimformerWithHead, rows: list[int]) -> TrimformerWithHead:
     """The model with these rows of the word table, in this order."""
-    new, before = {old: i for i, old in enumerate(rows)}, model.config.to_dict()
-    named = {name: new.get(i) for name, i in _token_ids(before).items()}
-    config = type(model.config).from_dict(before | named | {"vocab_size": len(rows)})
+    new = {old: i for i, old in enumerate(rows)}
+    named = {name: new.get(i) for name, i in _token_ids(model.config.to_dict()).items()}
+    return with_table(model, len(rows), named, lambda table: table[rows].clone())
+
+
+def with_table(
+    model: TrimformerWithHead, size: int, named: Mapping[str, int | None], made: Callable[[Tensor], Tensor]
+) -> TrimformerWithHead:
+    """The model with another word table of this size. named: the ids that its configuration names. made: the new one of
+    what has a row for each word, from the old one."""
+    config = type(model.config).from_dict(model.config.to_dict() | dict(named) | {"vocab_size": size})
     weights = model.state_dict()
     with torch.device("meta"):  # the random start values would be thrown away: do not make them
-        smaller = type(model)(config)
+        other = type(model)(config)
     of_words = {name for name, axes in axes_of(model).items() if axes[:1] == ("vocabulary",)}
-    smaller.load_state_dict({n: w[rows].clone() if n in of_words else w for n, w in weights.items()}, assign=True)
-    smaller.tie_weights(recompute_mapping=False)
-    return smaller.train(model.training)
+    other.load_state_dict({n: made(w) if n in of_words else w for n, w in weights.items()}, assign=True)
+    other.tie_weights(recompute_mapping=False)
+    return other.train(model.training)

@@ -38,7 +38,7 @@ class Layer(nn.Module):
     kind: ClassVar[str]
     about: ClassVar[str]
     mixes: ClassVar[bool] = False
-    keeps: ClassVar[Mapping[str, str]] = {}
+    keeps: ClassVar[Mapping[str, str]] = {"operations": "its layers are no cells"}
     final_norm: ClassVar[bool] = False
     first_stays: ClassVar[str | None] = None
     """Why the first layer cannot be removed, None where it can."""
@@ -84,6 +84,11 @@ class Layer(nn.Module):
             )
         if cls.mixes and shape.attention != NONE:
             raise TrimformerError(f"Layers of kind {cls.kind} have no attention, got {shape}: set it to {NONE}.")
+
+    @classmethod
+    def count_operations(cls, shape: LayerShape) -> int:
+        """How many operations its cell has."""
+        return 0
 
     @classmethod
     def cut(
@@ -132,7 +137,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
 
-NOTHING_TO_LOSE = dict.fromkeys(("heads", "values", "query_key", "ffn", "inputs"), "its layers have none")
+NOTHING_TO_LOSE = dict.fromkeys(("heads", "values", "query_key", "ffn", "inputs", "operations"), "its layers have none")
 """What kinds keep that have neither attention nor a feed-forward block."""
 
 
