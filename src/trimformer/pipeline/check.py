@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.embedding import EmbeddingShape
-from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
@@ -28,11 +27,13 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
     length: tokens of the longest row. Raises TrimformerError that names the first stage whose settings do not fit.
     """
     students = []
-    for stage in stages:
+    followings = [*(stage.method.name for stage in stages[1:]), None]
+    for stage, following in zip(stages, followings, strict=True):
         start, method = STARTS[stage.start.name](stage.start, origins), METHODS[stage.method.name]
         try:
             student = start.config
             left = method.after(stage.method, student)
+            method.check_next(stage.method, following)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
             method.check_beside(student, teacher.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, teacher.config, origins.task.kind)
@@ -54,9 +55,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         except TrimformerError as error:
             raise TrimformerError(f"Stage {stage.name}: {error}") from error
         students.append(student)
-        found = (
-            Gates() if method.hands_gates and getattr(stage.method, "cut", True) else None
-        )  # which, only the training shows
+        found = method.hands_gates(stage.method, student)
         previous = Origin(left, start.own_tokenizer or method.changes_tokenizer, found=found)
         origins = dataclasses.replace(origins, previous=previous)
     return students
