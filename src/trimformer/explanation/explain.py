@@ -30,8 +30,8 @@ from ..methods import Context
 from ..pipeline.head import read_for
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
+from ..search.conclusion import seen_rows
 from ..search.measurement import DENSE, installed, logits_of, timed
-from ..search.report import seen_rows
 from ..search.sensitivity import sensitivity
 from ..tasks.data import Task
 from ..tasks.encode import read_rows
