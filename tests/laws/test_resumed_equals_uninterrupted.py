@@ -9,6 +9,7 @@ from tests.learning import context, every_term, make_method
 from trimformer.methods import METHODS
 from trimformer.training.loop import train
 
+slow = pytest.mark.slow
 LEARNING = [name for name, method in METHODS.items() if method.trains]
 KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
@@ -60,15 +61,22 @@ def check(name, folder, stop_before, expected, **training):
     return again
 
 
+# Every method is cut once in each way of training, in the first pass and in the last one; slow: elsewhere, too.
+CUTS = [
+    pytest.param(training, stop_before, marks=() if stop_before == quick else slow, id=f"{training}-{stop_before}")
+    for training, quick in (({"epochs": 2}, 4), ({"epochs": 4, "accumulate": 2}, 11))
+    for stop_before in (2, 4, 8, 11)
+]
+
+
 @pytest.mark.parametrize("name", LEARNING)
-@pytest.mark.parametrize("stop_before", [2, 4, 8, 11])
-@pytest.mark.parametrize("training", [{"epochs": 2}, {"epochs": 4, "accumulate": 2}], ids=str)
+@pytest.mark.parametrize(("training", "stop_before"), CUTS)
 def test_cut_and_resumed_equals_uninterrupted(tmp_path, uninterrupted, name, stop_before, training):
     check(name, tmp_path, stop_before, uninterrupted(name, training), **training)
 
 
 @pytest.mark.parametrize("name", LEARNING)
-@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("cache", [pytest.param(False, marks=slow), True])
 def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, cache):
     training = {"epochs": 2, "objective": every_term(cache=cache), "teacher": {"hidden_size": 24}}
     again = check(name, tmp_path, 8, finish(name, tmp_path / "whole", **training), **training)
