@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
@@ -27,13 +28,12 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
     length: tokens of the longest row. Raises TrimformerError that names the first stage whose settings do not fit.
     """
     students = []
-    followings = [*(stage.method.name for stage in stages[1:]), None]
-    for stage, following in zip(stages, followings, strict=True):
+    for stage, following in zip_longest(stages, stages[1:]):
         start, method = STARTS[stage.start.name](stage.start, origins), METHODS[stage.method.name]
         try:
             student = start.config
             left = method.after(stage.method, student)
-            method.check_next(stage.method, following)
+            method.check_next(stage.method, following.method.name if following else None)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
             method.check_beside(student, teacher.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, teacher.config, origins.task.kind)
