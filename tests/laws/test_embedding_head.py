@@ -68,7 +68,7 @@ def test_saved_equals_loaded(tmp_path):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_exported_equals_pytorch(pooling, tmp_path):
-    model = trained(trim(embedder(pooling, DENSE, layers=2), attention={0: "conv"}))
+    model = trained(trim(embedder(pooling, DENSE, layers=1), attention={0: "conv"}))
     session = OnnxSession(export(model, tmp_path, precision=["fp32"])[0].path, threads=1)
     for batch, n in [(1, 3), (4, 9)]:
         inputs = padded_batch(model, batch, n)

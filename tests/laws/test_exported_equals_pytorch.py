@@ -80,8 +80,9 @@ def test_the_files_of_patterns_computed_by_blocks(tmp_path, backend, pattern):
 def check_files(model, folder, sizes=((1, 2), (4, 9), (5, 21))):
     files = export(model, folder / "onnx")
     sessions = [open_backend(write(model, name, folder / "onnx"), name, threads=1) for name in ("onnx", "openvino")]
-    for batch, n in sizes:
-        inputs = padded_batch(model, batch, n)
+    batches = [padded_batch(model, batch, n) for batch, n in sizes]
+    batches.append({name: value.flip(1) for name, value in batches[-1].items()})  # padded on the left
+    for inputs in batches:
         with torch.no_grad():
             expected = model(**inputs).logits
         for session in sessions:

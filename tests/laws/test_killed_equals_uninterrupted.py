@@ -55,7 +55,7 @@ def write_plain_text_recipe(folder, out):
     return folder / f"{out.name}.yaml"
 
 
-@pytest.mark.parametrize("method", ["attendout", "attendout-faithful"])
+@pytest.mark.parametrize("method", ["attendout", pytest.param("attendout-faithful", marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, method):
     write_stock_bert(tmp_path / "bert", layers=3)
     write_csv(tmp_path / "data.csv", rows=160)

@@ -10,6 +10,7 @@ from trimformer.methods import METHODS
 from trimformer.training.loop import train
 from trimformer.training.terms.base import TERMS
 
+slow = pytest.mark.slow
 LEARNING = [name for name, method in METHODS.items() if method.trains]
 KINDS = {"finetune": {0: "conv", 2: "none"}}  # plain fine-tuning is what repairs a trimmed model
 
@@ -61,15 +62,22 @@ def check(name, folder, stop_before, expected, **training):
     return again
 
 
+# Every method is cut once in each way of training, in the first pass and in the last one; slow: elsewhere, too.
+CUTS = [
+    pytest.param(training, stop_before, marks=() if stop_before == quick else slow, id=f"{training}-{stop_before}")
+    for training, quick in (({"epochs": 2}, 4), ({"epochs": 4, "accumulate": 2}, 11))
+    for stop_before in (2, 4, 8, 11)
+]
+
+
 @pytest.mark.parametrize("name", LEARNING)
-@pytest.mark.parametrize("stop_before", [2, 4, 8, 11])
-@pytest.mark.parametrize("training", [{"epochs": 2}, {"epochs": 4, "accumulate": 2}], ids=str)
+@pytest.mark.parametrize(("training", "stop_before"), CUTS)
 def test_cut_and_resumed_equals_uninterrupted(tmp_path, uninterrupted, name, stop_before, training):
     check(name, tmp_path, stop_before, uninterrupted(name, training), **training)
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNING if not METHODS[name].rereads])
-@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("cache", [pytest.param(False, marks=slow), True])
 def test_with_a_wider_teacher_and_every_term_of_the_objective(tmp_path, name, cache):
     wanted = every_term(cache=cache)
     if name == "adabert":  # its student has no attention to compare

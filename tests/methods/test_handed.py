@@ -51,7 +51,7 @@ def recipe(method):
     search = {"name": "nas-masks", "target": 0.5, "tolerance": 0.3}
     general = {"name": "student", "checkpoint": "general"}
     stages = [
-        {"name": "first", "start": general, "method": search | {"cut": False}},
+        {"name": "first", "start": general, "method": search | {"cut": method is not None}},
         {"name": "second", "method": method or search},
         {"name": "anew", "start": general | {"cut": "previous"}, "method": {"name": "finetune"}},
     ]
@@ -93,8 +93,23 @@ def test_the_student_starts_anew_in_the_shape_that_the_search_found(home):
 def test_a_stage_that_hands_on_no_gates_is_refused_before_any_training(home):
     with pytest.raises(TrimformerError, match=r"Stage anew: start\.cut: the stage before does not hand on what can go"):
         run(recipe({"name": "finetune"}))
+    wrong = recipe(None)
+    wrong.stages[1:] = wrong.stages[2:]
+    with pytest.raises(TrimformerError, match="Stage first: cut: false leaves the model whole, and the next stage is"):
+        run(wrong)
     with pytest.raises(ValueError, match="cut belongs to a checkpoint"):
         STARTS["student"].Settings(layers=[0], cut="previous")
+
+
+def test_a_checkpoint_of_another_shape_is_refused_before_any_training(home):
+    write_stock_bert(home / "other", layers=3)
+    wrong = recipe(None)
+    wrong.stages[2].start.checkpoint = "other"
+    with pytest.raises(
+        TrimformerError, match=r"Stage anew: start\.cut: the layers of other differ in number or inputs"
+    ):
+        run(wrong)
+    assert not (home / "out.partial/work").exists()
 
 
 def test_one_mask_for_all_layers_is_handed_on(tmp_path):

@@ -97,14 +97,18 @@ def search(name: str, seed: int = 0, **settings: Any) -> Any:
     if name == "tpe":
         pytest.importorskip("optuna")
     method = make_method(name, context(layers=3, seed=seed), **QUICK | {"trials": 6} | settings)
-    tried, method.seen = method.tried, []
+    drawn, learn, last, method.seen = method.drawn, method.learn, [], []
 
     def watched() -> Any:
-        gates, loss = tried()
-        method.seen.append((repr(gates), loss, method.layouts.share(gates)))
-        return gates, loss
+        last[:] = [drawn()]
+        return last[0]
 
-    method.tried = watched
+    def learned(loss: float | None) -> None:
+        learn(loss)
+        if loss is not None:
+            method.seen.append((repr(last[0]), loss, method.layouts.share(last[0])))
+
+    method.drawn, method.learn = watched, learned
     method.best = method.decide()
     return method
 
@@ -182,7 +186,8 @@ def test_a_layout_needs_something_fine() -> None:
         METHODS["random"].Settings(target=0.5, parts=["layers", "attention"])
 
 
-def test_a_cost_that_no_random_layout_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.methods.architecture.random_layout.DRAWS", 3)
-    with pytest.raises(TrimformerError, match=r"None of 3 random layouts costs 0\.01 of"):
-        make_method("random", context(layers=1), **QUICK | {"target": 0.01, "parts": ["heads"]}).decide()
+@pytest.mark.parametrize("name", ["random", "tpe"])
+def test_a_cost_that_no_layout_has(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("trimformer.methods.architecture.layout.DRAWS", 3)
+    with pytest.raises(TrimformerError, match=r"None of 3 layouts costs 0\.01 of"):
+        make_method(name, context(layers=1), **QUICK | {"target": 0.01, "parts": ["heads"]}).decide()

@@ -35,13 +35,6 @@ def test_bytes_are_those_of_the_weights():
     assert size.share(gates).item() == pytest.approx(weights.share(gates).item())
 
 
-def test_dimensions_are_the_share_of_what_has_gates():
-    cost = target("dimensions").cost
-    gates = Gates(ffn=[torch.ones(24)] * 3, heads=torch.tensor([[1.0, 0.5]] * 3))
-    assert cost.share(gates).item() == pytest.approx((72 + 4.5) / 78)
-    assert str(cost) == "dimensions"
-
-
 def test_the_cost_is_written_down_at_the_first_step_and_after_each_epoch():
     history, aim = History(), target("params", cost_weight=3.0)
     for step in range(1, aim.steps + 1):

@@ -10,6 +10,7 @@ from trimformer.encoder.checkpoints.load import load_tokenizer
 from trimformer.inference.predictor import Predictor
 from trimformer.pipeline.run import run
 from trimformer.recipe.reading import parse
+from trimformer.report import summary
 
 SHAPE = {"layers": 1, "hidden": 8, "heads": 2, "ffn": 12}
 TINYBERT = {"task": 0.0, "hidden": 1.0, "attention": 1.0, "embeddings": 1.0}
@@ -36,6 +37,7 @@ def student(objective, **others):
 
 def test_tinybert_without_a_head_lowers_its_own_loss_and_leaves_a_model_for_a_task(home):
     report = run(recipe(home, "body", student(TINYBERT)))
+    assert summary.removal_words(report).startswith("Student of 1 fresh layers, 8 wide, ")
     (curve,) = [curve for curve in report.curves if curve.name == "held-out loss"]
     steps, losses = zip(*((point.step, point.value) for point in curve.points), strict=True)
     assert steps == (0, 6, 12)

@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from trimformer.report import numbers, schema, summary
+from trimformer.report.card import model_card
 from trimformer.report.schema import Comparison, ControlInfo, Report, TrainingInfo, table
 
 MODELS = [
@@ -100,6 +101,18 @@ def test_headline_counts_whole_layers_that_are_gone(report: Report) -> None:
     assert summary.removal_words(report) == "2 of 6 layers removed, attention removed from 1 of 4 layers"
     report.variants[1].layers = report.variants[0].layers[:4]
     assert summary.removal_words(report) == "2 of 6 layers removed"
+
+
+def test_headline_says_what_a_student_is_that_is_no_part_of_the_dense_model(report: Report) -> None:
+    report.variants[1].layers = report.variants[1].layers[:4]
+    report.variants[1].params = round(0.6 * report.variants[0].params)
+    report.student = "student of 4 fresh layers, 312 wide"
+    said = "Student of 4 fresh layers, 312 wide, 40 % fewer weights"
+    assert summary.removal_words(report).replace("\u00a0", " ") == said
+    assert report.removed_layers() == summary.size_words(report) == []
+    card = model_card(report, "x")
+    assert "Nothing: this is a student of 4 fresh layers, 312 wide, which learned from the dense model" in card
+    assert "lost its self-attention" not in card
 
 
 def test_headline_names_the_method_where_no_part_was_removed(report: Report) -> None:

@@ -18,9 +18,9 @@ from trimformer.report import numbers
 from trimformer.report.schema import Comparison, TaskInfo
 from trimformer.report.summary import verdict
 from trimformer.search import measurement
+from trimformer.search.conclusion import conclude
 from trimformer.search.confirmation import confirmation
 from trimformer.search.measurement import DENSE, Measurement, measurements_of
-from trimformer.search.report import conclude
 from trimformer.search.schedule.halving import inside, order
 from trimformer.search.schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
 from trimformer.tasks.data import Task

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trimformer.report.schema import Comparison, TaskInfo
-from trimformer.search.report import conclude
+from trimformer.search.conclusion import conclude
 from trimformer.search.schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
 
 

@@ -33,8 +33,8 @@ from ..pipeline.head import read_for
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
 from ..report import numbers
+from ..search.conclusion import seen_rows
 from ..search.measurement import DENSE, installed, logits_of, timed
-from ..search.report import seen_rows
 from ..search.sensitivity import sensitivity
 from ..tasks.data import Task
 from ..tasks.encode import read_rows

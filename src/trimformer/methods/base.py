@@ -212,7 +212,6 @@ class Method:
     kinds: ClassVar[tuple[Kind, ...]] = ()  # of task that it is for, empty: all
     changes_tokenizer: ClassVar[bool] = False
     rereads: ClassVar[bool] = False  # True: while it learns it splits texts otherwise than its teacher
-    hands_gates: ClassVar[bool] = False  # True: another model can be cut by what it found
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
     nests: ClassVar[bool] = False  # True: what it leaves may hold smaller models, which can be cut out
@@ -238,6 +237,15 @@ class Method:
     @classmethod
     def check_beside(cls, config: TrimformerConfig, dense: TrimformerConfig, same_tokens: bool) -> None:
         """Raise TrimformerError where it cannot use this dense model; same_tokens: whether both read texts alike."""
+
+    @classmethod
+    def check_next(cls, settings: Any, following: str | None) -> None:
+        """Raise TrimformerError where the next stage cannot use what this one leaves. following: its method, if any."""
+
+    @classmethod
+    def hands_gates(cls, settings: Any, config: TrimformerConfig) -> Gates | None:
+        """Gates of the sizes of those that it hands on to cut another model by, all 1; None: it hands on none."""
+        return None
 
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:

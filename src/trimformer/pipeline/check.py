@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.embedding import EmbeddingShape
-from ..encoder.shape.gates import Gates
 from ..errors import TrimformerError
 from ..methods import METHODS
 from ..recipe.settings import StageSettings
@@ -28,7 +28,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
     length: tokens of the longest row. Raises TrimformerError that names the first stage whose settings do not fit.
     """
     students = []
-    for stage in stages:
+    for stage, following in zip_longest(stages, stages[1:]):
         start, method = STARTS[stage.start.name](stage.start, origins), METHODS[stage.method.name]
         try:
             student = start.config
@@ -38,6 +38,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
                     "another method."
                 )
             left = method.after(stage.method, student)
+            method.check_next(stage.method, following.method.name if following else None)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
             method.check_beside(student, teacher.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, teacher.config, origins.task.kind)
@@ -59,9 +60,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         except TrimformerError as error:
             raise TrimformerError(f"Stage {stage.name}: {error}") from error
         students.append(student)
-        found = (
-            Gates() if method.hands_gates and getattr(stage.method, "cut", True) else None
-        )  # which, only the training shows
+        found = method.hands_gates(stage.method, student)
         previous = Origin(left, start.own_tokenizer or method.changes_tokenizer, found=found)
         origins = dataclasses.replace(origins, previous=previous)
     return students

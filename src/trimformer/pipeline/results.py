@@ -260,6 +260,7 @@ def assemble(
         model=recipe.model,
         task=task_info(inputs),
         method=method_label(recipe),
+        student=student_of(recipe),
         hardware=machine,
         variants=variants,
         headline=headline.find(before, after, exported, gpu="gpu" in machine),
@@ -327,3 +328,9 @@ def method_label(recipe: Recipe) -> str:
         if label
     ]
     return " + ".join(words or [recipe.stages[0].method.label])
+
+
+def student_of(recipe: Recipe) -> str:
+    """What the last model is that a stage has begun anew, where it is no part of the dense one; else empty."""
+    begun = [stage.start.student for stage in recipe.stages if stage.start.name != "previous"]
+    return begun[-1] if begun else ""

@@ -233,6 +233,9 @@ class Report(_Strict):
     model: str = Field(description="the model that was compressed: folder or hub id")
     task: TaskInfo = Field(description="the data and the metric")
     method: str = Field(description="what was done, for people, such as: attendout layerwise, keep 3")
+    student: str = Field(
+        default="", description="what the trimmed model is, where it is no part of the dense one; else empty"
+    )
     hardware: dict[str, str] = Field(default_factory=dict, description="machine and software, by name")
     variants: list[ModelInfo] = Field(description="the model before (dense) and after (trimmed)")
     headline: Headline | None = Field(
@@ -268,9 +271,9 @@ class Report(_Strict):
         return next((variant for variant in self.variants if variant.name == name), None)
 
     def removed_layers(self) -> list[int]:
-        """Layers of the trimmed model without full attention, which the dense one has."""
+        """Layers of the trimmed model without full attention, which the dense one has; none of a student."""
         dense, trimmed = self.variant("dense"), self.variant("trimmed")
-        if trimmed is None:
+        if trimmed is None or self.student:
             return []
         removed = [layer.index for layer in trimmed.layers if not layer.attends]
         if dense is None or not dense.layers:

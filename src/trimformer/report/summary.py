@@ -26,7 +26,7 @@ def _sentence(report: Report, parts: list[str]) -> str:
 
 
 def removal_words(report: Report) -> str:
-    """What was removed from how many layers."""
+    """What was removed from how many layers; of a student that is no part of the dense model, what it is."""
     trimmed = report.variant("trimmed")
     if trimmed is None or not trimmed.layers:
         return f"{report.model} on {report.task.name}"
@@ -40,7 +40,7 @@ def removal_words(report: Report) -> str:
 def size_words(report: Report) -> list[str]:
     """What was removed beside the attention of layers: whole layers, heads, feed-forward units."""
     dense, trimmed = report.variant("dense"), report.variant("trimmed")
-    if dense is None or trimmed is None or not dense.layers or not trimmed.layers:
+    if report.student or dense is None or trimmed is None or not dense.layers or not trimmed.layers:
         return []
     words = []
     if len(trimmed.layers) < len(dense.layers):
@@ -57,10 +57,12 @@ def size_words(report: Report) -> list[str]:
 
 
 def other_words(report: Report) -> list[str]:
-    """What was done where no layer, attention, head or unit was removed: the method, and the weights that it saved."""
+    """What was done where no layer, attention, head or unit was removed: the student or the method, and the weights
+    that it saved.
+    """
     dense, trimmed = report.variant("dense"), report.variant("trimmed")
     saved = 1 - trimmed.params / dense.params if dense and trimmed else 0.0
-    return [report.method, *([f"{100 * saved:.0f}\u00a0% fewer weights"] if saved >= 0.005 else [])]
+    return [report.student or report.method, *([f"{100 * saved:.0f}\u00a0% fewer weights"] if saved >= 0.005 else [])]
 
 
 def speed_words(report: Report) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ def require_packages() -> None:
 def environment() -> jinja2.Environment:
     """Templates in which everything is escaped in HTML, and a missing value is an error."""
     require_packages()
+    return _environment()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Made once: it keeps the templates that it has compiled."""
     import jinja2
 
     return jinja2.Environment(

@@ -32,6 +32,11 @@ class StartSettings(BaseModel):
         """What the report's head says of it; empty where it is nothing new."""
         return ""
 
+    @property
+    def student(self) -> str:
+        """What its model is called where it is no part of the dense one; empty where it is one."""
+        return ""
+
 
 @dataclasses.dataclass(frozen=True)
 class Origin:

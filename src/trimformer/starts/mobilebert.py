@@ -31,6 +31,10 @@ class MobileBertSettings(StartSettings):
     def label(self) -> str:
         return f"MobileBERT of {self.layers} layers, {self.hidden} wide with a body of {self.body}"
 
+    @property
+    def student(self) -> str:
+        return self.label
+
 
 @register
 class MobileBert(Start):

@@ -22,6 +22,7 @@ from ..encoder.model.heads import TrimformerWithHead, head_class
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.embedding import EmbeddingShape
 from ..encoder.shape.gates import Gates
+from ..encoder.shape.points import POINTS
 from ..errors import TrimformerError
 from ..methods.expected import shape_after
 from ..tasks.encoding.cache import fingerprint
@@ -96,6 +97,10 @@ class StudentSettings(StartSettings):
             return f"student of {self.shape.layers} {which} layers, {self.shape.hidden} wide"
         return f"student from {self.checkpoint}" + (", cut as the search found" if self.cut else "")
 
+    @property
+    def student(self) -> str:
+        return self.label if self.layers is None and self.weights == "random" else ""
+
 
 @register
 class Student(Start):
@@ -150,12 +155,18 @@ class Student(Start):
         return read_checkpoint(self.settings.checkpoint)
 
     def _found(self) -> Gates:
-        """By which gates the checkpoint is cut; none before they are found."""
+        """By which gates the checkpoint is cut; before they are found, such of the same sizes."""
         if (found := self.origins.previous.found) is None:
             raise TrimformerError(
                 "start.cut: the stage before does not hand on what can go: let it search with a method that does, such "
                 "as nas-masks, or leave cut out."
             )
+        for point, gates in found.given.items():
+            if [tuple(own.shape) for own in gates] != POINTS[point].sizes(self._checkpoint.config):
+                raise TrimformerError(
+                    f"start.cut: the layers of {self.settings.checkpoint} differ in number or {point} from those that "
+                    "the stage before searches, so that its gates do not fit: name a checkpoint of the same shape."
+                )
         return found
 
     def _gates(self) -> Gates:

@@ -37,6 +37,10 @@ class VectorSettings(StartSettings):
         TEACHER, description="teacher: the dense model's word table; else a file of word vectors in GloVe's format"
     )
 
+    @property
+    def student(self) -> str:
+        return self.label
+
 
 class OnVectors(Start):
     """A student whose words begin with static vectors, which it goes on training; all else of it starts random.

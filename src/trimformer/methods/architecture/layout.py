@@ -37,6 +37,8 @@ TOLERANCE = 0.05
 """How far from the target a layout may cost, as a share of the target."""
 LEAST = 0.05
 """The smallest weight that a layout may give the heads or the units of a layer."""
+DRAWS = 100
+"""Layouts that are drawn in each trial, at most, until one can be brought to the cost."""
 HALVINGS = 12
 """Of the range of the factor on all weights: the last step is less than a hundredth of the heads or units."""
 
@@ -205,7 +207,9 @@ class Searched(Method):
         self.layouts = Layouts(self.settings, self.context, self.settings.parts)
         found: tuple[float, Gates] | None = None
         for trial in range(1, self.settings.trials + 1):
-            gates, loss = self.tried()
+            gates = self.drawn()
+            loss = self.layouts.loss(gates)
+            self.learn(loss)
             if found is None or loss < found[0]:
                 found = loss, gates
             self.history.add("lowest loss", trial, found[0])
@@ -214,9 +218,24 @@ class Searched(Method):
         self.left = self.layouts.share(gates)
         return gates
 
-    def tried(self) -> tuple[Gates, float]:
-        """The next layout and its loss."""
+    def drawn(self) -> Gates:
+        """Those of the next layout that can be brought to the cost."""
+        for _ in range(DRAWS):
+            gates = self.layouts.gates(self.draw())
+            if gates is not None:
+                return gates
+            self.learn(None)
+        raise TrimformerError(
+            f"None of {DRAWS} layouts costs {self.settings.target:g} of the dense layers' {self.layouts.cost}: raise "
+            "target, or leave layers and attention out of parts."
+        )
+
+    def draw(self) -> Layout:
+        """What is to be tried next."""
         raise NotImplementedError
+
+    def learn(self, loss: float | None) -> None:
+        """Take in the loss of the layout drawn last; None: it cannot be brought to the cost."""
 
     def notes(self) -> list[str]:
         rows = sum(len(batch["input_ids"]) for batch in self.layouts.batches)

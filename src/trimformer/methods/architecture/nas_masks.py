@@ -84,7 +84,6 @@ class NasMasks(Alternating):
     example = {  # noqa: RUF012  (never written to)
         "target": 0.6, "spaces": ["inputs", "query_key", "values", "ffn", "heads"], "keep_heads": 1, "held_out": 0.1,
     }  # fmt: skip
-    hands_gates = True
     standard = Standard(objective=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
@@ -124,6 +123,23 @@ class NasMasks(Alternating):
             raise TrimformerError(f"keep_heads={settings.keep_heads} is too many: a layer here has {fewest} heads.")
         if settings.shared and len({size for (size,) in POINTS["inputs"].sizes(config)}) > 1:
             raise TrimformerError("The layers read different numbers of dimensions, so that they cannot share a mask.")
+
+    @classmethod
+    def check_next(cls, settings: Any, following: str | None) -> None:
+        if not settings.cut and following != cls.name:
+            raise TrimformerError(
+                f"cut: false leaves the model whole, and the next stage is not of {cls.name} to go on with its masks: "
+                f"set cut: true, or add a stage of {cls.name} after it."
+            )
+
+    @classmethod
+    def hands_gates(cls, settings: Any, config: TrimformerConfig) -> Gates | None:
+        if not settings.cut:
+            return None
+        whole: dict[str, Any] = {
+            space: [torch.ones(size) for size in POINTS[space].sizes(config)] for space in settings.spaces
+        }
+        return Gates(**whole)
 
     def move(self) -> None:
         if self.settings.masks == "straight-through":

@@ -9,12 +9,8 @@ from typing import Any, Literal
 import torch
 
 from ...encoder.shape.gates import Gates
-from ...errors import TrimformerError
 from ..base import register
 from .layout import LEAST, Layout, Searched, SearchedSettings
-
-DRAWS = 100
-"""Layouts that are drawn, at most, until one can be brought to the cost."""
 
 
 class RandomSettings(SearchedSettings):
@@ -35,17 +31,7 @@ class Random(Searched):
         self.generator = torch.Generator().manual_seed(self.context.seed)
         return super().decide()
 
-    def tried(self) -> tuple[Gates, float]:
-        for _ in range(DRAWS):
-            gates = self.layouts.gates(self.drawn())
-            if gates is not None:
-                return gates, self.layouts.loss(gates)
-        raise TrimformerError(
-            f"None of {DRAWS} random layouts costs {self.settings.target:g} of the dense layers' {self.layouts.cost}: "
-            "raise target, or leave layers and attention out of parts."
-        )
-
-    def drawn(self) -> Layout:
+    def draw(self) -> Layout:
         """A layout: how many layers go, and how many lose their attention, is drawn first, then which."""
         layout, parts = Layout.alike(self.layers), self.settings.parts
         if "layers" in parts:

@@ -13,9 +13,6 @@ from ...errors import TrimformerError
 from ..base import register
 from .layout import LEAST, Layout, Searched, SearchedSettings
 
-ASKED = 100
-"""Layouts that are asked for in each trial, at most, until one can be brought to the cost."""
-
 
 class TPESettings(SearchedSettings):
     """Settings of tpe."""
@@ -43,23 +40,8 @@ class TPE(Searched):
         self.study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=self.context.seed))
         return super().decide()
 
-    def tried(self) -> tuple[Gates, float]:
-        for _ in range(ASKED):
-            trial = self.study.ask()
-            gates = self.layouts.gates(self.asked(trial))
-            if gates is None:
-                self.study.tell(trial, state=self.unfit)
-                continue
-            loss = self.layouts.loss(gates)
-            self.study.tell(trial, loss)
-            return gates, loss
-        raise TrimformerError(
-            f"None of {ASKED} layouts costs {self.settings.target:g} of the dense layers' {self.layouts.cost}: raise "
-            "target, or leave layers and attention out of parts."
-        )
-
-    def asked(self, trial: Any) -> Layout:
-        """What is to be tried next."""
+    def draw(self) -> Layout:
+        self.trial = trial = self.study.ask()
         layout, parts = Layout.alike(self.layers), self.settings.parts
         for name, may_go in (("layers", self.layouts.may_go), ("attention", self.removable)):
             if name in parts:
@@ -72,6 +54,9 @@ class TPE(Searched):
                 for index in range(self.layers):
                     getattr(layout, name)[index] = trial.suggest_float(f"{name}-{index}", LEAST, 1.0)
         return layout
+
+    def learn(self, loss: float | None) -> None:
+        self.study.tell(self.trial, loss, state=self.unfit if loss is None else None)
 
 
 def _optuna() -> Any:

@@ -1,4 +1,4 @@
-"""What layers cost while methods choose between them: operations, weights, milliseconds or dimensions.
+"""What layers cost while methods choose between them: operations, weights or milliseconds.
 
 Embeddings and head, which no method removes, are not counted.
 """
@@ -73,8 +73,6 @@ class ExpectedCost:
         """kinds: of attention that the layers may have, in place of their own."""
         if self.table is not None:
             return _milliseconds(self.table, self.config, gates, kinds)
-        if self.what == "dimensions":
-            return sum((own.sum() for own in _given(gates)), torch.zeros(()))
         if self.what == "flops":
             return expected_flops(self.config, self.length, gates, kinds)
         return expected_params(self.config, gates, kinds) * (BYTES if self.what == "bytes" else 1)
@@ -88,8 +86,7 @@ class ExpectedCost:
 
     def share(self, gates: Gates, kinds: Kinds | None = None) -> Tensor:
         """The cost as a share of that of the dense layers."""
-        whole = sum(own.numel() for own in _given(gates)) if self.what == "dimensions" else self.dense
-        return self(gates, kinds) / whole
+        return self(gates, kinds) / self.dense
 
     def state_dict(self) -> dict[str, Any]:
         return {"table": None if self.table is None else dataclasses.asdict(self.table)}
@@ -98,11 +95,6 @@ class ExpectedCost:
         if state["table"] is not None:
             self.table = LatencyTable(**state["table"])
             self.dense = self(Gates())
-
-
-def _given(gates: Gates) -> list[Tensor]:
-    """The gates of every point and layer."""
-    return [own for value in gates.given.values() for own in ([value] if isinstance(value, Tensor) else value)]
 
 
 def _milliseconds(table: LatencyTable, config: TrimformerConfig, gates: Gates, kinds: Kinds | None) -> Tensor:

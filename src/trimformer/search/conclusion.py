@@ -1,0 +1,212 @@
+"""What a search reached, what not and why, and whether it holds, in sentences."""
+
+from __future__ import annotations
+
+import math
+
+from ..deploy.agreement import agrees, warning
+from ..encoder.model.heads import Kind
+from ..measure.bench.variants import precision
+from ..measure.significance import FEW
+from ..report import headline, numbers
+from ..report.summary import epochs_words
+from ..tasks.metric import metric, within
+from .measurement import DENSE
+from .schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
+from .training import NEARLY, TWICE
+
+KNOWN = (
+    "The checkpoint came with a trained head: where it has seen the selection rows in its training, it does better on "
+    "them than on others, and the drops there look larger than they are."
+)
+
+
+def seen_rows(kind: Kind) -> list[str]:
+    """What is to be said of rows that a trained head may have seen; an embedding model has nothing of any labels."""
+    return [] if kind == "embedding" else [KNOWN]
+
+
+def conclude(report: AutopilotReport) -> list[str]:
+    """What was reached, what not and why, and whether it holds on the validation rows."""
+    first = [] if report.headline is None else [headline.sentence(report.headline, report.task.score_name)]
+    return [
+        *first,
+        _reached(report),
+        *_missed(report),
+        *_too_slow(report),
+        *_otherwise(report),
+        *_confirmed(report),
+        *_trained(report),
+        *_in_time(report),
+        _validated(report),
+        *report.balance,
+    ]
+
+
+def _reached(report: AutopilotReport) -> str:
+    chosen = report.chosen
+    what = "The dense model" if chosen.name == DENSE else chosen.name
+    where = " on the GPU" if "gpu" in report.hardware else ""  # where files do not run
+    return (
+        f"{what} under {numbers.backend(chosen.backend)} is {chosen.speedup:.1f}× as fast as the dense model under "
+        f"{numbers.backend(report.reference)}{where}: {numbers.milliseconds(chosen.ms)} against "
+        f"{numbers.milliseconds(report.reference_ms)} ({report.workload})."
+    )
+
+
+def _trained(report: AutopilotReport) -> list[str]:
+    """How much longer the chosen model was trained than the dense one, whose score might rise by that, too."""
+    point = next((point for point in report.points if point.name == report.chosen.name), None)
+    if point is None:
+        return []
+    if not point.epochs:
+        fitted = any(look.fitted for look in report.looked if look.name == point.name)
+        how = ": what is left was fitted to the dense model in closed form, without labels" if fitted else ""
+        return [f"Nothing of it was trained{how}."]
+    return [
+        f"It was trained for {epochs_words(point.epochs)} more than the dense model, and by distillation from it: what "
+        "that alone brings is not known, because no control was run."
+    ]
+
+
+def _in_time(report: AutopilotReport) -> list[str]:
+    """What more time would bring."""
+    settings = report.recipe["autopilot"]
+    if settings["time_budget"] is None or settings["post_training"]:
+        return []
+    wanted = TWICE * settings["training"]["epochs"]
+    most = max((point.epochs for point in report.points), default=wanted)
+    if most > NEARLY * wanted:
+        return []
+    return [
+        f"The models tried got at most {most:.2g} of {wanted:g} epochs in the time there was: a longer --time-budget "
+        "trains them further."
+    ]
+
+
+def _missed(report: AutopilotReport) -> list[str]:
+    """Why nothing was removed, and what it would take."""
+    if report.chosen.name != DENSE:
+        return []
+    settings = report.recipe["autopilot"]
+    if not report.points:
+        limited = settings["time_budget"] is not None
+        why = "in the time there was: give a longer --time-budget" if limited else "that would be worth trying"
+        return [f"The dense model was only exported, because no candidate was found {why}."]
+    if any(not one.confirmed for one in report.confirmations):
+        return []  # how they failed is told with the confirmation
+    if any(point.inside for point in report.points):
+        return ["What could be removed inside the budget brought no more speed than that."]
+    nearest = min(report.points, key=lambda point: point.drop)
+    other = "or training" if settings["post_training"] else "or more --epochs and time"
+    return [
+        f"No model from which something was removed stayed inside the budget of {_budget(report)} on the "
+        f"selection rows, so that the dense model was only exported.",
+        f"Nearest came {nearest.name} ({nearest.folder}), which loses {_lost(report, nearest.drop)} and is "
+        f"{nearest.speedup:.1f}× as fast: it takes {_option(report)} {_above(nearest.drop)}, {other}.",
+    ]
+
+
+def _too_slow(report: AutopilotReport) -> list[str]:
+    wanted = report.min_speedup
+    if wanted is None or report.chosen.speedup >= wanted:
+        return []
+    found: list[PointInfo | FileInfo] = [*report.points, *report.files]
+    enough = [one for one in found if one.speedup >= wanted]
+    said = f"That is less than the {wanted:g}× asked for"
+    if not enough:
+        return [f"{said}, which nothing reached."]
+    nearest = min(enough, key=lambda one: one.drop)
+    takes = f"{_option(report)} {_above(nearest.drop)}"
+    return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes {takes}."]
+
+
+def _otherwise(report: AutopilotReport) -> list[str]:
+    """The files that were faster and inside, and answer otherwise than the same model in fp32."""
+    return [
+        warning(f"{one.name} under {numbers.backend(one.backend)}", one.agreement, "selection rows")
+        for one in report.files
+        if one.agreement is not None and not agrees(one.agreement) and one.inside and one.ms < report.chosen.ms
+    ]
+
+
+def _confirmed(report: AutopilotReport) -> list[str]:
+    """What the chosen file loses on the rows that chose it and on those that did not, and what was stepped over."""
+    if not report.confirmations:
+        return []
+    *failed, last = report.confirmations
+    said = (
+        f"It loses {_lost(report, report.chosen.drop)} on the {report.task.n_selection:,} selection rows and "
+        f"{_bare(report, last.drop)} on {last.n_examples:,} confirmation rows that chose "
+        f"nothing{_end(report, last)}: {'confirmed' if last.confirmed else 'not confirmed'}."
+    )
+    if not failed:
+        return [said]
+    count = "1 faster file was" if len(failed) == 1 else f"{len(failed)} faster files were"
+    over = "; ".join(
+        f"{one.name} under {numbers.backend(one.backend)} loses {_bare(report, one.drop)} there{_end(report, one)}"
+        for one in failed
+    )
+    sentences = [said, f"{count} inside on selection and not confirmed: {over}."]
+    rows = [one.rows for one in failed if one.rows is not None]
+    if rows:
+        few = f"{failed[0].n_examples:,} confirmation rows are too few to be sure"
+        sentences.append(f"{few}: if the drops stay, it takes about {min(rows):,}.")
+    return sentences
+
+
+def _end(report: AutopilotReport, one: ConfirmationInfo) -> str:
+    if one.upper is None:
+        return ""
+    if math.isinf(one.upper):
+        return f" (unproven: fewer than {FEW} {'answers' if one.groups is None else 'groups'} differ)"
+    drawn = "" if one.groups is None else f", {one.groups:,} groups drawn as a whole"
+    return f" (at most {_bare(report, one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
+
+
+def _lost(report: AutopilotReport, drop: float) -> str:
+    said = metric(report.comparison.metric).lost(drop)
+    return f"{said} of agreement" if report.task.pseudo_labels else said
+
+
+def _bare(report: AutopilotReport, drop: float) -> str:
+    return metric(report.comparison.metric).lost(drop, unit=False)
+
+
+def _budget(report: AutopilotReport) -> str:
+    said = metric(report.comparison.metric).budget(report.max_drop)
+    return f"{said} of agreement" if report.task.pseudo_labels else said
+
+
+def _option(report: AutopilotReport) -> str:
+    """The option that gives the budget."""
+    return "--max-disagreement" if report.task.pseudo_labels else "--max-drop"
+
+
+def _validated(report: AutopilotReport) -> str:
+    test = report.comparison
+    low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
+    exact = "exact " if test.interval == "exact" else ""
+    drawn = "" if test.groups is None else f", {test.groups:,} groups drawn as a whole"
+    ends = f"{exact}95 % interval {low} to {high}{drawn}"
+    interval = ends if test.proves else "too few answers differ for an interval"
+
+    said = (
+        f"On the {test.n_examples:,} validation rows its {report.task.called(test.metric)} differs from that of the "
+        f"dense model by {numbers.points(test.difference, test.metric)} ({interval})"
+    )
+    if report.task.labelled_validation:
+        return f"{said}, by the labels that these rows have."
+    if not report.inside:
+        return f"{said}: outside the budget of {_budget(report)}."
+    worst = max(map(metric(test.metric).drop, (test.low, test.high)))
+    same = (report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")  # compared with itself
+    proven = same or (test.proves and within(worst, report.max_drop))
+    doubt = "" if proven else ", though so few rows cannot prove it"
+    return f"{said}: inside the budget of {_budget(report)}{doubt}."
+
+
+def _above(drop: float) -> str:
+    """The smallest budget with two decimals in which a drop lies, of a small one with two digits."""
+    scale = 10.0 ** max(2, 1 - math.floor(math.log10(drop))) if drop > 0 else 100.0
+    return f"{math.ceil(drop * scale) / scale:.10g}"
