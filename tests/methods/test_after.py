@@ -14,11 +14,12 @@ from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
 BY_RULE = (
-    "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "squeeze", "theseus",
+    "last-k", "depth", "dynabert", "layerdrop", "finetune", "lottery-ticket", "low-rank", "magnitude", "movement",
+    "repair", "rpp", "squeeze", "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""
-FOUND = ("hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")
-"""Those of which nothing is known before: they leave what they find to be of a given cost."""
+FOUND = ("block-movement", "hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")
+"""Those of which nothing is known before: which shape is left depends on the training."""
 
 
 def settings_of(name: str, **changes: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import nn
 from tests.learning import batches, context, make_method
 from tests.models import FAMILY_NAMES, padded_batch
 from trimformer import TrimformerError, load, trim
-from trimformer.methods.weights.magnitude import kept_share, largest
+from trimformer.methods.weights.masks import cubic, largest
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -37,17 +37,17 @@ def trained(stage: Any, **settings: Any) -> Any:
     [(0.0, 1.0), (0.2, 1.0), (0.35, 0.2 + 0.8 * 0.421875), (0.5, 0.2 + 0.8 * 0.125), (0.8, 0.2), (1.0, 0.2)],
 )
 def test_the_schedule_is_cubic(done: float, share: float) -> None:
-    assert kept_share(done, 0.2, 0.2, 0.8) == pytest.approx(share, rel=1e-12)
+    assert cubic(done, 1.0, 0.2, 0.2, 0.8) == pytest.approx(share, rel=1e-12)
 
 
 def test_a_schedule_without_a_length_is_a_step() -> None:
-    assert [kept_share(done, 0.3, 0.5, 0.5) for done in (0.49, 0.5)] == [1.0, 0.3]
+    assert [cubic(done, 1.0, 0.3, 0.5, 0.5) for done in (0.49, 0.5)] == [1.0, 0.3]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.999, 1.0])
 def test_as_many_stay_as_are_asked_for_and_of_equals_the_first(share: float) -> None:
     weights = [torch.tensor([[1.0, -3.0], [3.0, -1.0]]), torch.full((3, 5), -2.0)]
-    masks = largest(weights, share)
+    masks = largest([weight.abs() for weight in weights], share)
     assert sum(int(mask.sum()) for mask in masks) == int(share * 19)
     if share == 0.35:  # 6: both 3, then the first four 2
         assert masks[0].tolist() == [[False, True], [True, False]]
