@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...errors import TrimformerError
-from ..base import Context, MethodSettings, register
+from ..base import Context, MethodSettings, Standard, register
 from .masks import Pruning, kept_label, largest
 
 
@@ -44,6 +44,7 @@ class LotteryTicket(Pruning):
     name = "lottery-ticket"
     Settings = LotterySettings
     example = {"rounds": 2}  # noqa: RUF012  (never written to)
+    standard = Standard(start="pretrained", repair=None)
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.total, trainings = context.steps, settings.rounds + 1
