@@ -11,7 +11,10 @@ import torch
 from tests.learning import batches, context, make_method
 from tests.methods.weights.test_movement import trained
 from tests.models import FAMILY_NAMES, padded_batch
+from trimformer import TrimformerConfig, TrimformerError
 from trimformer.encoder.parts.baked import bake
+from trimformer.encoder.shape.kinds import LAYERS
+from trimformer.methods import METHODS
 
 
 def logits(model: Any, **given: Any) -> torch.Tensor:
@@ -37,8 +40,8 @@ def test_a_dead_head_is_removed_with_its_bias() -> None:
     shape = method.model.config.shapes[1]
     with torch.no_grad():
         method.model.encoder.layers[1].attention.value.parametrizations.bias.original.fill_(3.0)
-        value = method.scores["encoder.layers.1.attention.value.weight"][0]
-        output = method.scores["encoder.layers.2.attention.output.weight"][0]
+        value = method.scores["encoder.layers.1.attention.value"][0]
+        output = method.scores["encoder.layers.2.attention.output"][0]
         per_head = shape.head_size // 4
         value.scores[:per_head] = -9.0  # the rows of the first head
         output.scores[:, -per_head:] = -9.0  # the columns of the last
@@ -72,7 +75,7 @@ def test_the_score_of_a_block_sums_over_its_weights_also_at_the_edge() -> None:
     stage = context()
     method = make_method("block-movement", stage, density=0.5, block=5)
     method.micro_step(batches(stage, 1)[0], 1.0)
-    scored = method.weights["encoder.layers.0.attention.query.weight"]
+    scored = method.weights["encoder.layers.0.attention.query"]
     products = scored.original.detach() * scored.original.grad
     assert products.shape == (16, 16)
     grad = scored[0].scores.grad
@@ -99,3 +102,11 @@ def test_zeros_in_what_is_kept_are_counted_and_filled_by_a_fine_tuning() -> None
     filled = trained(dataclasses.replace(stage, model=found.model), "finetune").result().model
     after = [m.weight for m in filled.encoder.layers.modules() if isinstance(m, torch.nn.Linear)]
     assert sum(int((weight == 0).sum()) for weight in after) < zeros / 10
+
+
+@pytest.mark.parametrize("kind", ["bilstm", "bottleneck"])
+def test_layers_of_which_nothing_can_be_cut_out_are_refused_before_any_training(kind: str) -> None:
+    shapes = [dataclasses.asdict(shape) for shape in LAYERS[kind].examples]
+    config = TrimformerConfig(hidden_size=16, layer_kind=kind, layers=shapes)
+    with pytest.raises(TrimformerError, match="block-movement c"):
+        METHODS["block-movement"].after(METHODS["block-movement"].Settings(density=0.5), config)

@@ -8,6 +8,7 @@ dimension without weights gives exactly nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from ...encoder.gating.keep import LAYER_NAME, axes_of
 from ...encoder.gating.limits import limits
 from ...encoder.gating.trim import trim
+from ...encoder.model.body import TrimformerModel, TrimformerPreTrainedModel
 from ...encoder.model.heads import TrimformerWithHead
 from ...encoder.parts.baked import bake
-from ...encoder.shape.config import LayerShape
+from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION
 from ...encoder.shape.points import POINTS
@@ -69,32 +71,35 @@ class BlockMovement(ScorePruning):
     decides = True
     standard = Standard(objective=DISTILLED)
 
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        with torch.device("meta"):
+            inside = list(maps_inside(TrimformerModel(config)))
+        if not inside:
+            raise TrimformerError(
+                f"Layers of kind {config.layer_kind} have no map whose rows or columns {cls.name} can remove: choose "
+                "movement, which leaves zeros."
+            )
+
     def put(self, settings: Any, model: TrimformerWithHead) -> dict[str, Any]:
         weights: dict[str, Any] = {}
         done: dict[int, Scored] = {}
         self.scores: dict[str, list[Scored]] = {}
         self.inside: list[Inside] = []
         self.biases: list[tuple[Scored, Masked]] = []
-        for name, axes in axes_of(model).items():
-            found, (place, _, leaf) = LAYER_NAME.match(name), name.rpartition(".")
-            dimension = next((number for number, axis in enumerate(axes) if axis in POINT_OF), None)
-            module = model.get_submodule(place)
-            if found is None or leaf != "weight" or dimension is None or not isinstance(module, nn.Linear):
-                continue
-            layer, point = int(found[2]), POINT_OF[str(axes[dimension])]
+        for name, layer, point, dimension, module in maps_inside(model):
             if id(module) not in done:  # layers can share it
                 whole = point == "ffn" or settings.blocks == "struct"
                 masks = self.scores.setdefault(f"{layer}.{point}" if whole else name, [])
-                weight = module.weight
+                weight, bias = module.weight, module.bias
                 masks.append(of_dimensions(weight, dimension, masks) if whole else of_blocks(weight, settings.block))
-                done[id(module)], bias = masks[-1], module.bias
+                done[id(module)] = masks[-1]
                 weights[name] = parametrized(module, masks[-1])
                 if dimension == 0 and bias is not None:
                     self.biases.append((masks[-1], Masked(bias)))
                     parametrized(module, self.biases[-1][1], "bias")
             self.inside.append(Inside(layer, point, dimension, done[id(module)]))
-        if not weights:
-            raise TrimformerError("This encoder has no map whose rows or columns can be removed: choose movement.")
         return weights
 
     def rivals(self) -> list[list[str]]:
@@ -146,6 +151,18 @@ class BlockMovement(ScorePruning):
         if self.settings.density is None:
             return f"in blocks and units whose score is above the threshold of {self.settings.threshold:g}"
         return "in the blocks and units of all layers with the largest scores"
+
+
+def maps_inside(model: TrimformerPreTrainedModel) -> Iterator[tuple[str, int, str, int, nn.Linear]]:
+    """The maps from or to the inside of layers: name, layer, gate point, the dimension of the inside, and module."""
+    for name, axes in axes_of(model).items():
+        found, (place, _, leaf) = LAYER_NAME.match(name), name.rpartition(".")
+        module = model.get_submodule(place)
+        if found is None or leaf != "weight" or not isinstance(module, nn.Linear):
+            continue
+        for dimension, axis in enumerate(axes):
+            if axis in POINT_OF:
+                yield place, int(found[2]), POINT_OF[axis], dimension, module
 
 
 def heads_of(shape: LayerShape) -> int:
