@@ -21,6 +21,7 @@ import gain_tables
 import glue_tables
 import method_tables
 import peer_tables
+import pruning_tables
 import result_files
 import speed_tables
 import student_tables
@@ -35,6 +36,7 @@ PAGES = {
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
+    "docs/methods/movement.md": ("pruning",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/serve.md": ("serve",),
     "docs/benchmarks.md": (
@@ -266,6 +268,11 @@ def students(experiment: str) -> str:
     return markdown(*student_tables.runs(read(f"students_{experiment}")))
 
 
+def pruning() -> str:
+    """Movement beside magnitude."""
+    return markdown(*pruning_tables.runs(read("pruning")))
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "glue": glue,
@@ -276,6 +283,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,
     "predict": predict,
+    "pruning": pruning,
     "attendout": attendout,
     "training-speed": training_speed,
     "peers": peers,
