@@ -22,6 +22,7 @@ import glue_tables
 import long_tables
 import method_tables
 import peer_tables
+import pruning_tables
 import result_files
 import sparsebert_tables
 import speed_tables
@@ -37,6 +38,7 @@ PAGES = {
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
+    "docs/methods/movement.md": ("pruning",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/methods/position-importance.md": ("importance", "removed"),
     "docs/methods/dam.md": ("dam",),
@@ -287,6 +289,11 @@ def students(experiment: str) -> str:
     return markdown(*student_tables.runs(read(f"students_{experiment}")))
 
 
+def pruning() -> str:
+    """Movement beside magnitude."""
+    return markdown(*pruning_tables.runs(read("pruning")))
+
+
 MAKERS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "glue": glue,
@@ -297,6 +304,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,
     "predict": predict,
+    "pruning": pruning,
     "attendout": attendout,
     "training-speed": training_speed,
     "peers": peers,

@@ -23,7 +23,7 @@ def finish(name, folder, stop_before=None, settings=None, **training):
     """Train to the end, or die before an optimiser step; the state is saved after every step."""
     dense = {"teacher": {}} if METHODS[name].needs_dense else {}
     stage = context(checkpoint_seconds=0, patience=99, attention=KINDS.get(name), folder=folder, **dense | training)
-    method = make_method(name, stage, **METHODS[name].example, **(settings or {}))
+    method = make_method(name, stage, **METHODS[name].example | (settings or {}))
     update = method.update
 
     def cutting(step):
@@ -92,6 +92,13 @@ def test_with_frozen_layers(tmp_path, cache):
     training = {"epochs": 2, "objective": {"hidden": 1.0, "cache": cache}, "settings": {"freeze_unchanged": True}}
     again = check("finetune", tmp_path, 8, finish("finetune", tmp_path / "whole", **training), **training)
     assert again.unchanged == 2
+
+
+@pytest.mark.parametrize("name", ["movement", "block-movement"])
+def test_with_soft_masks(tmp_path, name):
+    training = {"epochs": 2, "settings": {"density": None, "penalty": 100.0}}
+    again = check(name, tmp_path, 8, finish(name, tmp_path / "whole", **training), **training)
+    assert again.density() < 1
 
 
 def test_on_plain_text_that_is_masked_anew_in_each_pass(tmp_path):

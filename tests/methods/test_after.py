@@ -14,12 +14,11 @@ from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
 BY_RULE = (
-    "last-k", "depth", "dynabert", "layerdrop", "finetune", "low-rank", "magnitude", "repair", "sparse", "squeeze",
-    "theseus",
+    "depth", "dynabert", "finetune", "last-k", "layerdrop", "lottery-ticket", "low-rank", "magnitude", "movement", "repair", "rpp", "sparse", "squeeze", "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""
-FOUND = ("hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")
-"""Those of which nothing is known before: they leave what they find to be of a given cost."""
+FOUND = ("block-movement", "hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")
+"""Those of which nothing is known before: which shape is left depends on the training."""
 
 
 def settings_of(name: str, **changes: Any) -> Any:

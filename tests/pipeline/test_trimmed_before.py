@@ -21,6 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "theseus": {"keep": 3},
     "low-rank": {"target": 0.7},
     "magnitude": {"density": 0.5},
+    "lottery-ticket": {"rounds": 1},
     "hard-concrete": {"target": 0.7},
     "importance": {"keep_layers": 1, "heads": 0.5, "ffn": 0.5},
 }

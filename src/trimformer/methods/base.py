@@ -158,8 +158,8 @@ class Context:
             return gradients
         return [self.accelerator.reduce(gradient, reduction="mean") for gradient in gradients]
 
-    def student(self, name: str, model: TrimformerWithHead) -> Network:
-        """Prepare an encoder for training under this stage's objective.
+    def student(self, name: str, model: TrimformerWithHead, **options: Any) -> Network:
+        """Prepare an encoder for training under this stage's objective; options: of its network.
 
         With it a projection is trained where hidden states are compared that are not as wide as the teacher's.
         """
@@ -167,7 +167,7 @@ class Context:
         if self.objective.reads_states and self.teacher is not None:
             width, wanted = model.config.hidden_size, self.teacher.config.hidden_size
             module = module if width == wanted else Projected(model, width, wanted)
-        return self.network(name, module)
+        return self.network(name, module, **options)
 
     def make_objective(self) -> Objective:
         """The stage's objective, with the teacher in evaluation mode on the right device."""
@@ -304,8 +304,12 @@ class StudentMethod(Method):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.networks["model"] = context.student("model", context.model)
+        self.networks["model"] = context.student("model", context.model, **self.options())
         self.objective = context.make_objective()
+
+    def options(self) -> dict[str, Any]:
+        """How its network is trained, where that is not as the settings of the stage say."""
+        return {}
 
     def learn(self, batch: dict[str, Tensor], share: float, gates: Gates | None = None) -> float:
         """Add the gradient of a share of the loss under these gates; returns the loss."""

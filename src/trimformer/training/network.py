@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from .settings import TrainingSettings
 class Network:
     """A module with AdamW and the schedule of the settings over ``steps`` optimiser steps, prepared by Accelerate.
 
-    Call it like the module. ``backward`` may be called several times before ``step``.
+    Call it like the module. ``backward`` may be called several times before ``step``. apart: parameters that have a
+    learning rate of their own, ``apart_rate``, under the same schedule, and do not decay.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Network:
         schedule: bool = True,
         decay: bool = True,
         betas: tuple[float, float] = (0.9, 0.999),
+        apart: Sequence[nn.Parameter] = (),
+        apart_rate: float = 0.0,
     ) -> None:
         self.name, self.accelerator, self.settings = name, accelerator, settings
         self.bare = module
         optimizer = torch.optim.AdamW(
-            _groups(module, settings.weight_decay if decay else 0.0),
+            _groups(module, settings.weight_decay if decay else 0.0, apart, apart_rate),
             lr=learning_rate or settings.learning_rate,
             betas=betas,
             fused=True,
@@ -96,9 +100,11 @@ class NonFiniteLoss(TrimformerError):
         super().__init__(f"the loss of {name} is not a finite number")
 
 
-def _groups(module: nn.Module, decay: float) -> list[dict[str, Any]]:
-    weights = [p for p in module.parameters() if p.requires_grad]
-    return [
+def _groups(module: nn.Module, decay: float, apart: Sequence[nn.Parameter], rate: float) -> list[dict[str, Any]]:
+    alone = {id(p) for p in apart}
+    weights = [p for p in module.parameters() if p.requires_grad and id(p) not in alone]
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    return [*groups, {"params": list(apart), "weight_decay": 0.0, "lr": rate}] if apart else groups

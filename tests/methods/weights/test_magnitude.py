@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ from torch import nn
 
 from tests.learning import batches, context, make_method
 from tests.models import FAMILY_NAMES, padded_batch
-from trimformer import TrimformerError, load, trim
-from trimformer.methods.weights.magnitude import kept_share, largest
+from trimformer import TrimformerConfig, TrimformerError, load, trim
+from trimformer.encoder.shape.kinds import LAYERS
+from trimformer.methods import METHODS
+from trimformer.methods.weights.masks import cubic, largest
 
 
 def logits(model: Any) -> torch.Tensor:
@@ -24,8 +27,8 @@ def maps(model: Any) -> list[torch.Tensor]:
     return [m.weight.detach() for m in model.encoder.layers.modules() if isinstance(m, nn.Linear)]
 
 
-def trained(stage: Any, **settings: Any) -> Any:
-    method = make_method("magnitude", stage, **settings)
+def trained(stage: Any, name: str = "magnitude", **settings: Any) -> Any:
+    method = make_method(name, stage, **settings)
     for step, batch in enumerate(batches(stage, stage.steps), 1):
         method.micro_step(batch, 1.0)
         method.update(step)
@@ -37,17 +40,17 @@ def trained(stage: Any, **settings: Any) -> Any:
     [(0.0, 1.0), (0.2, 1.0), (0.35, 0.2 + 0.8 * 0.421875), (0.5, 0.2 + 0.8 * 0.125), (0.8, 0.2), (1.0, 0.2)],
 )
 def test_the_schedule_is_cubic(done: float, share: float) -> None:
-    assert kept_share(done, 0.2, 0.2, 0.8) == pytest.approx(share, rel=1e-12)
+    assert cubic(done, 1.0, 0.2, 0.2, 0.8) == pytest.approx(share, rel=1e-12)
 
 
 def test_a_schedule_without_a_length_is_a_step() -> None:
-    assert [kept_share(done, 0.3, 0.5, 0.5) for done in (0.49, 0.5)] == [1.0, 0.3]
+    assert [cubic(done, 1.0, 0.3, 0.5, 0.5) for done in (0.49, 0.5)] == [1.0, 0.3]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.35, 0.999, 1.0])
 def test_as_many_stay_as_are_asked_for_and_of_equals_the_first(share: float) -> None:
     weights = [torch.tensor([[1.0, -3.0], [3.0, -1.0]]), torch.full((3, 5), -2.0)]
-    masks = largest(weights, share)
+    masks = largest([weight.abs() for weight in weights], share)
     assert sum(int(mask.sum()) for mask in masks) == int(share * 19)
     if share == 0.35:  # 6: both 3, then the first four 2
         assert masks[0].tolist() == [[False, True], [True, False]]
@@ -63,9 +66,11 @@ def test_the_zeros_are_counted_exactly_in_each_matrix_or_in_all(density: float) 
     assert len({int(w.count_nonzero()) / w.numel() for w in maps(model)}) > 1
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_the_baked_model_gives_what_the_masked_one_gives(tmp_path: Any, family: str) -> None:
-    method = trained(context(family=family, rows=24), density=0.5)
+@pytest.mark.parametrize(
+    ("name", "family"), [*(("magnitude", family) for family in FAMILY_NAMES), ("movement", "bert"), ("rpp", "bert")]
+)
+def test_the_baked_model_gives_what_the_masked_one_gives(tmp_path: Any, name: str, family: str) -> None:
+    method = trained(context(family=family, rows=24), name, density=0.5)
     with pytest.raises(TrimformerError, match="still under a transformation"):
         trim(method.model, method.decide())
     model = method.result().model
@@ -110,3 +115,12 @@ def test_the_report_says_what_is_gained_and_what_not() -> None:
 def test_an_end_before_the_beginning_is_refused() -> None:
     with pytest.raises(TrimformerError, match=r"end=0\.2 lies before begin=0\.5"):
         make_method("magnitude", context(), density=0.5, begin=0.5, end=0.2)
+
+
+@pytest.mark.parametrize("name", ["magnitude", "movement", "rpp", "block-movement"])
+def test_layers_without_linear_maps_are_refused_before_any_training(name: str) -> None:
+    config = TrimformerConfig(
+        layer_kind="bilstm", layers=[dataclasses.asdict(each) for each in LAYERS["bilstm"].examples]
+    )
+    with pytest.raises(TrimformerError, match=f"no linear maps whose weights {name} could mask"):
+        METHODS[name].after(METHODS[name].Settings(density=0.5), config)
