@@ -73,7 +73,7 @@ class Packing(ABC):
     @classmethod
     @abstractmethod
     def example(cls, weight: Tensor) -> Tensor:
-        """What a weight, the first axis of which has at least two rows, may become to be held, for the laws."""
+        """A weight of the same shape that it can hold, made of another one, for the laws."""
 
     @classmethod
     def bytes(cls, settings: Settings, shape: tuple[int, ...]) -> int:

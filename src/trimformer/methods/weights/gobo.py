@@ -50,7 +50,6 @@ class Gobo(Method):
     name = "gobo"
     Settings = GoboSettings
     trains = False
-    decides = False
     standard = Standard(stage="quantize", repair=None)
 
     def result(self) -> Result:

@@ -39,7 +39,6 @@ class RoundToNearest(Method):
     name = "round-to-nearest"
     Settings = RoundSettings
     trains = False
-    decides = False
     standard = Standard(stage="quantize", repair=None)
 
     @classmethod
