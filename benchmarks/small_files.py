@@ -1,8 +1,8 @@
 """Small files: what each way to write weights in fewer bits costs in score. ``benchmarks/small_files.py --data DATA``.
 
-Every finished run is added to benchmarks/results/small_files.json at once; runs that are there already are left out, and
-a cut one goes on. The dense model of a task and seed is the one that students.py fine-tunes: with its ``--work`` the same
-one is taken.
+Nothing is trained. Every finished run is added to benchmarks/results/small_files.json at once; runs that are there
+already are left out, and a cut one goes on. The dense model of a task and seed is the one that students.py fine-tunes:
+with its ``--work`` the same one is taken.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ FILE = Path(__file__).parent / "results" / "small_files.json"
 WAYS: dict[str, list[dict[str, Any]]] = {
     "gobo-3-3": [{"name": "gobo", "bits": 3, "embedding_bits": 3}],
     "gobo-3-4": [{"name": "gobo", "bits": 3, "embedding_bits": 4}],
+    "gobo-4-3": [{"name": "gobo", "bits": 4, "embedding_bits": 3}],
     "gobo-4-4": [{"name": "gobo", "bits": 4, "embedding_bits": 4}],
     "round-embedding-8": [{"name": "round-to-nearest", "embedding_bits": 8}],
     "round-embedding-4": [{"name": "round-to-nearest", "embedding_bits": 4}],
     "round-8": [{"name": "round-to-nearest", "bits": 8, "embedding_bits": 8}],
     "round-4": [{"name": "round-to-nearest", "bits": 4, "embedding_bits": 4}],
-    "vocabulary-gobo-3-4": [{"name": "vocabulary"}, {"name": "gobo", "bits": 3, "embedding_bits": 4}],
+    "vocabulary-gobo-4-3": [{"name": "vocabulary"}, {"name": "gobo", "bits": 4, "embedding_bits": 3}],
+    "factorise-192": [{"name": "factorise-embedding", "width": 192}],
+    "factorise-128": [{"name": "factorise-embedding", "width": 128}],
 }
 
 
 def dense(options: argparse.Namespace, task: str) -> Path:
     """The fine-tuned model of a task, made where it is not there."""
-    limit, epochs = TASKS[task]
+    _, epochs = TASKS[task]
     out = options.work / f"{task}-{options.seed}" / "dense"
     if not out.exists():
         training = {"learning_rate": 1e-4, "epochs": epochs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_the_distance_never_rises_and_is_that_of_the_centroids(bits: int) -> Non
     ordered = values()
     found = gobo.fitted(ordered, bits)
     assert len(found.totals) > 1
-    assert all(later < before for before, later in zip(found.totals, found.totals[1:], strict=False))
+    assert all(later < before for before, later in itertools.pairwise(found.totals))
     distances = (ordered[:, None] - found.centroids).abs()
     assert float(distances.min(1).values.sum()) == pytest.approx(found.totals[-1], rel=1e-9)
     assert torch.equal(gobo.nearest(ordered, found.centroids), distances.argmin(1))
@@ -83,7 +84,7 @@ def test_outliers_stay_as_they_are() -> None:
 def test_many_bits_are_nearly_the_weight_and_fewer_are_further_away() -> None:
     weight = values().view(50, 100).float()
     far = [float((gobo.quantized(weight, bits)[0] - weight).abs().sum()) for bits in range(1, 9)]
-    assert all(later < before for before, later in zip(far, far[1:], strict=False))
+    assert all(later < before for before, later in itertools.pairwise(far))
     assert far[-1] < 0.02 * float(weight.abs().sum())
 
 

@@ -90,7 +90,9 @@ def measure(
         validation = given[name][1]
         exact[name] = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
         found = outcomes[name] = outcome(task, validation, exact[name])
-        variants.append(describe(model, given[name][0], name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
+        variants.append(
+            describe(model, given[name][0], name, lengths[0], task.metrics[0], found.scores, len(found.answers))
+        )
     threads = settings.threads or usable_cores()
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         timed = [

@@ -1,4 +1,4 @@
-"""Folders of a model whose weights are packed: marked in config.json when they are saved, unpacked when they are loaded."""
+"""Folders with packed weights: marked in config.json when they are saved, unpacked when they are loaded."""
 
 from __future__ import annotations
 

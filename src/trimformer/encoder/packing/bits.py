@@ -13,7 +13,7 @@ def bytes_of(count: int, bits: int) -> int:
 
 
 def to_bytes(numbers: Tensor, bits: int) -> Tensor:
-    """Numbers (n,) below 2^bits, at most 8 bits, as uint8 (⌈n · bits / 8⌉,): the highest bit first, zeros at the end."""
+    """Numbers (n,) of at most 8 bits as uint8 (⌈n · bits / 8⌉,): the highest bit first, at the end zeros."""
     single = np.unpackbits(numbers.to(torch.uint8).numpy()[:, None], axis=1)[:, 8 - bits :]
     return torch.from_numpy(np.packbits(single))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import TrimformerError
 from ...files import atomic_file
-from .base import PACKINGS, Packed, packed
+from .base import PACKINGS, packed
 
 KEY = "packing"
 VERSION = 1
@@ -89,7 +89,7 @@ def _unpacked(tensors: dict[str, Tensor], given: str, file: Path) -> Iterator[tu
 
 def _unpack(name: str, said: Mapping[str, Any], left: dict[str, Tensor], file: Path) -> Tensor:
     """A weight; its parts are taken from those that are left."""
-    kind = said.get("kind") if isinstance(said, dict) else None
+    kind = str(said.get("kind")) if isinstance(said, dict) else ""
     if kind not in PACKINGS:
         raise TrimformerError(
             f"The weight {name} in {file} is packed as {kind!r}, and this trimformer knows {', '.join(PACKINGS)}: "

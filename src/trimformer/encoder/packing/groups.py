@@ -1,7 +1,7 @@
 """A weight of small whole numbers times a scale, one for each group of 64 in a row.
 
-The scales are bfloat16: with a whole number of at most 8 bits the product is exact in fp32, so that scale and numbers can
-be read off the weight again.
+The scales are bfloat16: with a whole number of at most 8 bits the product is exact in fp32, so that scale and numbers
+can be read off the weight again.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Lan et al., "ALBERT: A Lite BERT for Self-supervised Learning of Language Representations", 2020, section 3.1, train an
 encoder whose tables are narrower than its layers. Here the tables of an encoder that is trained already are replaced.
-ALBERT has its norm between tables and map, and so has the shape that is left. That costs nothing: the norm of the narrow
-vectors is made to give what the norm of the wide ones gave. With P the plane of the largest singular values and x = P a a
-vector whose mean is 0, the narrow vector is sqrt(k / e) Q a, where Q has orthonormal columns that are orthogonal to the
-vector of ones: its mean is 0, too, and its variance over k dimensions that of x over e. So k dimensions hold k - 1
-singular values, and with as many dimensions as before the encoder answers as before.
+ALBERT has its norm between tables and map, and so has the shape that is left. That costs nothing: the norm of the
+narrow vectors is made to give what the norm of the wide ones gave. With P the plane of the largest singular values and
+x = P a a vector whose mean is 0, the narrow vector is sqrt(k / e) Q a, where Q has orthonormal columns that are
+orthogonal to the vector of ones: its mean is 0, too, and its variance over k dimensions that of x over e. So k
+dimensions hold k - 1 singular values, and with as many dimensions as before the encoder answers as before.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class FactoriseEmbedding(Method):
         now = config.embedding_size or config.hidden_size
         if settings.width > now:
             raise TrimformerError(
-                f"The embedding tables are {now} wide, and width={settings.width} would widen them: ask for at most {now}."
+                f"The embedding tables are {now} wide, and width={settings.width} would widen them: ask for at most "
+                f"{now}."
             )
         cls.check(settings, config)
         return type(config).from_dict(config.to_dict() | {"embedding_size": settings.width})
@@ -101,10 +102,10 @@ def factorised(model: TrimformerWithHead, config: TrimformerConfig) -> tuple[Tri
             if name in weights:
                 weights[name] = inwards @ weights[name].double()
         weights["head.output.weight"] = weights[f"{PLACE}.word.weight"]
-    made = type(model)(config)
+    made: TrimformerWithHead = type(model)(config)
     # The norms of the new width start as norms do.
     made.load_state_dict({n: w.to(model.dtype) for n, w in weights.items() if not _is_norm(n)}, strict=False)
-    return made.to(model.dtype).train(model.training), plane.lost
+    return made.train(model.training), plane.lost
 
 
 def main_plane(tables: list[Tensor], rank: int) -> Plane:

@@ -104,8 +104,8 @@ class Magnitude(StudentMethod):
         return [
             f"{kept:,} of {total:,} weights of the layers' linear maps stay ({kept / total:.1%}), the largest of "
             f"{among}; the others are 0.",
-            "The zeros are stored like other numbers: the file is smaller only when it is compressed, and hardware for "
-            "dense matrices needs as long as before.",
+            "The file is smaller, because a zero is saved as a bit, and the time is the same: hardware for dense "
+            "matrices needs as long as before.",
         ]
 
 

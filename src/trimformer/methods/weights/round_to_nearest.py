@@ -1,7 +1,7 @@
 """Each weight becomes the nearest multiple of its group's scale, in 2 to 8 bits; nothing is trained.
 
-The plainest quantization of weights alone (round to nearest), symmetric and with a scale for each group of 64 weights in
-a row, as the blocks of Dettmers et al., "8-bit Optimizers via Block-wise Quantization", 2022, have one each.
+The plainest quantization of weights alone (round to nearest), symmetric and with a scale for each group of 64 weights
+in a row, as the blocks of Dettmers et al., "8-bit Optimizers via Block-wise Quantization", 2022, have one each.
 """
 
 from __future__ import annotations
