@@ -127,6 +127,7 @@ CODES, SCALES = f"{WORDS}.codes", f"{WORDS}.scales"
 
 def newer(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> None:
     said["version"] = 2
+    said["tensors"] = said.pop("weights")
 
 
 def unknown(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> None:

@@ -73,7 +73,8 @@ def _read(file: Path, names: Iterable[str] | None = None) -> tuple[dict[str, Ten
 def _unpacked(tensors: dict[str, Tensor], given: str, file: Path) -> Iterator[tuple[str, Tensor]]:
     try:
         content = json.loads(given)
-        version, weights = int(content["version"]), dict(content["weights"])
+        version = int(content["version"])
+        weights = {} if version > VERSION else dict(content["weights"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(file, f"what it says of its packed weights cannot be read ({error})") from error
     if version > VERSION:
@@ -97,7 +98,8 @@ def _unpack(name: str, said: Mapping[str, Any], left: dict[str, Tensor], file: P
         )
     packing = PACKINGS[kind]
     try:
-        shape, settings = tuple(map(int, said["shape"])), {n: int(v) for n, v in said.items() if n not in _NAMES}
+        shape = tuple(map(int, said["shape"]))
+        settings = {setting: int(value) for setting, value in said.items() if setting not in ("kind", "shape")}
         if min(shape) < 1 or torch.Size(shape).numel() > MOST_WEIGHTS:
             raise ValueError(f"the shape is {shape}")
         parts = {}
@@ -108,9 +110,6 @@ def _unpack(name: str, said: Mapping[str, Any], left: dict[str, Tensor], file: P
         return packing.unpack(parts, settings, shape)
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise _damaged(file, f"the packed weight {name} is not whole ({error})") from error
-
-
-_NAMES = ("kind", "shape")
 
 
 def _damaged(file: Path, what: str) -> TrimformerError:
