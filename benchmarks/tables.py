@@ -24,6 +24,7 @@ import method_tables
 import peer_tables
 import pruning_tables
 import result_files
+import small_tables
 import sparsebert_tables
 import speed_tables
 import student_tables
@@ -34,7 +35,7 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
-        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture"),
+        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
@@ -108,6 +109,11 @@ def methods() -> str:
 
 def method_files() -> dict[str, Any]:
     return {task: result_files.read(RESULTS / f"methods_{task}.json") for task in ("sst2", "mrpc")}
+
+
+def small_files() -> str:
+    """What weights in fewer bits cost and save."""
+    return markdown(*small_tables.runs(result_files.read(RESULTS / "small_files.json")))
 
 
 def autopilot() -> str:
@@ -300,6 +306,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "glue-choices": glue_choices,
     "methods-speed": methods_speed,
     "methods": methods,
+    "small-files": small_files,
     "budgets": budgets,
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,

@@ -23,6 +23,7 @@ from ..files import atomic_folder
 from ..hardware import hardware
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
 from ..measure.bench.latency import make_workloads, time_variants
+from ..measure.bench.process import disk_bytes
 from ..measure.bench.score import as_model
 from ..measure.bench.variants import Model, Variant, make_variants
 from ..measure.cost import cost
@@ -89,7 +90,9 @@ def measure(
         validation = given[name][1]
         exact[name] = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
         found = outcomes[name] = outcome(task, validation, exact[name])
-        variants.append(describe(model, name, lengths[0], task.metrics[0], found.scores, len(found.answers)))
+        variants.append(
+            describe(model, given[name][0], name, lengths[0], task.metrics[0], found.scores, len(found.answers))
+        )
     threads = settings.threads or usable_cores()
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         timed = [
@@ -166,8 +169,10 @@ def default_lengths(data: Encoded) -> list[int]:
     return sorted({mean, max(mean, longest)})
 
 
-def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int) -> ModelInfo:
-    """A variant of the report without latency."""
+def describe(
+    model: Any, folder: Path, name: Any, length: int, metric: str, scores: dict[str, float], n_examples: int
+) -> ModelInfo:
+    """A variant of the report without latency. folder: where it is saved."""
     counted = cost(model, length)
     layers = [
         LayerInfo(
@@ -189,7 +194,7 @@ def describe(model: Any, name: Any, length: int, metric: str, scores: dict[str, 
         scores=scores,
         n_examples=n_examples,
         params=counted.params,
-        bytes=counted.bytes,
+        bytes=disk_bytes(folder),
         flops_per_example=counted.flops,
         flops_length=length,
         layers=layers,

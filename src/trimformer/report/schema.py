@@ -106,7 +106,7 @@ class ModelInfo(_Strict):
     scores: dict[str, float] = Field(default_factory=dict, description="value of each metric by its name")
     n_examples: int = Field(description="examples that the scores are computed on")
     params: int = Field(description="number of weights")
-    bytes: int = Field(description="size of the weights, in bytes")
+    bytes: int = Field(description="size of the weights as they are saved, in bytes")
     flops_per_example: float = Field(description="floating-point operations for one sequence")
     flops_length: int = Field(description="tokens of the sequence that the operations are counted for")
     latency_ms: list[Latency] = Field(default_factory=list, description="one per backend, batch and length")

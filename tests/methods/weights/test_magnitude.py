@@ -12,6 +12,7 @@ from torch import nn
 from tests.learning import batches, context, make_method
 from tests.models import FAMILY_NAMES, padded_batch
 from trimformer import TrimformerConfig, TrimformerError, load, trim
+from trimformer.encoder.packing.files import is_packed
 from trimformer.encoder.shape.kinds import LAYERS
 from trimformer.methods import METHODS
 from trimformer.methods.weights.masks import cubic, largest
@@ -77,6 +78,7 @@ def test_the_baked_model_gives_what_the_masked_one_gives(tmp_path: Any, name: st
     assert all(torch.equal(one, other) for one, other in zip(maps(model), maps(method.model), strict=True))
     torch.testing.assert_close(logits(model), logits(method.model), atol=1e-5, rtol=0)
     model.save_pretrained(tmp_path)
+    assert is_packed(tmp_path / "model.safetensors")
     assert torch.equal(logits(load(tmp_path).eval()), logits(model))
     assert trim(model, method.decide()).config.shapes == model.config.shapes
 
@@ -108,7 +110,7 @@ def test_masks_come_from_the_dense_weights_so_that_a_weight_can_come_back() -> N
 def test_the_report_says_what_is_gained_and_what_not() -> None:
     notes = trained(context(rows=8), density=0.25).result().notes
     assert notes[0].startswith("1,344 of 5,376 weights of the layers' linear maps stay (25.0%)")
-    assert "only when it is compressed" in notes[1]
+    assert "a zero is saved as a bit" in notes[1]
     assert "as long as before" in notes[1]
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ...errors import TrimformerError
 from ...files import require_readable
+from ..packing.files import read_tensors
 from .config_file import read_json, shortened
 
 WEIGHTS = "model.safetensors"
@@ -31,13 +30,7 @@ def read_weights(folder: Path, body: str) -> dict[str, Tensor]:
         if not (folder / name).is_file():
             raise TrimformerError(f"The weight file {folder / name} named in {INDEX} is missing.")
         require_readable(folder / name)
-        try:
-            weights |= load_file(folder / name)
-        except (SafetensorError, OSError) as error:
-            raise TrimformerError(
-                f"The weight file {folder / name} cannot be read, it is truncated or not a safetensors file "
-                f"({error}): fetch or save it again."
-            ) from error
+        weights |= read_tensors(folder / name)
     if any(".lora_" in name or ".base_layer." in name for name in weights):
         raise _adapter(folder)
     return _unwrapped(weights, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from ..parts.trace import BodyOutput
 from ..shape.config import TrimformerConfig
 from ..shape.gates import Gates
 from ..shape.kinds import LAYERS
+from .packed_folders import pack_folder, with_unpacked
 
 
 def share(layers: Iterable[nn.Module], groups: Sequence[int]) -> None:
@@ -62,10 +64,14 @@ class TrimformerPreTrainedModel(PreTrainedModel):
         return self._tied_weights_keys
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
-        """Save as transformers does; raises TrimformerError for weights under transformation."""
+        """Save as transformers does, with weights packed where that is smaller (see ``encoder/packing``).
+
+        Raises TrimformerError for weights under transformation.
+        """
         require_baked(self, "saved")
         with no_foreign_bars():
             super().save_pretrained(*args, **kwargs)
+        pack_folder(Path(args[0] if args else kwargs["save_directory"]))
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -75,6 +81,8 @@ class TrimformerPreTrainedModel(PreTrainedModel):
         head is allowed (it starts random, as everywhere in transformers).
         """
         wants_info = kwargs.pop("output_loading_info", False)
+        source = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+        args, kwargs = with_unpacked(cls.config_class, args, kwargs)
         try:
             with no_foreign_bars():
                 loaded: Any = super().from_pretrained(*args, output_loading_info=True, **kwargs)
@@ -82,7 +90,7 @@ class TrimformerPreTrainedModel(PreTrainedModel):
             if "size" not in str(error) and "shape" not in str(error):
                 raise
             raise TrimformerError(
-                f"The weights in {args[0]} do not fit the shape in its config.json: {_first_line(error)}"
+                f"The weights in {source} do not fit the shape in its config.json: {_first_line(error)}"
             ) from error
         model, info = loaded
         prefix = f"{cls.base_model_prefix}."
@@ -94,7 +102,7 @@ class TrimformerPreTrainedModel(PreTrainedModel):
             wrong += [f"{sorted(extra)[0]} is not in the shape"] if extra else []
             if wrong:
                 raise TrimformerError(
-                    f"The weights in {args[0]} do not fit the shape in its config.json: {' and '.join(wrong)}; "
+                    f"The weights in {source} do not fit the shape in its config.json: {' and '.join(wrong)}; "
                     "use the config.json that was saved with these weights."
                 )
         return (model, info) if wants_info else model

@@ -12,8 +12,9 @@ from ...errors import TrimformerError
 from .kinds import ATTENTION, LAYERS, LINEAR, POSITIONS
 from .ranges import from_ranges
 
-FORMAT_VERSION = 2
-"""2: layers may have ``own``, ``maps``, ``inputs``, and the kind of layer is named. Without these 1 is saved."""
+FORMAT_VERSION = 3
+"""2: layers may have ``own``, ``maps``, ``inputs``, and the kind of layer is named. Without these 1 is saved.
+3: of a folder whose weights are packed; a configuration in memory never is of this format."""
 
 
 @dataclasses.dataclass(frozen=True)
