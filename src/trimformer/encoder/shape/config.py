@@ -120,6 +120,8 @@ class TrimformerConfig(PreTrainedConfig):
     embedding: what an embedding model makes of the last states, see :class:`EmbeddingShape`; None with other heads.
     nested: the ``widths`` and ``depths`` of the sub-networks that it was trained to hold (``trim(model, width=0.5)``);
         None: it was not.
+    input_ranges: of a model that was trained for int8: the largest absolute input of each linear map, by its name in
+        the encoder (``layers.0.ffn_out``) or ``head.``; they belong to these weights. None: it was not.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -156,6 +158,7 @@ class TrimformerConfig(PreTrainedConfig):
     classifier_norm: bool = False
     embedding: dict | None = None
     nested: dict | None = None
+    input_ranges: dict | None = None
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None
