@@ -15,9 +15,11 @@ from tests.models import tiny
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy import agreement as module
 from trimformer.deploy.export import ExportedFile, Mended, export, notes_of
-from trimformer.deploy.mend import fewest
+from trimformer.deploy.mend import costliest_first, fewest
 from trimformer.deploy.onnx import random_inputs
-from trimformer.deploy.quantize_onnx import plain_name
+from trimformer.deploy.openvino import read
+from trimformer.deploy.quantize_onnx import maps_of, plain_name
+from trimformer.deploy.quantize_openvino import openvino_int8, samples
 from trimformer.inference.batches import inputs, tokenise
 from trimformer.measure.bench.target import MeasuredFile, choose, export_for
 from trimformer.pipeline import results
@@ -102,25 +104,31 @@ def weights_of(exact: ExportedFile) -> list[str]:
     return [node.input[1] for node in graph.node if node.op_type == "Gemm"]
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_the_maps_that_cost_the_answers_stay_in_fp32(
-    exported: list[ExportedFile], rows: Path, tmp_path: Path, to: str
+    exported: list[ExportedFile], rows: Path, tmp_path: Path
 ) -> None:
-    (int8,) = export(outliers(), tmp_path, to, ["int8"], tokenizer=words_tokenizer(), task=settings_of(rows))
+    (int8,) = export(outliers(), tmp_path, precision=["int8"], tokenizer=words_tokenizer(), task=settings_of(rows))
     assert int8.agreement is not None
     assert int8.agreement >= 0.98
     assert int8.mended is not None
-    assert 0 < len(int8.mended.kept) <= 2
-    assert {name.partition(".ffn")[2] for name in int8.mended.kept} == {"_out"}  # what the large units go into
-    if to == "onnx":
-        assert int8.mended.before == exported[1].agreement
-        weights = {weight.name for weight in onnx.load(str(int8.path)).graph.initializer}
-        assert {plain_name(name) for name in weights & set(weights_of(exported[0]))} == set(int8.mended.kept)
+    assert set(int8.mended.kept) <= {"layers.0.ffn_out", "layers.1.ffn_out"}  # what the large units go into
+    assert int8.mended.before == exported[1].agreement
+    weights = {weight.name for weight in onnx.load(str(int8.path)).graph.initializer}
+    assert {plain_name(name) for name in weights & set(weights_of(exported[0]))} == set(int8.mended.kept)
     (said,) = notes_of([int8])
-    assert said.startswith(f"{to}-int8: {len(int8.mended.kept)} of 15 maps stay in fp32 (layers.")
-    assert sorted(path.suffix for path in tmp_path.iterdir() if "int8" in path.name) == (
-        [".onnx"] if to == "onnx" else [".bin", ".xml"]
-    )
+    assert said.startswith(f"onnx-int8: {len(int8.mended.kept)} of 15 maps stay in fp32 (layers.")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".onnx"] == ["model.int8.onnx"]
+
+
+def test_openvino_leaves_maps_in_fp32_and_knows_their_names(exported: list[ExportedFile], tmp_path: Path) -> None:
+    source, inputs = exported[0].path, samples(outliers().config, None)
+    first = costliest_first(source, "openvino-int8", inputs)[:2]
+    assert sorted(first) == ["layers.0.ffn_out", "layers.1.ffn_out"]
+    kept = maps_of(source)[:-1]
+    openvino_int8(source, tmp_path / "model.xml", inputs, kept)
+    operations = read(tmp_path / "model.xml").get_ops()
+    (rounded,) = (op.get_friendly_name() for op in operations if op.get_type_name() == "FakeQuantize")
+    assert "Tanh" in rounded  # the input of the one map that is not kept
 
 
 @pytest.mark.parametrize(("needed", "asked"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 4, 3]), (5, [1, 2, 4, 5])])
