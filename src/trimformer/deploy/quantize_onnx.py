@@ -122,7 +122,7 @@ class IntegerGraph:
         kind = "columns.transposed" if transposed else "columns"
         names = {part: f"{weight}.{kind}.{part}" for part in ("int8", "scale", "zero")}
         if names["int8"] not in self.made:
-            values = self._values(weight)
+            values = self.values(weight)
             integers, scale = rounded(values.T if transposed else values, axis=0)
             zero = np.full(len(scale), UNSIGNED if self.unsigned else 0)
             kept = np.uint8 if self.unsigned else np.int8
@@ -138,7 +138,7 @@ class IntegerGraph:
 
         table, ids = node.input
         (out,) = node.output
-        integers, scale = rounded(self._values(table), axis=1)
+        integers, scale = rounded(self.values(table), axis=1)
         words = self.constant(f"{table}.rows.int8", integers.astype(np.int8))
         scales = self.constant(f"{table}.rows.scale", scale[:, None])
         yield make_node("Gather", [words, ids], [f"{out}.int8"], axis=0)
@@ -146,7 +146,7 @@ class IntegerGraph:
         yield make_node("Cast", [f"{out}.int8"], [f"{out}.float"], to=TensorProto.FLOAT)
         yield make_node("Mul", [f"{out}.float", f"{out}.scale"], [out])
 
-    def _values(self, weight: str) -> np.ndarray:
+    def values(self, weight: str) -> np.ndarray:
         from onnx import numpy_helper
 
         values: np.ndarray = numpy_helper.to_array(self.weights[weight])

@@ -56,6 +56,7 @@ class _StaticGraph(IntegerGraph):
     def __init__(self, graph: Any, unsigned: bool, kept: Collection[str], ranges: Mapping[str, float]) -> None:
         super().__init__(graph, unsigned, kept)
         self.ranges = ranges
+        self.rounded: dict[tuple[str, float], str] = {}  # maps with the same input and range read it rounded once
 
     def linear(self, node: Any) -> bool:
         return super().linear(node) and self.ranges.get(plain_name(node.input[1]), 0.0) > 0
@@ -65,14 +66,17 @@ class _StaticGraph(IntegerGraph):
 
         x, weight, *bias = node.input
         (out,) = node.output
-        names, prefix = self.matrix(node), f"{out}.input"
-        step = self.constant(f"{prefix}.step", np.float32(self.ranges[plain_name(weight)] / LARGEST))
-        zero = self.constant("int8.zero", np.uint8(UNSIGNED))
+        names, given = self.matrix(node), (x, self.ranges[plain_name(weight)])
+        if given not in self.rounded:
+            self.rounded[given] = f"{out}.input.rounded"
+            step = self.constant(f"{out}.input.step", np.float32(given[1] / LARGEST))
+            zero = self.constant("int8.zero", np.uint8(UNSIGNED))
+            yield make_node("QuantizeLinear", [x, step, zero], [f"{out}.input.int8"])
+            yield make_node("DequantizeLinear", [f"{out}.input.int8", step, zero], [self.rounded[given]])
         product = f"{out}.product" if bias else out
-        yield make_node("QuantizeLinear", [x, step, zero], [f"{prefix}.int8"])
-        yield make_node("DequantizeLinear", [f"{prefix}.int8", step, zero], [f"{prefix}.rounded"])
         columns = [names["int8"], names["scale"], names["zero"]]
         yield make_node("DequantizeLinear", columns, [f"{out}.weight"], axis=1)
-        yield make_node("MatMul", [f"{prefix}.rounded", f"{out}.weight"], [product])
-        if bias:
-            yield make_node("Add", [product, bias[0]], [out])
+        yield make_node("MatMul", [self.rounded[given], f"{out}.weight"], [product])
+        if bias:  # ONNX Runtime makes one product in floating point of a product and a sum, before it looks for integers
+            less = self.constant(f"{out}.less", -self.values(bias[0]))
+            yield make_node("Sub", [product, less], [out])

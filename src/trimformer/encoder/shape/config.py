@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -186,6 +187,12 @@ class TrimformerConfig(PreTrainedConfig):
         newer = any(shape.own or shape.maps or shape.inputs for shape in shapes) or self.layer_kind != "post-norm"
         self.format_version = 2 if newer or self.relative_heads is not None else 1
         self._check_sharing()
+        for name, largest in (self.input_ranges or {}).items():
+            if not isinstance(largest, int | float) or not 0 <= largest < math.inf:
+                raise TrimformerError(
+                    f"input_ranges has {largest!r} for {name}, not a number of at least 0: use the config.json that was "
+                    "saved with the weights."
+                )
         super().__post_init__(**kwargs)
 
     def _check_sharing(self) -> None:
