@@ -104,9 +104,7 @@ def weights_of(exact: ExportedFile) -> list[str]:
     return [node.input[1] for node in graph.node if node.op_type == "Gemm"]
 
 
-def test_the_maps_that_cost_the_answers_stay_in_fp32(
-    exported: list[ExportedFile], rows: Path, tmp_path: Path
-) -> None:
+def test_the_maps_that_cost_the_answers_stay_in_fp32(exported: list[ExportedFile], rows: Path, tmp_path: Path) -> None:
     (int8,) = export(outliers(), tmp_path, precision=["int8"], tokenizer=words_tokenizer(), task=settings_of(rows))
     assert int8.agreement is not None
     assert int8.agreement >= 0.98

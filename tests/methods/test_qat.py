@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 from tests.learning import batches, context, make_method
-from tests.models import padded_batch, tiny
+from tests.models import DISTINCT_FAMILIES, padded_batch, tiny
 from trimformer import TrimformerConfig, TrimformerError, load, trim
+from trimformer.deploy.quantize_onnx import maps_of
 from trimformer.deploy.quantize_onnx import rounded as in_file
 from trimformer.deploy.writers import write
 from trimformer.inference.runtimes.backends import open_backend
@@ -97,6 +99,19 @@ def test_int8_files_answer_as_the_rounded_model(method: Any, tmp_path: Path, run
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
+def test_unsigned_weights_give_the_same_answers(method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are on processors where sums of signed products overflow."""
+    result = method.result().model
+    runs = []
+    for unsigned in (False, True):
+        monkeypatch.setattr("trimformer.deploy.quantize_onnx.int8_saturates", lambda unsigned=unsigned: unsigned)
+        path = write(result, "onnx-int8", tmp_path / str(unsigned), quick=True)
+        kinds = {weight.data_type for weight in onnx.load(str(path)).graph.initializer if "columns" in weight.name}
+        assert (onnx.TensorProto.INT8 in kinds) != unsigned
+        runs.append(open_backend(path, "onnx-int8", threads=1).run(padded_batch(result)))
+    np.testing.assert_allclose(*runs, atol=1e-5)
+
+
 def test_onnx_runtime_computes_in_integers(method: Any, tmp_path: Path) -> None:
     import onnxruntime
 
@@ -106,6 +121,28 @@ def test_onnx_runtime_computes_in_integers(method: Any, tmp_path: Path) -> None:
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(str(tmp_path / "optimized.onnx")).graph.node]
     assert kinds.count("MatMulIntegerToFloat") + kinds.count("QGemm") == len(method.inputs)
+
+
+@pytest.mark.parametrize("family", [*DISTINCT_FAMILIES, "electra"])
+def test_the_files_of_every_family_have_all_their_maps_in_int8(tmp_path: Path, family: str) -> None:
+    found = trained(context(family=family, rows=16))
+    result = found.result().model
+    path = write(result, "onnx-int8", tmp_path, quick=True)
+    maps, ranges = {*maps_of(tmp_path / "model.onnx")} - {"embeddings.word"}, {*result.config.input_ranges}
+    assert maps <= ranges
+    assert maps == ranges or result.config.sharing  # a map that layers share is there once
+    answers = open_backend(path, "onnx-int8", threads=1).run(padded_batch(result))
+    torch.testing.assert_close(torch.from_numpy(answers), logits(found.model), atol=1e-3, rtol=0)
+
+
+def test_thin_maps_have_ranges_too(tmp_path: Path) -> None:
+    stage = context(rows=16)
+    thin = {name: {"kind": "low-rank", "rank": 3} for name in ("attention.query", "ffn_in")}
+    shapes = [dataclasses.replace(shape, maps=thin) for shape in stage.model.config.shapes]
+    model = type(stage.model)(stage.model.config.with_shapes(shapes))
+    found = trained(dataclasses.replace(stage, model=model))
+    write(found.result().model, "onnx-int8", tmp_path, quick=True)
+    assert {*maps_of(tmp_path / "model.onnx")} - {"embeddings.word"} == {*found.inputs}
 
 
 def test_ranges_do_not_outlive_the_weights(method: Any) -> None:

@@ -39,7 +39,7 @@ def onnx_int8(source: Path, target: Path, kept: Collection[str] = ()) -> None:
 
 
 def maps_of(source: Path) -> list[str]:
-    """The plain names of what an int8 file has in integers, the word table and the linear maps, as they are computed."""
+    """The plain names of what an int8 file has in integers, the word table and the linear maps, in their order."""
     import onnx
 
     model = onnx.load(str(source))

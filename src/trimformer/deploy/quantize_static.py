@@ -77,6 +77,8 @@ class _StaticGraph(IntegerGraph):
         columns = [names["int8"], names["scale"], names["zero"]]
         yield make_node("DequantizeLinear", columns, [f"{out}.weight"], axis=1)
         yield make_node("MatMul", [self.rounded[given], f"{out}.weight"], [product])
-        if bias:  # ONNX Runtime makes one product in floating point of a product and a sum, before it looks for integers
+        if (
+            bias
+        ):  # ONNX Runtime makes one product in floating point of a product and a sum, before it looks for integers
             less = self.constant(f"{out}.less", -self.values(bias[0]))
             yield make_node("Sub", [product, less], [out])

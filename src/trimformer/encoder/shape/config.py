@@ -190,8 +190,8 @@ class TrimformerConfig(PreTrainedConfig):
         for name, largest in (self.input_ranges or {}).items():
             if not isinstance(largest, int | float) or not 0 <= largest < math.inf:
                 raise TrimformerError(
-                    f"input_ranges has {largest!r} for {name}, not a number of at least 0: use the config.json that was "
-                    "saved with the weights."
+                    f"input_ranges has {largest!r} for {name}, not a number of at least 0: use the config.json that "
+                    "was saved with the weights."
                 )
         super().__post_init__(**kwargs)
 

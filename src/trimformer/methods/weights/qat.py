@@ -24,6 +24,8 @@ from ..result import Result
 LARGEST = 127
 SMALLEST = 1e-12
 """In place of the largest value where all are 0."""
+DISTANCES = ".relative."
+"""In the names of maps that read the table of distances and no text: what they give is constant in a file."""
 INPUT = "rounded_input"
 """What the module is called that rounds the inputs of a map."""
 
@@ -100,23 +102,26 @@ class Qat(StudentMethod):
         return Result(model.cpu(), notes=self.notes())
 
     def notes(self) -> list[str]:
+        maps = len(set(self.inputs.values()))
         return [
-            f"{len(self.inputs)} linear maps were trained under the rounding of int8: files in int8 (--precision int8) "
-            "round as in training, and need no calibration; in fp32 the inputs are not rounded."
+            f"{maps} linear maps were trained under the rounding of int8: files in int8 round as in training and need "
+            "no calibration; in fp32 the inputs are not rounded."
         ]
 
 
 def made_rounded(model: TrimformerWithHead, momentum: float) -> dict[str, RoundedInput]:
     """Round the weights and inputs of all linear maps, and the word table; what rounds the inputs, by plain name."""
     inputs = {}
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear):
+    for name, module in list(model.named_modules(remove_duplicate=False)):  # layers may share theirs
+        if not isinstance(module, nn.Linear) or DISTANCES in name:
+            continue
+        if not hasattr(module, INPUT):
             parametrize.register_parametrization(module, "weight", RoundedWeight())
-            inputs[name.removeprefix("encoder.")] = rounding = RoundedInput(momentum)
-            module.add_module(INPUT, rounding)
+            module.add_module(INPUT, RoundedInput(momentum))
             module.register_forward_pre_hook(_round_input)
+        inputs[name.removeprefix("encoder.")] = module.get_submodule(INPUT)
     parametrize.register_parametrization(model.encoder.embeddings.word, "weight", RoundedWeight())
-    return inputs
+    return inputs  # type: ignore[return-value]
 
 
 def _round_input(module: Any, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
