@@ -57,8 +57,8 @@ class ExportedFile:
     largest_output: largest absolute output on these inputs.
     metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
         that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
-    calibration: what set the ranges of static int8. mended: what stays in fp32 of an int8 file that would not agree with
-        fp32 else; None: nothing.
+    calibration: what set the ranges of static int8. mended: what stays in fp32 of an int8 file that would not agree
+        with fp32 else; None: nothing.
     """
 
     path: Path
@@ -83,8 +83,8 @@ class ExportedFile:
             return None if agrees(self.agreement) else warning(name, self.agreement, self.asked)
         kept, of, before = self.mended
         return (
-            f"{name}: {len(kept)} of {of} maps stay in fp32 ({', '.join(kept)}). It answers {percent(self.agreement)} of "
-            f"the {self.asked} as fp32 does, with all maps in int8 {percent(before)}."
+            f"{name}: {len(kept)} of {of} maps stay in fp32 ({', '.join(kept)}). It answers {percent(self.agreement)} "
+            f"of the {self.asked} as fp32 does, with all maps in int8 {percent(before)}."
         )
 
     @property

@@ -207,7 +207,8 @@ def export_model(
     if not settings.onnx:
         return []
     backends = ("onnx", "onnx-int8") if settings.int8 else ("onnx",)
-    model = on_fastest(load_with_head(trimmed))
+    model = load_with_head(trimmed)
+    on_fastest(model)
     files = export_all(model, folder, backends, load_tokenizer(trimmed), Judge(model, task, validation, train))
     return [
         ExportInfo(
