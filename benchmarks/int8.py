@@ -23,6 +23,7 @@ from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
 from trimformer.pipeline.run import run
 from trimformer.pipeline.run_folder import partial_folder
 from trimformer.recipe.reading import parse
+from trimformer.report.schema import Report
 from trimformer.tasks.settings import TaskSettings
 
 FILE = Path(__file__).parent / "results" / "int8.json"
@@ -35,7 +36,7 @@ RUNS = {"post-training": "finetune", "qat": "qat"}
 
 
 def stages(method: str, epochs: float) -> list[dict[str, Any]]:
-    """The stages of a run. epochs: of its last one, and half of those of each stage before."""
+    """The stages of a run. epochs: of its last one; each stage before has twice as many."""
     rate = {"learning_rate": 1e-4}
     return [
         {
@@ -101,7 +102,10 @@ def main() -> None:
                     else {"dense": {"learning_rate": 1e-4, "epochs": 2 * options.epochs}}
                 )
                 begin = time.perf_counter()
-                report = run(parse(content, "these settings"), resume=partial_folder(out).exists())
+                if (out / "report.json").is_file():  # cut while its files were measured
+                    report = Report.model_validate_json((out / "report.json").read_text("utf-8"))
+                else:
+                    report = run(parse(content, "these settings"), resume=partial_folder(out).exists())
                 files = measured(out / "model", TaskSettings(**given), out / "files")
                 found = summary(report) | {"files": files, "minutes": (time.perf_counter() - begin) / 60}
                 add(options.results, key, anywhere(found, {str(options.data): "DATA", str(options.work): "WORK"}))
