@@ -1,8 +1,8 @@
 """int8 that keeps its answers: where a file with all maps in int8 does not, the maps that cost it stay in fp32.
 
-Which do is found in two steps, as in Dong et al., "HAWQ", 2019, and the quantizers of the runtimes: each map is tried
-alone in int8, and what it adds to the error of the outputs gives their order; then as few as possible of the first
-ones stay as they are. Nothing of it is done for a file that agrees with fp32.
+Which do is found in two steps, as accuracy-aware quantizers such as NNCF's do it: each map is tried alone in int8, and
+what it adds to the error of the outputs gives their order; then as few as possible of the first ones stay as they are.
+Nothing of it is done for a file that agrees with fp32.
 """
 
 from __future__ import annotations
