@@ -67,7 +67,7 @@ def export(
         if max_drop is not None:
             fail("--max-drop is a drop of a score, and no data are named to score on: name them with --data or --task.")
     settings = task.settings() if task.named else None
-    from trimformer.deploy.export import FORMATS, chosen_backends, export_all, scorer_for, warnings_of
+    from trimformer.deploy.export import FORMATS, chosen_backends, export_all, notes_of, scorer_for
     from trimformer.encoder import TrimformerForEmbedding
     from trimformer.encoder.checkpoints.families import to_huggingface
     from trimformer.encoder.checkpoints.load import load, load_tokenizer
@@ -95,7 +95,7 @@ def export(
         else:
             scorer = scorer_for(net, tokenizer, settings)
             files = export_all(net, folder, backends, tokenizer, scorer)
-            notes = warnings_of(files)
+            notes = notes_of(files)
             if scorer is not None:
                 notes += [*scorer.balance(*backends), *scorer.notes]
             result = [dataclasses.asdict(file) for file in files]

@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from tests.models import tiny
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy import agreement as module
-from trimformer.deploy.export import ExportedFile, export, warnings_of
+from trimformer.deploy.export import ExportedFile, Mended, export, notes_of
+from trimformer.deploy.mend import costliest_first, fewest
 from trimformer.deploy.onnx import random_inputs
+from trimformer.deploy.openvino import read
+from trimformer.deploy.quantize_onnx import maps_of, plain_name
+from trimformer.deploy.quantize_openvino import openvino_int8, samples
 from trimformer.inference.batches import inputs, tokenise
 from trimformer.measure.bench.target import MeasuredFile, choose, export_for
 from trimformer.pipeline import results
 from trimformer.recipe.settings import ExportSettings
 from trimformer.tasks.cuts import Cuts
-from trimformer.tasks.data import Task
 from trimformer.tasks.encode import encode
 from trimformer.tasks.kinds import KINDS
 from trimformer.tasks.settings import TaskSettings
@@ -68,10 +72,17 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+def settings_of(rows: Path) -> TaskSettings:
+    return TaskSettings(validation=str(rows), text="text", label="label")
+
+
 @pytest.fixture(scope="module")
 def exported(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> list[ExportedFile]:
-    settings = TaskSettings(validation=str(rows), text="text", label="label")
-    return export(outliers(), tmp_path_factory.mktemp("files"), tokenizer=words_tokenizer(), task=settings)
+    """With no map left in fp32, as where too many would have to be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trimformer.deploy.mend.MOST", 0)
+        folder = tmp_path_factory.mktemp("files")
+        return export(outliers(), folder, tokenizer=words_tokenizer(), task=settings_of(rows))
 
 
 def test_export_warns_and_the_choice_is_fp32(exported: list[ExportedFile]) -> None:
@@ -80,29 +91,81 @@ def test_export_warns_and_the_choice_is_fp32(exported: list[ExportedFile]) -> No
     assert int8.score is not None
     assert int8.score < 0.9
     assert int8.agreement == pytest.approx(int8.score)  # of the rows, not of random inputs
-    (said,) = warnings_of(exported)
+    (said,) = notes_of(exported)
     assert said.startswith("WARNING: onnx-int8 answers only ")
     assert said.endswith("% of the validation rows as fp32 does, so that it is not recommended.")
     fast = [MeasuredFile(exact, [], exact.bytes), MeasuredFile(int8, [], int8.bytes)]
     assert choose(fast, max_drop=100).file is exact
 
 
-def test_compress_warns(exported: list[ExportedFile], rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("load", "load_tokenizer"):
+def weights_of(exact: ExportedFile) -> list[str]:
+    """The matrices of linear maps in an fp32 file."""
+    graph = onnx.load(str(exact.path)).graph
+    return [node.input[1] for node in graph.node if node.op_type == "Gemm"]
+
+
+def test_the_maps_that_cost_the_answers_stay_in_fp32(exported: list[ExportedFile], rows: Path, tmp_path: Path) -> None:
+    (int8,) = export(outliers(), tmp_path, precision=["int8"], tokenizer=words_tokenizer(), task=settings_of(rows))
+    assert int8.agreement is not None
+    assert int8.agreement >= 0.98
+    assert int8.mended is not None
+    assert set(int8.mended.kept) <= {"layers.0.ffn_out", "layers.1.ffn_out"}  # what the large units go into
+    assert int8.mended.before == exported[1].agreement
+    weights = {weight.name for weight in onnx.load(str(int8.path)).graph.initializer}
+    assert {plain_name(name) for name in weights & set(weights_of(exported[0]))} == set(int8.mended.kept)
+    (said,) = notes_of([int8])
+    assert said.startswith(f"onnx-int8: {len(int8.mended.kept)} of 15 maps stay in fp32 (layers.")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".onnx"] == ["model.int8.onnx"]
+
+
+def test_openvino_leaves_maps_in_fp32_and_knows_their_names(exported: list[ExportedFile], tmp_path: Path) -> None:
+    source, inputs = exported[0].path, samples(outliers().config, None)
+    first = costliest_first(source, "openvino-int8", inputs)[:2]
+    assert sorted(first) == ["layers.0.ffn_out", "layers.1.ffn_out"]
+    kept = maps_of(source)[:-1]
+    openvino_int8(source, tmp_path / "model.xml", inputs, kept)
+    operations = read(tmp_path / "model.xml").get_ops()
+    (rounded,) = (op.get_friendly_name() for op in operations if op.get_type_name() == "FakeQuantize")
+    assert "Tanh" in rounded  # the input of the one map that is not kept
+
+
+@pytest.mark.parametrize(("needed", "asked"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 4, 3]), (5, [1, 2, 4, 5])])
+def test_as_few_maps_as_are_needed_stay(needed: int, asked: list[int]) -> None:
+    seen = []
+
+    def agrees(kept: Any) -> bool:
+        seen.append(len(kept))
+        return len(kept) >= needed
+
+    assert fewest(list("abcdefghij"), agrees) == list("abcdefghij")[:needed]
+    assert seen == asked
+    assert fewest(list("abc"), agrees) == (["a"] if needed == 1 else None)
+    assert fewest(["a"], agrees) is None
+
+
+def test_compress_says_what_stays(exported: list[ExportedFile], rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("load_with_head", "load_tokenizer", "on_fastest"):
         monkeypatch.setattr(results, name, lambda _: None)
-    monkeypatch.setattr(results, "export", lambda *_, **__: exported)
-    settings = TaskSettings(validation=str(rows), text="text", label="label")
-    task, examples = load_validation(settings, outliers().config.label_names)
+    mended = dataclasses.replace(exported[1], agreement=0.99, mended=Mended(("layers.0.ffn_out",), 15, 0.5))
+    files: list[Any] = exported
+    monkeypatch.setattr(results, "export_all", lambda *_, **__: files)
+    task, examples = load_validation(settings_of(rows), outliers().config.label_names)
     data = encode(task, examples, words_tokenizer(), 40)
-    files = results.export_model(ExportSettings(), rows.parent, exported[0].path.parent, task, data)
-    assert [file.label_agreement for file in files] == pytest.approx([file.agreement for file in exported])
-    (said,) = results.warnings_of(files, "accuracy")
+    given = (ExportSettings(), rows.parent, exported[0].path.parent, task, data, data)
+    found = results.export_model(*given)
+    assert [file.label_agreement for file in found] == [file.agreement for file in exported]
+    (said,) = results.notes_of(found, "accuracy")
     assert said.startswith("WARNING: ")
     assert "for 100.00: use the fp32 file." in said
+    files = [exported[0], mended]
+    (said,) = results.notes_of(results.export_model(*given), "accuracy")
+    assert "the maps layers.0.ffn_out stay in fp32, and it answers 99.0 % of the validation rows" in said
+    assert said.endswith("with all maps in int8 these were 50.0 %.")
 
 
 def test_without_data_the_smallest_is_not_taken_blindly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trimformer.measure.bench.target.available_backends", lambda: ["onnx", "onnx-int8"])
+    monkeypatch.setattr("trimformer.deploy.mend.MOST", 0)
     choice = export_for("size", outliers(of_texts=False), tmp_path)
     assert choice.chosen.backend == "onnx"
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
@@ -148,23 +211,7 @@ def test_the_rule() -> None:
     assert module.percent(0.9799) == "97.9 %"  # never rounded up to what would be enough
 
 
-def test_a_task_of_numbers_has_an_agreement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """compress: of made-up files, one of which answers with other numbers."""
+def test_a_task_of_numbers_has_an_agreement() -> None:
     data = tokenise("regression", ["good film", "bad film", "dull"], words_tokenizer(), Cuts(40, "head", 0))
-    labels = np.array([1.0, 2.0, 3.0], dtype=np.float32)
-    files = [
-        ExportedFile(tmp_path / name, backend, precision, 1, 0.0, None, 1.0)
-        for name, backend, precision in (("a", "onnx", "fp32"), ("b", "onnx-int8", "int8"))
-    ]
-    answers = {"a": labels, "b": labels[::-1]}
-    for name in ("load", "load_tokenizer"):
-        monkeypatch.setattr(results, name, lambda _: None)
-    monkeypatch.setattr(results, "export", lambda *_, **__: files)
-    monkeypatch.setattr(results, "open_backend", lambda path, _: type("S", (), {"run": path.name}))
-    monkeypatch.setattr(results, "as_model", lambda name: name)
-    monkeypatch.setattr(results, "predict_logits", lambda name, *_, **__: answers[name][:, None])
-    task = Task("t", "regression", (), ("pearson", "spearman", "mse"), "")
-    data = dataclasses.replace(data, labels=labels)
-    found = results.export_model(ExportSettings(), tmp_path, tmp_path, task, data)
-    assert [file.label_agreement for file in found] == [1, pytest.approx(1 / 3)]
-    assert len(results.warnings_of(found, "pearson")) == 1
+    labels = np.array([[1.0], [2.0], [3.0]])
+    assert module.agreement(data, labels, labels[::-1]) == pytest.approx(1 / 3)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.learning import batches, context, make_method
 from tests.models import padded_batch, tiny, trained
 from trimformer import trim
 from trimformer.deploy.writers import write
@@ -17,7 +18,18 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("backend", [name for name in FILE_BACKENDS if name != "torch-export"])
 def test_a_text_alone_and_beside_longer_ones(folder, backend):
     torch.manual_seed(0)
-    model = trained(trim(tiny(3), attention={0: "conv", 1: "mean"}))
+    check(trained(trim(tiny(3), attention={0: "conv", 1: "mean"})), backend, folder)
+
+
+@pytest.mark.parametrize("backend", [name for name, found in FILE_BACKENDS.items() if found.precision == "int8"])
+def test_with_the_ranges_of_a_training_for_int8(folder, backend):
+    model = make_method("qat", context(attention={1: "mean", 2: "conv"}))
+    for batch in batches(model.context, 2):
+        model.micro_step(batch, 1.0)
+    check(model.result().model.eval(), backend, folder / "qat")
+
+
+def check(model, backend, folder):
     session = open_backend(write(model, backend, folder), backend, threads=1)
     batch = padded_batch(model, 5, 21)
     together = torch.from_numpy(session.run(batch))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimformer.pipeline.results import warnings_of
+from trimformer.pipeline.results import notes_of
 from trimformer.report.schema import ExportInfo
 
 
@@ -12,8 +12,8 @@ def file(name: str, agreement: float | None, score: float) -> ExportInfo:
 
 def test_a_file_that_answers_otherwise_is_warned_of() -> None:
     good = file("onnx/model.onnx", 1.0, 0.9)
-    assert warnings_of([good, file("onnx/model_int8.onnx", 0.98, 0.9), file("number", None, 0.9)], "accuracy") == []
-    (said,) = warnings_of([good, file("onnx/model_int8.onnx", 0.5, 0.4)], "accuracy")
+    assert notes_of([good, file("onnx/model_int8.onnx", 0.98, 0.9), file("number", None, 0.9)], "accuracy") == []
+    (said,) = notes_of([good, file("onnx/model_int8.onnx", 0.5, 0.4)], "accuracy")
     assert said == (
         "WARNING: onnx/model_int8.onnx answers only 50.0 % of the validation rows as the fp32 file does, and has "
         "accuracy 40.00 for 90.00: use the fp32 file."

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,18 +19,29 @@ from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ..inference.runtimes.session import Session
+from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.settings import TaskSettings
-from .agreement import agrees, warning
+from .agreement import agrees, percent, warning
+from .mend import costliest_first, fewest
 from .onnx import Model, random_inputs
-from .scoring import Scorer
-from .writers import CALIBRATED, write
+from .quantize_openvino import samples
+from .scoring import Judge, Scorer
+from .writers import CALIBRATED, INT8, write, write_int8
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
 DEFAULT_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 
 FORMATS = tuple(DEFAULT_PRECISIONS)
+
+
+class Mended(NamedTuple):
+    """kept: the maps that stay in fp32 in an int8 file, of how many. before: its agreement with all in int8."""
+
+    kept: tuple[str, ...]
+    of: int
+    before: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +57,8 @@ class ExportedFile:
     largest_output: largest absolute output on these inputs.
     metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
         that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
-    calibration: what set the ranges of static int8.
+    calibration: what set the ranges of static int8. mended: what stays in fp32 of an int8 file that would not agree
+        with fp32 else; None: nothing.
     """
 
     path: Path
@@ -60,6 +73,19 @@ class ExportedFile:
     calibration: str | None = None
     metric: str | None = None
     agreement: float | None = None
+    mended: Mended | None = None
+
+    def note(self, name: str) -> str | None:
+        """What has to be said of the agreement, under this name of the file; None: nothing."""
+        if self.agreement is None:
+            return None
+        if self.mended is None:
+            return None if agrees(self.agreement) else warning(name, self.agreement, self.asked)
+        kept, of, before = self.mended
+        return (
+            f"{name}: {len(kept)} of {of} maps stay in fp32 ({', '.join(kept)}). It answers {percent(self.agreement)} "
+            f"of the {self.asked} as fp32 does, with all maps in int8 {percent(before)}."
+        )
 
     @property
     def asked(self) -> str:
@@ -82,6 +108,8 @@ def export(
     tokenizer: its files and config.json go into the folder too, so that the folder can be used alone.
     task: its training rows (never its validation rows) set the ranges of static int8, and each file is scored on its
     validation rows; needs a tokenizer. Without it static int8 gets its ranges from random tokens.
+
+    Where an int8 file gives fewer than 98 % of the answers of fp32, the maps that cost it stay in fp32 (``mended``).
 
     Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
     ``logits`` (batch, labels), for tokens (batch, n, labels), for spans (batch, n, 2: start and end), or
@@ -120,30 +148,15 @@ def export_all(
     folder: str | Path,
     backends: Sequence[str],
     tokenizer: PreTrainedTokenizerBase | None,
-    scorer: Scorer | None,
+    scorer: Judge | None,
 ) -> list[ExportedFile]:
     """The same for back-ends by name."""
     folder = Path(folder)
-    plain = copy.deepcopy(model).cpu().float().eval()
-    calibrated = not CALIBRATED.keys().isdisjoint(backends)
-    texts = scorer.training_texts() if scorer is not None and calibrated else None
-    calibration = "random tokens" if texts is None else "training texts"
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as scratch:
-            exported = []
-            for backend in backends:
-                path = write(plain, backend, Path(scratch), texts)
-                session = open_backend(path, backend)
-                file = _checked(plain, session, path, backend)
-                if backend in CALIBRATED:
-                    file = dataclasses.replace(file, calibration=calibration)
-                if scorer is not None:
-                    score, same = scorer.judge(backend, session)
-                    metric = scorer.task.metric
-                    drop = metric.drop(score - scorer.reference)
-                    file = dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
-                exported.append(file)
+            exporter = _Exporter(model, Path(scratch), scorer)
+            exported = [exporter.file(backend) for backend in backends]
             for file in exported:
                 for part in reversed(parts(file.path)):  # weights first
                     if part.is_file():  # of two precisions of the same file the first has moved it
@@ -152,13 +165,64 @@ def export_all(
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
 
 
-def warnings_of(files: Sequence[ExportedFile]) -> list[str]:
-    """A sentence for each file that does not answer as the model does in fp32."""
-    return [
-        warning(file.backend, file.agreement, file.asked)
-        for file in files
-        if file.agreement is not None and not agrees(file.agreement)
-    ]
+class _Exporter:
+    """Writes files into a folder, and checks each."""
+
+    def __init__(self, model: Model, folder: Path, scorer: Judge | None) -> None:
+        self.model = copy.deepcopy(model).cpu().float().eval()
+        self.folder, self.scorer = folder, scorer
+
+    @functools.cached_property
+    def texts(self) -> Encoded | None:
+        """What sets ranges; None: random tokens do."""
+        return None if self.scorer is None else self.scorer.training_texts()
+
+    def file(self, backend: str) -> ExportedFile:
+        """One file; in int8 some maps stay in fp32 where its answers would be others."""
+        calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
+        texts = self.texts if calibrated else None
+        file = self._checked(write(self.model, backend, self.folder, texts), backend)
+        if backend in INT8 and not agrees(file.agreement):
+            file = self._mended(file)
+        if not calibrated:
+            return file
+        return dataclasses.replace(file, calibration="random tokens" if texts is None else "training texts")
+
+    def _checked(self, path: Path, backend: str) -> ExportedFile:
+        session = open_backend(path, backend)
+        file = _compared(self.model, session, path, backend)
+        if self.scorer is None:
+            return file
+        score, same = self.scorer.judge(backend, session)
+        metric = self.scorer.task.metric
+        drop = metric.drop(score - self.scorer.reference)
+        return dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
+
+    def _mended(self, file: ExportedFile) -> ExportedFile:
+        """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
+        source = self.folder / FILE_BACKENDS["onnx"].file
+        order = costliest_first(source, file.backend, samples(self.model.config, self.texts))
+        found: dict[int, ExportedFile] = {}
+
+        def try_with(kept: Sequence[str]) -> bool:
+            place = self.folder / f"keep-{len(kept)}"
+            place.mkdir()
+            write_int8(self.model, file.backend, source, place / file.path.name, self.texts, kept)
+            found[len(kept)] = self._checked(place / file.path.name, file.backend)
+            return agrees(found[len(kept)].agreement)
+
+        kept = fewest(order, try_with)
+        if kept is None:
+            return file
+        for part in reversed(parts(found[len(kept)].path)):
+            part.replace(self.folder / part.name)
+        mended = Mended(tuple(sorted(kept)), len(order), file.agreement or 0.0)
+        return dataclasses.replace(found[len(kept)], path=file.path, mended=mended)
+
+
+def notes_of(files: Sequence[ExportedFile]) -> list[str]:
+    """A sentence for each file that does not answer as the model does in fp32, or does with maps in fp32 alone."""
+    return [note for file in files if (note := file.note(file.backend)) is not None]
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
@@ -171,7 +235,7 @@ def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBas
     config.save_pretrained(folder)
 
 
-def _checked(model: Model, session: Session, path: Path, backend: str) -> ExportedFile:
+def _compared(model: Model, session: Session, path: Path, backend: str) -> ExportedFile:
     """Compare a file with PyTorch on padded batches of several shapes."""
     has_labels = isinstance(model, TrimformerWithHead) and len(model.config.id2label or ()) > 1
     spans = isinstance(model, TrimformerForQuestionAnswering)

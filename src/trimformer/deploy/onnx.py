@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,6 +53,7 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
     # fails.
     del graph.graph.value_info[:]
+    _name_weights(graph.graph, encoder)
     onnx.save(graph, str(path))
 
 
@@ -70,6 +73,32 @@ def traced(encoder: ExportedEncoder, example: dict[str, Tensor], output: str) ->
     if program is None:
         raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
     return program.model_proto
+
+
+def _name_weights(graph: Any, encoder: ExportedEncoder) -> None:
+    """Give matrices that the exporter has transposed the names of their weights again, by which they are found."""
+    from onnx import numpy_helper
+
+    taken = {weight.name for weight in graph.initializer}
+    names: dict[tuple[tuple[int, ...], bytes], list[str]] = {}
+    for name, weight in encoder.named_parameters(remove_duplicate=False):
+        if weight.ndim == 2 and name not in taken:
+            names.setdefault(_key(weight.detach().T.contiguous().numpy()), []).append(name)
+    known = dict(encoder.named_parameters(remove_duplicate=False))
+    new = {}
+    for weight in graph.initializer:
+        if len(weight.dims) == 2 and weight.name not in known and names:
+            found = names.get(_key(numpy_helper.to_array(weight)))
+            if found:
+                new[weight.name] = found.pop(0)
+                weight.name = new[weight.name]
+    for node in graph.node:
+        for place, given in enumerate(node.input):
+            node.input[place] = new.get(given, given)
+
+
+def _key(values: np.ndarray) -> tuple[tuple[int, ...], bytes]:
+    return values.shape, hashlib.sha256(values.tobytes()).digest()
 
 
 def _quickly(encoder: ExportedEncoder, config: TrimformerConfig, output: str) -> Any | None:

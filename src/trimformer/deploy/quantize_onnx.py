@@ -8,7 +8,7 @@ products are the same integer kernels. Weights have a scale for each output unit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,43 @@ WORD_TABLE = "embeddings.word.weight"
 DOMAIN = "com.microsoft"
 
 
-def onnx_int8(source: Path, target: Path) -> None:
-    """Linear maps and the word table in int8; everything else stays fp32.
+def onnx_int8(source: Path, target: Path, kept: Collection[str] = ()) -> None:
+    """Linear maps and the word table in int8; everything else stays fp32, and what is kept by its plain name.
 
     Signed weights use the fast kernels of CPUs with VNNI. On a processor whose sums of signed products overflow the
     weights are unsigned: a sixth slower there than 7 bits, with half of their error.
     """
     import onnx
 
+    model = rewritten(source, lambda graph, unsigned: _TokenGraph(graph, unsigned, kept))
+    model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+    onnx.save(model, str(target))
+
+
+def maps_of(source: Path) -> list[str]:
+    """The plain names of what an int8 file has in integers, the word table and the linear maps, in their order."""
+    import onnx
+
     model = onnx.load(str(source))
-    graph = _Graph(model.graph, unsigned=int8_saturates())
+    graph = IntegerGraph(model.graph, unsigned=False)
+    found = [weight for node in model.graph.node if (weight := graph.weight_of(node)) is not None]
+    return list(dict.fromkeys(plain_name(weight) for weight in found))
+
+
+def plain_name(weight: str) -> str:
+    """What a map is called in messages and settings, from the name of its weight in a file: ``layers.0.ffn_out``."""
+    return weight.removesuffix(".weight").replace(".layer.", ".")
+
+
+def rewritten(source: Path, graph_of: Callable[[Any, bool], IntegerGraph]) -> Any:
+    """The model of an fp32 file with other nodes in the place of linear maps and the word table.
+
+    graph_of: from the fp32 graph, and whether weights have to be unsigned here.
+    """
+    import onnx
+
+    model = onnx.load(str(source))
+    graph = graph_of(model.graph, int8_saturates())
     nodes = [made for node in model.graph.node for made in graph.quantized(node)]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -42,29 +69,37 @@ def onnx_int8(source: Path, target: Path) -> None:
     stay = [weight for weight in (*model.graph.initializer, *graph.made.values()) if weight.name in read]
     del model.graph.initializer[:]
     model.graph.initializer.extend(stay)
-    model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
-    onnx.save(model, str(target))
+    return model
 
 
-class _Graph:
-    """The nodes that stand for those of a graph in int8, and the weights that they read."""
+class IntegerGraph:
+    """The nodes that stand for those of a graph in int8, and the weights that they read.
 
-    def __init__(self, graph: Any, unsigned: bool) -> None:
-        self.unsigned = unsigned
+    kept: plain names of maps that stay as they are.
+    """
+
+    def __init__(self, graph: Any, unsigned: bool, kept: Collection[str] = ()) -> None:
+        self.unsigned, self.kept = unsigned, kept
         self.weights = {weight.name: weight for weight in graph.initializer}
         self.made: dict[str, Any] = {}
-        self.rows: dict[str, str] = {}  # by the input: what its integers and its scales are called
 
     def quantized(self, node: Any) -> Iterator[Any]:
         """The node itself, or what stands for it."""
-        if node.op_type == "Gather" and node.input[0] == WORD_TABLE:
-            yield from self._looked_up(node)
-        elif self._linear(node):
-            yield from self._product(node)
-        else:
+        weight = self.weight_of(node)
+        if weight is None or plain_name(weight) in self.kept:
             yield node
+        elif node.op_type == "Gather":
+            yield from self._looked_up(node)
+        else:
+            yield from self.product(node)
 
-    def _linear(self, node: Any) -> bool:
+    def weight_of(self, node: Any) -> str | None:
+        """The name of the weight of a linear map or of the look-up of a word; None for all other nodes."""
+        if node.op_type == "Gather" and node.input[0] == WORD_TABLE:
+            return WORD_TABLE
+        return str(node.input[1]) if self.linear(node) else None
+
+    def linear(self, node: Any) -> bool:
         """Whether it is the product of a plain matrix of weights and something else.
 
         Stacks of matrices, such as DeBERTa's position keys of all heads, have no scales by unit in the runtime.
@@ -77,17 +112,72 @@ class _Graph:
         )
         return plain and len(self.weights[node.input[1]].dims) == 2
 
-    def _product(self, node: Any) -> Iterator[Any]:
+    def product(self, node: Any) -> Iterator[Any]:
+        """What stands for a linear map."""
+        raise NotImplementedError
+
+    def matrix(self, node: Any) -> dict[str, str]:
+        """The names of a map's matrix (inputs, units) in integers, of the scales of its units, and of what is 0."""
+        weight, transposed = node.input[1], _attribute(node, "transB", 0) == 1
+        kind = "columns.transposed" if transposed else "columns"
+        names = {part: f"{weight}.{kind}.{part}" for part in ("int8", "scale", "zero")}
+        if names["int8"] not in self.made:
+            values = self.values(weight)
+            integers, scale = rounded(values.T if transposed else values, axis=0)
+            zero = np.full(len(scale), UNSIGNED if self.unsigned else 0)
+            kept = np.uint8 if self.unsigned else np.int8
+            self.constant(names["int8"], (integers + zero).astype(kept))
+            self.constant(names["scale"], scale)
+            self.constant(names["zero"], zero.astype(kept))
+        return names
+
+    def _looked_up(self, node: Any) -> Iterator[Any]:
+        """Words in integers times their scales."""
+        from onnx import TensorProto
         from onnx.helper import make_node
 
-        x, weight, *bias = node.input
+        table, ids = node.input
+        (out,) = node.output
+        integers, scale = rounded(self.values(table), axis=1)
+        words = self.constant(f"{table}.rows.int8", integers.astype(np.int8))
+        scales = self.constant(f"{table}.rows.scale", scale[:, None])
+        yield make_node("Gather", [words, ids], [f"{out}.int8"], axis=0)
+        yield make_node("Gather", [scales, ids], [f"{out}.scale"], axis=0)
+        yield make_node("Cast", [f"{out}.int8"], [f"{out}.float"], to=TensorProto.FLOAT)
+        yield make_node("Mul", [f"{out}.float", f"{out}.scale"], [out])
+
+    def values(self, weight: str) -> np.ndarray:
+        from onnx import numpy_helper
+
+        values: np.ndarray = numpy_helper.to_array(self.weights[weight])
+        return values
+
+    def constant(self, name: str, value: Any) -> str:
+        from onnx import numpy_helper
+
+        if name not in self.made:
+            self.made[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+
+class _TokenGraph(IntegerGraph):
+    """Products of integers, with a scale for each row of the input."""
+
+    def __init__(self, graph: Any, unsigned: bool, kept: Collection[str]) -> None:
+        super().__init__(graph, unsigned, kept)
+        self.rows: dict[str, str] = {}  # by the input: what its integers and its scales are called
+
+    def product(self, node: Any) -> Iterator[Any]:
+        from onnx.helper import make_node
+
+        x, _, *bias = node.input
         (out,) = node.output
         if x not in self.rows:
             yield from self._by_row(x, prefix=f"{out}.input")
         integers, largest = f"{self.rows[x]}.int8", f"{self.rows[x]}.largest"
-        names = self._matrix(weight, transposed=_attribute(node, "transB", 0) == 1)
-        step = self._constant("int8.step", np.float32(1 / LARGEST))
-        zero = self._constant("int8.zero", np.uint8(UNSIGNED))
+        names = self.matrix(node)
+        step = self.constant("int8.step", np.float32(1 / LARGEST))
+        zero = self.constant("int8.zero", np.uint8(UNSIGNED))
         product, scaled = f"{out}.product", f"{out}.scaled" if bias else out
         yield make_node(
             "MatMulIntegerToFloat",
@@ -104,57 +194,15 @@ class _Graph:
         from onnx.helper import make_node
 
         self.rows[x] = prefix
-        axis = self._constant("int8.axis", np.array([-1]))
-        smallest = self._constant("int8.smallest", SMALLEST)
-        step = self._constant("int8.step", np.float32(1 / LARGEST))
-        zero = self._constant("int8.zero", np.uint8(UNSIGNED))
+        axis = self.constant("int8.axis", np.array([-1]))
+        smallest = self.constant("int8.smallest", SMALLEST)
+        step = self.constant("int8.step", np.float32(1 / LARGEST))
+        zero = self.constant("int8.zero", np.uint8(UNSIGNED))
         yield make_node("Abs", [x], [f"{prefix}.abs"])
         yield make_node("ReduceMax", [f"{prefix}.abs", axis], [f"{prefix}.max"], keepdims=1)
         yield make_node("Max", [f"{prefix}.max", smallest], [f"{prefix}.largest"])
         yield make_node("Div", [x, f"{prefix}.largest"], [f"{prefix}.share"])
         yield make_node("QuantizeLinear", [f"{prefix}.share", step, zero], [f"{prefix}.int8"])
-
-    def _matrix(self, weight: str, transposed: bool) -> dict[str, str]:
-        """The names of a matrix (inputs, units) in integers, of the scales of its units, and of what is 0."""
-        kind = "columns.transposed" if transposed else "columns"
-        names = {part: f"{weight}.{kind}.{part}" for part in ("int8", "scale", "zero")}
-        if names["int8"] not in self.made:
-            values = self._values(weight)
-            integers, scale = rounded(values.T if transposed else values, axis=0)
-            zero = np.full(len(scale), UNSIGNED if self.unsigned else 0)
-            kept = np.uint8 if self.unsigned else np.int8
-            self._constant(names["int8"], (integers + zero).astype(kept))
-            self._constant(names["scale"], scale)
-            self._constant(names["zero"], zero.astype(kept))
-        return names
-
-    def _looked_up(self, node: Any) -> Iterator[Any]:
-        """Words in integers times their scales."""
-        from onnx import TensorProto
-        from onnx.helper import make_node
-
-        table, ids = node.input
-        (out,) = node.output
-        integers, scale = rounded(self._values(table), axis=1)
-        words = self._constant(f"{table}.rows.int8", integers.astype(np.int8))
-        scales = self._constant(f"{table}.rows.scale", scale[:, None])
-        yield make_node("Gather", [words, ids], [f"{out}.int8"], axis=0)
-        yield make_node("Gather", [scales, ids], [f"{out}.scale"], axis=0)
-        yield make_node("Cast", [f"{out}.int8"], [f"{out}.float"], to=TensorProto.FLOAT)
-        yield make_node("Mul", [f"{out}.float", f"{out}.scale"], [out])
-
-    def _values(self, weight: str) -> np.ndarray:
-        from onnx import numpy_helper
-
-        values: np.ndarray = numpy_helper.to_array(self.weights[weight])
-        return values
-
-    def _constant(self, name: str, value: Any) -> str:
-        from onnx import numpy_helper
-
-        if name not in self.made:
-            self.made[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        return name
 
 
 def rounded(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..inference.runtimes.session import arrays
 from ..tasks.encoding.encoded import Encoded
 from .onnx import random_inputs
 from .openvino import read, save
+from .quantize_onnx import plain_name
 
 Samples = list[dict[str, np.ndarray]]
 TEXTS = 300
@@ -40,8 +42,11 @@ def samples(config: TrimformerConfig, texts: Encoded | None) -> Samples:
     return [arrays(texts.batch([row])) for row in rows]
 
 
-def openvino_int8(source: Path, target: Path, inputs: Samples) -> None:
-    """int8 weights and inputs of linear maps, by NNCF, which first moves outliers of the inputs into the weights."""
+def openvino_int8(source: Path, target: Path, inputs: Samples, kept: Collection[str] = ()) -> None:
+    """int8 weights and inputs of linear maps, by NNCF, which first moves outliers of the inputs into the weights.
+
+    kept: plain names of maps that stay as they are.
+    """
     nncf = _nncf()
     from nncf.quantization import advanced_parameters, range_estimator
 
@@ -59,7 +64,7 @@ def openvino_int8(source: Path, target: Path, inputs: Samples) -> None:
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=nncf.IgnoredScope(names=_unquantized(model)),
+            ignored_scope=nncf.IgnoredScope(names=_unquantized(model, kept)),
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 # The largest values of all texts. NNCF's own mean over the texts clips what the longer ones hold.
                 activations_range_estimator_params=range_estimator.RangeEstimatorParametersSet.MINMAX,
@@ -84,8 +89,8 @@ def openvino_int4(source: Path, target: Path) -> None:
     save(compressed, target)
 
 
-def _unquantized(model: Any) -> list[str]:
-    """Products of two activations, and convolutions.
+def _unquantized(model: Any, kept: Collection[str] = ()) -> list[str]:
+    """Products of two activations, convolutions, and the maps that are kept by their plain names.
 
     One range for all lengths is too coarse for attention scores, attention outputs and means of long texts. The
     convolutions are a small part of the work, and NNCF cannot collect their ranges over texts of several lengths.
@@ -94,15 +99,17 @@ def _unquantized(model: Any) -> list[str]:
         node.get_friendly_name()
         for node in model.get_ops()
         if node.get_type_name() == "GroupConvolution"
-        or (node.get_type_name() == "MatMul" and not any(_is_constant(end) for end in node.inputs()))
+        or (node.get_type_name() == "MatMul" and not any(_constant(end) for end in node.inputs()))
+        or (kept and any(plain_name(_constant(end) or "") in kept for end in node.inputs()))
     ]
 
 
-def _is_constant(end: Any) -> bool:
+def _constant(end: Any) -> str | None:
+    """The name of the constant that an input is made of, None for any other."""
     node = end.get_source_output().get_node()
     if node.get_type_name() in ("Convert", "Reshape", "Transpose"):
-        return _is_constant(node.input(0))
-    return bool(node.get_type_name() == "Constant")
+        return _constant(node.input(0))
+    return str(node.get_friendly_name()) if node.get_type_name() == "Constant" else None
 
 
 def _quiet_bars() -> contextlib.AbstractContextManager[Any]:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder import TrimformerWithHead
 from ..inference.runtimes.session import Session
 from ..tasks.balance import balance_notes
-from ..tasks.data import Examples
+from ..tasks.data import Examples, Task
 from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
@@ -28,19 +28,15 @@ from .agreement import agreement
 PYTORCH = "The model in fp32"
 
 
-class Scorer:
-    """A fine-tuned model's task, to score other forms of the model on it.
+class Judge:
+    """Scores other forms of a model on the rows of its task, and compares their answers with those of PyTorch in fp32.
 
-    notes: how the model's outputs and the rows are read, where that is not plain, see :func:`read_rows`.
-
-    Raises TrimformerError for mistakes in settings or data, and where the head is not for the task.
+    train: the rows to learn from, none of which is scored on or chosen by.
     """
 
-    def __init__(self, model: TrimformerWithHead, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> None:
-        self.model, self.tokenizer, self.settings = model, tokenizer, settings.read_for(model.kind)
-        self.task, examples = load_validation(self.settings, names_of(model.config))
-        check_kind(self.task, model.kind, "The model")
-        self.validation, self.notes = self._read(examples)
+    def __init__(self, model: TrimformerWithHead, task: Task, validation: Encoded, train: Encoded | None) -> None:
+        self.model, self.task, self.validation = model, task, validation
+        self._train = train
         self._outcomes: dict[str, Outcome] = {}
 
     @functools.cached_property
@@ -62,10 +58,8 @@ class Scorer:
         return balance_notes(self.task, {name: self._outcomes[name] for name in (PYTORCH, *names)}, "validation")
 
     def training_texts(self) -> Encoded | None:
-        """Rows to learn from, none of which is scored on or chosen by; None where only a validation file is given."""
-        if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
-            return None
-        return self._read(load_task(self.settings, labels=names_of(self.model.config)).train)[0]
+        """Rows to learn from; None where there are none."""
+        return self._train
 
     @functools.cached_property
     def _exact(self) -> np.ndarray:
@@ -74,6 +68,29 @@ class Scorer:
     def _score(self, name: str, logits: np.ndarray) -> float:
         found = self._outcomes[name] = outcome(self.task, self.validation, logits)
         return found.scores[self.task.metrics[0]]
+
+
+class Scorer(Judge):
+    """A judge by a task that is read for a fine-tuned model.
+
+    notes: how the model's outputs and the rows are read, where that is not plain, see :func:`read_rows`.
+
+    Raises TrimformerError for mistakes in settings or data, and where the head is not for the task.
+    """
+
+    def __init__(self, model: TrimformerWithHead, tokenizer: PreTrainedTokenizerBase, settings: TaskSettings) -> None:
+        self.tokenizer, self.settings = tokenizer, settings.read_for(model.kind)
+        task, examples = load_validation(self.settings, names_of(model.config))
+        check_kind(task, model.kind, "The model")
+        self.model, self.task = model, task  # what reading needs
+        validation, self.notes = self._read(examples)
+        super().__init__(model, task, validation, None)
+
+    def training_texts(self) -> Encoded | None:
+        """The task's rows to learn from; None where only a validation file is given."""
+        if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
+            return None
+        return self._read(load_task(self.settings, labels=names_of(self.model.config)).train)[0]
 
     def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
         folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None

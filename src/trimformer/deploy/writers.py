@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ..errors import explain_write_errors
 from ..inference.runtimes.backends import file_backend, parts
 from ..inference.runtimes.openvino import require_openvino
 from ..tasks.encoding.encoded import Encoded
-from . import onnx, openvino, quantize_onnx, quantize_openvino, torch_export
+from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -20,16 +20,18 @@ FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
 }
 """These trace an fp32 model in evaluation mode."""
 FROM_ONNX: dict[str, Callable[[Path, Path], None]] = {
-    "onnx-int8": quantize_onnx.onnx_int8,
     "openvino": openvino.convert,
     "openvino-bf16": openvino.convert,
     "openvino-int4": quantize_openvino.openvino_int4,
 }
 """These read the fp32 ONNX file."""
-CALIBRATED: dict[str, Callable[[Path, Path, quantize_openvino.Samples], None]] = {
-    "openvino-int8": quantize_openvino.openvino_int8
+INT8: dict[str, Callable[..., None]] = {
+    "onnx-int8": quantize_onnx.onnx_int8,
+    "openvino-int8": quantize_openvino.openvino_int8,
 }
-"""These read it too, and samples that set the ranges of the activations."""
+"""These read it too, and are told which maps stay as they are (``kept``)."""
+CALIBRATED = ("openvino-int8",)
+"""Those that are given samples as well, which set the ranges of the activations."""
 
 
 def write(
@@ -56,10 +58,35 @@ def write(
             if source is None:
                 make = partial(onnx.write_fp32, quick=True) if quick and backend == "onnx" else FROM_MODEL[backend]
                 make(copy.deepcopy(model).cpu().float().eval(), file)
-            elif backend in CALIBRATED:
-                CALIBRATED[backend](source, file, quantize_openvino.samples(model.config, calibration))
+            elif backend in INT8:
+                write_int8(model, backend, source, file, calibration)
             else:
                 FROM_ONNX[backend](source, file)
             for part in reversed(parts(file)):  # the weights first
                 part.replace(folder / part.name)
     return target
+
+
+def write_int8(
+    model: onnx.Model,
+    backend: str,
+    source: Path,
+    target: Path,
+    calibration: Encoded | None,
+    kept: Collection[str] = (),
+) -> None:
+    """An int8 file from the fp32 ONNX file of a model; one that was trained with ranges has these in it.
+
+    kept: plain names of maps that stay as they are.
+    """
+    ranges = model.config.input_ranges
+    if ranges is None:
+        given = [quantize_openvino.samples(model.config, calibration)] if backend in CALIBRATED else []
+        INT8[backend](source, target, *given, kept=kept)
+    elif file_backend(backend).runtime == "openvino":
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            graph = Path(scratch) / "static.onnx"
+            quantize_static.static_int8(source, graph, ranges, kept)
+            openvino.convert(graph, target)
+    else:
+        quantize_static.static_int8(source, target, ranges, kept)

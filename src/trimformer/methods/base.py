@@ -214,6 +214,7 @@ class Method:
     rereads: ClassVar[bool] = False  # True: while it learns it splits texts otherwise than its teacher
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
+    rounds: ClassVar[bool] = False  # True: it leaves input_ranges that belong to its weights
     nests: ClassVar[bool] = False  # True: what it leaves may hold smaller models, which can be cut out
     standard: ClassVar[Standard] = Standard()
 

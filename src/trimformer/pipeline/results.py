@@ -16,12 +16,13 @@ from typing_extensions import TypedDict
 
 from ..cores import usable_cores
 from ..deploy.agreement import agreement, agrees, percent
-from ..deploy.export import export
-from ..encoder.checkpoints.load import load, load_tokenizer, load_with_head
+from ..deploy.export import export_all
+from ..deploy.scoring import Judge
+from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware
-from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
+from ..inference.runtimes.backends import FILE_BACKENDS
 from ..measure.bench.latency import make_workloads, time_variants
 from ..measure.bench.process import disk_bytes
 from ..measure.bench.score import as_model
@@ -202,44 +203,58 @@ def describe(
 
 
 def export_model(
-    settings: ExportSettings, trimmed: Path, folder: Path, task: Task, validation: Encoded
+    settings: ExportSettings, trimmed: Path, folder: Path, task: Task, validation: Encoded, train: Encoded
 ) -> list[ExportInfo]:
-    """Write the ONNX files beside the model; parity is checked there, and each is scored by its own answers."""
+    """Write the ONNX files beside the model; parity is checked there, and each is scored by its own answers.
+
+    train: rows by which maps are found that int8 would cost answers.
+    """
     if not settings.onnx:
         return []
-    precisions = ("fp32", "int8") if settings.int8 else ("fp32",)
-    files = export(load(trimmed), folder, precision=precisions, tokenizer=load_tokenizer(trimmed))
-    found = []
-    for file in files:
-        session = open_backend(file.path, file.backend)
-        logits = predict_logits(as_model(session.run), validation, title=f"Scoring {file.path.name}")
-        found.append((outcome(task, validation, logits), logits))
-    exact = found[0][1]
+    backends = ("onnx", "onnx-int8") if settings.int8 else ("onnx",)
+    model = load_with_head(trimmed)
+    on_fastest(model)
+    files = export_all(model, folder, backends, load_tokenizer(trimmed), Judge(model, task, validation, train))
     return [
         ExportInfo(
             file=f"{folder.name}/{file.path.name}",
             bytes=file.bytes,
             precision=file.precision,
             max_abs_error=file.max_abs_error,
-            label_agreement=agreement(validation, exact, logits),
-            score=one.scores[task.metrics[0]],
+            label_agreement=file.agreement,
+            score=file.score,
+            kept=[] if file.mended is None else list(file.mended.kept),
+            agreement_before=None if file.mended is None else file.mended.before,
         )
-        for file, (one, logits) in zip(files, found, strict=True)
+        for file in files
     ]
 
 
-def warnings_of(exported: list[ExportInfo], metric: str) -> list[str]:
-    """A sentence for each file that should not be used in place of the fp32 one. metric: that of the scores."""
+def notes_of(exported: list[ExportInfo], metric: str) -> list[str]:
+    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can.
+
+    metric: that of the scores.
+    """
 
     def shown(one: ExportInfo) -> str:
         return numbers.hundredths(one.score or 0.0, metric)
 
-    return [
-        f"WARNING: {one.file} answers only {percent(one.label_agreement)} of the validation rows as the fp32 file "
-        f"does, and has {metric} {shown(one)} for {shown(exported[0])}: use the fp32 file."
-        for one in exported
-        if one.label_agreement is not None and not agrees(one.label_agreement)
-    ]
+    notes = []
+    for one in exported:
+        if one.label_agreement is None:
+            continue
+        if not agrees(one.label_agreement):
+            notes.append(
+                f"WARNING: {one.file} answers only {percent(one.label_agreement)} of the validation rows as the fp32 "
+                f"file does, and has {metric} {shown(one)} for {shown(exported[0])}: use the fp32 file."
+            )
+        elif one.agreement_before is not None:
+            notes.append(
+                f"{one.file}: the maps {', '.join(one.kept)} stay in fp32, and it answers "
+                f"{percent(one.label_agreement)} of the validation rows as the fp32 file does; with all maps in int8 "
+                f"these were {percent(one.agreement_before)}."
+            )
+    return notes
 
 
 def assemble(

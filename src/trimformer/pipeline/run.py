@@ -14,7 +14,7 @@ from .accelerator import prepared
 from .control import check_control, train_control, training_info
 from .dense import given_dense, make_dense
 from .inputs import Inputs, load_inputs
-from .results import Measured, assemble, export_model, measure, warnings_of
+from .results import Measured, assemble, export_model, measure, notes_of
 from .run_folder import RunFolder
 from .stages import StageResult, Stages
 
@@ -72,7 +72,8 @@ def _finish(
         return measure(recipe.measure, inputs.task, *models, exports, beside)
 
     exports = folder.path / "onnx"
-    files = folder.step("export", lambda: export_model(recipe.export, trimmed, exports, inputs.task, own.validation))
+    split = (inputs.task, own.validation, own.train)
+    files = folder.step("export", lambda: export_model(recipe.export, trimmed, exports, *split))
     figures = folder.step("measure", lambda: folder.kept("measure", Measured, measured))
     report = assemble(
         recipe,
@@ -82,7 +83,7 @@ def _finish(
         stages={result.name: result.info for result in [*results, *control]},
         training=training_info(recipe, results),
         steps=folder.steps,
-        notes=[*warnings_of(files, inputs.task.metric.name), *figures["notes"], *notes],
+        notes=[*notes_of(files, inputs.task.metric.name), *figures["notes"], *notes],
         trimmed=trimmed,
         folder=folder.path,
     )

@@ -139,6 +139,8 @@ class Stages:
         result = method.result()
         if not method.nests:
             result.model.config.nested = None
+        if not method.rounds:  # those of the stage before belong to other weights
+            result.model.config.input_ranges = None
         info: dict[str, Any] = {
             "history": method.history.state_dict(),
             "clock": method.clock.per_step(steps),

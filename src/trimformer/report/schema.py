@@ -194,6 +194,10 @@ class ExportInfo(_Strict):
         default=None, description="share (0 to 1) of validation rows answered as the fp32 file does; null: not scored"
     )
     score: float | None = Field(default=None, description="official metric of the file itself on the validation rows")
+    kept: list[str] = Field(default=[], description="linear maps that stay in fp32 in an int8 file, by name")
+    agreement_before: float | None = Field(
+        default=None, description="label_agreement with all maps in int8; null: they are, or it is not that precision"
+    )
 
 
 class Headline(_Strict):

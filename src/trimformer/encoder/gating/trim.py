@@ -145,6 +145,7 @@ def rebuilt(model: Model, kept: Kept) -> Model:
         return sliced(name, weight, kept.of(name, axes[name]), shape).clone()
 
     smaller.load_state_dict({name: own(name, w.shape) for name, w in smaller.state_dict().items()}, assign=True)
+    smaller.config.input_ranges = None  # those of the layers that were there before
     smaller.tie_weights(recompute_mapping=False)  # each name was given a tensor of its own
     return smaller.train(model.training)
 

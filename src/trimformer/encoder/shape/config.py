@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -121,6 +122,8 @@ class TrimformerConfig(PreTrainedConfig):
     embedding: what an embedding model makes of the last states, see :class:`EmbeddingShape`; None with other heads.
     nested: the ``widths`` and ``depths`` of the sub-networks that it was trained to hold (``trim(model, width=0.5)``);
         None: it was not.
+    input_ranges: of a model that was trained for int8: the largest absolute input of each linear map, by its name in
+        the encoder (``layers.0.ffn_out``) or ``head.``; they belong to these weights. None: it was not.
     """
 
     model_type: ClassVar[str] = "trimformer"
@@ -157,6 +160,7 @@ class TrimformerConfig(PreTrainedConfig):
     classifier_norm: bool = False
     embedding: dict | None = None
     nested: dict | None = None
+    input_ranges: dict | None = None
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     layers: list[dict] | None = None
@@ -186,6 +190,12 @@ class TrimformerConfig(PreTrainedConfig):
         self._check_sharing()
         for shape in shapes:
             ATTENTION[shape.attention].check_in(self, shape)
+        for name, largest in (self.input_ranges or {}).items():
+            if not isinstance(largest, int | float) or not 0 <= largest < math.inf:
+                raise TrimformerError(
+                    f"input_ranges has {largest!r} for {name}, not a number of at least 0: use the config.json that "
+                    "was saved with the weights."
+                )
         super().__post_init__(**kwargs)
 
     def _check_sharing(self) -> None:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ...cores import usable_cores
 from ...deploy.agreement import agrees, percent
-from ...deploy.export import ExportedFile, Model, export_all, save_tokenizer, scorer_for, warnings_of
+from ...deploy.export import ExportedFile, Model, export_all, notes_of, save_tokenizer, scorer_for
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
@@ -145,7 +145,7 @@ def _why(target: str, chosen: MeasuredFile, candidates: Sequence[MeasuredFile]) 
 
 def _notes(target: str, candidates: Sequence[MeasuredFile], max_drop: float) -> list[str]:
     files = [one.file for one in candidates]
-    notes = warnings_of(files)
+    notes = notes_of(files)
     if notes and files[0].score is None:
         notes.append("Random inputs are a harder test than texts: give data (--validation or --task) to ask those.")
     notes += [

@@ -22,8 +22,8 @@ from ..base import DISTILLED, Context, MethodSettings, Standard, StudentMethod
 from ..result import Result
 
 NO_GAIN = (
-    "The file is smaller, because a zero is saved as a bit, and the time is the same: hardware for dense matrices needs "
-    "as long as before."
+    "The file is smaller, because a zero is saved as a bit, and the time is the same: hardware for dense matrices "
+    "needs as long as before."
 )
 
 

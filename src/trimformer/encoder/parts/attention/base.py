@@ -76,6 +76,8 @@ class Attention(nn.Module):
     def __init__(self, config: TrimformerConfig, shape: LayerShape) -> None:
         super().__init__()
         self.heads = shape.heads
+        # Maps that were trained for int8, each with its own rounding, do not become one in an exported file.
+        self.folds = config.input_ranges is None
 
     # What it computes.
 

@@ -53,12 +53,16 @@ class MeanAttention(Attention):
 class ExportedMean(nn.Module):
     """One product per sequence, (batch, n, hidden) -> (batch, 1, hidden): W_OV = W_O W_V, b = W_O b_V + b_O.
 
-    There is no bias or mask between the two maps, so they compose.
+    There is no bias or mask between the two maps, so they compose; where maps do not fold they stay two.
     """
 
     def __init__(self, attention: Any) -> None:
         super().__init__()
         value, output, self.inputs = attention.value, attention.output, attention.inputs
+        self.folds = attention.folds
+        if not self.folds:
+            self.value, self.output = value, output
+            return
         w_value, w_output, dtype = value.weight.double(), output.weight.double(), value.weight.dtype
         self.weight = constant((w_output @ w_value).to(dtype))
         self.bias = None
@@ -67,4 +71,5 @@ class ExportedMean(nn.Module):
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         mean = self.inputs((shared.mean_weights @ x).squeeze(1))
-        return F.linear(mean, self.weight, self.bias)[:, None]
+        found: Tensor = F.linear(mean, self.weight, self.bias) if self.folds else self.output(self.value(mean))
+        return found[:, None]

@@ -58,7 +58,7 @@ class ExportedPreNorm(ExportedLayer):
 
     def __init__(self, layer: PreNormLayer, positions: Any, first_only: bool) -> None:
         super().__init__(layer, positions, first_only)
-        inner = [layer.ffn_in, layer.ffn_gate] if layer.has_units else []
+        inner = [layer.ffn_in, layer.ffn_gate] if layer.has_units and layer.attention.folds else []
         self.inner = stacked(inner) if inner and all(isinstance(part, nn.Linear) for part in inner) else None
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:

@@ -3,6 +3,7 @@ Decomposition", 2020)."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -75,10 +76,9 @@ class LowRankMap(LinearMap):
     @classmethod
     def scaled(cls, module: Any, factor: float) -> nn.Module:
         bias = module.second.bias
-        return nn.Sequential(
-            made(module.first.weight, None),
-            made(module.second.weight * factor, None if bias is None else bias * factor),
-        )
+        first = made(module.first.weight, None)
+        second = made(module.second.weight * factor, None if bias is None else bias * factor)
+        return nn.Sequential(OrderedDict(first=first, second=second))
 
 
 def decomposed(weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,77 @@
+"""int8 that keeps its answers: where a file with all maps in int8 does not, the maps that cost it stay in fp32.
+
+Which do is found in two steps, as accuracy-aware quantizers such as NNCF's do it: each map is tried alone in int8, and
+what it adds to the error of the outputs gives their order; then as few as possible of the first ones stay as they are.
+Nothing of it is done for a file that agrees with fp32.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..console import Ticker
+from ..inference.runtimes.onnx import OnnxSession
+from .quantize_onnx import maps_of, onnx_int8
+from .quantize_openvino import Samples
+from .quantize_static import input_ranges, static_int8
+
+RANKED_BY = 64
+"""Texts that each map is tried on alone."""
+MOST = 0.5
+"""The largest share of the maps that may stay: int8 saves little then."""
+
+
+def fewest(order: Sequence[str], agrees: Callable[[Sequence[str]], bool]) -> list[str] | None:
+    """As few of the first names as make a file agree; None where half of them are not enough.
+
+    agrees: whether the file does in which these stay in fp32; asked for 1, 2, 4, … and then between the last two.
+    """
+    most = int(MOST * len(order))
+    low, high = 0, min(1, most)
+    while not (high > low and agrees(order[:high])):
+        if high == most:
+            return None
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if agrees(order[:middle]) else (middle, high)
+    return list(order[:high])
+
+
+def costliest_first(source: Path, backend: str, inputs: Samples) -> list[str]:
+    """The maps of an fp32 ONNX file, that first which alone in int8 changes its outputs most.
+
+    For OpenVINO inputs are rounded in one range, as its int8 files do it, but outliers are not moved before: a map that
+    has some may come too early in the order, which costs time and no answer.
+    """
+    maps, some = maps_of(source), _spread(inputs)
+    exact = _outputs(source, some)
+    ranges = {} if backend == "onnx-int8" else input_ranges(source, some)
+    errors = {}
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder, Ticker("Finding what costs int8", len(maps)) as tick:
+        file = Path(folder) / "alone.onnx"
+        for name in maps:
+            others = [other for other in maps if other != name]
+            if backend == "onnx-int8":
+                onnx_int8(source, file, others)
+            else:
+                static_int8(source, file, ranges, others)
+            found = _outputs(file, some)
+            errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(exact, found, strict=True))
+            tick.advance()
+    return sorted(maps, key=lambda name: -errors[name])
+
+
+def _outputs(file: Path, inputs: Samples) -> list[np.ndarray]:
+    session = OnnxSession(file)
+    return [session.run(sample) for sample in inputs]
+
+
+def _spread(inputs: Samples) -> Samples:
+    places: Any = np.linspace(0, len(inputs) - 1, min(RANKED_BY, len(inputs))).astype(int)
+    return [inputs[place] for place in places]
