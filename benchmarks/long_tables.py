@@ -43,5 +43,5 @@ def _above(one: dict[str, Any] | None) -> str:
     if one is None:
         return NOT_MEASURED
     if one["peak_bytes"] is None:
-        return one["skipped"] or "unknown"
+        return "unknown"
     return f"{(one['peak_bytes'] - one['disk_bytes']) / 1e9:.2f} GB, {one['first_s']:.1f} s"

@@ -142,8 +142,12 @@ def memory(results: Results, given: argparse.Namespace) -> None:
             for length in lengths:
                 key = f"{given.version} {variant.backend} {length}"
                 if given.again or not results.has("memory", key):
-                    found = dataclasses.asdict(footprint(variant, 1, length, given.threads))
-                    results.put("memory", key, {"version": given.version, "threads": given.threads} | found)
+                    found = footprint(variant, 1, length, given.threads)
+                    if found.skipped:  # to be tried again
+                        print(f"{key}: {found.skipped}")
+                        continue
+                    values = {"version": given.version, "threads": given.threads} | dataclasses.asdict(found)
+                    results.put("memory", key, values)
 
 
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {"speed": speed, "memory": memory}
