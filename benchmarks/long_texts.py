@@ -68,20 +68,15 @@ class Results:
 
 def bert(layers: int, window: int | None) -> TrimformerModel:
     """Layers of BERT-base's shape; with a window the first token is dense."""
-    layer = dataclasses.asdict(LayerShape(**SIZES, window=window))
+    layer: dict[str, Any] = dataclasses.asdict(LayerShape(**SIZES))
+    if window is not None:
+        layer |= {"attention": "sparse", "own": {"pattern": {"name": "longformer", "window": window, "first": 1}}}
     torch.manual_seed(0)
     hidden = SIZES["heads"] * SIZES["head_size"]
     config = TrimformerConfig(
         vocab_size=1000, hidden_size=hidden, max_position_embeddings=max(LENGTHS), layers=[layer] * layers
     )
-    model = TrimformerModel(config).eval()
-    if window is not None:
-        from trimformer.encoder.parts.band import Band  # which the version before, whose memory is asked for, lacks
-
-        for module in model.layers.modules():
-            if getattr(module, "band", None) is not None:
-                module.band = module.long_band = Band(window // 2, first=1)
-    return model
+    return TrimformerModel(config).eval()
 
 
 def modernbert() -> TrimformerModel:

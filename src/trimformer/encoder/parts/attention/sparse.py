@@ -118,6 +118,7 @@ class ExportedSparse(ExportedAttention):
 
     def __init__(self, attention: SparseAttention, positions: Any, first_only: bool) -> None:
         super().__init__(attention, positions, first_only)
+        assert attention.pattern is not None
         self.pattern = attention.pattern
 
     def masked(self, scores: Tensor, shared: ExportedTokens) -> Tensor:
