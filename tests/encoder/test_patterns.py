@@ -32,7 +32,7 @@ DEFINED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("settings", "kept", "count"), DEFINED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("settings", "kept", "count"), DEFINED, ids=[str(one)[:40] for one, *_ in DEFINED])
 def test_a_pattern_keeps_what_its_definition_says(settings, kept, count):
     pattern = read(settings)
     expected = torch.tensor([[kept(i, j) for j in range(128)] for i in range(128)])
