@@ -15,11 +15,15 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick() -> Iterator[None]:
-    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only."""
+    """What is timed here is timed to see that it runs; how files are written is the subject of some tests only.
+
+    A process has one precision, and answers are those of fp32 also where the processor has bfloat16.
+    """
     from tests.exporter import PLACE, quickly_traced
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PLACE, quickly_traced)
+        patch.setattr("trimformer.pipeline.accelerator.has_native_bf16", lambda: False)
         patch.setattr("trimformer.measure.bench.latency.MAX_ROUNDS", 2)
         patch.setattr("trimformer.measure.bench.latency.TURN_SECONDS", 0.0)
         yield

@@ -256,7 +256,11 @@ def write_recipe(bert: Path, out: str, **training: Any) -> Path:
         str(bert), TaskSettings(data="reviews.csv", text="review", label="stars"), out,
         method={"name": "last-k", "keep_layers": 1}, training=TrainingSettings(**({"epochs": 1} | training)),
     )  # fmt: skip
-    quick = {"export": ExportSettings(onnx=False), "measure": MeasureSettings(backends=["torch"], batch=[1])}
+    quick = {
+        "precision": "fp32",
+        "export": ExportSettings(onnx=False),
+        "measure": MeasureSettings(backends=["torch"], batch=[1]),
+    }
     recipe.model_copy(update=quick).save(Path("recipe.yaml"))
     return Path("recipe.yaml")
 

@@ -91,7 +91,10 @@ def test_a_wrong_setting_names_its_option(options: MethodOptions, said: str) -> 
         (MethodOptions(set=["keep_layers=[1"]), "--set keep_layers=[1: the value is not valid YAML"),
         (MethodOptions(keep_layers=1, set=["keep_layers=2"]), "the keep_layers of the method is given twice"),
         (MethodOptions(set=["name=depth"]), "the name of the method is given twice"),
-        (MethodOptions("depth", student="distil"), "--student is trained by finetune or squeeze, and not by depth"),
+        (
+            MethodOptions("depth", student="distil"),
+            "--student is trained by adabert or finetune or squeeze, and not by depth",
+        ),
     ],
 )
 def test_an_unreadable_setting(options: MethodOptions, said: str, capsys: pytest.CaptureFixture[str]) -> None:

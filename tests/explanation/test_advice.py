@@ -112,7 +112,7 @@ def test_a_precision_that_answers_otherwise_does_not_pay() -> None:
 
 @pytest.mark.parametrize(("times", "pays"), [({1: 4.0, 2: 7.0}, False), ({1: 1.0, 2: 2.0}, True)])
 def test_whether_a_pattern_pays(times: dict[int, float], pays: bool) -> None:
-    known = dataclasses.replace(table(first=False), pieces=PIECES | {"sparse/8": times})
+    known = dataclasses.replace(table(first=False), pieces=PIECES | {"sparse/8 within 64 and 1 first": times})
     shapes = trim(tiny(2), attention={0: "sparse"}).config.shapes
     (said,) = patterns(known, shapes)
     assert said.startswith("The pattern pays here: " if pays else "The pattern does not pay here: ")

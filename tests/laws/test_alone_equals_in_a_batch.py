@@ -33,7 +33,9 @@ def check(model, backend, folder):
     session = open_backend(write(model, backend, folder), backend, threads=1)
     batch = padded_batch(model, 5, 21)
     together = torch.from_numpy(session.run(batch))
-    allowed = (0.02 if FILE_BACKENDS[backend].precision == "bf16" else 1e-3) * float(together.abs().max())
+    # OpenVINO computes with 4-bit weights in bfloat16 where the processor has it.
+    rough = FILE_BACKENDS[backend].precision in ("bf16", "int4")
+    allowed = (0.03 if rough else 1e-3) * float(together.abs().max())
     for row in range(5):
         n = int(batch["attention_mask"][row].sum())
         alone = session.run({name: value[row : row + 1, :n] for name, value in batch.items()})

@@ -81,7 +81,9 @@ def check_files(model, folder, sizes=((1, 2), (4, 9), (5, 21))):
     files = export(model, folder / "onnx")
     sessions = [open_backend(write(model, name, folder / "onnx"), name, threads=1) for name in ("onnx", "openvino")]
     batches = [padded_batch(model, batch, n) for batch, n in sizes]
-    batches.append({name: value.flip(1) for name, value in batches[-1].items()})  # padded on the left
+    # Padded on the left, but for windows: what padding reads far from all real tokens differs, and means nothing.
+    if all(shape.window is None for shape in model.config.shapes):
+        batches.append({name: value.flip(1) for name, value in batches[-1].items()})
     for inputs in batches:
         with torch.no_grad():
             expected = model(**inputs).logits

@@ -22,6 +22,8 @@ from .base import PACKINGS, packed
 
 KEY = "packing"
 VERSION = 1
+LEAST_SAVED = 0.05
+"""Of the bytes of a file: for less it stays as all other programs read it."""
 MOST_WEIGHTS = 2**36
 """A weight of more numbers would not fit the memory that it is unpacked in."""
 
@@ -42,19 +44,26 @@ def is_packed(file: Path) -> bool:
 
 
 def pack_file(file: Path) -> bool:
-    """Write a safetensors file anew with the weights packed that have a smaller form; False: there are none."""
-    tensors, metadata = _read(file)
+    """Write a safetensors file anew with the weights packed that have a smaller form; False: that saves too little."""
+    tensors, _ = _read(file)
     found = {name: each for name, weight in tensors.items() if (each := packed(weight)) is not None}
-    if not found:
+    before = _bytes(tensors.values())
+    saved = sum(tensors[name].nbytes - _bytes(each.parts.values()) for name, each in found.items())
+    if saved < LEAST_SAVED * before:
         return False
     for name, each in found.items():
         del tensors[name]
         tensors |= {f"{name}.{part}": tensor.contiguous() for part, tensor in each.parts.items()}
     said = {name: {"kind": each.kind, "shape": each.shape, **each.settings} for name, each in found.items()}
-    metadata |= {KEY: json.dumps({"version": VERSION, "weights": said})}
+    # One entry alone: safetensors writes several in any order, and the same weights are to give the same file.
+    metadata = {KEY: json.dumps({"version": VERSION, "weights": said})}
     with atomic_file(file) as temporary:
         save_file(tensors, temporary, metadata=metadata)
     return True
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _read(file: Path, names: Iterable[str] | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
