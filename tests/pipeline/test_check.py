@@ -19,6 +19,7 @@ from trimformer.starts import Origin, Origins
 
 LAST_2 = {"name": "last-k", "keep_layers": 2}
 DEPTH_3 = {"name": "depth", "keep": 3}
+SEARCH = {"name": "nas-masks", "target": 0.6, "cut": False}
 
 
 def check(*stages: dict[str, Any], model: Any = None, kind: Any = "classification", length: int = 30) -> list[Any]:
@@ -69,6 +70,14 @@ def test_each_stage_starts_from_what_the_one_before_leaves() -> None:
                 {"method": {"name": "finetune"}, "objective": {"attention": 1}},
             ],
             "Stage s1: The term 'attention' of the objective has nothing to compare",
+        ),
+        (
+            [{"method": SEARCH}, {"method": SEARCH | {"cut": True}, "start": "dense"}],
+            "Stage s0: cut: false leaves the model whole, and no next stage of nas-masks starts from it",
+        ),
+        (
+            [{"method": SEARCH}, {"method": SEARCH | {"cut": True, "spaces": ["ffn"]}}],
+            "Stage s0: The stage before has other masks",
         ),
     ],
 )

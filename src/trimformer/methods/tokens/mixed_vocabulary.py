@@ -52,7 +52,6 @@ class MixedVocabulary(StudentMethod):
     decides = False
     changes_tokenizer = True
     rereads = True
-    nests = True
     standard = Standard(objective=ObjectiveSettings(logits=1.0), repair=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
@@ -80,7 +79,14 @@ class MixedVocabulary(StudentMethod):
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
         cls.check(settings, config)
-        return TrimformerConfig.from_dict(config.to_dict() | {"vocab_size": settings.size})
+        if settings.size >= config.vocab_size:
+            raise TrimformerError(
+                f"A new vocabulary of {settings.size} tokens is no smaller than that of the model, "
+                f"{config.vocab_size}: set a smaller size."
+            )
+        pad = config.pad_token_id  # special tokens come first in a new vocabulary
+        pad = pad if pad is None or pad < settings.size else 0
+        return TrimformerConfig.from_dict(config.to_dict() | {"vocab_size": settings.size, "pad_token_id": pad})
 
     def decide(self) -> Gates:
         """Nothing is switched off."""
