@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from tests.learning import toy_task
 from tests.models import tiny
@@ -35,6 +37,16 @@ def refused(*stages: dict[str, Any], **others: Any) -> str:
     with pytest.raises(TrimformerError) as caught:
         check(*stages, **others)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vocabulary", "mixed-vocabulary"])
+def test_a_tokenizer_of_another_kind_is_refused_before_any_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])), unk_token="a")
+    monkeypatch.setattr("trimformer.methods.tokens.vocabulary.KINDS", {})
+    monkeypatch.setattr(f"{__name__}.words_tokenizer", lambda: other)
+    settings = {"name": name} | ({"size": 20} if name == "mixed-vocabulary" else {})
+    assert "Stage s0: The " in (said := refused({"method": settings}))
+    assert "BPE" in said
 
 
 def test_each_stage_starts_from_what_the_one_before_leaves() -> None:

@@ -240,6 +240,10 @@ class Method:
         """Raise TrimformerError where it cannot use this dense model; same_tokens: whether both read texts alike."""
 
     @classmethod
+    def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
+        """Raise TrimformerError where it cannot do with this tokenizer of a model of this shape."""
+
+    @classmethod
     def check_next(cls, settings: Any, following: Any) -> None:
         """Raise TrimformerError where the next stage cannot use what this one leaves.
 

@@ -144,7 +144,7 @@ def bpe() -> PreTrainedTokenizerFast:
 
 def test_what_cannot_be_cut_anew_is_refused() -> None:
     with pytest.raises(TrimformerError, match=r"for WordPiece and WordLevel tokenizers, and this is a BPE tokenizer"):
-        make_method("mixed-vocabulary", dataclasses.replace(stage(), tokenizer=bpe()))
+        METHODS["mixed-vocabulary"].check_tokenizer(bpe(), tiny().config)
     with pytest.raises(TrimformerError, match="more tokens than the word table has rows"):
         make_method("mixed-vocabulary", dataclasses.replace(stage(), model=tiny(vocab_size=5, labels=2)))
 

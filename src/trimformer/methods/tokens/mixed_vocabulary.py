@@ -47,7 +47,7 @@ class MixedVocabulary(StudentMethod):
 
     name = "mixed-vocabulary"
     Settings = MixedVocabularySettings
-    example = {"size": 40}  # noqa: RUF012  (never written to)
+    example = {"size": 24}  # noqa: RUF012  (never written to)
     kinds = ("classification", "multilabel", "regression", "ranking")
     decides = False
     changes_tokenizer = True
@@ -56,14 +56,9 @@ class MixedVocabulary(StudentMethod):
 
     def __init__(self, settings: Any, context: Context) -> None:
         config, tokenizer = context.model.config, context.tokenizer
-        self.words = Words.of(tokenizer, config.vocab_size)
+        self.words = words_of(tokenizer, config)
         assert tokenizer is not None, "words are those of a tokenizer"
-        unknown = tokenizer.unk_token
-        if unknown not in self.words.special:
-            raise TrimformerError(
-                "The tokenizer has no token for unknown words, which a new vocabulary needs: add one."
-            )
-        made = self.words.learned(context.train, settings.size, unknown)
+        made = self.words.learned(context.train, settings.size, tokenizer.unk_token)
         self.old, self.ids = config.vocab_size, made.get_vocab()
         self.tokenizer = rewritten(tokenizer, json.loads(made.to_str())["model"], self.ids)
         if config.positions == "from_padding" and self.tokenizer.pad_token_id != tokenizer.pad_token_id:
@@ -75,6 +70,10 @@ class MixedVocabulary(StudentMethod):
         own: Any = context.rows
         rows: Any = MixedRows(own, self.words, made, self.old, settings.share, config.max_tokens)
         super().__init__(settings, dataclasses.replace(context, model=model, part=rows))
+
+    @classmethod
+    def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
+        words_of(tokenizer, config)
 
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
@@ -105,6 +104,14 @@ class MixedVocabulary(StudentMethod):
         return [
             f"{len(self.ids):,} tokens of a new vocabulary take the place of {self.old:,}, which saves {saved:,.2f} MB."
         ]
+
+
+def words_of(tokenizer: PreTrainedTokenizerBase | None, config: TrimformerConfig) -> Words:
+    """The words of a tokenizer; raises TrimformerError where no new vocabulary can be made beside it."""
+    words = Words.of(tokenizer, config.vocab_size)
+    if tokenizer is None or tokenizer.unk_token not in words.special:
+        raise TrimformerError("The tokenizer has no token for unknown words, which a new vocabulary needs: add one.")
+    return words
 
 
 def rewritten(
