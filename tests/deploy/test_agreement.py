@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import torch
 from tests.models import tiny
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy import agreement as module
-from trimformer.deploy.export import ExportedFile, Mended, export, notes_of
+from trimformer.deploy.export import ExportedFile, Mended, export, export_all, notes_of
 from trimformer.deploy.mend import costliest_first, fewest
 from trimformer.deploy.onnx import random_inputs
 from trimformer.deploy.openvino import read
 from trimformer.deploy.quantize_onnx import maps_of, plain_name
 from trimformer.deploy.quantize_openvino import openvino_int8, samples
 from trimformer.inference.batches import inputs, tokenise
+from trimformer.inference.runtimes.backends import parts
 from trimformer.measure.bench.target import MeasuredFile, choose, export_for
 from trimformer.pipeline import results
 from trimformer.recipe.settings import ExportSettings
@@ -116,6 +118,34 @@ def test_the_maps_that_cost_the_answers_stay_in_fp32(exported: list[ExportedFile
     (said,) = notes_of([int8])
     assert said.startswith(f"onnx-int8: {len(int8.mended.kept)} of 15 maps stay in fp32 (layers.")
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".onnx"] == ["model.int8.onnx"]
+
+
+def test_the_files_of_both_runtimes_are_mended_in_one_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a place of its own; what is said of its answers is said of the file that stays, not of the last trial."""
+    agreements, judged = iter([False, False, False, True, True] * 2), []
+
+    class Recorder:
+        task, reference = load_validation(TaskSettings(name="sentiment"), None)[0], 0.5
+
+        def training_texts(self) -> None:
+            return None
+
+        def judge(self, name: str, session: Any) -> tuple[float, float]:
+            judged.append(name)
+            return 0.5, 0.5
+
+    def again(model: Any, backend: str, source: Path, target: Path, *_: Any) -> None:
+        for part in parts(source.parent / target.name):
+            shutil.copy(part, target.parent)
+
+    monkeypatch.setattr("trimformer.deploy.export.costliest_first", lambda *_: [f"map-{index}" for index in range(8)])
+    monkeypatch.setattr("trimformer.deploy.export.agrees", lambda _: next(agreements))
+    monkeypatch.setattr("trimformer.deploy.export.write_int8", again)
+    files = export_all(tiny(1), tmp_path, ["onnx-int8", "openvino-int8"], None, Recorder())  # type: ignore[arg-type]
+    for file in files:
+        assert file.mended is not None
+        assert len(file.mended.kept) == 3  # 1, 2 and 4 were tried, then 3
+        assert judged.count(file.backend) == 6  # the file, four trials, and the one that stays once more
 
 
 def test_openvino_leaves_maps_in_fp32_and_knows_their_names(exported: list[ExportedFile], tmp_path: Path) -> None:

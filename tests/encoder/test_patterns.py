@@ -32,6 +32,11 @@ DEFINED = [
 ]  # fmt: skip
 
 
+def test_the_sparsity_is_the_mean_over_heads():
+    pattern = read({"name": "offsets", "offsets": [[0], [0, 1]]})
+    assert pattern.sparsity(10, 2) == pytest.approx(1 - (10 + 28) / 200)
+
+
 @pytest.mark.parametrize(("settings", "kept", "count"), DEFINED, ids=[str(one)[:40] for one, *_ in DEFINED])
 def test_a_pattern_keeps_what_its_definition_says(settings, kept, count):
     pattern = read(settings)

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from tests.learning import toy_task
 from tests.models import tiny
@@ -19,6 +21,7 @@ from trimformer.starts import Origin, Origins
 
 LAST_2 = {"name": "last-k", "keep_layers": 2}
 DEPTH_3 = {"name": "depth", "keep": 3}
+SEARCH = {"name": "nas-masks", "target": 0.6, "cut": False}
 
 
 def check(*stages: dict[str, Any], model: Any = None, kind: Any = "classification", length: int = 30) -> list[Any]:
@@ -34,6 +37,16 @@ def refused(*stages: dict[str, Any], **others: Any) -> str:
     with pytest.raises(TrimformerError) as caught:
         check(*stages, **others)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vocabulary", "mixed-vocabulary"])
+def test_a_tokenizer_of_another_kind_is_refused_before_any_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])), unk_token="a")
+    monkeypatch.setattr("trimformer.methods.tokens.vocabulary.KINDS", {})
+    monkeypatch.setattr(f"{__name__}.words_tokenizer", lambda: other)
+    settings = {"name": name} | ({"size": 20} if name == "mixed-vocabulary" else {})
+    assert "Stage s0: The " in (said := refused({"method": settings}))
+    assert "BPE" in said
 
 
 def test_each_stage_starts_from_what_the_one_before_leaves() -> None:
@@ -69,6 +82,14 @@ def test_each_stage_starts_from_what_the_one_before_leaves() -> None:
                 {"method": {"name": "finetune"}, "objective": {"attention": 1}},
             ],
             "Stage s1: The term 'attention' of the objective has nothing to compare",
+        ),
+        (
+            [{"method": SEARCH}, {"method": SEARCH | {"cut": True}, "start": "dense"}],
+            "Stage s0: cut: false leaves the model whole, and no next stage of nas-masks starts from it",
+        ),
+        (
+            [{"method": SEARCH}, {"method": SEARCH | {"cut": True, "spaces": ["ffn"]}}],
+            "Stage s0: The stage before has other masks",
         ),
     ],
 )

@@ -201,17 +201,21 @@ class _Exporter:
     def _mended(self, file: ExportedFile) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
         source = self.folder / FILE_BACKENDS["onnx"].file
-        order = costliest_first(source, file.backend, samples(self.model.config, self.texts))
+        config = self.model.config
+        order = costliest_first(source, file.backend, samples(config, self.texts), config.input_ranges)
         found: dict[int, ExportedFile] = {}
 
         def try_with(kept: Sequence[str]) -> bool:
-            place = self.folder / f"keep-{len(kept)}"
+            place = self.folder / f"{file.backend}-keep-{len(kept)}"
             place.mkdir()
             write_int8(self.model, file.backend, source, place / file.path.name, self.texts, kept)
             found[len(kept)] = self._checked(place / file.path.name, file.backend)
             return agrees(found[len(kept)].agreement)
 
         kept = fewest(order, try_with)
+        chosen = file if kept is None else found[len(kept)]
+        if self.scorer is not None:  # the last one that was judged may be another; its warnings are kept
+            self.scorer.judge(file.backend, open_backend(chosen.path, file.backend))
         if kept is None:
             return file
         for part in reversed(parts(found[len(kept)].path)):

@@ -8,7 +8,7 @@ Nothing of it is done for a file that agrees with fp32.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +43,25 @@ def fewest(order: Sequence[str], agrees: Callable[[Sequence[str]], bool]) -> lis
     return list(order[:high])
 
 
-def costliest_first(source: Path, backend: str, inputs: Samples) -> list[str]:
+def costliest_first(
+    source: Path, backend: str, inputs: Samples, trained: Mapping[str, float] | None = None
+) -> list[str]:
     """The maps of an fp32 ONNX file, that first which alone in int8 changes its outputs most.
 
     For OpenVINO inputs are rounded in one range, as its int8 files do it, but outliers are not moved before: a map that
-    has some may come too early in the order, which costs time and no answer.
+    has some may come too early in the order, which costs time and no answer. trained: the ranges of a model that was
+    trained for int8, which its files of both runtimes have.
     """
     maps, some = maps_of(source), _spread(inputs)
     exact = _outputs(source, some)
-    ranges = {} if backend == "onnx-int8" else input_ranges(source, some)
+    dynamic = backend == "onnx-int8" and trained is None
+    ranges = trained if trained is not None else {} if dynamic else input_ranges(source, some)
     errors = {}
     with tempfile.TemporaryDirectory(dir=source.parent) as folder, Ticker("Finding what costs int8", len(maps)) as tick:
         file = Path(folder) / "alone.onnx"
         for name in maps:
             others = [other for other in maps if other != name]
-            if backend == "onnx-int8":
+            if dynamic:
                 onnx_int8(source, file, others)
             else:
                 static_int8(source, file, ranges, others)

@@ -240,8 +240,15 @@ class Method:
         """Raise TrimformerError where it cannot use this dense model; same_tokens: whether both read texts alike."""
 
     @classmethod
-    def check_next(cls, settings: Any, following: str | None) -> None:
-        """Raise TrimformerError where the next stage cannot use what this one leaves. following: its method, if any."""
+    def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
+        """Raise TrimformerError where it cannot do with this tokenizer of a model of this shape."""
+
+    @classmethod
+    def check_next(cls, settings: Any, following: Any) -> None:
+        """Raise TrimformerError where the next stage cannot use what this one leaves.
+
+        following: the settings of its method; None where there is none, or it starts from another model.
+        """
 
     @classmethod
     def hands_gates(cls, settings: Any, config: TrimformerConfig) -> Gates | None:

@@ -38,8 +38,11 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
                     "another method."
                 )
             left = method.after(stage.method, student)
-            method.check_next(stage.method, following.method.name if following else None)
+            goes_on = following is not None and following.start.name == "previous"
+            method.check_next(stage.method, following.method if following is not None and goes_on else None)
             teacher = origins.previous if stage.teacher == "previous" else origins.dense
+            if not start.own_tokenizer:  # another one is read when its stage begins
+                method.check_tokenizer(origins.tokenizer, student)
             method.check_beside(student, teacher.config, not start.own_tokenizer)
             _check_objective(stage.objective, student, teacher.config, origins.task.kind)
             if origins.task.kind == "embedding":

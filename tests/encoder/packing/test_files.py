@@ -166,7 +166,17 @@ def other_shape(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> None:
     said["weights"][WORDS]["shape"] = said["weights"][WORDS]["shape"][::-1]
 
 
+def endless(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> None:
+    said["weights"][WORDS]["shape"] = [float("inf"), 8]
+
+
+def endless_version(tensors: dict[str, torch.Tensor], said: dict[str, Any]) -> None:
+    said["version"] = float("inf")
+
+
 REFUSED = [
+    (endless, "is damaged: the packed weight"),
+    (endless_version, "what it says of its packed weights cannot be read"),
     (newer, "packed in format 2, newer than the format 1"),
     (unknown, "packed as 'ternary', and this trimformer knows"),
     (without_scales, "is damaged: the packed weight"),

@@ -7,8 +7,9 @@ import torch
 
 from tests.learning import batches, context, make_method
 from tests.methods.positions.test_dam import neighbours
-from tests.models import FAMILY_NAMES
+from tests.models import FAMILY_NAMES, tiny
 from trimformer import Gates, TrimformerError, trim
+from trimformer.methods import METHODS
 from trimformer.training.loop import train
 
 
@@ -91,10 +92,20 @@ def test_the_weights_are_left_without_factors_and_these_without_decay():
     assert "without them" in result.notes[-1]
 
 
+def test_layers_that_do_not_see_all_are_not_studied():
+    stage = context(attention={1: "sparse"})
+    method = make_method("position-importance", stage)
+    assert method.studied == [0, 2]
+    assert "the layers 1 do not attend to all tokens" in " ".join(method.notes())
+    config = trim(tiny(), attention=dict.fromkeys(range(3), "sparse")).config
+    with pytest.raises(TrimformerError, match="No layer of this encoder attends to all tokens"):
+        METHODS["position-importance"].check(method.settings, config)
+
+
 def test_factors_cannot_be_trimmed_and_what_has_no_positions_is_refused():
     factors = [torch.full((1, 1, 5, 5), 0.5)] * 3
     with pytest.raises(TrimformerError, match="Factors of attention weights cannot be trimmed"):
         trim(context().model, Gates(contributions=factors))
     trim(context().model, Gates(contributions=[torch.ones(1, 1, 5, 5)] * 3))
-    with pytest.raises(TrimformerError, match="No layer of this encoder has queries and keys"):
+    with pytest.raises(TrimformerError, match="No layer of this encoder attends to all tokens"):
         make_method("position-importance", context(attention={0: "mean", 1: "none", 2: "mean"}))

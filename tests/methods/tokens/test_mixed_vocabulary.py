@@ -16,7 +16,7 @@ from tests.learning import context, make_method, toy_task
 from tests.models import tiny
 from tests.tinymodel import write_csv, write_stock_bert
 from trimformer import TrimformerError
-from trimformer.methods import Context
+from trimformer.methods import METHODS, Context
 from trimformer.pipeline.run import run
 from trimformer.recipe.reading import parse
 from trimformer.tasks.data import Examples
@@ -144,7 +144,7 @@ def bpe() -> PreTrainedTokenizerFast:
 
 def test_what_cannot_be_cut_anew_is_refused() -> None:
     with pytest.raises(TrimformerError, match=r"for WordPiece and WordLevel tokenizers, and this is a BPE tokenizer"):
-        make_method("mixed-vocabulary", dataclasses.replace(stage(), tokenizer=bpe()))
+        METHODS["mixed-vocabulary"].check_tokenizer(bpe(), tiny().config)
     with pytest.raises(TrimformerError, match="more tokens than the word table has rows"):
         make_method("mixed-vocabulary", dataclasses.replace(stage(), model=tiny(vocab_size=5, labels=2)))
 
@@ -182,3 +182,14 @@ def test_a_recipe_leaves_model_and_tokenizer_of_the_new_vocabulary(tmp_path: Pat
     assert model.config.vocab_size == len(tokenizer)
     assert tokenizer.tokenize("clumsy film") != ["clumsy", "film"]
     assert np.isfinite(model(**tokenizer("clumsy film", return_tensors="pt")).logits.detach().numpy()).all()
+
+
+def test_what_the_recipe_check_foresees():
+    """A padding that is not among the new ids stands first there; a vocabulary that is no smaller is refused."""
+    method, settings = METHODS["mixed-vocabulary"], METHODS["mixed-vocabulary"].Settings(size=24)
+    config = tiny(vocab_size=60, labels=2).config
+    config.pad_token_id = 55
+    assert (method.after(settings, config).vocab_size, method.after(settings, config).pad_token_id) == (24, 0)
+    with pytest.raises(TrimformerError, match="no smaller than that of the model, 24: set a smaller size"):
+        method.after(settings, tiny(vocab_size=24, labels=2).config)
+    assert not method.nests  # sub-networks of DynaBERT have not learned the new words

@@ -66,12 +66,18 @@ class TrimformerPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """Save as transformers does, with weights packed where that is smaller (see ``encoder/packing``).
 
-        Raises TrimformerError for weights under transformation.
+        Raises TrimformerError for weights under transformation, and for ``push_to_hub=True``, which uploads before.
         """
         require_baked(self, "saved")
+        if kwargs.get("push_to_hub"):
+            raise TrimformerError(
+                "save_pretrained cannot push to the hub, because weights are packed after transformers has saved them: "
+                "use push_to_hub of the model."
+            )
         with no_foreign_bars():
             super().save_pretrained(*args, **kwargs)
-        pack_folder(Path(args[0] if args else kwargs["save_directory"]))
+        if kwargs.get("is_main_process", True):
+            pack_folder(Path(args[0] if args else kwargs["save_directory"]))
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
@@ -93,6 +99,8 @@ class TrimformerPreTrainedModel(PreTrainedModel):
                 f"The weights in {source} do not fit the shape in its config.json: {_first_line(error)}"
             ) from error
         model, info = loaded
+        if source is not None:  # packed weights are given to transformers without their folder
+            model.name_or_path = model.config._name_or_path = str(source)
         prefix = f"{cls.base_model_prefix}."
         body = {k for k in info["missing_keys"] if k.startswith(prefix) or cls is TrimformerModel}
         if body or info["unexpected_keys"]:

@@ -24,7 +24,7 @@ KEY = "packing"
 VERSION = 1
 LEAST_SAVED = 0.05
 """Of the bytes of a file: for less it stays as all other programs read it."""
-MOST_WEIGHTS = 2**36
+MOST_WEIGHTS = 2**31 - 1
 """A weight of more numbers would not fit the memory that it is unpacked in."""
 
 
@@ -84,7 +84,7 @@ def _unpacked(tensors: dict[str, Tensor], given: str, file: Path) -> Iterator[tu
         content = json.loads(given)
         version = int(content["version"])
         weights = {} if version > VERSION else dict(content["weights"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise _damaged(file, f"what it says of its packed weights cannot be read ({error})") from error
     if version > VERSION:
         raise TrimformerError(
@@ -117,7 +117,7 @@ def _unpack(name: str, said: Mapping[str, Any], left: dict[str, Tensor], file: P
             if (tensor.dtype, tuple(tensor.shape)) != wanted:
                 raise ValueError(f"its {part} have the shape {tuple(tensor.shape)} instead of {wanted.shape}")
         return packing.unpack(parts, settings, shape)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RuntimeError, MemoryError) as error:
         raise _damaged(file, f"the packed weight {name} is not whole ({error})") from error
 
 

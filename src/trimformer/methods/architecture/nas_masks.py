@@ -42,6 +42,10 @@ IN_HEADS = ("query_key", "values")
 """Spaces of dimensions that every head has: one mask for all heads of a layer."""
 TIMED = ("inputs", "ffn", "heads")
 """Spaces of which a table of the device has times."""
+OTHER_MASKS = (
+    "The stage before has other masks, so that the next one cannot go on with them: give both the same spaces, shared "
+    "and masks, or set cut: true there."
+)
 POINTS_OF_PATHS = 30
 """How often the α of a stage are written down, at most."""
 VALUES_OF_PATHS = 100_000
@@ -125,12 +129,17 @@ class NasMasks(Alternating):
             raise TrimformerError("The layers read different numbers of dimensions, so that they cannot share a mask.")
 
     @classmethod
-    def check_next(cls, settings: Any, following: str | None) -> None:
-        if not settings.cut and following != cls.name:
+    def check_next(cls, settings: Any, following: Any) -> None:
+        if settings.cut:
+            return
+        if following is None or following.name != cls.name:
             raise TrimformerError(
-                f"cut: false leaves the model whole, and the next stage is not of {cls.name} to go on with its masks: "
-                f"set cut: true, or add a stage of {cls.name} after it."
+                f"cut: false leaves the model whole, and no next stage of {cls.name} starts from it to go on with its "
+                f"masks: set cut: true, or add a stage of {cls.name} with start: previous after it."
             )
+        alike = ("spaces", "shared", "masks")
+        if any(getattr(settings, name) != getattr(following, name) for name in alike):
+            raise TrimformerError(OTHER_MASKS)
 
     @classmethod
     def hands_gates(cls, settings: Any, config: TrimformerConfig) -> Gates | None:
@@ -191,10 +200,7 @@ class NasMasks(Alternating):
             return
         known = {name: own.shape for name, own in self.masks.state_dict().items()}
         if known != {name: own.shape for name, own in alphas.items()}:
-            raise TrimformerError(
-                "The stage before had other masks, so that this one cannot go on with its masks: give both the "
-                "same spaces, shared and masks, or set cut: true there."
-            )
+            raise TrimformerError(OTHER_MASKS)
         self.masks.load_state_dict(alphas)
 
     def _share(self, masks: Mapping[str, list[Tensor]]) -> Tensor:

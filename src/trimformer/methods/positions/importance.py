@@ -79,7 +79,10 @@ class PositionImportanceStudy(StudentMethod):
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
         if not attending(config):
-            raise TrimformerError("No layer of this encoder has queries and keys: there are no positions to study.")
+            raise TrimformerError(
+                "No layer of this encoder attends to all tokens: there are no positions to study. A layer with a "
+                "window or a pattern is left out, because nothing is learned of what it does not see."
+            )
 
     def _special_places(self) -> list[int]:
         """The places at which most texts that are long enough have a special token of the tokenizer."""
@@ -147,10 +150,15 @@ class PositionImportanceStudy(StudentMethod):
             whose = "" if one.layer is None else f" in layer {one.layer}"
             means = ", ".join(f"{own.name} {own.mean:.3f} ({own.low:.3f} to {own.high:.3f})" for own in one.groups)
             found.append(f"the mean importance of positions{whose} with its 95 % interval over positions: {means}.")
+        if left_out := [index for index in range(self.layers) if index not in self.studied]:
+            found.append(
+                f"the layers {', '.join(map(str, left_out))} do not attend to all tokens, and are not studied."
+            )
         found.append("the model has no factors of positions any more: it is scored as it is without them.")
         return found
 
 
 def attending(config: TrimformerConfig) -> list[int]:
-    """The layers with queries and keys."""
-    return [index for index, shape in enumerate(config.shapes) if ATTENTION[shape.attention].attends]
+    """The layers in which every token attends to all."""
+    kinds = ((index, shape, ATTENTION[shape.attention]) for index, shape in enumerate(config.shapes))
+    return [index for index, shape, kind in kinds if kind.attends and kind.sees_all(shape)]

@@ -47,24 +47,18 @@ class MixedVocabulary(StudentMethod):
 
     name = "mixed-vocabulary"
     Settings = MixedVocabularySettings
-    example = {"size": 40}  # noqa: RUF012  (never written to)
+    example = {"size": 24}  # noqa: RUF012  (never written to)
     kinds = ("classification", "multilabel", "regression", "ranking")
     decides = False
     changes_tokenizer = True
     rereads = True
-    nests = True
     standard = Standard(objective=ObjectiveSettings(logits=1.0), repair=ObjectiveSettings(logits=1.0))
 
     def __init__(self, settings: Any, context: Context) -> None:
         config, tokenizer = context.model.config, context.tokenizer
-        self.words = Words.of(tokenizer, config.vocab_size)
+        self.words = words_of(tokenizer, config)
         assert tokenizer is not None, "words are those of a tokenizer"
-        unknown = tokenizer.unk_token
-        if unknown not in self.words.special:
-            raise TrimformerError(
-                "The tokenizer has no token for unknown words, which a new vocabulary needs: add one."
-            )
-        made = self.words.learned(context.train, settings.size, unknown)
+        made = self.words.learned(context.train, settings.size, tokenizer.unk_token)
         self.old, self.ids = config.vocab_size, made.get_vocab()
         self.tokenizer = rewritten(tokenizer, json.loads(made.to_str())["model"], self.ids)
         if config.positions == "from_padding" and self.tokenizer.pad_token_id != tokenizer.pad_token_id:
@@ -78,9 +72,20 @@ class MixedVocabulary(StudentMethod):
         super().__init__(settings, dataclasses.replace(context, model=model, part=rows))
 
     @classmethod
+    def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
+        words_of(tokenizer, config)
+
+    @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
         cls.check(settings, config)
-        return TrimformerConfig.from_dict(config.to_dict() | {"vocab_size": settings.size})
+        if settings.size >= config.vocab_size:
+            raise TrimformerError(
+                f"A new vocabulary of {settings.size} tokens is no smaller than that of the model, "
+                f"{config.vocab_size}: set a smaller size."
+            )
+        pad = config.pad_token_id  # special tokens come first in a new vocabulary
+        pad = pad if pad is None or pad < settings.size else 0
+        return TrimformerConfig.from_dict(config.to_dict() | {"vocab_size": settings.size, "pad_token_id": pad})
 
     def decide(self) -> Gates:
         """Nothing is switched off."""
@@ -99,6 +104,14 @@ class MixedVocabulary(StudentMethod):
         return [
             f"{len(self.ids):,} tokens of a new vocabulary take the place of {self.old:,}, which saves {saved:,.2f} MB."
         ]
+
+
+def words_of(tokenizer: PreTrainedTokenizerBase | None, config: TrimformerConfig) -> Words:
+    """The words of a tokenizer; raises TrimformerError where no new vocabulary can be made beside it."""
+    words = Words.of(tokenizer, config.vocab_size)
+    if tokenizer is None or tokenizer.unk_token not in words.special:
+        raise TrimformerError("The tokenizer has no token for unknown words, which a new vocabulary needs: add one.")
+    return words
 
 
 def rewritten(

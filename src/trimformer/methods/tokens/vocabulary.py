@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ...encoder.gating.keep import axes_of
 from ...encoder.model.heads import TrimformerWithHead
+from ...encoder.shape.config import TrimformerConfig
 from ...errors import TrimformerError
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded
@@ -49,6 +50,10 @@ class Vocabulary(Method):
     # The repair compares nothing: a teacher that splits texts differently can be learned from only in some tasks.
     standard = Standard(start="dense", repair=ObjectiveSettings())
 
+    @classmethod
+    def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
+        _content(tokenizer)
+
     def result(self) -> Result:
         """The model and the tokenizer without the tokens that go.
 
@@ -56,17 +61,8 @@ class Vocabulary(Method):
         word table.
         """
         tokenizer, config = self.context.tokenizer, self.model.config
-        if tokenizer is None or not tokenizer.is_fast:
-            raise TrimformerError(
-                "The method vocabulary rewrites tokenizer.json, which a slow tokenizer does not have: save its fast "
-                "form beside the model."
-            )
-        content = json.loads(tokenizer.backend_tokenizer.to_str())
-        if content["model"]["type"] not in KINDS:
-            raise TrimformerError(
-                f"The tokenizer is a {content['model']['type']} model, and the method vocabulary can shorten only "
-                f"{', '.join(KINDS)}: leave the stage out."
-            )
+        content = _content(tokenizer)
+        assert tokenizer is not None, "it has a content"
         ids, kept, own = tokenizer.get_vocab(), self._kept(tokenizer, content), _words(content["model"])
         # Those that only the list of added tokens knows come last, because they are numbered when the others are.
         order = sorted(kept, key=lambda token: (token not in own, ids[token]))
@@ -115,6 +111,22 @@ class Vocabulary(Method):
             f"{len(after) - same:,} of {len(after):,} selection rows are split differently; {unknown[1]:.2%} of their "
             f"tokens are unknown, {unknown[0]:.2%} before."
         )
+
+
+def _content(tokenizer: PreTrainedTokenizerBase | None) -> Any:
+    """What stands in tokenizer.json; raises TrimformerError for a tokenizer that cannot be shortened."""
+    if tokenizer is None or not tokenizer.is_fast:
+        raise TrimformerError(
+            "The method vocabulary rewrites tokenizer.json, which a slow tokenizer does not have: save its fast form "
+            "beside the model."
+        )
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    if content["model"]["type"] not in KINDS:
+        raise TrimformerError(
+            f"The tokenizer is a {content['model']['type']} model, and the method vocabulary can shorten only "
+            f"{', '.join(KINDS)}: leave the stage out."
+        )
+    return content
 
 
 def _slices(rows: Encoded) -> Iterator[slice]:
