@@ -245,8 +245,8 @@ class Family:
         shape = shapes.pop() if len(shapes) == 1 else None
         if (
             shape is None
-            or shape.attention != "full"
-            or shape != dataclasses.replace(shape, window=None, query_key=None, inputs=None)
+            or shape.own
+            or shape != dataclasses.replace(shape, attention="full", window=None, query_key=None, inputs=None)
             or (shape.width, config.classifier_size) != (config.hidden_size, None)
             or not shape.ffn
         ):
