@@ -36,8 +36,8 @@ def model(name: str, scores: dict[str, float], agreement: float = 1.0) -> ModelI
         for backend, ms in MS[name].items()
     ]  # fmt: skip
     return ModelInfo(
-        name=name, score=scores["torch"], metric="accuracy", n_examples=1000, params=1, bytes=1, flops_per_example=1.0,
-        flops_length=24, latency_ms=times,
+        name=name, score=scores["torch"], metric="accuracy", n_examples=1000, params=1, bytes=1,
+        flops_per_example=1.0 if name == "dense" else 0.5, flops_length=24, latency_ms=times,
     )  # fmt: skip
 
 
@@ -76,6 +76,13 @@ def test_the_factors_multiply_to_the_whole() -> None:
     factors = [one.runtime_factor, one.precision_factor, one.removal_factor]
     product = math.prod(factor for factor in factors if factor is not None)
     assert product == pytest.approx(one.start_ms / one.ms)
+
+
+def test_where_nothing_was_removed_what_differs_is_noise() -> None:
+    alike = trimmed().model_copy(update={"flops_per_example": DENSE.flops_per_example})
+    one = headline.find(DENSE, alike, FILES, gpu=False)
+    assert one is not None
+    assert headline.sentence(one).endswith("(runtime 3.3×, int8 2.0×).")
 
 
 def test_a_file_that_answers_otherwise_is_not_deployed() -> None:

@@ -35,6 +35,9 @@ def find(dense: ModelInfo, trimmed: ModelInfo, exported: Sequence[ExportInfo], g
     if end is None:
         return None
     times = {name: one.median for name, one in before.items()}
+    given = steps(begin.backend, end.backend, times, end.median)
+    if (trimmed.params, trimmed.flops_per_example) == (dense.params, dense.flops_per_example):
+        given["removal_factor"] = None  # what differs is noise
     return Headline(
         start=begin.backend,
         start_ms=begin.median,
@@ -48,7 +51,7 @@ def find(dense: ModelInfo, trimmed: ModelInfo, exported: Sequence[ExportInfo], g
         batch=end.batch,
         length=end.length,
         threads=end.threads,
-        **steps(begin.backend, end.backend, times, end.median),
+        **given,
     )
 
 

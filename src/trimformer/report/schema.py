@@ -224,7 +224,8 @@ class Headline(_Strict):
         default=None, description="what that format then gave; null: not measured, or it is fp32"
     )
     removal_factor: float | None = Field(
-        default=None, description="what the removed parts gave, in the same file of both models; null: not measured"
+        default=None,
+        description="what the removed parts gave, in the same file of both models; null: not measured, or none",
     )
 
 
