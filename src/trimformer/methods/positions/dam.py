@@ -25,7 +25,7 @@ from ...encoder.shape.kinds import left_of
 from ...errors import TrimformerError
 from ..base import Context, MethodSettings, StudentMethod, register
 from ..result import Result
-from .masks import PositionMasks, Structure
+from .masks import PositionMasks, Structure, seeing_all
 from .rate import own_rate
 
 SPARSE = "sparse"
@@ -172,11 +172,7 @@ class Dam(StudentMethod):
 
 def masked_layers(config: TrimformerConfig) -> list[int]:
     """The layers whose attention sees all tokens, and so can be masked."""
-    return [
-        index
-        for index, shape in enumerate(config.shapes)
-        if left_of(shape.attention, SPARSE) == SPARSE != shape.attention and shape.window is None
-    ]
+    return [index for index in seeing_all(config) if left_of(config.shapes[index].attention, SPARSE) == SPARSE]
 
 
 def offsets(kept: Sequence[Sequence[int]], special: bool) -> dict[str, Any]:

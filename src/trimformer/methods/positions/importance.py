@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from ...encoder.gating.trim import trim
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ...encoder.shape.kinds import ATTENTION
 from ...errors import TrimformerError
 from ..base import Context, MethodSettings, StudentMethod, register
 from ..result import Result
 from .findings import ImportanceMap, PositionImportance, group_means, position_groups
+from .masks import seeing_all
 from .rate import own_rate
 
 LOOKED_AT = 500
@@ -64,7 +64,7 @@ class PositionImportanceStudy(StudentMethod):
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)
-        self.studied = attending(context.model.config)
+        self.studied = seeing_all(context.model.config)
         lengths = np.asarray(context.learned.lengths)
         self.length = int(np.median(lengths))  # what few texts reach says little
         self.special = self._special_places()
@@ -78,7 +78,7 @@ class PositionImportanceStudy(StudentMethod):
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        if not attending(config):
+        if not seeing_all(config):
             raise TrimformerError(
                 "No layer of this encoder attends to all tokens: there are no positions to study. A layer with a "
                 "window or a pattern is left out, because nothing is learned of what it does not see."
@@ -156,9 +156,3 @@ class PositionImportanceStudy(StudentMethod):
             )
         found.append("the model has no factors of positions any more: it is scored as it is without them.")
         return found
-
-
-def attending(config: TrimformerConfig) -> list[int]:
-    """The layers in which every token attends to all."""
-    kinds = ((index, shape, ATTENTION[shape.attention]) for index, shape in enumerate(config.shapes))
-    return [index for index, shape, kind in kinds if kind.attends and kind.sees_all(shape)]

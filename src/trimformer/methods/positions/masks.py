@@ -12,6 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.kinds import ATTENTION
+
 TEMPERATURE = 1.0
 SPREAD = 1e-3
 """Standard deviation of the α at the start, so that half of the positions is kept."""
@@ -90,3 +93,8 @@ def drawn(logits: Tensor) -> Tensor:
     noisy = logits + torch.log(u) - torch.log1p(-u)
     soft = torch.sigmoid(noisy / TEMPERATURE)
     return (noisy > 0).to(logits.dtype) + (soft - soft.detach())
+
+
+def seeing_all(config: TrimformerConfig) -> list[int]:
+    """The layers in which every token attends to all."""
+    return [index for index, shape in enumerate(config.shapes) if ATTENTION[shape.attention].sees_all(shape)]

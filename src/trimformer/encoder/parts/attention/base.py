@@ -184,6 +184,11 @@ class Attention(nn.Module):
         return changed, axes
 
     @classmethod
+    def sees_all(cls, shape: LayerShape) -> bool:
+        """Whether every token attends to all."""
+        return cls.attends and shape.window is None
+
+    @classmethod
     def own_of(cls, shape: LayerShape, heads: Sequence[int]) -> dict[str, Any]:
         """What it has of its own where these heads are left, in this order."""
         return dict(shape.own)

@@ -139,11 +139,6 @@ class FullAttention(Attention):
         return changed, axes
 
     @classmethod
-    def sees_all(cls, shape: LayerShape) -> bool:
-        """Whether every token attends to all."""
-        return shape.window is None
-
-    @classmethod
     def own_of(cls, shape: LayerShape, heads: Sequence[int]) -> dict[str, Any]:
         if list(heads) == list(range(shape.heads)):
             return dict(shape.own)
