@@ -1,6 +1,7 @@
 """Fresh processes: they share nothing with the test but files, and need no seconds to load the libraries.
 
 A server is forked once, before any test has done anything in it; each process is a fork of that server.
+What a process prints goes where the test that came first in this run would print: a test reads files that it wrote.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ QUICK = {
 
 
 HANGS = Path("hangs")
+SAID = Path("said")  # what a worker has printed at its end
 
 
 def help_search(out: str, hangs: bool) -> None:
@@ -51,7 +52,7 @@ def help_search(out: str, hangs: bool) -> None:
             patch.setattr(_Run, "log", hang)
         while not Path(f"{out}.partial").is_dir() or not (hangs or HANGS.exists()):
             time.sleep(0.1)
-        print(trimformer("worker", out).err, flush=True)
+        SAID.write_text(trimformer("worker", out).err)
 
 
 @contextlib.contextmanager
@@ -97,9 +98,9 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
     assert result(report) == result(whole)
     assert weights(Path("many")) == weights(Path("whole"))
     assert Path("many/metrics.jsonl").read_bytes() == Path("whole/metrics.jsonl").read_bytes()
-    printed = capfd.readouterr()
-    assert "models trained by 2 workers" in printed.err
-    assert "for many" in printed.out.replace("\n", " ")  # what the worker says at its end
+    printed = capfd.readouterr().err
+    assert "models trained by 2 workers" in printed
+    assert "for many" in SAID.read_text().replace("\n", " ")
 
     with contextlib.closing(sqlite3.connect("jobs.db")) as database:
         jobs = database.execute("SELECT state, owner FROM trimformer_jobs").fetchall()
@@ -107,7 +108,7 @@ def test_a_worker_helps_and_a_killed_one_is_replaced(
     assert len({owner for _, owner in jobs}) == 2
     # The one that was killed had a job, which somebody else did.
     lost = rf"Worker \S+:{dying.pid}:\w+ has failed \(no sign of life for 5 s\); its training waits again: rung 1 of 2"
-    assert len(re.findall(lost, printed.err)) == 1
+    assert len(re.findall(lost, printed)) == 1
 
 
 def test_a_cut_search_goes_on_with_its_jobs(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
