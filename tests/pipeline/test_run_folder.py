@@ -29,10 +29,10 @@ from trimformer.recipe.settings import ExportSettings, MeasureSettings
 from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report, Step
 from trimformer.search.confirmation import Confirmation
+from trimformer.search.executors.chosen import Shared
 from trimformer.search.measurement import Measurement
 from trimformer.search.run import FileTest
 from trimformer.search.schedule.halving import Point
-from trimformer.search.training import Shared
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
 from trimformer.work_files import explain_damage, read_work_file

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import shutil
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from ..cluster import connect
 from ..console import console
 from ..deploy.agreement import agrees
 from ..files import atomic_folder
@@ -28,11 +25,8 @@ from ..tasks.balance import balance_notes
 from ..tasks.outcome import Outcome
 from .candidates import Candidates, find_candidates
 from .confirmation import Confirmation, confirmation, step_down
+from .executors.chosen import check_helpers, chosen_executor
 from .executors.job import Executor, TrainingJob
-from .executors.local import one_by_one
-from .executors.nodes import workers_on_nodes
-from .executors.storage import check_storage, open_jobs
-from .executors.workers import with_workers
 from .measurement import (
     DENSE,
     REFERENCES,
@@ -47,15 +41,14 @@ from .measurement import (
 )
 from .output import copy_file, copy_model
 from .report import assemble, write
-from .schedule.halving import FINALISTS, Point, better, done_before, inside, order, promoted, rungs
+from .schedule.estimates import FASTEST, Estimates
+from .schedule.halving import Point, better, done_before, inside, order, promoted, rungs
 from .schedule.plan import UNSPENT, Plan
 from .schema import AutopilotReport
 from .shortlist import TRAINED, left_behind
-from .training import NEARLY, SHARED, TWICE, Ground, Shared, Trainer, stage_of
+from .training import NEARLY, TWICE, Ground, Trainer, stage_of
 from .worker import work
 
-FASTEST = 2
-"""So many models are exported in all precisions, so that there is another one where the first is not confirmed."""
 SLACK = 1.25
 """The dense model's training is cut after so many times what was planned for it."""
 TIMED = 32
@@ -65,12 +58,6 @@ ENOUGH = (
     "The time budget was not needed as a whole: nothing that might have become the fastest inside the budget was left "
     "to look at or to train."
 )
-LEAST = 0.5
-"""Nothing is looked at in less than this share of the time that the dense model's files took."""
-PASSES = 3
-"""Training on a text takes about as long as so many passes one by one."""
-SCORINGS = 2
-"""Nothing is trained in less time than so many scorings of the selection rows take one by one."""
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport:
@@ -101,7 +88,7 @@ class Autopilot(Trainer):
     """One search in its folder."""
 
     def search(self) -> AutopilotReport:
-        self._check_helpers()
+        check_helpers(self.settings)
         installed()  # or there is nothing to search for
         inputs = self.folder.step("load", self.load)
         plan = self.folder.step("plan", lambda: self._planned(inputs))
@@ -113,10 +100,10 @@ class Autopilot(Trainer):
         points = found.taken
         sizes = [] if self.settings.post_training else rungs(len(points))
         self.folder.step("teacher", lambda: self._ask_teacher(points if sizes else [], ground))
-        with self._executor() as execute:
+        with chosen_executor(self.settings, self.folder, work) as execute:
             for rung in range(len(sizes)):
-                work = partial(self._rung, rung, sizes, points, ground, execute)
-                points = self.folder.step(f"rung {rung + 1}", work)
+                train = partial(self._rung, rung, sizes, points, ground, execute)
+                points = self.folder.step(f"rung {rung + 1}", train)
         if sizes and self.settings.time_budget is not None:
             points = self._train_on([*points, *found.spare], len(sizes), ground)
         if self.folder.kept("enough", bool, lambda: found.all and self._enough(points, len(sizes), ground)):
@@ -134,13 +121,6 @@ class Autopilot(Trainer):
         if self.fitted:
             console.print(str(plan), markup=False, soft_wrap=True)
         return plan
-
-    def _check_helpers(self) -> None:
-        """Refuse before any work what nobody could be asked through."""
-        if self.settings.storage is not None:
-            check_storage(self.settings.storage)
-        if self.settings.ray is not None:
-            connect(self.settings.ray).shutdown()
 
     def _dense_files(self, inputs: Inputs, dense: StageResult, plan: Plan) -> list[Measurement]:
         """The dense model under what runs here: what speed-ups are over, and what trimming has to beat.
@@ -168,8 +148,9 @@ class Autopilot(Trainer):
         """What is worth training, or exporting; nothing where there is no time to look at anything."""
 
         def looked() -> Any:
-            left = self.budget.left(self._ending(FASTEST, ground))
-            if left < LEAST * self._seconds_of_files() and not self.settings.post_training:
+            estimates = self._estimates(ground)
+            left = self.budget.left(estimates.ending(FASTEST))
+            if left < estimates.look and not self.settings.post_training:
                 return dataclasses.asdict(Candidates([], [], all=False))
             found = find_candidates(
                 self,
@@ -177,7 +158,7 @@ class Autopilot(Trainer):
                 backend=ground.files[0],
                 peer=self._peer(ground).ms,
                 seconds=min(left, plan.candidates),
-                trained=self._able(plan, ground),
+                trained=estimates.trainings(plan.training, TRAINED),
                 keep=lambda point: self._keep_best("look", [point], ground),
             )
             return dataclasses.asdict(found)
@@ -218,29 +199,15 @@ class Autopilot(Trainer):
 
         self.folder.kept("teacher", bool, asked)
 
-    @contextlib.contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        """What does the trainings of a rung: this process alone, or with all that help it."""
-        storage, ray = self.settings.storage, self.settings.ray
-        if storage is None:
-            yield one_by_one
-            return
-        shared = self.folder.read_json(SHARED, Shared, {"search": f"{self.folder.out.name}-{uuid.uuid4().hex[:8]}"})
-        jobs = open_jobs(storage, self.folder.work, shared["search"])
-        self.folder.write_json(SHARED, shared | {"open": True})  # from here on workers find it
-        helpers = contextlib.nullcontext(lambda: None) if ray is None else workers_on_nodes(ray, self.folder.out, work)
-        with helpers as watch:
-            yield partial(with_workers, jobs, watch=watch)
-            self.folder.write_json(SHARED, shared | {"open": False})
-
     def _rung(self, rung: int, sizes: list[int], points: list[Point], ground: Ground, execute: Executor) -> list[Point]:
         """Train the best of those that were trained in all rungs so far; all come back, the others as they were."""
 
         def trained() -> Any:
             running = [point for point in points if point.rungs == rung]
             chosen = promoted(running, sizes[rung], self.settings.max_drop, done_before(rung, len(sizes)))
-            seconds = self.budget.left(self._ending(len(points), ground)) / (len(sizes) - rung)
-            able = int(min(len(chosen), seconds / self._least(ground)))
+            estimates = self._estimates(ground)
+            seconds = self.budget.left(estimates.ending(len(points))) / (len(sizes) - rung)
+            able = int(min(len(chosen), seconds / estimates.training))
             jobs = [TrainingJob(rung, len(sizes), point) for point in chosen[:able]]
             found = {point.name: point for point in points}
             for after in execute(jobs, seconds, partial(self.train, ground=ground)):
@@ -264,7 +231,8 @@ class Autopilot(Trainer):
             """The points after one more training; None where there is nobody to train, or no time."""
 
             def trained() -> Any:
-                seconds = self.budget.left(self._ending(1 + sum(point.rungs > 0 for point in points), ground))
+                count_trained = 1 + sum(point.rungs > 0 for point in points)
+                seconds = self.budget.left(self._estimates(ground).ending(count_trained))
                 one = left_behind(points, self.settings.max_drop, done)
                 if one is None or seconds < limit:
                     return []
@@ -296,31 +264,18 @@ class Autopilot(Trainer):
         wanted = TWICE * self.settings.training.epochs
         cut = any(point.epochs < NEARLY * done[point.rungs] * wanted for point in points)
         waits = bool(count) and left_behind(points, self.settings.max_drop, done[:-1]) is not None
-        left = self.budget.left(self._ending(len(points), ground))
+        left = self.budget.left(self._estimates(ground).ending(len(points)))
         return not cut and not waits and left > UNSPENT * self.budget.seconds
 
-    def _least(self, ground: Ground) -> float:
-        """Seconds of the shortest training that is worth its scoring."""
-        return SCORINGS * len(ground.inputs.selection) / ground.speed
-
-    def _able(self, plan: Plan, ground: Ground) -> int:
-        """How many there is time to train for half an epoch each, of two at the least."""
-        half = PASSES / 2 * len(ground.inputs.learned(DISTILLED)) / ground.speed
-        return int(min(TRAINED, max(FINALISTS, plan.training / half)))
-
-    def _ending(self, points: int, ground: Ground) -> float:
-        """Seconds that comparing, confirming and testing will take: the dense model's files tell what one takes.
-
-        Each of the fastest is made in all of them, the other points in fp32; scoring on the other rows is like three.
-        """
-        known = self._seconds_of_files()
-        fastest = max(1, min(points, FASTEST))
-        files = fastest * len(ground.files) + max(0, points - fastest) + 3
-        return known * files / (len(REFERENCES) + len(ground.files))
-
-    def _seconds_of_files(self) -> float:
-        """What making, scoring and timing the dense model's files took."""
-        return float(next(step["seconds"] for step in self.folder.steps if step["name"] == "files"))
+    def _estimates(self, ground: Ground) -> Estimates:
+        return Estimates(
+            seconds=next(step["seconds"] for step in self.folder.steps if step["name"] == "files"),
+            backends=len(REFERENCES) + len(ground.files),
+            files=len(ground.files),
+            speed=ground.speed,
+            selection=len(ground.inputs.selection),
+            learned=len(ground.inputs.learned(DISTILLED)),
+        )
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Measurement]:
         """All points in fp32, the fastest ones inside the budget in everything else, too; beside the dense model."""

@@ -7,10 +7,9 @@ import itertools
 import math
 import shutil
 import time
-from typing import Any, NotRequired
+from typing import Any
 
 import numpy as np
-from typing_extensions import TypedDict
 
 from ..console import console
 from ..cores import usable_cores
@@ -52,16 +51,6 @@ POST_TRAINING = 180.0
 """Seconds that a search without training takes where nobody says more."""
 ASKING = 0.1
 """Share of the time that is left which may go into writing down the teacher's answers."""
-
-SHARED = "jobs.json"
-"""What a search tells its workers."""
-
-
-class Shared(TypedDict):
-    """search: the name that its jobs are stored under. open: whether there may be more of them."""
-
-    search: str
-    open: NotRequired[bool]
 
 
 @dataclasses.dataclass(frozen=True)

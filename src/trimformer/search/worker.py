@@ -10,10 +10,11 @@ from ..console import console
 from ..errors import TrimformerError
 from ..pipeline.run_folder import partial_folder
 from ..recipe.reading import load_recipe
+from .executors.chosen import SHARED, Shared
 from .executors.storage import open_jobs
 from .executors.workers import POLL, train_next
 from .measurement import Measurement
-from .training import SHARED, Ground, Shared, Trainer
+from .training import Ground, Trainer
 
 
 def work(out: Path) -> int:
