@@ -10,9 +10,10 @@ import torch
 
 from tests.learning import batches, context, make_method
 from tests.methods.positions.test_dam import inputs, neighbours
-from tests.models import FAMILY_NAMES
-from trimformer import TrimformerError
+from tests.models import FAMILY_NAMES, tiny
+from trimformer import TrimformerError, trim
 from trimformer.encoder.checkpoints.load import load_with_head
+from trimformer.methods.positions.adaptive_span import saved, spans
 from trimformer.methods.positions.masks import masked_layers
 from trimformer.methods.positions.windows import HeadSpans, soft_windows
 from trimformer.training.loop import train
@@ -96,11 +97,11 @@ def test_the_ramp_narrows_to_one_token_by_the_last_step() -> None:
 
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize(
-    "spans", [[[2.0, 5.0], [0.0, 3.0], [11.0, 1.0]], [[0.0, 0.0], [1.0, 0.0], [4.0, 4.0]]], ids=["one", "whole layer"]
+    "own", [[[2.0, 5.0], [0.0, 3.0], [11.0, 1.0]], [[0.0, 0.0], [1.0, 0.0], [4.0, 4.0]]], ids=["one", "whole layer"]
 )
-def test_the_trimmed_model_gives_what_the_masked_one_gives(spans: Any, special: bool) -> None:
+def test_the_trimmed_model_gives_what_the_masked_one_gives(own: Any, special: bool) -> None:
     stage = context()
-    method = with_spans(stage, *spans, special=special)
+    method = with_spans(stage, *own, special=special)
     left = method.result().model.eval()
     for batch in batches(stage, 3):
         batch = inputs(batch)
@@ -205,6 +206,11 @@ def test_mistakes_are_found_before_any_work() -> None:
 def test_it_says_from_which_length_on_windows_save_time() -> None:
     said = with_spans(context(), [3.0, 1.0]).result().notes[-1]
     assert said.startswith("No window is short enough for blocks")
+    wanted = {index: spans([index, 2], True) for index in (0, 2)}
+    longer = trim(tiny(max_position_embeddings=400), attention=wanted)
+    assert "in texts of at least so many tokens: 175 in layer 0, 175 in layer 2. Other layers" in saved(longer.config)
+    added = trim(tiny(family="mpnet", max_position_embeddings=400), attention=wanted)  # blocks take no bias of pairs
+    assert saved(added.config) == said
 
 
 def test_learn_then_fine_tune_then_save_and_load(tmp_path: Any) -> None:

@@ -204,4 +204,5 @@ def saved(config: TrimformerConfig) -> str:
     if not longs:
         return "No window is short enough for blocks: all scores are computed and then masked, which saves no time."
     named = ", ".join(f"{long} in layer {index}" for index, long in longs.items())
-    return f"Windows are computed by blocks in texts of at least so many tokens: {named}. Elsewhere they save no time."
+    masked = "Other layers and shorter texts are computed in full and then masked, which saves no time."
+    return f"Windows are computed by blocks in texts of at least so many tokens: {named}. {masked}"
