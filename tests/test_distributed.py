@@ -32,6 +32,7 @@ OTHERS = [
     {"name": "hard-concrete", "target": 0.7},
     {"name": "theseus", "keep": 1},
     {"name": "dam"},
+    {"name": "adaptive-span", "penalty": 0},
     {"name": "position-importance"},
 ]
 

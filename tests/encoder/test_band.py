@@ -129,6 +129,7 @@ PATTERNS = [
     {"name": "longformer", "window": 6, "first": 2},
     {"name": "star"},
     {"name": "offsets", "offsets": [[0, 2], [0, 1, 5]], "special": True},
+    {"name": "spans", "spans": [1, 4]},
 ]
 
 

@@ -25,6 +25,7 @@ DEFINED = [
     ({"name": "window", "window": 2}, lambda i, j: abs(i - j) <= 1, 382),
     ({"name": "star"}, lambda i, j: abs(i - j) <= 1 or i == 0 or j == 0, 634),
     ({"name": "offsets", "offsets": [[0, 3, 7]]}, lambda i, j: abs(i - j) in (0, 3, 7), 128 + 2 * 125 + 2 * 121),
+    ({"name": "spans", "spans": [3]}, lambda i, j: abs(i - j) <= 3, 128 + 2 * (127 + 126 + 125)),
     (
         {"name": "offsets", "offsets": [[4]], "special": True},
         lambda i, j: abs(i - j) == 4 or i == 0 or j == 0, 2 * 124 + 2 * 127 + 1 - 2,
@@ -110,6 +111,7 @@ def test_heads_take_their_own_with_them():
     assert written(pattern.of_heads([2, 0]))["offsets"] == [[2], [0]]
     masks = [packed(torch.full((3, 3), head)) for head in (True, False)]
     assert pattern.of_heads([0]) == read({"name": "offsets", "offsets": [[0]]})
+    assert read({"name": "spans", "spans": [4, 0, 2]}).of_heads([2, 0]).spans == (2, 4)
     assert read({"name": "positions", "length": 3, "masks": masks}).of_heads([1]).masks == (masks[1],)
 
 
@@ -131,6 +133,9 @@ def test_heads_take_their_own_with_them():
         ({"name": "offsets", "offsets": [[0], [-1]]}, "for each head a rising list of distances"),
         ({"name": "offsets", "offsets": [0, 1]}, "for each head a rising list of distances"),
         ({"name": "offsets", "offsets": [[0], [1]], "special": 1}, "special as true or false"),
+        ({"name": "spans", "spans": [3]}, "The layer has 2 heads, but its pattern has 1 spans: give one for each"),
+        ({"name": "spans", "spans": [3, -1]}, "for each head a whole number of at least 0"),
+        ({"name": "spans", "spans": [3, 1], "special": 1}, "special as true or false"),
         ({"name": "positions", "length": 0, "masks": []}, "needs a length of at least 1"),
         ({"name": "positions", "length": 3, "masks": ["%", "%"]}, "A mask of the pattern 'positions' is damaged"),
         ({"name": "positions", "length": 9, "masks": [packed(torch.ones(3, 3))] * 2}, "is not one of 9 places"),
@@ -145,8 +150,11 @@ def test_what_is_no_pattern_is_one_sentence(settings, said):
     assert str(error.value)[-1] in ".?"
 
 
-def test_an_offset_beyond_the_maximum_length_is_refused():
-    own = {"pattern": {"name": "offsets", "offsets": [[0, 40], [1]]}}
+@pytest.mark.parametrize(
+    "pattern", [{"name": "offsets", "offsets": [[0, 40], [1]]}, {"name": "spans", "spans": [40, 1]}]
+)
+def test_a_distance_beyond_the_maximum_length_is_refused(pattern):
+    own = {"pattern": pattern}
     layers = [LayerShape("sparse", 2, 8, 24, own=own).to_dict()]
     with pytest.raises(TrimformerError, match="keeps the distance 40, but a text has at most 40 tokens"):
         TrimformerConfig(hidden_size=16, max_position_embeddings=40, layers=layers)

@@ -10,7 +10,7 @@ import torch
 
 from tests.learning import context, make_method
 from tests.models import FAMILY_NAMES, padded_batch, tiny
-from trimformer import TrimformerError, load, trim
+from trimformer import TrimformerError, load, to_huggingface, trim
 from trimformer.methods import METHODS
 from trimformer.methods.weights.factorise_embedding import main_plane, without_mean
 
@@ -83,6 +83,11 @@ def test_a_masked_lm_head_is_tied_to_the_narrow_table_and_says_that_it_is_a_star
     assert result.model.head.output.weight is result.model.encoder.embeddings.word.weight
     assert output(result.model).isfinite().all()
     assert "only a start" in result.notes[1]
+
+
+def test_no_stock_bert_has_narrow_tables() -> None:
+    with pytest.raises(TrimformerError, match="have a map behind them, which a stock bert model does not have"):
+        to_huggingface(narrowed(context(rows=8), 8).model)
 
 
 def test_wider_tables_are_refused_before_any_work() -> None:

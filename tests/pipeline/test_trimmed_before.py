@@ -68,8 +68,8 @@ def test_every_method_goes_on_from_there(home: Path) -> None:
     assert kinds("all/model") == ["full", "mean", "mean", "none"]
     assert report.removed_layers() == [1]
     assert {curve.stage for curve in report.curves} == {
-        "adabert", "attendout", "dam", "darts", "greedy", "hard-concrete", "nas-masks", "position-importance", "random",
-        "tas", "tpe",
+        "adabert", "adaptive-span", "attendout", "dam", "darts", "greedy", "hard-concrete", "nas-masks",
+        "position-importance", "random", "tas", "tpe",
     }  # fmt: skip
     assert [latency.backend for latency in report.variants[0].latency_ms] == ["torch"]  # no stock class can be this
 

@@ -10,7 +10,7 @@ from tests.models import FAMILY_NAMES
 from trimformer import Gates, TrimformerError
 from trimformer.encoder.checkpoints.load import load_with_head
 from trimformer.methods import METHODS
-from trimformer.methods.positions.dam import masked_layers
+from trimformer.methods.positions.masks import masked_layers
 from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.training.loop import train
 

@@ -21,14 +21,12 @@ from ...encoder.gating.trim import changed, trim
 from ...encoder.parts.patterns.learned import packed
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ...encoder.shape.kinds import left_of
 from ...errors import TrimformerError
 from ..base import Context, MethodSettings, StudentMethod, register
 from ..result import Result
-from .masks import PositionMasks, Structure, seeing_all
+from .masks import PositionMasks, Structure, masked_layers, sparse
 from .rate import own_rate
 
-SPARSE = "sparse"
 UNIT = 12 * 128**2
 """Positions of the release, for which λ is given."""
 
@@ -170,15 +168,6 @@ class Dam(StudentMethod):
         return found
 
 
-def masked_layers(config: TrimformerConfig) -> list[int]:
-    """The layers whose attention sees all tokens, and so can be masked."""
-    return [index for index in seeing_all(config) if left_of(config.shapes[index].attention, SPARSE) == SPARSE]
-
-
 def offsets(kept: Sequence[Sequence[int]], special: bool) -> dict[str, Any]:
     """The kind of attention that keeps these distances, for each head."""
     return sparse({"name": "offsets", "offsets": [list(own) for own in kept], "special": special})
-
-
-def sparse(pattern: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": SPARSE, "pattern": pattern}

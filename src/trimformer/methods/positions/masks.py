@@ -7,14 +7,15 @@ difference is logistic. It has the derivative of σ((α + G1 - G2) / τ) (straig
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ...encoder.shape.config import TrimformerConfig
-from ...encoder.shape.kinds import ATTENTION
+from ...encoder.shape.kinds import ATTENTION, left_of
 
+SPARSE = "sparse"
 TEMPERATURE = 1.0
 SPREAD = 1e-3
 """Standard deviation of the α at the start, so that half of the positions is kept."""
@@ -98,3 +99,13 @@ def drawn(logits: Tensor) -> Tensor:
 def seeing_all(config: TrimformerConfig) -> list[int]:
     """The layers in which every token attends to all."""
     return [index for index, shape in enumerate(config.shapes) if ATTENTION[shape.attention].sees_all(shape)]
+
+
+def masked_layers(config: TrimformerConfig) -> list[int]:
+    """The layers whose attention sees all tokens, and so can be masked."""
+    return [index for index in seeing_all(config) if left_of(config.shapes[index].attention, SPARSE) == SPARSE]
+
+
+def sparse(pattern: dict[str, Any]) -> dict[str, Any]:
+    """The kind of attention that has this pattern."""
+    return {"kind": SPARSE, "pattern": pattern}

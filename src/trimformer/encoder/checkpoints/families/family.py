@@ -254,6 +254,11 @@ class Family:
                 "Only an encoder whose layers are all equal and have full attention is a stock "
                 f"{self.name} model; keep this one in the trimformer format (save_pretrained)."
             )
+        if config.embedding_size is not None and "embedding_size" not in self.own_stock_fields(config):
+            raise TrimformerError(
+                f"The embedding tables of this encoder have a map behind them, which a stock {self.name} model does "
+                "not have: keep it in the trimformer format (save_pretrained)."
+            )
         has_head = isinstance(model, TrimformerWithHead)
         if isinstance(model, TrimformerForMaskedLM) and self.masked_lm_act not in (None, config.hidden_act):
             raise TrimformerError(

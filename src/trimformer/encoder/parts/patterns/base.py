@@ -99,6 +99,14 @@ def whole(default: int, least: int = 1) -> Any:
     return dataclasses.field(default=default, metadata={"least": least})
 
 
+def one_for_each(given: Sequence[Any], heads: int, what: str) -> None:
+    """Raise TrimformerError where a pattern has not one of these for each head."""
+    if len(given) != heads:
+        raise TrimformerError(
+            f"The layer has {heads} heads, but its pattern has {len(given)} {what}: give one for each."
+        )
+
+
 def read(settings: Any) -> Pattern:
     """The pattern that ``{"name": …}`` and its settings are; raises TrimformerError for what is none."""
     if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ....errors import TrimformerError
 from ...shape.kinds import PATTERNS
-from .base import ByDistance, Pattern
+from .base import ByDistance, Pattern, one_for_each
 
 
 @PATTERNS.add("offsets")
@@ -59,7 +59,7 @@ class Offsets(ByDistance):
                 "The pattern 'offsets' needs for each head a rising list of distances from 0 on, and special as true "
                 f"or false, got {self.offsets!r} and {self.special!r}."
             )
-        _one_for_each(self.offsets, heads, "lists of offsets")
+        one_for_each(self.offsets, heads, "lists of offsets")
         if tokens is not None and self.reach >= tokens:
             raise TrimformerError(
                 f"The pattern 'offsets' keeps the distance {self.reach}, but a text has at most {tokens} tokens, which "
@@ -97,7 +97,7 @@ class Positions(Pattern):
             raise TrimformerError(
                 f"The pattern 'positions' needs a length of at least 1 and a mask for each head, got {self.length!r}."
             )
-        _one_for_each(self.masks, heads, "masks")
+        one_for_each(self.masks, heads, "masks")
         for mask in self.masks:
             _unpacked(mask, self.length)
 
@@ -129,10 +129,3 @@ def _rising(own: Any) -> bool:
     if not isinstance(own, tuple) or not all(type(offset) is int and offset >= 0 for offset in own):
         return False
     return list(own) == sorted(set(own))
-
-
-def _one_for_each(given: Sequence[Any], heads: int, what: str) -> None:
-    if len(given) != heads:
-        raise TrimformerError(
-            f"The layer has {heads} heads, but its pattern has {len(given)} {what}: give one for each."
-        )
