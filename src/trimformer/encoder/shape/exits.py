@@ -197,7 +197,8 @@ class _Patience:
 
 def _all(sure: np.ndarray, real: np.ndarray | None) -> np.ndarray:
     """(rows, …) -> (rows,): whether all parts of a row are sure, those that are not real left out."""
-    found: np.ndarray = (sure if real is None else sure | ~real).reshape(len(sure), -1).all(1)
+    sure = sure if real is None else sure | ~real
+    found: np.ndarray = sure.all(axis=tuple(range(1, sure.ndim)))
     return found
 
 
