@@ -226,6 +226,18 @@ class Leaving:
         return leaving
 
 
+def executed_words(counts: Sequence[int], texts: str = "texts") -> str:
+    """A sentence on how many layers the texts need. counts: of those that went through 1, 2, … layers, up to all."""
+    layers, total = len(counts), sum(counts)
+    mean = sum(number * count for number, count in enumerate(counts, 1)) / total
+    half = next(number for number in range(1, layers + 1) if 2 * sum(counts[:number]) >= total)
+    each = ", ".join(f"{number}: {100 * count / total:.0f} %" for number, count in enumerate(counts, 1) if count)
+    return (
+        f"{100 * sum(counts[:half]) / total:.0f} % of the {texts} need {'at most ' if half > 1 else ''}{half} of "
+        f"{layers} layers, and the mean is {mean:.2f} ({each})."
+    )
+
+
 def exits_of(
     shape: ExitShape, kind: str, logits: Sequence[np.ndarray], real: np.ndarray | None = None
 ) -> np.ndarray:
