@@ -98,6 +98,15 @@ def flops_by_exit(config: TrimformerConfig, length: int, head: type[TrimformerWi
     return [*found, whole.flops]
 
 
+def mean_flops(
+    config: TrimformerConfig, length: int, head: type[TrimformerWithHead], executed: Sequence[int]
+) -> float:
+    """Operations for one sequence, a mean over texts. executed: texts that went through 1, 2, … layers, up to all."""
+    after = () if config.exits is None else ExitShape.read(config.exits).after
+    each = zip([*after, config.num_hidden_layers - 1], flops_by_exit(config, length, head), strict=True)
+    return sum(executed[last] * flops for last, flops in each) / sum(executed)
+
+
 def _own_params(config: TrimformerConfig) -> list[int]:
     """Weights of each layer that no earlier layer of its group has."""
     own: list[int] = []

@@ -153,7 +153,7 @@ class ExitMethod(StudentMethod):
             for layer, score in zip([*self.shape.after, self.layers - 1], self.scores(logits), strict=True)
         )
         notes = [
-            f"a text leaves where {self.said(found)}, which was chosen on {len(data.examples)} selection rows: the "
+            f"a text leaves where {found.when}, which was chosen on {len(data.examples)} selection rows: the "
             f"exits lose {lost} of {name} there, and save {100 * (1 - chosen.flops / full.flops):.0f} % of the "
             "operations.",
             f"on the selection rows {executed_words(findings.executed)}",
@@ -161,7 +161,3 @@ class ExitMethod(StudentMethod):
             *self.notes(),
         ]
         return Result(model.cpu().eval(), notes=notes, exits=findings)
-
-    @abstractmethod
-    def said(self, shape: ExitShape) -> str:
-        """When a text leaves, in words."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ...encoder.shape.exits import ExitShape
 from ..base import Context
 from .base import NO_ENTROPY, ExitMethod
 from .thresholds import entropies
@@ -36,6 +35,3 @@ class FrozenExits(ExitMethod):
     def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
         found: Sequence[float] = entropies(self.context.selection, logits).tolist()
         return found
-
-    def said(self, shape: ExitShape) -> str:
-        return f"the entropy of an exit's answer, from 0 to 1, is below {shape.threshold:g}"

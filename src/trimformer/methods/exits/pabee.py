@@ -57,7 +57,3 @@ class Pabee(ExitMethod):
 
     def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
         return range(1, len(self.shape.after) + 1)
-
-    def said(self, shape: ExitShape) -> str:
-        times = "1 exit agrees" if shape.threshold == 1 else f"{shape.threshold:g} exits in a row agree"
-        return f"{times} with the exit before"
