@@ -151,7 +151,7 @@ class ExitMethod(StudentMethod):
             for layer, score in zip([*self.shape.after, self.layers - 1], self.scores(logits), strict=True)
         )
         notes = [
-            f"a text leaves where {found.when}, which was chosen on {len(data.examples)} selection rows: the "
+            f"a text leaves where {dataclasses.replace(found, tolerance=None).when}, which was chosen on {len(data.examples)} selection rows: the "
             f"exits lose {lost} of {name} there, and save {100 * (1 - chosen.flops / full.flops):.0f} % of the "
             "operations.",
             f"on the selection rows {executed_words(findings.executed)}",
