@@ -19,6 +19,7 @@ from ..encoder.parts.attention.base import replaced
 from ..encoder.parts.embeddings import Embeddings
 from ..encoder.parts.sizes import Number, Sizes, expected_sizes, sizes_of
 from ..encoder.shape.config import LayerShape, TrimformerConfig
+from ..encoder.shape.exits import ExitShape
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION, LAYERS, POSITIONS
 
@@ -38,8 +39,9 @@ class LayerCost:
 class Cost:
     """params: weights. bytes: weights in the given precision. flops: operations for one sequence of ``length`` tokens.
 
-    layers: the share of each encoder layer; embeddings and head make up the rest. Under a head that reads the first
-    token only, the layers after the last one that mixes tokens are computed for that token alone.
+    The exits of a model count as where no text leaves. layers: the share of each encoder layer; embeddings and heads
+    make up the rest. Under a head that reads the first token only, the layers after the last one that mixes tokens are
+    computed for that token alone.
     """
 
     params: int
@@ -76,9 +78,32 @@ def cost(
     flops = Embeddings.flops(config, length) + sum(layer.flops for layer in layers)
     if head is not None:
         module, outputs = head.head_type(config), head.outputs(config)
-        params += module.params(config, outputs)
-        flops += module.flops(config, outputs) * (1 if head.for_texts else length)
+        heads = 1 + (0 if config.exits is None else len(ExitShape.read(config.exits).after))
+        params += heads * module.params(config, outputs)
+        flops += heads * module.flops(config, outputs) * (1 if head.for_texts else length)
     return Cost(params, params * bytes_per_weight, flops, length, layers)
+
+
+def flops_by_exit(config: TrimformerConfig, length: int, head: type[TrimformerWithHead]) -> list[float]:
+    """Operations for one sequence that leaves at the first exit, at the second, …, and at none, the heads it met
+    included.
+    """
+    whole = cost(config, length, head=head)
+    heads = head.head_type(config).flops(config, head.outputs(config)) * (1 if head.for_texts else length)
+    after = () if config.exits is None else ExitShape.read(config.exits).after
+    before = Embeddings.flops(config, length)
+    found = [
+        before + sum(layer.flops for layer in whole.layers[: last + 1]) + number * heads
+        for number, last in enumerate(after, 1)
+    ]
+    return [*found, whole.flops]
+
+
+def mean_flops(config: TrimformerConfig, length: int, head: type[TrimformerWithHead], executed: Sequence[int]) -> float:
+    """Operations for one sequence, a mean over texts. executed: texts that went through 1, 2, … layers, up to all."""
+    after = () if config.exits is None else ExitShape.read(config.exits).after
+    each = zip([*after, config.num_hidden_layers - 1], flops_by_exit(config, length, head), strict=True)
+    return sum(executed[last] * flops for last, flops in each) / sum(executed)
 
 
 def _own_params(config: TrimformerConfig) -> list[int]:

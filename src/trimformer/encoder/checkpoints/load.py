@@ -71,6 +71,15 @@ class Checkpoint:
             f"These parts of {self.source} were not used: {', '.join(self.unused[:10])}{more}. {self.assumed}".strip()
         )
 
+    def without_exits(self) -> tuple[Checkpoint, list[str]]:
+        """The same without its exits, which belong to the weights as they are, and a sentence on that; or as it is."""
+        if self.config.exits is None:
+            return self, []
+        config = TrimformerConfig.from_dict(self.config.to_dict() | {"exits": None})
+        weights = {name: weight for name, weight in self.weights.items() if not name.startswith("exits.")}
+        said = f"The exits of {self.source} were left out: they belong to the weights as they were."
+        return dataclasses.replace(self, config=config, weights=weights), [said]
+
     @property
     def pools(self) -> bool:
         """Whether its folder names modules that make a vector of a text."""
@@ -210,6 +219,7 @@ def build(
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
         same = checkpoint.head in (None, cls) and cls.keeps_lower_head
         weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+        weights = {name: weight for name, weight in weights.items() if not name.startswith("exits.")}
         weights |= checkpoint.masked_lm if kind == "masked-lm" else {}
     elif checkpoint.head is not None:
         cls = checkpoint.head
@@ -254,6 +264,7 @@ def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> 
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": PROBLEM_TYPES.get(kind),
         "embedding": config.embedding if kind == "embedding" else None,
+        "exits": None,  # they are heads, too, and answer for the labels before
     }
     return TrimformerConfig.from_dict(config.to_dict() | changes)
 
