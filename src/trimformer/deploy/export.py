@@ -17,7 +17,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
-from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
+from ..inference.runtimes.backends import FILE_BACKENDS, file_in, open_backend, parts
+from ..inference.runtimes.exits import ExitSession
+from ..inference.runtimes.segments import together
 from ..inference.runtimes.session import Session
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
@@ -27,7 +29,7 @@ from .mend import costliest_first, fewest
 from .onnx import Model, random_inputs
 from .quantize_openvino import samples
 from .scoring import Judge, Scorer
-from .writers import CALIBRATED, INT8, write, write_int8
+from .writers import CALIBRATED, INT8, save_config, segments_of, write, write_int8
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
@@ -161,6 +163,8 @@ def export_all(
                 for part in reversed(parts(file.path)):  # weights first
                     if part.is_file():  # of two precisions of the same file the first has moved it
                         part.replace(folder / part.name)
+        if segments_of(model) > 1:
+            save_config(model, folder)
         save_tokenizer(model, folder, tokenizer)
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
 
@@ -189,7 +193,7 @@ class _Exporter:
         return dataclasses.replace(file, calibration="random tokens" if texts is None else "training texts")
 
     def _checked(self, path: Path, backend: str) -> ExportedFile:
-        session = open_backend(path, backend)
+        session = open_backend(path, backend, folder=self.folder)
         file = _compared(self.model, session, path, backend)
         if self.scorer is None:
             return file
@@ -200,22 +204,23 @@ class _Exporter:
 
     def _mended(self, file: ExportedFile) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
-        source = self.folder / FILE_BACKENDS["onnx"].file
         config = self.model.config
-        order = costliest_first(source, file.backend, samples(config, self.texts), config.input_ranges)
+        sources = together(file_in(self.folder, "onnx", config.exits))
+        order = costliest_first(sources, file.backend, samples(config, self.texts), config.input_ranges)
         found: dict[int, ExportedFile] = {}
 
         def try_with(kept: Sequence[str]) -> bool:
             place = self.folder / f"{file.backend}-keep-{len(kept)}"
             place.mkdir()
-            write_int8(self.model, file.backend, source, place / file.path.name, self.texts, kept)
-            found[len(kept)] = self._checked(place / file.path.name, file.backend)
+            files = [place / one.name for one in together(file.path)]
+            write_int8(self.model, file.backend, sources, files, self.texts, kept)
+            found[len(kept)] = self._checked(files[0], file.backend)
             return agrees(found[len(kept)].agreement)
 
         kept = fewest(order, try_with)
         chosen = file if kept is None else found[len(kept)]
         if self.scorer is not None:  # the last one that was judged may be another; its warnings are kept
-            self.scorer.judge(file.backend, open_backend(chosen.path, file.backend))
+            self.scorer.judge(file.backend, open_backend(chosen.path, file.backend, folder=self.folder))
         if kept is None:
             return file
         for part in reversed(parts(found[len(kept)].path)):
@@ -234,9 +239,7 @@ def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBas
     if tokenizer is None:
         return
     tokenizer.save_pretrained(folder)
-    config = copy.deepcopy(model.config)
-    config.architectures = [type(model).__name__]  # only a saved model names its class: it says what the outputs mean
-    config.save_pretrained(folder)
+    save_config(model, folder)
 
 
 def _compared(model: Model, session: Session, path: Path, backend: str) -> ExportedFile:
