@@ -19,6 +19,7 @@ from ..encoder.parts.attention.base import replaced
 from ..encoder.parts.embeddings import Embeddings
 from ..encoder.parts.sizes import Number, Sizes, expected_sizes, sizes_of
 from ..encoder.shape.config import LayerShape, TrimformerConfig
+from ..encoder.shape.exits import ExitShape
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION, LAYERS, POSITIONS
 
@@ -38,7 +39,7 @@ class LayerCost:
 class Cost:
     """params: weights. bytes: weights in the given precision. flops: operations for one sequence of ``length`` tokens.
 
-    layers: the share of each encoder layer; embeddings and head make up the rest. Under a head that reads the first
+    The exits of a model count as where no text leaves. layers: the share of each encoder layer; embeddings and head make up the rest. Under a head that reads the first
     token only, the layers after the last one that mixes tokens are computed for that token alone.
     """
 
@@ -76,8 +77,9 @@ def cost(
     flops = Embeddings.flops(config, length) + sum(layer.flops for layer in layers)
     if head is not None:
         module, outputs = head.head_type(config), head.outputs(config)
-        params += module.params(config, outputs)
-        flops += module.flops(config, outputs) * (1 if head.for_texts else length)
+        heads = 1 + (0 if config.exits is None else len(ExitShape.read(config.exits).after))
+        params += heads * module.params(config, outputs)
+        flops += heads * module.flops(config, outputs) * (1 if head.for_texts else length)
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 

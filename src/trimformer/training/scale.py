@@ -48,9 +48,12 @@ class Scale:
 
     def _rescaled(self, model: TrimformerWithHead, factor: float, shift: float) -> TrimformerWithHead:
         if self != Scale():
-            head: Any = model.head
-            output = head.output
+            heads: list[Any] = [model.head, *model.exits.values()]
             with torch.no_grad():  # in double precision, so that each weight is rounded once
-                output.weight.copy_(output.weight.double() * factor)
-                output.bias.copy_(output.bias.double() * factor + shift)
+                for output in (head.output for head in heads):
+                    output.weight.copy_(output.weight.double() * factor)
+                    output.bias.copy_(output.bias.double() * factor + shift)
+            if model.config.exits is not None:
+                tolerance = model.config.exits["tolerance"] * factor
+                model.config.exits = model.config.exits | {"tolerance": tolerance}
         return model

@@ -210,6 +210,7 @@ def build(
         # What lies below the last layer of a head of the same shape (BERT's pooler) is a good start.
         same = checkpoint.head in (None, cls) and cls.keeps_lower_head
         weights = {n: w for n, w in weights.items() if not n.startswith("head." if not same else "head.output.")}
+        weights = {name: weight for name, weight in weights.items() if not name.startswith("exits.")}
         weights |= checkpoint.masked_lm if kind == "masked-lm" else {}
     elif checkpoint.head is not None:
         cls = checkpoint.head
@@ -254,6 +255,7 @@ def with_labels(config: TrimformerConfig, labels: Sequence[str], kind: Kind) -> 
         "label2id": {name: index for index, name in enumerate(names)},
         "problem_type": PROBLEM_TYPES.get(kind),
         "embedding": config.embedding if kind == "embedding" else None,
+        "exits": None,  # they are heads, too, and answer for the labels before
     }
     return TrimformerConfig.from_dict(config.to_dict() | changes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,14 @@ from ..parts.axes import Axes, Axis, axis_of, values_of
 from ..parts.linear.base import kind_of
 from ..shape.config import LayerShape, TrimformerConfig
 from ..shape.embedding import EmbeddingShape
+from ..shape.exits import ExitShape
 from ..shape.gates import Gates
 from ..shape.kinds import LAYERS, POSITIONS
 from ..shape.points import POINTS
 from .limits import limits
 
 LAYER_NAME = re.compile(r"^(encoder\.)?layers\.(\d+)\.")
+EXIT_NAME = re.compile(r"^exits\.(\d+)\.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Kept:
 
     def source(self, name: str) -> str:
         """The former name of a weight."""
+        if (exit_ := EXIT_NAME.match(name)) is not None:
+            return f"exits.{self.layers[int(exit_[1])]}.{name[exit_.end() :]}"
         found = LAYER_NAME.match(name)
         if found is None:
             return name
@@ -125,6 +130,7 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
         "layers": [shape.to_dict() for shape in shapes],
         "sharing": config.sharing
         and [next(n for n, other in enumerate(layers) if groups[other] == groups[index]) for index in layers],
+        "exits": _exits(config, layers),
         "nested": None,  # what is cut out of a model is trained for itself from now on
     }
     fresh: dict[str, Tensor] = {}
@@ -142,6 +148,12 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
             if after != before:
                 fresh["head.dense.0.linear.weight"] = torch.eye(config.hidden_size)[:, hidden.rows]
     return Kept(type(config).from_dict(config.to_dict() | changes), layers, [axes for _, axes in cut], shared, fresh)
+
+
+def _exits(config: TrimformerConfig, layers: Sequence[int]) -> dict[str, Any] | None:
+    """The exits behind the layers that stay, under their new numbers."""
+    kept = None if config.exits is None else ExitShape.read(config.exits).kept(layers)
+    return None if kept is None else kept.to_dict()
 
 
 def _layers(gates: Gates, config: TrimformerConfig) -> list[int]:

@@ -83,7 +83,7 @@ class TrimformerPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load as :meth:`transformers.PreTrainedModel.from_pretrained` does, and verify that the weights fit the shape.
 
-        Raises TrimformerError where a weight of the encoder is missing, left over or of another size; a missing task
+        Raises TrimformerError where a weight of the encoder or of an exit is missing, left over or of another size; a missing task
         head is allowed (it starts random, as everywhere in transformers).
         """
         wants_info = kwargs.pop("output_loading_info", False)
@@ -102,11 +102,11 @@ class TrimformerPreTrainedModel(PreTrainedModel):
         if source is not None:  # packed weights are given to transformers without their folder
             model.name_or_path = model.config._name_or_path = str(source)
         prefix = f"{cls.base_model_prefix}."
-        body = {k for k in info["missing_keys"] if k.startswith(prefix) or cls is TrimformerModel}
+        body = {k for k in info["missing_keys"] if k.startswith((prefix, "exits.")) or cls is TrimformerModel}
         if body or info["unexpected_keys"]:
             wrong = [f"{sorted(body)[0]} is missing"] if body else []
             # A body loaded from a checkpoint with a head leaves the head over; that is asked for, not an error.
-            extra = [k for k in info["unexpected_keys"] if not (cls is TrimformerModel and k.startswith("head."))]
+            extra = [k for k in info["unexpected_keys"] if not (cls is TrimformerModel and k.startswith(("head.", "exits.")))]
             wrong += [f"{sorted(extra)[0]} is not in the shape"] if extra else []
             if wrong:
                 raise TrimformerError(
@@ -125,7 +125,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
     """The body: token ids (batch, n) -> last hidden state (batch, n, hidden)."""
 
     axes: ClassVar[dict[str, Axes]] = {"norm": ("hidden",)}
-    _keys_to_ignore_on_load_unexpected = [r"^head\."]  # noqa: RUF012  (read by transformers)
+    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^exits\."]  # noqa: RUF012  (read by transformers)
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)
@@ -165,20 +165,11 @@ class TrimformerModel(TrimformerPreTrainedModel):
         together with a trace.
         """
         hidden = None if gates is None else gates.hidden
-        x = self.embeddings(input_ids, token_type_ids, hidden)
-        tokens = Tokens(x, attention_mask, self.positions, traced=output_trace)
+        x, tokens = self.begin(input_ids, attention_mask, token_type_ids, hidden, first_only, output_trace)
         states = [x, *known_states]
-        x = states[-1]
-        last = self.last_mixing if first_only else len(self.layers)
-        if last < 0:
-            tokens = tokens.ask(first=1)
-            x, tokens = tokens.of(x), tokens.left()
-        for index, layer in enumerate(self.layers):
-            if index < len(known_states):
-                continue
-            if index == last:
-                tokens = tokens.ask(first=1)
-            x, tokens = layer(x, tokens, None if gates is None else gates.layer(index))
+        x = states[-1][:, : x.shape[1]]
+        for index in range(len(known_states), len(self.layers)):
+            x, tokens = self.step(index, x, tokens, gates, first_only)
             if output_hidden_states:
                 states.append(x)
         x = normed(self.norm, x, hidden)
@@ -187,6 +178,32 @@ class TrimformerModel(TrimformerPreTrainedModel):
             hidden_states=(*states[:-1], x) if output_hidden_states else None,
             trace=None if tokens.trace is None else tuple(tokens.trace.get(layer.attention) for layer in self.layers),
         )
+
+    def begin(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        hidden: Tensor | None = None,
+        first_only: bool = False,
+        traced: bool = False,
+    ) -> tuple[Tensor, Tokens]:
+        """The input of the first layer, (batch, n, hidden), and what travels with it. hidden: gates."""
+        x = self.embeddings(input_ids, token_type_ids, hidden)
+        tokens = Tokens(x, attention_mask, self.positions, traced=traced)
+        if first_only and self.last_mixing < 0:
+            tokens = tokens.ask(first=1)
+            return tokens.of(x), tokens.left()
+        return x, tokens
+
+    def step(
+        self, index: int, x: Tensor, tokens: Tokens, gates: Gates | None = None, first_only: bool = False
+    ) -> tuple[Tensor, Tokens]:
+        """One layer. first_only: as in :meth:`forward`."""
+        if first_only and index == self.last_mixing:
+            tokens = tokens.ask(first=1)
+        found: tuple[Tensor, Tokens] = self.layers[index](x, tokens, None if gates is None else gates.layer(index))
+        return found
 
     def freeze(self, layers: int) -> None:
         """Train neither the embeddings nor the first layers from now on, and drop nothing in them."""

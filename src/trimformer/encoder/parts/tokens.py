@@ -56,6 +56,20 @@ class Tokens:
         left.asked, left._weights, left._masks, left._patterns, left._allowed = None, None, {}, {}, {}
         return left
 
+    def rows(self, rows: Tensor, x: Tensor) -> tuple[Tokens, Tensor]:
+        """Some rows alone, with their states, and without the columns at the end that are padding in all of them.
+
+        rows: (batch,) of bool. x: (batch, n, hidden).
+        """
+        left, x = copy.copy(self), x[rows]
+        if self.attention_mask is not None:
+            mask = self.attention_mask[rows]
+            mask = mask[:, : int(mask.any(0).nonzero().max()) + 1] if mask.any() else mask
+            left.attention_mask, left.keys, x = mask, mask[:, None, None, :].bool(), x[:, : mask.shape[1]]
+        left._weights, left._masks, left._patterns, left._allowed = None, {}, {}, {}
+        left.state = None if self.positions is None else self.positions.prepare(x)
+        return left, x
+
     def mean_weights(self, x: Tensor) -> Tensor:
         """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""
         if self._weights is None:

@@ -50,12 +50,23 @@ class BodyOutput(BaseModelOutput):
 
 @dataclasses.dataclass
 class TextOutput(SequenceClassifierOutput):
+    """exit_logits: of each exit, as ``logits``; executed: (batch,), the layers that each row went through.
+
+    Both are of models with exits: the first of a pass through all layers, the second where rows may leave.
+    """
+
     trace: Trace | None = None
+    exit_logits: tuple[Tensor, ...] | None = None
+    executed: Tensor | None = None
 
 
 @dataclasses.dataclass
 class TokenOutput(TokenClassifierOutput):
+    """As :class:`TextOutput`, with logits for each token."""
+
     trace: Trace | None = None
+    exit_logits: tuple[Tensor, ...] | None = None
+    executed: Tensor | None = None
 
 
 @dataclasses.dataclass

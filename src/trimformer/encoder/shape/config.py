@@ -10,6 +10,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ...errors import TrimformerError
+from .exits import ExitShape
 from .kinds import ATTENTION, LAYERS, LINEAR, POSITIONS
 from .ranges import from_ranges
 
@@ -122,6 +123,8 @@ class TrimformerConfig(PreTrainedConfig):
     embedding: what an embedding model makes of the last states, see :class:`EmbeddingShape`; None with other heads.
     nested: the ``widths`` and ``depths`` of the sub-networks that it was trained to hold (``trim(model, width=0.5)``);
         None: it was not.
+    exits: after which layers a text may leave and by which rule, see :class:`ExitShape`; None: every text goes through
+        all layers.
     input_ranges: of a model that was trained for int8: the largest absolute input of each linear map, by its name in
         the encoder (``layers.0.ffn_out``) or ``head.``; they belong to these weights. None: it was not.
     """
@@ -160,6 +163,7 @@ class TrimformerConfig(PreTrainedConfig):
     classifier_norm: bool = False
     embedding: dict | None = None
     nested: dict | None = None
+    exits: dict | None = None
     input_ranges: dict | None = None
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
@@ -190,6 +194,10 @@ class TrimformerConfig(PreTrainedConfig):
         self._check_sharing()
         for shape in shapes:
             ATTENTION[shape.attention].check_in(self, shape)
+        if self.exits is not None:
+            exits = ExitShape.read(self.exits)
+            exits.check_layers(len(shapes))
+            self.exits = exits.to_dict()
         for name, largest in (self.input_ranges or {}).items():
             if not isinstance(largest, int | float) or not 0 <= largest < math.inf:
                 raise TrimformerError(

@@ -260,6 +260,10 @@ class Family:
                 f"A stock {self.name} masked-LM head has the activation {self.masked_lm_act}, not {config.hidden_act}: "
                 "keep this model in the trimformer format (save_pretrained)."
             )
+        if has_head and config.exits is not None:
+            raise TrimformerError(
+                f"A stock {self.name} model has no exits: keep this one in the trimformer format (save_pretrained)."
+            )
         head: Any = type(model) if has_head else None
         cls: Any = self.head_classes[head] if has_head else self.body_class
         fields = {name: getattr(config, name) for name in SHARED_FIELDS}

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
+from ...shape.exits import ExitShape
 from ..body import TrimformerModel, TrimformerPreTrainedModel
+from ..exits import chosen, early_exit, exit_logits
 
 Kind = Literal["classification", "multilabel", "regression", "ranking", "tokens", "spans", "embedding", "masked-lm"]
 """What is predicted: one or several labels, a number, a relevance or a vector per text; a label per word; a span of
@@ -38,6 +40,12 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         super().__init__(config)
         self.encoder = TrimformerModel(config)
         self.head = self.head_type(config)(config, self.outputs(config))
+        self.exits = nn.ModuleDict()  # by the layer after which an exit stands
+        if config.exits is not None:
+            exits = ExitShape.read(config.exits)
+            exits.check_kind(self.kind, self.outputs(config))
+            heads = {str(layer): self.head_type(config)(config, self.outputs(config)) for layer in exits.after}
+            self.exits = nn.ModuleDict(heads)
         self.share()
         self.post_init()
 
@@ -78,9 +86,9 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         """The kind of task that labels of this form belong to."""
         return self.kind
 
-    def answer(self, loss: Tensor | None, logits: Tensor, out: BodyOutput) -> Any:
-        """What the forward pass gives. out: of the body."""
-        return self.output_type(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace)
+    def answer(self, loss: Tensor | None, logits: Tensor, out: BodyOutput, **exits: Any) -> Any:
+        """What the forward pass gives. out: of the body. exits: what there is to say of the exits of a model."""
+        return self.output_type(loss=loss, logits=logits, hidden_states=out.hidden_states, trace=out.trace, **exits)
 
     def forward(
         self,
@@ -93,22 +101,39 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         output_trace: bool = False,
         return_dict: Literal[True] = True,
         known_states: Sequence[Tensor] = (),
+        output_exits: bool = False,
     ) -> Any:
-        """Logits, in the form that the class says; with ``labels``, as :meth:`loss` takes them, also the loss."""
-        first_only = self.reads_first(self.config) and not (output_hidden_states or output_trace)
-        out = self.encoder(
-            input_ids,
-            attention_mask,
-            token_type_ids,
-            gates,
-            output_hidden_states,
-            first_only=first_only,
-            output_trace=output_trace,
-            known_states=known_states,
-        )
-        logits = self.head(out.last_hidden_state, attention_mask)
+        """Logits, in the form that the class says; with ``labels``, as :meth:`loss` takes them, also the loss.
+
+        Of a model with exits each row leaves where the rule says so, and ``executed`` counts its layers. In training,
+        and with output_exits, none leaves: the logits are those of the last head, and ``exit_logits`` those of the
+        exits. With gates, states or a trace the whole batch goes through all layers, for the same answers.
+        """
+        exits: dict[str, Any] = {}
+        looks_inside = output_hidden_states or output_trace
+        if self.exits and not (self.training or output_exits or looks_inside or gates is not None or known_states):
+            out = BodyOutput()
+            logits, exits["executed"] = early_exit(self, input_ids, attention_mask, token_type_ids)
+        else:
+            out = self.encoder(
+                input_ids,
+                attention_mask,
+                token_type_ids,
+                gates,
+                output_hidden_states or bool(self.exits),
+                first_only=self.reads_first(self.config) and not (looks_inside or self.exits),
+                output_trace=output_trace,
+                known_states=known_states,
+            )
+            logits = self.head(out.last_hidden_state, attention_mask)
+            if self.exits:
+                every = exit_logits(self, out, attention_mask, gates)
+                exits["exit_logits"] = tuple(every)
+                out.hidden_states = out.hidden_states if output_hidden_states else None
+                if not (self.training or output_exits):
+                    logits, exits["executed"] = chosen(self, [*every, logits], attention_mask, gates)
         loss = None if labels is None else self.loss(self.kind_of(labels), logits.float(), labels, attention_mask)
-        return self.answer(loss, logits, out)
+        return self.answer(loss, logits, out, **exits)
 
     def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.embeddings.word

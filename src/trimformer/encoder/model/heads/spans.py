@@ -58,5 +58,5 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
     def outputs(cls, config: TrimformerConfig) -> int:
         return 2
 
-    def answer(self, loss: Tensor | None, logits: Tensor, out: BodyOutput) -> SpanOutput:
+    def answer(self, loss: Tensor | None, logits: Tensor, out: BodyOutput, **exits: Any) -> SpanOutput:
         return SpanOutput(loss, logits[..., 0], logits[..., 1], out.hidden_states, out.trace)
