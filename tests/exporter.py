@@ -35,7 +35,7 @@ def quickly_traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequ
         input_names=list(example),
         output_names=list(outputs),
         dynamic_axes={name: open_axes(given) for name, given in example.items()}
-        | dict.fromkeys(outputs, {0: "batch", 1: "length"}),
+        | {name: {0: "batch", 1: "length"} for name in outputs},
     )
     return onnx.load_model_from_string(file.getvalue())
 

@@ -51,8 +51,8 @@ class ExportedFile:
     """One exported file and how far it is from the PyTorch model.
 
     backend: what runs it, a name of ``FILE_BACKENDS``. bytes: size on disk.
-    max_abs_error: largest difference of a logit (of a hidden state, for a bare body) over padded batches of random
-        tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
+    max_abs_error: largest difference of a logit, at any exit (of a hidden state, for a bare body), over padded batches
+        of random tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
     random_agreement: share of these inputs with the same arg-max label; None where there are no labels.
     agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
         one, else on these inputs; None for a bare body, which has no answers.
@@ -115,7 +115,8 @@ def export(
 
     Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
     ``logits`` (batch, labels), for tokens (batch, n, labels), for spans (batch, n, 2: start and end), or
-    ``last_hidden_state`` (batch, n, hidden) of a bare body.
+    ``last_hidden_state`` (batch, n, hidden) of a bare body. A model with exits becomes one file for each segment, see
+    :mod:`trimformer.inference.runtimes.segments`, with config.json beside them.
 
     Raises TrimformerError for a format or precision that there is not, where an extra is missing, the folder cannot be
     written, or an fp32 file differs from PyTorch by more than 1e-4 (of the largest output, where that is above 1);
@@ -163,8 +164,6 @@ def export_all(
                 for part in reversed(parts(file.path)):  # weights first
                     if part.is_file():  # of two precisions of the same file the first has moved it
                         part.replace(folder / part.name)
-        if segments_of(model) > 1:
-            save_config(model, folder)
         save_tokenizer(model, folder, tokenizer)
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
 
@@ -235,11 +234,14 @@ def notes_of(files: Sequence[ExportedFile]) -> list[str]:
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
-    """What makes a folder with an exported file usable alone: the tokenizer, and the model's config.json."""
-    if tokenizer is None:
-        return
-    tokenizer.save_pretrained(folder)
-    save_config(model, folder)
+    """What makes a folder with an exported file usable alone: the tokenizer, and the model's config.json.
+
+    Without a tokenizer the files of a model with exits still need config.json.
+    """
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    if tokenizer is not None or segments_of(model) > 1:
+        save_config(model, folder)
 
 
 def _compared(model: Model, session: Session, path: Path, backend: str) -> ExportedFile:
@@ -254,6 +256,7 @@ def _compared(model: Model, session: Session, path: Path, backend: str) -> Expor
         with torch.inference_mode():
             out = model(**inputs)
         expected, got = _values(out), torch.from_numpy(session.run(inputs))
+        every = _at_exits(model, session, inputs) if isinstance(session, ExitSession) else [(expected, got)]
         real = inputs["attention_mask"].bool()
         if spans:  # the most probable first and last token stand for the label
             ends = (values.masked_fill(~real[..., None], -torch.inf).argmax(1).flatten() for values in (expected, got))
@@ -261,7 +264,7 @@ def _compared(model: Model, session: Session, path: Path, backend: str) -> Expor
         if expected.ndim == 3:
             expected, got = expected[real], got[real]
         answers.append((expected, got))
-        errors.append(float((expected - got).abs().max()))
+        errors += [float((one - other)[real if one.ndim == 3 else ...].abs().max()) for one, other in every]
         largest = max(largest, float(expected.abs().max()))
         if not spans:
             same += (expected.argmax(-1) == got.argmax(-1)).tolist()
@@ -280,6 +283,14 @@ def _compared(model: Model, session: Session, path: Path, backend: str) -> Expor
         exact, other = (torch.cat(part).numpy() for part in zip(*answers, strict=True))
         file = dataclasses.replace(file, agreement=float(KINDS[model.kind].same(None, exact, other).mean()))
     return file
+
+
+def _at_exits(model: Model, session: ExitSession, inputs: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """What PyTorch and the files say of all rows at each exit and at the end: a row may leave at another exit by a
+    rounding error."""
+    with torch.inference_mode():
+        out = model(**inputs, output_exits=True)
+    return list(zip([*out.exit_logits, out.logits], map(torch.from_numpy, session.run_through(inputs)), strict=True))
 
 
 def _values(output: Any) -> Tensor:

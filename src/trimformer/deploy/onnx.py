@@ -112,9 +112,7 @@ def _key(values: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     return values.shape, hashlib.sha256(values.tobytes()).digest()
 
 
-def _quickly(
-    encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]], outputs: Sequence[str]
-) -> Any | None:
+def _quickly(encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]], outputs: Sequence[str]) -> Any | None:
     """None where the older exporter cannot do it: it knows fewer operators, and a later torch may lack it."""
     with contextlib.suppress(Exception):
         return quickly_traced(encoder, inputs, outputs, OPSET)

@@ -69,6 +69,14 @@ class Latency(_Strict):
         gt=0, allow_inf_nan=False, description="median time of a forward pass of the whole batch, in milliseconds"
     )
     p95: float = Field(gt=0, allow_inf_nan=False, description="95th percentile of the same times, in milliseconds")
+    mean: float | None = Field(
+        default=None,
+        description="mean time over the validation texts, in milliseconds, where texts may leave a model early; null: "
+        "tokens of one length were timed",
+    )
+    layers: float | None = Field(
+        default=None, description="mean number of layers that a text went through; null: all texts went through all"
+    )
     runs: int = Field(description="timed forward passes, warm-up excluded")
     threads: int = Field(description="CPU threads that the backend was allowed")
     score: float | None = Field(
@@ -77,6 +85,11 @@ class Latency(_Strict):
     label_agreement: float | None = Field(
         default=None, description="share (0 to 1) of validation rows answered as PyTorch in fp32 does; null: not scored"
     )
+
+    @property
+    def ms(self) -> float:
+        """What is compared: the median, or where the texts decide the mean over them."""
+        return self.median if self.mean is None else self.mean
 
     @property
     def setting(self) -> tuple[str, int, int, int]:
@@ -367,8 +380,8 @@ def table(report: Report) -> list[TableRow]:
 
 def _time(entry: Latency, metric: str) -> str:
     score = "not scored" if entry.score is None else numbers.score(entry.score, metric)
-    return f"{numbers.milliseconds(entry.median)} ({score})"
+    return f"{numbers.milliseconds(entry.ms)} ({score})"
 
 
 def _speedup(before: Latency, after: Latency) -> str:
-    return numbers.speedup(before.median, after.median)
+    return numbers.speedup(before.ms, after.ms)

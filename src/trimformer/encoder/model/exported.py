@@ -5,8 +5,8 @@ mask is turned into its forms (score bias, mean weights) once, not once per laye
 biases; a classifier that reads only the first token gets only that token computed from the last layer on that mixes
 tokens. Weights that change are copies, made before the graph is written.
 
-A model with exits is exported in segments, the layers from one exit to the next with its head. What layers share is made
-anew in each.
+A model with exits is exported in segments: the layers from one exit to the next, and its head. What layers share is
+made anew in each.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .heads import TrimformerWithHead
 class ExportedEncoder(nn.Module):
     """The model that is exported; input ids, mask and segments (batch, n) -> logits or last hidden state.
 
-    start, stop: of the layers of a segment, all by default. One that does not end with the last layer ends with an exit:
-    it gives the states (batch, n, hidden), or of the first token alone (batch, 1, hidden), and the logits there.
+    start, stop: of the layers of a segment, all by default. One that does not end with the last layer ends with an
+    exit: it gives states (batch, n, hidden), or of the first token alone (batch, 1, hidden), and the logits there.
 
     It shares the weights that stay as they are with the model it was made from, which is not changed. Raises
     TrimformerError for weights under transformation.
@@ -101,7 +101,7 @@ class ExportedEncoder(nn.Module):
 
 
 class LaterSegment(ExportedEncoder):
-    """A segment after an exit; states as the one before gives them, and mask (batch, n) -> as :class:`ExportedEncoder`."""
+    """A segment after an exit: states as the one before gives them, mask (batch, n) -> as :class:`ExportedEncoder`."""
 
     def __init__(self, model: TrimformerWithHead, start: int, stop: int) -> None:
         super().__init__(model, start, stop)

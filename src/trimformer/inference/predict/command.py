@@ -89,14 +89,17 @@ def predict_file(
             labelled = label_here(job, pieces, workers or worth(size))
         stack.enter_context(closing(labelled))
         meter = stack.enter_context(Meter(size, begun.start))
-        rows, said = begun.rows, False
+        rows, said, layers = begun.rows, False, None
         for place, done in labelled:
             add(place, done)
             for note in () if said else done.notes:
                 console.print(note, markup=False, soft_wrap=True)
             said = said or bool(done.notes)
             rows += done.rows
+            layers = done.layers if layers is None or done.layers is None else layers + done.layers
             meter.update(place.end, rows)
+    if layers is not None and layers.texts:
+        console.print(f"The {layers}.", markup=False, soft_wrap=True)
 
 
 def worth(size: int | None) -> int:

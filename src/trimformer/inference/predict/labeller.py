@@ -9,6 +9,7 @@ from typing import Any
 
 from ...tasks.kinds.answers import AnyAnswer
 from ..predictor import Predictor
+from ..runtimes.exits import Layers
 from .rows import Format, Piece
 from .vectors import packed
 
@@ -32,12 +33,13 @@ class LabelJob:
 @dataclasses.dataclass(frozen=True)
 class Done:
     """A finished piece. lines: of output, or the bare numbers of vectors. rows: how many they are. notes: what is odd
-    about how it was read.
+    about how it was read. layers: that its texts went through, where they may leave early.
     """
 
     lines: bytes
     rows: int
     notes: tuple[str, ...] = ()
+    layers: Layers | None = None
 
 
 class Labeller:
@@ -60,7 +62,8 @@ class Labeller:
             lines = [f"{line(answer, self.job.as_json)}\n".encode() for answer in answers]
         notes = [] if self.has_read or not rows else self.predictor.reading_notes(rows)
         self.has_read = self.has_read or bool(rows)  # of the first piece only: it costs reading tokenizer.json again
-        return Done(b"".join(lines), len(lines), tuple(notes))
+        executed = self.predictor.executed
+        return Done(b"".join(lines), len(lines), tuple(notes), None if executed is None else executed.take())
 
 
 def line(answer: AnyAnswer, as_json: bool) -> str:

@@ -6,9 +6,11 @@ order of the texts. Rule and threshold are those of config.json.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,48 +24,60 @@ from .segments import SegmentSession, all_outputs, next_inputs, segments_in
 from .session import arrays
 
 
-class Executed:
-    """How many layers texts went through; several threads may count at the same time."""
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """How many layers texts went through. of: so many layers that the encoder has. texts: by how many layers."""
 
-    def __init__(self) -> None:
+    of: int
+    texts: Mapping[int, int]
+
+    def __add__(self, other: Layers) -> Layers:
+        return Layers(self.of, dict(Counter(self.texts) + Counter(other.texts)))
+
+    @property
+    def mean(self) -> float:
+        """Of a text; NaN where there are no texts."""
+        count = sum(self.texts.values())
+        return sum(layers * texts for layers, texts in self.texts.items()) / count if count else math.nan
+
+    def __str__(self) -> str:
+        count = sum(self.texts.values())
+        shares = ", ".join(f"{texts / count:.1%} after {layers}" for layers, texts in sorted(self.texts.items()))
+        return f"texts went through {self.mean:.2f} of {self.of} layers on average ({shares})"
+
+
+class Executed:
+    """Counts the layers that texts go through, in any thread. of: as of :class:`Layers`."""
+
+    def __init__(self, of: int) -> None:
+        self.of = of
         self._counts: Counter[int] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, layers: Mapping[int, int]) -> None:
-        """layers: how many texts went through so many."""
+    def add(self, layers: Iterable[int]) -> None:
+        """layers: of each text."""
         with self._lock:
             self._counts.update(layers)
 
-    def take(self) -> dict[int, int]:
+    def take(self) -> Layers:
         """What was counted since this was last asked."""
         with self._lock:
             found, self._counts = self._counts, Counter()
-        return dict(found)
-
-
-def mean_layers(counts: Mapping[int, int]) -> float:
-    """The mean number of layers of these texts; NaN of none."""
-    return sum(layers * texts for layers, texts in counts.items()) / (sum(counts.values()) or np.nan)
-
-
-def sentence(counts: Mapping[int, int], layers: int) -> str:
-    """How many of so many layers these texts went through, for people."""
-    texts = sum(counts.values())
-    shares = ", ".join(f"{count / texts:.1%} after {n}" for n, count in sorted(counts.items()))
-    return f"Of {layers} layers the texts went through {mean_layers(counts):.2f} on average: {shares}."
+        return Layers(self.of, dict(found))
 
 
 class ExitSession:
     """The segments of a model, opened, as a session whose texts may leave early.
 
-    kind: of task. layers: of the encoder. executed: counts the layers of each text.
+    kind: of task. layers: of the encoder. ``executed`` counts those of each text.
     """
 
     output = "logits"
 
     def __init__(self, segments: Sequence[SegmentSession], shape: ExitShape, kind: str, layers: int) -> None:
-        self._segments, self.shape, self.kind, self.layers = segments, shape, kind, layers
-        self.executed = Executed()
+        self._segments, self._shape, self._kind = segments, shape, kind
+        self._done = [*(layer + 1 for layer in shape.after), layers]  # after each segment
+        self.executed = Executed(layers)
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
         """The logits of each text, from the exit where it left; those of its tokens are 0 at padding.
@@ -72,32 +86,25 @@ class ExitSession:
         """
         given = arrays(inputs)
         rows = np.arange(len(given["input_ids"]))
-        leaving, found, counts = Leaving(self.shape, self.kind), None, Counter[int]()
-        for segment, done in zip(self._segments, self._done(), strict=True):
-            outputs = segment.outputs(given)
-            logits = outputs[-1]
-            if found is None:
-                found = np.zeros_like(logits)
-            last = done == self.layers
-            gone = np.ones(len(rows), dtype=bool) if last else leaving(logits, given["attention_mask"])
-            at = (rows[gone],) if logits.ndim == 2 else (rows[gone], slice(logits.shape[1]))
-            found[at] = logits[gone]
-            counts[done] += int(gone.sum())
+        executed, leaving = np.zeros_like(rows), Leaving(self._shape, self._kind)
+        found: np.ndarray | None = None
+        for segment, done in zip(self._segments, self._done, strict=True):
+            *states, logits = segment.outputs(given)
+            found = np.zeros_like(logits) if found is None else found
+            gone = leaving(logits, given["attention_mask"]) if states else np.ones(len(rows), dtype=bool)
+            at = rows[gone] if logits.ndim == 2 else (rows[gone], slice(logits.shape[1]))
+            found[at], executed[rows[gone]] = logits[gone], done
             rows = rows[~gone]
             if not len(rows):
                 break
-            given = _of_rows(next_inputs(outputs, given), ~gone)
-        self.executed.add(+counts)
+            given = _of_rows(next_inputs([*states, logits], given), ~gone)
+        self.executed.add(executed.tolist())
         assert found is not None
         return found
 
     def run_through(self, inputs: Mapping[str, ArrayLike]) -> list[np.ndarray]:
         """The logits of every text at each exit and at the end, where nobody leaves."""
         return list(all_outputs(self._segments, arrays(inputs)))
-
-    def _done(self) -> list[int]:
-        """The layers that a text has gone through after each segment."""
-        return [*(layer + 1 for layer in self.shape.after), self.layers]
 
 
 def _of_rows(given: dict[str, np.ndarray], stay: np.ndarray) -> dict[str, np.ndarray]:
@@ -118,10 +125,17 @@ def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSessio
             f"There is no config.json in {folder}, which says when texts leave: copy all files of the export together."
         )
     config = read_config(folder)
-    if segments_in(config.exits) != len(openers):
+    if config.exits is None or segments_in(config.exits) != len(openers):
         raise TrimformerError(
-            f"The files of {len(openers)} segments do not belong to {folder / 'config.json'}, which names "
+            f"The files of {len(openers)} segments do not belong to {folder / 'config.json'}, which speaks of "
             f"{segments_in(config.exits)}: export the model again."
         )
     shape = ExitShape.read(config.exits)
     return ExitSession([opened() for opened in openers], shape, read_kind(folder), config.num_hidden_layers)
+
+
+def executed_of(session: Any, config: Any) -> Executed | None:
+    """What counts the layers of texts: the session does, or whoever runs the model in PyTorch; None without exits."""
+    if isinstance(session, ExitSession):
+        return session.executed
+    return None if config.exits is None else Executed(config.num_hidden_layers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,10 +42,10 @@ def together(file: Path) -> list[Path]:
     return [file] if found is None else _numbered(file.with_name(found["whole"]), file.suffix, int(found["count"]))
 
 
-def whole_name(file: Path) -> str:
-    """What the file would be called if it were not divided."""
+def whole(file: PurePath) -> PurePath:
+    """Where the file would be if it were not divided."""
     found = NAME.fullmatch(file.stem)
-    return file.name if found is None else f"{found['whole']}{file.suffix}"
+    return file if found is None else file.with_name(f"{found['whole']}{file.suffix}")
 
 
 def _numbered(stem: Path, suffix: str, count: int) -> list[Path]:

@@ -86,7 +86,8 @@ class Bench:
                 f"Times alone: the answers of {', '.join(unknown)} were not compared with those of fp32, which takes "
                 "--task and a back-end in fp32."
             )
-        return [*warnings, *self.reading, *read, *self._less()]
+        early = [f"{t.name} under {t.backend}: {t.layers}." for t in self.timings if t.layers is not None]
+        return [*warnings, *dict.fromkeys(early), *self.reading, *read, *self._less()]
 
     def _less(self) -> list[str]:
         if not self.left_out:

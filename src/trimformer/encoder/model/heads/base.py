@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
-from ...shape.gates import Gates
 from ...shape.exits import ExitShape
+from ...shape.gates import Gates
 from ..body import TrimformerModel, TrimformerPreTrainedModel
 from ..exits import chosen, early_exit, exit_logits
 
