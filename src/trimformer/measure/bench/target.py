@@ -63,9 +63,10 @@ def export_for(
     """Write the file that is best for ``latency``, ``throughput`` or ``size``, of all that run here.
 
     latency: one text of 32 and of 128 tokens; throughput: batches of 512 tokens of the same lengths; the geometric mean
-    counts. A model with exits is timed on the validation rows of the task, in these batches. task: no file that loses
-    more than ``max_drop`` on its validation rows is taken, in points, or of an error in its own unit; None: half a point, or half a percent of the error. None that answers otherwise than fp32 is taken
-    either, on these rows or, without a task, on random inputs.
+    counts. A model with exits is timed on the validation rows of the task, in batches of these sizes.
+    task: no file that loses more than ``max_drop`` on its validation rows is taken, in points, or of an error in its
+    own unit; None: half a point, or half a percent of the error. None that answers otherwise than fp32 is taken either,
+    on these rows or, without a task, on random inputs.
 
     Raises TrimformerError for an unknown target, and as :func:`trimformer.export` does.
     """
