@@ -12,6 +12,7 @@ import numpy as np
 
 from .encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
 from .encoder.shape.embedding import EmbeddingShape
+from .encoder.shape.exits import executed_words
 from .errors import TrimformerError
 from .measure.significance import PairedTest, paired_test
 from .pipeline.run import run
@@ -31,7 +32,7 @@ from .tasks.labels import match_labels, names_of
 from .tasks.outcome import outcome
 from .tasks.settings import MAX_LENGTH, TaskSettings
 from .tasks.task import check_kind, load_validation
-from .training.evaluate import on_fastest, predict_logits
+from .training.evaluate import Executed, on_fastest, predict_logits
 from .training.settings import TrainingSettings
 
 
@@ -141,6 +142,7 @@ class Evaluation:
     """scores: each metric by name, the official one first. against: the paired test, where a second model was given.
 
     source: where the examples came from. truncated: texts (questions, for spans) longer than the limit, which were cut.
+    executed: rows that went through 1, 2, … layers, of a model with exits; None: it has none.
     notes: a class that nearly all rows have or that is never answered; where texts were cut, and what is odd about how
     they were read, of each model.
     """
@@ -152,6 +154,7 @@ class Evaluation:
     truncated: int
     scores: dict[str, float]
     against: PairedTest | None = None
+    executed: list[int] | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -165,18 +168,22 @@ def evaluate(
         (this model minus the other).
     """
     settings = checked_task(task)
-    known, examples, data, logits, said = _answers(model, settings)
+    known, examples, data, logits, executed, said = _answers(model, settings)
     found = outcome(known, data, logits)
     outcomes = {str(model): found}
     test, notes = None, [*data_notes(known, examples), *(f"{model}: {note}" for note in said)]
     if against is not None:
-        _, _, others, logits, said = _answers(against, settings, (str(model), known, examples))
+        _, _, others, logits, _, said = _answers(against, settings, (str(model), known, examples))
         before = outcome(known, others, logits)
         notes += [f"{against}: {note}" for note in said]
         test = paired_test(before, found)
         outcomes[str(against)] = before
     notes = [*balance_notes(known, outcomes, "validation"), *notes]
-    return Evaluation(str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, notes)
+    if executed is not None:
+        notes = [executed_words(executed), *notes]
+    return Evaluation(
+        str(model), known.name, known.source, len(examples), data.truncated, found.scores, test, executed, notes
+    )
 
 
 def _order(ours: Task, theirs: Task) -> list[int] | None:
@@ -190,8 +197,9 @@ def _order(ours: Task, theirs: Task) -> list[int] | None:
 
 def _answers(
     path: str | Path, settings: TaskSettings, first: tuple[str, Task, Examples] | None = None
-) -> tuple[Task, Examples, Encoded, np.ndarray, list[str]]:
-    """The task with the model's ids, its rows, how the model reads them, its logits, and what is to be said.
+) -> tuple[Task, Examples, Encoded, np.ndarray, list[int] | None, list[str]]:
+    """The task with the model's ids, its rows, how the model reads them, its logits, how many rows went through how
+    many layers of a model with exits, and what is to be said.
 
     first: name, task and rows of a model that this one is compared with: all is then by the ids of that one. Raises
     TrimformerError where the two have different labels.
@@ -206,8 +214,9 @@ def _answers(
         raise TrimformerError(f"{name} and {path} have different labels: they cannot be compared.")
     said = dataclasses.replace(ours, note=task.note)
     data, notes = read_rows(said, examples, load_tokenizer(path), settings, model.config, resolve(path))
-    logits = predict_logits(on_fastest(model), data, title="Scoring")
+    counted = Executed(on_fastest(model))
+    logits = predict_logits(counted, data, title="Scoring")
     if order != list(range(len(order))):
         logits = np.hstack([0 * logits, logits]) if task.one_output else logits
         logits = logits[:, order]
-    return ours, examples, data, logits, notes
+    return ours, examples, data, logits, counted.counts, notes

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from .options import Backend, Force, Json, Model, Out, Ray, Text, TextPair
-from .terminal import console, fail, print_table
+from .terminal import console, fail, print_line, print_table
 
 
 def trim(
@@ -130,6 +130,8 @@ def inspect(
     Example: `trimformer inspect shape:bert-base,attention=2-11=mean --length 256`
     """
     from trimformer.encoder.checkpoints.load import load
+    from trimformer.encoder.shape.exits import ExitShape
+    from trimformer.encoder.shape.ranges import to_ranges
     from trimformer.measure.cost import cost
 
     net = load(model)
@@ -140,7 +142,9 @@ def inspect(
     ]
     if json_:
         total = {"params": counted.params, "bytes": counted.bytes, "flops": counted.flops, "length": length}
-        print(json.dumps({"model": model, "family": net.config.family, **total, "layers": layers}, indent=2))
+        exits = net.config.exits
+        said = {"model": model, "family": net.config.family, **total, "exits": exits, "layers": layers}
+        print(json.dumps(said, indent=2))
         return
     rows = []
     for layer in layers:
@@ -160,3 +164,9 @@ def inspect(
         )
     )
     print_table(["layer", "attention", "heads", "head size", "ffn", "weights", f"FLOPs at {length}"], rows, model)
+    if net.config.exits is not None:
+        exits = ExitShape.read(net.config.exits)
+        print_line(
+            f"Exits stand after the layers {to_ranges(exits.after)}: a text leaves where {exits.when}. The FLOPs are "
+            "those of a text that leaves at none."
+        )

@@ -14,9 +14,11 @@ from ..console import Ticker
 from ..cores import usable_cores
 from ..deploy.agreement import agreement
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
+from ..encoder.model.exits import without_exits
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
+from ..encoder.shape.exits import executed_words
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION
 from ..hardware import hardware
@@ -44,7 +46,7 @@ from ..tasks.labels import names_of
 from ..tasks.outcome import outcome
 from ..tasks.settings import TaskSettings
 from ..tasks.task import check_kind, load_task, with_label_order
-from ..training.evaluate import mean_loss
+from ..training.evaluate import Executed, mean_loss, predict_logits
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from .advice import conclude, suggest
 from .findings import Explanation, FileFinding, LayerFinding
@@ -80,7 +82,9 @@ def explain(
     settings = checked_task(task)
     net, exact = load_with_head(model), installed()[0]
     known, rows, calibration, reading = _rows(model, net, settings)
-    net = read_for(net, known)
+    split = "validation" if settings.validation_only else "selection"
+    exits = exit_notes(net, rows, split)
+    net = read_for(without_exits(net), known)
     size = default_lengths(rows)[0] if length is None else length
     threads = usable_cores()
     (table,) = latency_tables(net, batch=[batch], length=[size], threads=threads, backends=[exact])
@@ -101,7 +105,6 @@ def explain(
             shapes, found.attention, found.layers, found.heads, found.units, times, saved, strict=True
         )
     ]
-    split = "validation" if settings.validation_only else "selection"
     result = Explanation(
         model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
         split=split, rows=len(rows.examples), drawn=len(drawn),
@@ -109,11 +112,21 @@ def explain(
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
         notes=[
             *([REUSED] if settings.validation_only else seen_rows(known.kind)),
-            *patterns(table, shapes), *skipped, *reading,
+            *exits, *patterns(table, shapes), *skipped, *reading,
         ],
     )  # fmt: skip
     recipe, why = suggest(result, net.config, settings, batch, length)
     return dataclasses.replace(result, recipe=recipe, conclusion=[*conclude(result), why])
+
+
+def exit_notes(net: TrimformerWithHead, rows: Encoded, split: str) -> list[str]:
+    """How many layers the rows need of a model with exits; nothing of another."""
+    counted = Executed(net)
+    if counted.counts is None:
+        return []
+    predict_logits(counted, rows)
+    said = executed_words(counted.counts, f"{split} texts")
+    return [f"The model has exits: {said} All else here is of the model without them."]
 
 
 def _saved(table: LatencyTable, shapes: Sequence[LayerShape], index: int) -> tuple[float, float]:

@@ -83,6 +83,30 @@ def cost(
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 
+def flops_by_exit(config: TrimformerConfig, length: int, head: type[TrimformerWithHead]) -> list[float]:
+    """Operations for one sequence that leaves at the first exit, at the second, …, and at none, the heads it met
+    included.
+    """
+    whole = cost(config, length, head=head)
+    heads = head.head_type(config).flops(config, head.outputs(config)) * (1 if head.for_texts else length)
+    after = () if config.exits is None else ExitShape.read(config.exits).after
+    before = Embeddings.flops(config, length)
+    found = [
+        before + sum(layer.flops for layer in whole.layers[: last + 1]) + number * heads
+        for number, last in enumerate(after, 1)
+    ]
+    return [*found, whole.flops]
+
+
+def mean_flops(
+    config: TrimformerConfig, length: int, head: type[TrimformerWithHead], executed: Sequence[int]
+) -> float:
+    """Operations for one sequence, a mean over texts. executed: texts that went through 1, 2, … layers, up to all."""
+    after = () if config.exits is None else ExitShape.read(config.exits).after
+    each = zip([*after, config.num_hidden_layers - 1], flops_by_exit(config, length, head), strict=True)
+    return sum(executed[last] * flops for last, flops in each) / sum(executed)
+
+
 def _own_params(config: TrimformerConfig) -> list[int]:
     """Weights of each layer that no earlier layer of its group has."""
     own: list[int] = []

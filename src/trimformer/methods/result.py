@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.model.heads import TrimformerWithHead
+from .exits.findings import ExitFindings
 from .positions.findings import PositionImportance
 
 
@@ -31,7 +32,7 @@ class Result:
 
     tokenizer: of the model, where it is another one than that which it started with. notes: sentences for the report on
     what was decided and why. subnetworks: those that the stage trained inside the model. positions: how much each
-    position of attention counts, of a study. handed: what the stage after it may go on from, see ``handed.py``.
+    position of attention counts, of a study. exits: what exits cost and save. handed: what the stage after it may go on from, see ``handed.py``.
     """
 
     model: TrimformerWithHead
@@ -39,4 +40,5 @@ class Result:
     notes: Sequence[str] = ()
     subnetworks: Sequence[Subnetwork] = ()
     positions: PositionImportance | None = None
+    exits: ExitFindings | None = None
     handed: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)

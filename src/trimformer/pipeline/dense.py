@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..encoder.checkpoints.load import load
+from ..encoder.model.exits import without_exits
 from ..encoder.model.heads import TrimformerWithHead
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe, StageSettings
@@ -24,7 +25,7 @@ def given_dense(recipe: Recipe, inputs: Inputs) -> TrimformerWithHead | None:
     pretrained = Pretrained(PretrainedSettings(), inputs.origins()).model()  # do the weights fit?
     if recipe.baseline is None:
         return pretrained if inputs.has_trained_head or inputs.task.kind == "masked-lm" else None
-    model: Any = load(recipe.baseline)
+    model: Any = without_exits(load(recipe.baseline))
     wanted = inputs.checkpoint.config
     if (
         not isinstance(model, TrimformerWithHead)

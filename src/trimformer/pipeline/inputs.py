@@ -99,7 +99,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
     if recipe.export.onnx:
         require_onnx()
     checkpoint, said = as_asked(recipe, read_checkpoint(recipe.model))
-    checkpoint = with_dims(recipe, checkpoint)
+    checkpoint, without = with_dims(recipe, checkpoint).without_exits()
     tokenizer = load_tokenizer(recipe.model)
     if max(recipe.measure.length or [0]) > checkpoint.config.max_tokens:
         raise TrimformerError(
@@ -118,7 +118,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
             data = load_task(settings, recipe.seed, names, distils=distils(recipe))
             checkpoint, data, trained, notes = _head(recipe, checkpoint, data, tokenizer, cuts, accelerator)
             _require_trained(recipe, trained, notes)
-        notes = [*said, *notes, *data.notes]
+        notes = [*said, *without, *notes, *data.notes]
         data = dataclasses.replace(data, task=scored_along(data.task, EmbeddingShape.dims_of(checkpoint.config)))
         notes += [] if checkpoint.note is None else [checkpoint.note]
         some = some_texts(data.train.texts)

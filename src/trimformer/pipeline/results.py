@@ -27,7 +27,7 @@ from ..measure.bench.latency import make_workloads, time_variants
 from ..measure.bench.process import disk_bytes
 from ..measure.bench.score import as_model
 from ..measure.bench.variants import Model, Variant, make_variants
-from ..measure.cost import cost
+from ..measure.cost import cost, mean_flops
 from ..measure.significance import paired_test
 from ..methods import METHODS
 from ..recipe.settings import ExportSettings, MeasureSettings, Recipe
@@ -53,7 +53,7 @@ from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import Outcome, outcome
 from ..threads import torch_threads
-from ..training.evaluate import on_fastest, predict_logits
+from ..training.evaluate import Executed, on_fastest, predict_logits
 from .inputs import Inputs
 
 NAMES = ("dense", "trimmed")
@@ -91,11 +91,15 @@ def measure(
     variants, outcomes, exact = [], {}, {}
     for name, model in models.items():
         validation = given[name][1]
-        exact[name] = predict_logits(on_fastest(model), validation, title=f"Scoring {name}")
+        counted = Executed(on_fastest(model))
+        exact[name] = predict_logits(counted, validation, title=f"Scoring {name}")
         found = outcomes[name] = outcome(task, validation, exact[name])
         variants.append(
             describe(model, given[name][0], name, lengths[0], task.metrics[0], found.scores, len(found.answers))
         )
+        if counted.counts is not None:
+            variants[-1].executed = counted.counts
+            variants[-1].flops_per_example = mean_flops(model.config, lengths[0], type(model), counted.counts)
     threads = settings.threads or usable_cores()
     with tempfile.TemporaryDirectory() as folder, torch_threads(threads):
         timed = [
@@ -318,6 +322,7 @@ def assemble(
         augmentation={name: info["augmentation"] for name, info in stages.items() if "augmentation" in info},
         subnetworks={name: info["subnetworks"] for name, info in stages.items() if "subnetworks" in info},
         positions={name: info["positions"] for name, info in stages.items() if "positions" in info},
+        exits={name: info["exits"] for name, info in stages.items() if "exits" in info},
         export=exported,
         recipe=recipe.model_dump(mode="json"),
         notes=notes,

@@ -17,10 +17,12 @@ from typing_extensions import TypedDict
 
 from ..console import progress_bar
 from ..encoder.checkpoints.load import read_config
+from ..encoder.model.exits import without_exits
 from ..encoder.model.heads import TrimformerWithHead
 from ..errors import explain_write_errors
 from ..files import atomic_file, atomic_folder
 from ..methods import METHODS, Context
+from ..methods.exits.findings import ExitFindings
 from ..methods.handed import gates_in, read_handed, write_handed
 from ..methods.history import Value
 from ..methods.positions.findings import PositionImportance
@@ -41,7 +43,8 @@ class StageInfo(TypedDict):
     """What is written down of a finished stage. history: points (step, value) of its curves. clock: seconds. epochs:
     that it was trained for, in passes over the rows that were given; passes: over its own training rows, those of the
     stages before it included. augmentation: what was done to get new rows.
-    subnetworks: that were trained inside its model. positions: how much each position of attention counts."""
+    subnetworks: that were trained inside its model. positions: how much each position of attention counts. exits: what
+    they cost and save."""
 
     history: dict[str, list[tuple[int, Value]]]
     clock: dict[str, float]
@@ -53,6 +56,7 @@ class StageInfo(TypedDict):
     augmentation: NotRequired[AugmentationInfo]
     subnetworks: NotRequired[list[Subnetwork]]
     positions: NotRequired[PositionImportance]
+    exits: NotRequired[ExitFindings]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +160,8 @@ class Stages:
             info |= {"subnetworks": list(result.subnetworks)}
         if result.positions is not None:
             info |= {"positions": result.positions}
+        if result.exits is not None:
+            info |= {"exits": result.exits}
         if self.accelerator.is_main_process:
             with atomic_file(result_file) as file:
                 file.write_text(json.dumps(info, default=BaseModel.model_dump), encoding="utf-8")
@@ -191,7 +197,9 @@ class Stages:
         rows = own.learned(stage.objective)
         return Context(
             model=model,
-            teacher=self.scale.unfold(before[-1 if stage.teacher == "previous" else 0].origin.model())
+            teacher=self.scale.unfold(
+                without_exits(before[-1 if stage.teacher == "previous" else 0].origin.model())
+            )
             if teaches
             else None,
             task=own.task,

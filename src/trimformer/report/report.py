@@ -12,7 +12,7 @@ import yaml
 from ..deploy.agreement import percent
 from ..files import atomic_file
 from ..tasks.kinds.regression import CLOSE
-from . import charts, numbers, position_charts, summary
+from . import charts, exit_charts, numbers, position_charts, summary
 from .schema import Report, table
 from .templating import environment
 
@@ -35,6 +35,7 @@ def html(report: Report) -> str:
     template = environment().get_template("report.html")
     curves, bars = charts.curves(report), charts.latency(report)
     positions = {stage: position_charts.of(found) for stage, found in report.positions.items()}
+    exits = {stage: exit_charts.of(found, report.task.metric) for stage, found in report.exits.items()}
     return template.render(
         report=report,
         headline=summary.headline(report),
@@ -46,7 +47,8 @@ def html(report: Report) -> str:
         curves=curves,
         bars=bars,
         positions=positions,
-        library=plotly_base64() if bars or curves or positions else "",
+        exits=exits,
+        library=plotly_base64() if bars or curves or positions or exits else "",
         settings=yaml.safe_dump(report.recipe, sort_keys=False, allow_unicode=True) if report.recipe else "",
         numbers=numbers,
         percent=percent,

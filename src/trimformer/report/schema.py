@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..deploy.agreement import agrees
+from ..methods.exits.findings import ExitFindings
 from ..methods.positions.findings import PositionImportance
 from ..methods.result import Subnetwork
 from ..tasks.augmentation.info import AugmentationInfo
@@ -120,10 +121,22 @@ class ModelInfo(_Strict):
     n_examples: int = Field(description="examples that the scores are computed on")
     params: int = Field(description="number of weights")
     bytes: int = Field(description="size of the weights as they are saved, in bytes")
-    flops_per_example: float = Field(description="floating-point operations for one sequence")
+    flops_per_example: float = Field(
+        description="floating-point operations for one sequence; with exits, a mean over where the validation texts left"
+    )
     flops_length: int = Field(description="tokens of the sequence that the operations are counted for")
     latency_ms: list[Latency] = Field(default_factory=list, description="one per backend, batch and length")
     layers: list[LayerInfo] = Field(default_factory=list, description="the encoder layers in order")
+    executed: list[int] | None = Field(
+        default=None, description="validation texts that went through 1, 2, … layers; null: it has no exits"
+    )
+
+    @property
+    def mean_executed(self) -> float | None:
+        """The layers that a validation text went through, a mean; None: all, because it has no exits."""
+        if self.executed is None:
+            return None
+        return sum(number * count for number, count in enumerate(self.executed, 1)) / sum(self.executed)
 
 
 class Comparison(_Strict):
@@ -280,6 +293,9 @@ class Report(_Strict):
     positions: dict[str, PositionImportance] = Field(
         default_factory=dict, description="how much each position of attention counts, by the stage that studied it"
     )
+    exits: dict[str, ExitFindings] = Field(
+        default_factory=dict, description="what exits cost and save at each threshold, by the stage that learned them"
+    )
     export: list[ExportInfo] = Field(default_factory=list, description="files written for other runtimes")
     recipe: dict[str, Any] = Field(default_factory=dict, description="the settings as they were resolved")
     notes: list[str] = Field(default_factory=list, description="sentences on what was decided")
@@ -365,6 +381,10 @@ def table(report: Report) -> list[TableRow]:
     change = numbers.percent_change if len(lengths) == 1 else lambda a, b: numbers.NONE
     at = f" at {lengths.pop()} tokens" if len(lengths) == 1 else ""
     add(f"FLOPs{at}", both("flops_per_example"), numbers.count, change)
+
+    if any(variant and variant.executed for variant in (dense, trimmed)):
+        through = tuple(None if one is None else one.mean_executed or len(one.layers) for one in (dense, trimmed))
+        add("Layers that a text goes through, mean", (through[0], through[1]), "{:.2f}".format, numbers.percent_change)
 
     times = [{entry.setting: entry for entry in variant.latency_ms} if variant else {} for variant in (dense, trimmed)]
     settings = list(dict.fromkeys([*times[0], *times[1]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..encoder.shape.exits import executed_words
 from ..tasks.metric import metric
 from . import headline as deployed
 from . import numbers
@@ -103,7 +104,14 @@ def details(report: Report) -> str:
         span = f"{min(ratios):.2f}× to {max(ratios):.2f}×"
         where = "" if report.headline is None else " on the same back-end"
         sentences.append(f"Over all {len(ratios)} settings timed the speed is {span} that of the dense model{where}.")
+    sentences.append(exit_words(report))
     return " ".join(text for text in [*sentences, verdict(report), training_words(report)] if text)
+
+
+def exit_words(report: Report) -> str:
+    """How many layers the validation texts went through; empty without exits."""
+    trimmed = report.variant("trimmed")
+    return "" if trimmed is None or not trimmed.executed else executed_words(trimmed.executed, "validation texts")
 
 
 def verdict(report: Report) -> str:

@@ -67,6 +67,26 @@ def predict_logits(
     return logits
 
 
+class Executed(nn.Module):
+    """A model whose texts are counted by the layers that they go through, where it has exits.
+
+    counts: of the texts so far that went through 1, 2, … layers; None: the model has no exits.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.train(model.training)
+        self.counts = [0] * model.config.num_hidden_layers if model.config.exits is not None else None
+
+    def forward(self, **batch: Any) -> Any:
+        out = self.model(**batch)
+        if self.counts is not None:
+            for layers in out.executed.tolist():
+                self.counts[layers - 1] += 1
+        return out
+
+
 def at_places(model: Callable[..., Any], batch: dict[str, Tensor], asked: Tensor, gates: Gates | None) -> Tensor:
     """Logits at the places of a batch that are asked for; a file answers at all of them."""
     if isinstance(model, nn.Module):

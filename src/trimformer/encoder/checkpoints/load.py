@@ -71,6 +71,15 @@ class Checkpoint:
             f"These parts of {self.source} were not used: {', '.join(self.unused[:10])}{more}. {self.assumed}".strip()
         )
 
+    def without_exits(self) -> tuple[Checkpoint, list[str]]:
+        """The same without its exits, which belong to the weights as they are, and a sentence on that; or as it is."""
+        if self.config.exits is None:
+            return self, []
+        config = TrimformerConfig.from_dict(self.config.to_dict() | {"exits": None})
+        weights = {name: weight for name, weight in self.weights.items() if not name.startswith("exits.")}
+        said = f"The exits of {self.source} were left out: they belong to the weights as they were."
+        return dataclasses.replace(self, config=config, weights=weights), [said]
+
     @property
     def pools(self) -> bool:
         """Whether its folder names modules that make a vector of a text."""

@@ -28,6 +28,19 @@ class Left(NamedTuple):
     executed: Tensor
 
 
+def with_exits(model: Any, shape: ExitShape) -> Any:
+    """The model, changed so that it has these exits, whose heads start with random weights.
+
+    Raises TrimformerError where it cannot have them.
+    """
+    shape.check_layers(len(model.encoder.layers))
+    model.config.exits = shape.to_dict()
+    model.exits = model.exit_heads(model.config).to(model.device, model.dtype)
+    for module in model.exits.modules():
+        model._init_weights(module)
+    return model
+
+
 def without_exits(model: Any) -> Any:
     """The model, changed so that every text goes through all layers."""
     model.config.exits, model.exits = None, torch.nn.ModuleDict()

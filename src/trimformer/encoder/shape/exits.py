@@ -111,6 +111,12 @@ class ExitShape:
         values = dataclasses.asdict(self) | {"after": list(self.after)}
         return {name: value for name, value in values.items() if value is not None}
 
+    @property
+    def when(self) -> str:
+        """When a text leaves, in words."""
+        said: str = RULES[self.rule].when(self)
+        return said
+
     def check_layers(self, layers: int) -> None:
         """Raise TrimformerError where an encoder of so many layers has no place for an exit."""
         if self.after[-1] >= layers - 1:
@@ -148,6 +154,10 @@ class _Entropy:
     """Sure is who has little entropy, whatever earlier exits said."""
 
     @staticmethod
+    def when(shape: ExitShape) -> str:
+        return f"the entropy of an exit's answer, from 0 to 1, is below {shape.threshold:g}"
+
+    @staticmethod
     def check(shape: ExitShape) -> None:
         if shape.tolerance is not None:
             raise TrimformerError("The rule entropy compares no numbers: leave tolerance out of exits.")
@@ -165,6 +175,12 @@ class _Entropy:
 
 class _Patience:
     """Sure is whose exits agreed often enough, one after another; a disagreement sets the count back to 0."""
+
+    @staticmethod
+    def when(shape: ExitShape) -> str:
+        times = "an exit agrees" if shape.threshold == 1 else f"{shape.threshold:g} exits in a row agree"
+        numbers = "" if shape.tolerance is None else f" up to a difference of {shape.tolerance:g}"
+        return f"{times} with the exit before{numbers}"
 
     @staticmethod
     def check(shape: ExitShape) -> None:
@@ -224,6 +240,18 @@ class Leaving:
         leaving: np.ndarray = self._rule(logits.astype(np.float64), real.astype(bool) if self._by_token else None)
         self._rule.keep(~leaving)
         return leaving
+
+
+def executed_words(counts: Sequence[int], texts: str = "texts") -> str:
+    """A sentence on how many layers the texts need. counts: of those that went through 1, 2, … layers, up to all."""
+    layers, total = len(counts), sum(counts)
+    mean = sum(number * count for number, count in enumerate(counts, 1)) / total
+    half = next(number for number in range(1, layers + 1) if 2 * sum(counts[:number]) >= total)
+    each = ", ".join(f"{number}: {100 * count / total:.0f} %" for number, count in enumerate(counts, 1) if count)
+    return (
+        f"{100 * sum(counts[:half]) / total:.0f} % of the {texts} need {'at most ' if half > 1 else ''}{half} of "
+        f"{layers} layers, and the mean is {mean:.2f} ({each})."
+    )
 
 
 def exits_of(

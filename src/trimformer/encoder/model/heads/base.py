@@ -40,12 +40,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         super().__init__(config)
         self.encoder = TrimformerModel(config)
         self.head = self.head_type(config)(config, self.outputs(config))
-        self.exits = nn.ModuleDict()  # by the layer after which an exit stands
-        if config.exits is not None:
-            exits = ExitShape.read(config.exits)
-            exits.check_kind(self.kind, self.outputs(config))
-            heads = {str(layer): self.head_type(config)(config, self.outputs(config)) for layer in exits.after}
-            self.exits = nn.ModuleDict(heads)
+        self.exits = self.exit_heads(config)
         self.share()
         self.post_init()
 
@@ -81,6 +76,18 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
     def outputs(cls, config: TrimformerConfig) -> int:
         """How many numbers it gives, for a text or for each token."""
         return len(config.label_names)
+
+    @classmethod
+    def exit_heads(cls, config: TrimformerConfig) -> nn.ModuleDict:
+        """A head for each exit, by the number of the layer that it stands after.
+
+        Raises TrimformerError where a model of this kind cannot have these exits.
+        """
+        if config.exits is None:
+            return nn.ModuleDict()
+        exits, outputs = ExitShape.read(config.exits), cls.outputs(config)
+        exits.check_kind(cls.kind_under(config), outputs)
+        return nn.ModuleDict({str(layer): cls.head_type(config)(config, outputs) for layer in exits.after})
 
     def kind_of(self, labels: Tensor) -> Kind:
         """The kind of task that labels of this form belong to."""

@@ -1,0 +1,37 @@
+"""Exits on a model that stays as it is: only their heads are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ..base import Context
+from .base import NO_ENTROPY, ExitMethod
+from .thresholds import entropies
+
+
+class FrozenExits(ExitMethod):
+    """Train the heads of exits alone; a text leaves at the first exit whose entropy is low enough."""
+
+    rule = "entropy"
+    unfit = {**ExitMethod.unfit, **NO_ENTROPY}  # noqa: RUF012  (never written to)
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        context.model.requires_grad_(False)  # the exits come new, and learn
+        super().__init__(settings, context)
+
+    def settle(self) -> None:
+        self.model.encoder.eval()
+        self.model.head.eval()
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """The sum over the exits."""
+        _, losses = self.heads(batch)
+        return sum(losses[1:-1], losses[0])
+
+    def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
+        found: Sequence[float] = entropies(self.context.selection, logits).tolist()
+        return found
