@@ -19,6 +19,7 @@ from ..deploy.agreement import agreement, agrees, percent
 from ..deploy.export import export_all
 from ..deploy.scoring import Judge
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
+from ..encoder.shape.exits import executed_words
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware
@@ -126,7 +127,6 @@ def measure(
                 median=t.median_ms,
                 p95=t.p95_ms,
                 mean=t.mean_ms if early else None,
-                layers=None if t.layers is None else t.layers.mean,
                 runs=t.runs,
                 threads=t.threads,
                 score=judged[t.name, t.backend][0],
@@ -152,7 +152,7 @@ def measure(
         "control": None if beside is None else beside.model_dump(mode="json"),
         "notes": [
             *balance_notes(task, {f"The {name} model": found for name, found in outcomes.items()}, "validation"),
-            *dict.fromkeys(f"Under {t.backend} the {t.layers}." for t in timings if t.layers is not None),
+            *dict.fromkeys(f"Under {t.backend}: {executed_words(t.executed)}" for t in timings if t.executed),
         ],
     }
 

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..deploy.agreement import percent
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
@@ -70,7 +72,7 @@ def _speed(bench: Bench) -> list[TextTable]:
     for entry in zip(bench.timings, speedups(bench.timings), bench.shares(), strict=True):
         entries.setdefault(workload_title(entry[0]), []).append(entry)
     metric = next((score.metric for score in bench.scores if score.score is not None), None)
-    early = any(timing.layers is not None for timing in bench.timings)
+    early = any(timing.executed is not None for timing in bench.timings)
     header = ["model", "backend", "ms", *(MIX if early else ()), "p95 ms", "seq/s", "tokens/s", "speed"]
     header += ["of peak"] if bench.peaks else []
     header += ["passes"]
@@ -98,7 +100,9 @@ def _speed(bench: Bench) -> list[TextTable]:
 
 def _mix(timing: Timing) -> list[str]:
     """What the texts decide of a model with exits."""
-    return [_ms(timing.mean_ms), "all" if timing.layers is None else f"{timing.layers.mean:.2f}"]
+    counts = timing.executed
+    through = "all" if counts is None else f"{np.average(np.arange(len(counts)) + 1, weights=counts):.2f}"
+    return [_ms(timing.mean_ms), through]
 
 
 def _once(notes: list[str]) -> list[str]:

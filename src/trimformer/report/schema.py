@@ -75,9 +75,6 @@ class Latency(_Strict):
         description="mean time over the validation texts, in milliseconds, where texts may leave a model early; null: "
         "tokens of one length were timed",
     )
-    layers: float | None = Field(
-        default=None, description="mean number of layers that a text went through; null: all texts went through all"
-    )
     runs: int = Field(description="timed forward passes, warm-up excluded")
     threads: int = Field(description="CPU threads that the backend was allowed")
     score: float | None = Field(

@@ -9,7 +9,6 @@ from typing import Any
 
 from ...tasks.kinds.answers import AnyAnswer
 from ..predictor import Predictor
-from ..runtimes.exits import Layers
 from .rows import Format, Piece
 from .vectors import packed
 
@@ -33,13 +32,13 @@ class LabelJob:
 @dataclasses.dataclass(frozen=True)
 class Done:
     """A finished piece. lines: of output, or the bare numbers of vectors. rows: how many they are. notes: what is odd
-    about how it was read. layers: that its texts went through, where they may leave early.
+    about how it was read. executed: its texts that went through 1, 2, … layers, of a model with exits.
     """
 
     lines: bytes
     rows: int
     notes: tuple[str, ...] = ()
-    layers: Layers | None = None
+    executed: list[int] | None = None
 
 
 class Labeller:

@@ -6,8 +6,6 @@ order of the texts. Rule and threshold are those of config.json.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,46 +22,24 @@ from .segments import SegmentSession, all_outputs, next_inputs, segments_in
 from .session import arrays
 
 
-@dataclasses.dataclass(frozen=True)
-class Layers:
-    """How many layers texts went through. of: so many layers that the encoder has. texts: by how many layers."""
+class LayerCount:
+    """Counts the layers that texts go through, in any thread. layers: that the encoder has."""
 
-    of: int
-    texts: Mapping[int, int]
-
-    def __add__(self, other: Layers) -> Layers:
-        return Layers(self.of, dict(Counter(self.texts) + Counter(other.texts)))
-
-    @property
-    def mean(self) -> float:
-        """Of a text; NaN where there are no texts."""
-        count = sum(self.texts.values())
-        return sum(layers * texts for layers, texts in self.texts.items()) / count if count else math.nan
-
-    def __str__(self) -> str:
-        count = sum(self.texts.values())
-        shares = ", ".join(f"{texts / count:.1%} after {layers}" for layers, texts in sorted(self.texts.items()))
-        return f"texts went through {self.mean:.2f} of {self.of} layers on average ({shares})"
-
-
-class Executed:
-    """Counts the layers that texts go through, in any thread. of: as of :class:`Layers`."""
-
-    def __init__(self, of: int) -> None:
-        self.of = of
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
         self._counts: Counter[int] = Counter()
         self._lock = threading.Lock()
 
-    def add(self, layers: Iterable[int]) -> None:
-        """layers: of each text."""
+    def add(self, executed: Iterable[int]) -> None:
+        """executed: the layers of each text."""
         with self._lock:
-            self._counts.update(layers)
+            self._counts.update(executed)
 
-    def take(self) -> Layers:
-        """What was counted since this was last asked."""
+    def take(self) -> list[int]:
+        """The texts that went through 1, 2, … layers since this was last asked."""
         with self._lock:
             found, self._counts = self._counts, Counter()
-        return Layers(self.of, dict(found))
+        return [found[layers] for layers in range(1, self.layers + 1)]
 
 
 class ExitSession:
@@ -77,7 +53,7 @@ class ExitSession:
     def __init__(self, segments: Sequence[SegmentSession], shape: ExitShape, kind: str, layers: int) -> None:
         self._segments, self._shape, self._kind = segments, shape, kind
         self._done = [*(layer + 1 for layer in shape.after), layers]  # after each segment
-        self.executed = Executed(layers)
+        self.executed = LayerCount(layers)
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
         """The logits of each text, from the exit where it left; those of its tokens are 0 at padding.
@@ -134,8 +110,8 @@ def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSessio
     return ExitSession([opened() for opened in openers], shape, read_kind(folder), config.num_hidden_layers)
 
 
-def executed_of(session: Any, config: Any) -> Executed | None:
+def executed_of(session: Any, config: Any) -> LayerCount | None:
     """What counts the layers of texts: the session does, or whoever runs the model in PyTorch; None without exits."""
     if isinstance(session, ExitSession):
         return session.executed
-    return None if config.exits is None else Executed(config.num_hidden_layers)
+    return None if config.exits is None else LayerCount(config.num_hidden_layers)

@@ -113,7 +113,7 @@ class ServedModel:
         """A batch of so many rows was answered."""
         self.metrics.batch.labels(self.path).observe(rows)
         for executed in self.executed:
-            for layers in Counter(executed.take().texts).elements():
+            for layers in Counter(dict(enumerate(executed.take(), 1))).elements():
                 self.metrics.layers.labels(self.path).observe(layers)
 
     async def respond(self, request: Request) -> Response:

@@ -14,7 +14,6 @@ import numpy as np
 from ...console import Ticker
 from ...encoder import TrimformerConfig
 from ...errors import TrimformerError
-from ...inference.runtimes.exits import Layers
 from ...tasks.encoding.encoded import Encoded
 from ...threads import torch_threads
 from ..cost import cost
@@ -44,8 +43,8 @@ class Timing:
     sequences_per_s, tokens_per_s: from the median time of each batch; padding is not counted.
     flops_per_s: operations per second, as :func:`trimformer.cost` counts them for the tokens without padding; None
     where the shape is not known.
-    runs: timed passes. skipped: why it did not run, empty otherwise. layers: that the texts went through, of a model
-    whose texts may leave early; its operations per second are not known.
+    runs: timed passes. skipped: why it did not run, empty otherwise. executed: texts that went through 1, 2, … layers
+    in these passes, of a model with exits; its operations per second are not known.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Timing:
     tokens_per_s: float | None = None
     flops_per_s: float | None = None
     mean_ms: float | None = None
-    layers: Layers | None = None
+    executed: list[int] | None = None
 
 
 def benchmark(
@@ -156,7 +155,7 @@ def time_variants(
             ready, skipped = _warmed_up(variants, workload, tick)
             tick.advance(repeats * len(skipped))
             for variant in variants:
-                _layers(variant)  # of warming up
+                _executed(variant)  # of warming up
             times = _alternate(ready, workload, repeats, seconds, tick)
             timings += [
                 _timing(variant, workload, threads, times.get(index, []), skipped.get(index, ""))
@@ -239,7 +238,7 @@ def _turn(variant: Variant, workload: Workload) -> list[float]:
 def _timing(variant: Variant, workload: Workload, threads: int, passes: list[float], skipped: str) -> Timing:
     timing = Timing(
         variant.name, variant.backend, workload.batch, workload.length, None, None, len(passes), threads, skipped,
-        workload.lengths, layers=_layers(variant),
+        workload.lengths, executed=_executed(variant),
     )  # fmt: skip
     if not passes:
         return timing
@@ -258,7 +257,7 @@ def _timing(variant: Variant, workload: Workload, threads: int, passes: list[flo
     )
 
 
-def _layers(variant: Variant) -> Layers | None:
+def _executed(variant: Variant) -> list[int] | None:
     """What was counted since this was last asked."""
     return None if variant.executed is None else variant.executed.take()
 

@@ -23,7 +23,7 @@ from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
-from ...inference.runtimes.exits import Executed, ExitSession, executed_of
+from ...inference.runtimes.exits import ExitSession, LayerCount, executed_of
 from ...inference.runtimes.segments import whole
 from ...quiet import no_foreign_bars
 from ...tasks.encoding.encoded import Encoded
@@ -65,7 +65,7 @@ class Variant:
     path: Path | None = None
     config: TrimformerConfig | None = None
     head: type[TrimformerWithHead] | None = None
-    executed: Executed | None = None
+    executed: LayerCount | None = None
 
 
 def available_backends() -> list[str]:
@@ -242,7 +242,7 @@ def reason(error: Exception) -> str:
 
 def open_variant(
     path: Path, backend: str, threads: int, modules: dict[Any, Any]
-) -> tuple[ForwardPass, Executed | None]:
+) -> tuple[ForwardPass, LayerCount | None]:
     """The function to time, and what counts its layers, see :class:`Variant`.
 
     modules: PyTorch modules that are loaded already, for back-ends that share them.
