@@ -238,7 +238,7 @@ def _turn(variant: Variant, workload: Workload) -> list[float]:
 def _timing(variant: Variant, workload: Workload, threads: int, passes: list[float], skipped: str) -> Timing:
     timing = Timing(
         variant.name, variant.backend, workload.batch, workload.length, None, None, len(passes), threads, skipped,
-        workload.lengths, executed=_executed(variant),
+        workload.lengths, executed=_executed(variant) if passes else None,
     )  # fmt: skip
     if not passes:
         return timing
