@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TrimformerError
-from .exits import open_exits
 from .onnx import OnnxSession
 from .openvino import OpenVinoSession
 from .segments import files_of, segments_in, together
@@ -88,4 +87,6 @@ def open_backend(path: Path, backend: str, threads: int | None = None, folder: P
     files = together(path)
     if len(files) == 1:
         return session(path, threads=threads)
+    from .exits import open_exits  # reads the configuration, for which PyTorch is loaded
+
     return open_exits(folder or path.parent, [partial(session, file, threads=threads) for file in files])
