@@ -1,4 +1,4 @@
-"""A model with exits through predict, serve, bench and export: which files are taken, and what is said of the layers."""
+"""A model with exits through predict, serve, bench and export: the files that are taken, the layers that are told."""
 
 from __future__ import annotations
 
