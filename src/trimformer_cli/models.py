@@ -165,8 +165,8 @@ def inspect(
     )
     print_table(["layer", "attention", "heads", "head size", "ffn", "weights", f"FLOPs at {length}"], rows, model)
     if net.config.exits is not None:
-        exits = ExitShape.read(net.config.exits)
+        shape = ExitShape.read(net.config.exits)
         print_line(
-            f"Exits stand after the layers {to_ranges(exits.after)}: a text leaves where {exits.when}. The FLOPs are "
+            f"Exits stand after the layers {to_ranges(shape.after)}: a text leaves where {shape.when}. The FLOPs are "
             "those of a text that leaves at none."
         )

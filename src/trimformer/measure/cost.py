@@ -39,8 +39,9 @@ class LayerCost:
 class Cost:
     """params: weights. bytes: weights in the given precision. flops: operations for one sequence of ``length`` tokens.
 
-    The exits of a model count as where no text leaves. layers: the share of each encoder layer; embeddings and head make up the rest. Under a head that reads the first
-    token only, the layers after the last one that mixes tokens are computed for that token alone.
+    The exits of a model count as where no text leaves. layers: the share of each encoder layer; embeddings and heads
+    make up the rest. Under a head that reads the first token only, the layers after the last one that mixes tokens are
+    computed for that token alone.
     """
 
     params: int
@@ -98,9 +99,7 @@ def flops_by_exit(config: TrimformerConfig, length: int, head: type[TrimformerWi
     return [*found, whole.flops]
 
 
-def mean_flops(
-    config: TrimformerConfig, length: int, head: type[TrimformerWithHead], executed: Sequence[int]
-) -> float:
+def mean_flops(config: TrimformerConfig, length: int, head: type[TrimformerWithHead], executed: Sequence[int]) -> float:
     """Operations for one sequence, a mean over texts. executed: texts that went through 1, 2, … layers, up to all."""
     after = () if config.exits is None else ExitShape.read(config.exits).after
     each = zip([*after, config.num_hidden_layers - 1], flops_by_exit(config, length, head), strict=True)

@@ -210,7 +210,7 @@ class Method:
     trains: ClassVar[bool] = True
     decides: ClassVar[bool] = True  # False: only the weights become others
     kinds: ClassVar[tuple[Kind, ...]] = ()  # of task that it is for, empty: all
-    unfit: ClassVar[Mapping[str, str]] = {}  # kinds that it is not for, and why
+    refuses: ClassVar[Mapping[str, str]] = {}  # kinds that it is not for, and why
     changes_tokenizer: ClassVar[bool] = False
     rereads: ClassVar[bool] = False  # True: while it learns it splits texts otherwise than its teacher
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is

@@ -32,7 +32,8 @@ class Result:
 
     tokenizer: of the model, where it is another one than that which it started with. notes: sentences for the report on
     what was decided and why. subnetworks: those that the stage trained inside the model. positions: how much each
-    position of attention counts, of a study. exits: what exits cost and save. handed: what the stage after it may go on from, see ``handed.py``.
+    position of attention counts, of a study. exits: what exits cost and save. handed: what the stage after it may go
+    on from, see ``handed.py``.
     """
 
     model: TrimformerWithHead

@@ -37,7 +37,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
                     f"{method.name} is for {' and '.join(method.kinds)}, and the task is {origins.task.kind}: choose "
                     "another method."
                 )
-            if (why := method.unfit.get(origins.task.kind)) is not None:
+            if (why := method.refuses.get(origins.task.kind)) is not None:
                 raise TrimformerError(f"{method.name} is not for {origins.task.kind}, because {why}.")
             left = method.after(stage.method, student)
             goes_on = following is not None and following.start.name == "previous"

@@ -197,9 +197,7 @@ class Stages:
         rows = own.learned(stage.objective)
         return Context(
             model=model,
-            teacher=self.scale.unfold(
-                without_exits(before[-1 if stage.teacher == "previous" else 0].origin.model())
-            )
+            teacher=self.scale.unfold(without_exits(before[-1 if stage.teacher == "previous" else 0].origin.model()))
             if teaches
             else None,
             task=own.task,

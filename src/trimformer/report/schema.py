@@ -119,7 +119,7 @@ class ModelInfo(_Strict):
     params: int = Field(description="number of weights")
     bytes: int = Field(description="size of the weights as they are saved, in bytes")
     flops_per_example: float = Field(
-        description="floating-point operations for one sequence; with exits, a mean over where the validation texts left"
+        description="floating-point operations for one sequence; with exits, a mean over the validation texts"
     )
     flops_length: int = Field(description="tokens of the sequence that the operations are counted for")
     latency_ms: list[Latency] = Field(default_factory=list, description="one per backend, batch and length")

@@ -95,7 +95,7 @@ def test_what_is_frozen_stays_and_the_exits_learn(name: str, tmp_path: Any) -> N
 @pytest.mark.parametrize("name", EXITS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_ends_with_a_threshold_inside_the_budget(name: str, kind: str, tmp_path: Any) -> None:
-    if kind in METHODS[name].unfit:
+    if kind in METHODS[name].refuses:
         pytest.skip("refused: see below")
     method = trained(name, tmp_path, kind=kind, epochs=2)
     result = method.result()
@@ -118,9 +118,9 @@ def test_every_kind_ends_with_a_threshold_inside_the_budget(name: str, kind: str
 
 def test_kinds_that_cannot_are_refused_with_the_reason() -> None:
     for name in EXITS:
-        assert {"ranking", "spans", "embedding", "masked-lm"} <= set(METHODS[name].unfit)
-    assert "use pabee" in METHODS["deebert"].unfit["regression"]
-    assert "regression" not in METHODS["pabee"].unfit
+        assert {"ranking", "spans", "embedding", "masked-lm"} <= set(METHODS[name].refuses)
+    assert "use pabee" in METHODS["deebert"].refuses["regression"]
+    assert "regression" not in METHODS["pabee"].refuses
 
 
 def toy() -> tuple[Any, list[np.ndarray], Any]:
@@ -152,9 +152,7 @@ def test_the_threshold_with_the_fewest_operations_inside_the_budget_is_chosen() 
 def test_where_no_exit_is_inside_the_budget_no_text_leaves() -> None:
     method, logits, data = toy()
     logits = [-logits[1], -logits[1], logits[2]]
-    _, findings = choose(
-        method.model, method.shape, entropies(data, logits), method.context.task, data, logits, 0.5
-    )
+    _, findings = choose(method.model, method.shape, entropies(data, logits), method.context.task, data, logits, 0.5)
     assert findings.executed == [0, 0, 24]
     assert findings.chosen == 0
 
@@ -192,6 +190,7 @@ def test_layers_in_words() -> None:
     assert executed_words([2, 0, 4, 0, 0, 4]) == (
         "60 % of the texts need at most 3 of 6 layers, and the mean is 3.80 (1: 20 %, 3: 40 %, 6: 40 %)."
     )
+    assert executed_words([1, 3]) == "75 % of the texts need all 2 layers, and the mean is 1.75 (1: 25 %, 2: 75 %)."
     assert executed_words([3, 1]) == "75 % of the texts need 1 of 2 layers, and the mean is 1.25 (1: 75 %, 2: 25 %)."
 
 
@@ -204,9 +203,7 @@ def test_layers_in_words() -> None:
     ],
 )
 @pytest.mark.parametrize("name", EXITS)
-def test_exits_that_the_encoder_has_no_place_for_are_refused(
-    name: str, settings: Any, layers: int, said: str
-) -> None:
+def test_exits_that_the_encoder_has_no_place_for_are_refused(name: str, settings: Any, layers: int, said: str) -> None:
     with pytest.raises(TrimformerError, match=said):
         METHODS[name].after(METHODS[name].Settings(**settings), context(layers=layers).model.config)
 

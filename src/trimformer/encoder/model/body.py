@@ -83,8 +83,8 @@ class TrimformerPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """Load as :meth:`transformers.PreTrainedModel.from_pretrained` does, and verify that the weights fit the shape.
 
-        Raises TrimformerError where a weight of the encoder or of an exit is missing, left over or of another size; a missing task
-        head is allowed (it starts random, as everywhere in transformers).
+        Raises TrimformerError where a weight of the encoder or of an exit is missing, left over or of another size; a
+        missing task head is allowed (it starts random, as everywhere in transformers).
         """
         wants_info = kwargs.pop("output_loading_info", False)
         source = args[0] if args else kwargs.get("pretrained_model_name_or_path")
@@ -106,7 +106,9 @@ class TrimformerPreTrainedModel(PreTrainedModel):
         if body or info["unexpected_keys"]:
             wrong = [f"{sorted(body)[0]} is missing"] if body else []
             # A body loaded from a checkpoint with a head leaves the head over; that is asked for, not an error.
-            extra = [k for k in info["unexpected_keys"] if not (cls is TrimformerModel and k.startswith(("head.", "exits.")))]
+            extra = [
+                k for k in info["unexpected_keys"] if not (cls is TrimformerModel and k.startswith(("head.", "exits.")))
+            ]
             wrong += [f"{sorted(extra)[0]} is not in the shape"] if extra else []
             if wrong:
                 raise TrimformerError(

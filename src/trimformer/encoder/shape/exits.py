@@ -214,7 +214,7 @@ class _Patience:
 def _all(sure: np.ndarray, real: np.ndarray | None) -> np.ndarray:
     """(rows, …) -> (rows,): whether all parts of a row are sure, those that are not real left out."""
     sure = sure if real is None else sure | ~real
-    found: np.ndarray = sure.all(axis=tuple(range(1, sure.ndim)))
+    found: np.ndarray = np.asarray(sure.all(axis=tuple(range(1, sure.ndim))))
     return found
 
 
@@ -235,9 +235,11 @@ class Leaving:
         self._by_token = kind == "tokens"
 
     def __call__(self, logits: np.ndarray, real: np.ndarray | None = None) -> np.ndarray:
-        if self._by_token and real is None:
+        if not self._by_token:
+            real = None
+        elif real is None:
             real = np.ones(logits.shape[:2], dtype=bool)
-        leaving: np.ndarray = self._rule(logits.astype(np.float64), real.astype(bool) if self._by_token else None)
+        leaving: np.ndarray = self._rule(logits.astype(np.float64), None if real is None else real.astype(bool))
         self._rule.keep(~leaving)
         return leaving
 
@@ -248,15 +250,12 @@ def executed_words(counts: Sequence[int], texts: str = "texts") -> str:
     mean = sum(number * count for number, count in enumerate(counts, 1)) / total
     half = next(number for number in range(1, layers + 1) if 2 * sum(counts[:number]) >= total)
     each = ", ".join(f"{number}: {100 * count / total:.0f} %" for number, count in enumerate(counts, 1) if count)
-    return (
-        f"{100 * sum(counts[:half]) / total:.0f} % of the {texts} need {'at most ' if half > 1 else ''}{half} of "
-        f"{layers} layers, and the mean is {mean:.2f} ({each})."
-    )
+    share = sum(counts[:half]) if half < layers else counts[-1]
+    need = f"{'at most ' if half > 1 else ''}{half} of {layers} layers" if half < layers else f"all {layers} layers"
+    return f"{100 * share / total:.0f} % of the {texts} need {need}, and the mean is {mean:.2f} ({each})."
 
 
-def exits_of(
-    shape: ExitShape, kind: str, logits: Sequence[np.ndarray], real: np.ndarray | None = None
-) -> np.ndarray:
+def exits_of(shape: ExitShape, kind: str, logits: Sequence[np.ndarray], real: np.ndarray | None = None) -> np.ndarray:
     """Where each row leaves, given all that is said of it: (rows,), the number of the exit from 0.
 
     logits: of each exit and, behind them, of the last head, which answers for who leaves at none; each, and ``real``,

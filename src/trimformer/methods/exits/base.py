@@ -48,7 +48,7 @@ class ExitMethod(StudentMethod):
 
     rule: ClassVar[str]
     decides = True
-    unfit = WITHOUT
+    refuses = WITHOUT
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
@@ -141,9 +141,7 @@ class ExitMethod(StudentMethod):
     def result(self) -> Result:
         task, data, model = self.context.task, self.context.selection, self.model
         logits = self.logits()
-        found, findings = choose(
-            model, self.shape, self.thresholds(logits), task, data, logits, self.settings.max_drop
-        )
+        found, findings = choose(model, self.shape, self.thresholds(logits), task, data, logits, self.settings.max_drop)
         model.config.exits = found.to_dict()
         name = task.metrics[0]
         known, chosen, full = metric(name), findings.points[findings.chosen], findings.points[0]

@@ -17,7 +17,7 @@ class FrozenExits(ExitMethod):
     """Train the heads of exits alone; a text leaves at the first exit whose entropy is low enough."""
 
     rule = "entropy"
-    unfit = {**ExitMethod.unfit, **NO_ENTROPY}  # noqa: RUF012  (never written to)
+    refuses = {**ExitMethod.refuses, **NO_ENTROPY}  # noqa: RUF012  (never written to)
 
     def __init__(self, settings: Any, context: Context) -> None:
         context.model.requires_grad_(False)  # the exits come new, and learn

@@ -118,6 +118,4 @@ def choose(
     chosen = min(inside, key=lambda number: tried[number][0].flops)
     _, found, layers = tried[chosen]
     executed = np.bincount(layers, minlength=after[-1] + 1)[1:].tolist()
-    return found, ExitFindings(
-        rule=shape.rule, points=[point for point, *_ in tried], chosen=chosen, executed=executed
-    )
+    return found, ExitFindings(rule=shape.rule, points=[point for point, *_ in tried], chosen=chosen, executed=executed)
