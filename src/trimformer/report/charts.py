@@ -153,7 +153,7 @@ def latency(report: Report) -> list[Chart]:
         layout = {
             "barmode": "group",
             "bargap": 0.3,
-            "xaxis": {"range": [0, 1.4 * longest], "title": {"text": "ms, median"}, "nticks": 5},
+            "xaxis": {"range": [0, 1.4 * longest], "title": {"text": f"ms, {report.average}"}, "nticks": 5},
             "yaxis": {
                 "autorange": "reversed",
                 "categoryorder": "array",

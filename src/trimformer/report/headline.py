@@ -54,6 +54,7 @@ def find(dense: ModelInfo, trimmed: ModelInfo, exported: Sequence[ExportInfo], g
         batch=end.batch,
         length=end.length,
         threads=end.threads,
+        early=trimmed.executed is not None,
         **given,
     )
 
@@ -99,7 +100,7 @@ def sentence(headline: Headline, score_name: str | None = None) -> str:
     steps: dict[str, float | None] = {
         "runtime": headline.runtime_factor,
         headline.precision: headline.precision_factor,
-        "removed parts": headline.removal_factor,
+        "exits" if headline.early else "removed parts": headline.removal_factor,
     }
     given = [f"{name} {numbers.factor(step)}" for name, step in steps.items() if step is not None]
     return f"{said} ({', '.join(given)})." if given else f"{said}."
