@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx
@@ -18,23 +18,24 @@ import torch
 from torch import Tensor, nn
 
 from trimformer.deploy.onnx import OPSET, traced
-from trimformer.inference.runtimes.session import INPUTS
+from trimformer.deploy.quick import open_axes
 
 PLACE = "trimformer.deploy.onnx.traced"
 
 
-def quickly_traced(encoder: nn.Module, example: dict[str, Tensor], output: str) -> Any:
+def quickly_traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequence[str]) -> Any:
     """What `traced` gives, by the older exporter."""
     file = io.BytesIO()
     torch.onnx.export(
         encoder,
-        tuple(example[name] for name in INPUTS),
+        tuple(example.values()),
         file,
         dynamo=False,
         opset_version=OPSET,
-        input_names=list(INPUTS),
-        output_names=[output],
-        dynamic_axes={name: {0: "batch", 1: "length"} for name in (*INPUTS, output)},
+        input_names=list(example),
+        output_names=list(outputs),
+        dynamic_axes={name: open_axes(given) for name, given in example.items()}
+        | {name: {0: "batch", 1: "length"} for name in outputs},
     )
     return onnx.load_model_from_string(file.getvalue())
 

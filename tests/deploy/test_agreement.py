@@ -134,9 +134,9 @@ def test_the_files_of_both_runtimes_are_mended_in_one_export(tmp_path: Path, mon
             judged.append(name)
             return 0.5, 0.5
 
-    def again(model: Any, backend: str, source: Path, target: Path, *_: Any) -> None:
-        for part in parts(source.parent / target.name):
-            shutil.copy(part, target.parent)
+    def again(model: Any, backend: str, sources: list[Path], targets: list[Path], *_: Any) -> None:
+        for part in parts(sources[0].parent / targets[0].name):
+            shutil.copy(part, targets[0].parent)
 
     monkeypatch.setattr("trimformer.deploy.export.costliest_first", lambda *_: [f"map-{index}" for index in range(8)])
     monkeypatch.setattr("trimformer.deploy.export.agrees", lambda _: next(agreements))
@@ -150,7 +150,7 @@ def test_the_files_of_both_runtimes_are_mended_in_one_export(tmp_path: Path, mon
 
 def test_openvino_leaves_maps_in_fp32_and_knows_their_names(exported: list[ExportedFile], tmp_path: Path) -> None:
     source, inputs = exported[0].path, samples(outliers().config, None)
-    first = costliest_first(source, "openvino-int8", inputs)[:2]
+    first = costliest_first([source], "openvino-int8", inputs)[:2]
     assert sorted(first) == ["layers.0.ffn_out", "layers.1.ffn_out"]
     kept = maps_of(source)[:-1]
     openvino_int8(source, tmp_path / "model.xml", inputs, kept)

@@ -17,7 +17,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
-from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
+from ..inference.runtimes.backends import FILE_BACKENDS, file_in, open_backend, parts
+from ..inference.runtimes.exits import ExitSession
+from ..inference.runtimes.segments import together
 from ..inference.runtimes.session import Session
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
@@ -27,7 +29,7 @@ from .mend import costliest_first, fewest
 from .onnx import Model, random_inputs
 from .quantize_openvino import samples
 from .scoring import Judge, Scorer
-from .writers import CALIBRATED, INT8, write, write_int8
+from .writers import CALIBRATED, INT8, save_config, segments_of, write, write_int8
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
@@ -49,8 +51,8 @@ class ExportedFile:
     """One exported file and how far it is from the PyTorch model.
 
     backend: what runs it, a name of ``FILE_BACKENDS``. bytes: size on disk.
-    max_abs_error: largest difference of a logit (of a hidden state, for a bare body) over padded batches of random
-        tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
+    max_abs_error: largest difference of a logit, at any exit (of a hidden state, for a bare body), over padded batches
+        of random tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
     random_agreement: share of these inputs with the same arg-max label; None where there are no labels.
     agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
         one, else on these inputs; None for a bare body, which has no answers.
@@ -113,7 +115,8 @@ def export(
 
     Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
     ``logits`` (batch, labels), for tokens (batch, n, labels), for spans (batch, n, 2: start and end), or
-    ``last_hidden_state`` (batch, n, hidden) of a bare body.
+    ``last_hidden_state`` (batch, n, hidden) of a bare body. A model with exits becomes one file for each segment, see
+    :mod:`trimformer.inference.runtimes.segments`, with config.json beside them.
 
     Raises TrimformerError for a format or precision that there is not, where an extra is missing, the folder cannot be
     written, or an fp32 file differs from PyTorch by more than 1e-4 (of the largest output, where that is above 1);
@@ -189,7 +192,7 @@ class _Exporter:
         return dataclasses.replace(file, calibration="random tokens" if texts is None else "training texts")
 
     def _checked(self, path: Path, backend: str) -> ExportedFile:
-        session = open_backend(path, backend)
+        session = open_backend(path, backend, folder=self.folder)
         file = _compared(self.model, session, path, backend)
         if self.scorer is None:
             return file
@@ -200,22 +203,23 @@ class _Exporter:
 
     def _mended(self, file: ExportedFile) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
-        source = self.folder / FILE_BACKENDS["onnx"].file
         config = self.model.config
-        order = costliest_first(source, file.backend, samples(config, self.texts), config.input_ranges)
+        sources = together(file_in(self.folder, "onnx", config.exits))
+        order = costliest_first(sources, file.backend, samples(config, self.texts), config.input_ranges)
         found: dict[int, ExportedFile] = {}
 
         def try_with(kept: Sequence[str]) -> bool:
             place = self.folder / f"{file.backend}-keep-{len(kept)}"
             place.mkdir()
-            write_int8(self.model, file.backend, source, place / file.path.name, self.texts, kept)
-            found[len(kept)] = self._checked(place / file.path.name, file.backend)
+            files = [place / one.name for one in together(file.path)]
+            write_int8(self.model, file.backend, sources, files, self.texts, kept)
+            found[len(kept)] = self._checked(files[0], file.backend)
             return agrees(found[len(kept)].agreement)
 
         kept = fewest(order, try_with)
         chosen = file if kept is None else found[len(kept)]
         if self.scorer is not None:  # the last one that was judged may be another; its warnings are kept
-            self.scorer.judge(file.backend, open_backend(chosen.path, file.backend))
+            self.scorer.judge(file.backend, open_backend(chosen.path, file.backend, folder=self.folder))
         if kept is None:
             return file
         for part in reversed(parts(found[len(kept)].path)):
@@ -230,13 +234,14 @@ def notes_of(files: Sequence[ExportedFile]) -> list[str]:
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
-    """What makes a folder with an exported file usable alone: the tokenizer, and the model's config.json."""
-    if tokenizer is None:
-        return
-    tokenizer.save_pretrained(folder)
-    config = copy.deepcopy(model.config)
-    config.architectures = [type(model).__name__]  # only a saved model names its class: it says what the outputs mean
-    config.save_pretrained(folder)
+    """What makes a folder with an exported file usable alone: the tokenizer, and the model's config.json.
+
+    Without a tokenizer the files of a model with exits still need config.json.
+    """
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    if tokenizer is not None or segments_of(model) > 1:
+        save_config(model, folder)
 
 
 def _compared(model: Model, session: Session, path: Path, backend: str) -> ExportedFile:
@@ -251,6 +256,7 @@ def _compared(model: Model, session: Session, path: Path, backend: str) -> Expor
         with torch.inference_mode():
             out = model(**inputs)
         expected, got = _values(out), torch.from_numpy(session.run(inputs))
+        every = _at_exits(model, session, inputs) if isinstance(session, ExitSession) else [(expected, got)]
         real = inputs["attention_mask"].bool()
         if spans:  # the most probable first and last token stand for the label
             ends = (values.masked_fill(~real[..., None], -torch.inf).argmax(1).flatten() for values in (expected, got))
@@ -258,7 +264,7 @@ def _compared(model: Model, session: Session, path: Path, backend: str) -> Expor
         if expected.ndim == 3:
             expected, got = expected[real], got[real]
         answers.append((expected, got))
-        errors.append(float((expected - got).abs().max()))
+        errors += [float((one - other)[real if one.ndim == 3 else ...].abs().max()) for one, other in every]
         largest = max(largest, float(expected.abs().max()))
         if not spans:
             same += (expected.argmax(-1) == got.argmax(-1)).tolist()
@@ -277,6 +283,14 @@ def _compared(model: Model, session: Session, path: Path, backend: str) -> Expor
         exact, other = (torch.cat(part).numpy() for part in zip(*answers, strict=True))
         file = dataclasses.replace(file, agreement=float(KINDS[model.kind].same(None, exact, other).mean()))
     return file
+
+
+def _at_exits(model: Model, session: ExitSession, inputs: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """What PyTorch and the files say of all rows at each exit and at the end: a row may leave at another exit by a
+    rounding error."""
+    with torch.inference_mode():
+        out = model(**inputs, output_exits=True)
+    return list(zip([*out.exit_logits, out.logits], map(torch.from_numpy, session.run_through(inputs)), strict=True))
 
 
 def _values(output: Any) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..console import Ticker
 from ..inference.runtimes.onnx import OnnxSession
+from ..inference.runtimes.segments import all_outputs, next_inputs
 from .quantize_onnx import maps_of, onnx_int8
 from .quantize_openvino import Samples
 from .quantize_static import input_ranges, static_int8
@@ -44,36 +45,42 @@ def fewest(order: Sequence[str], agrees: Callable[[Sequence[str]], bool]) -> lis
 
 
 def costliest_first(
-    source: Path, backend: str, inputs: Samples, trained: Mapping[str, float] | None = None
+    sources: Sequence[Path], backend: str, inputs: Samples, trained: Mapping[str, float] | None = None
 ) -> list[str]:
-    """The maps of an fp32 ONNX file, that first which alone in int8 changes its outputs most.
+    """The maps of the fp32 ONNX files of a model, that first which alone in int8 changes its outputs most.
 
-    For OpenVINO inputs are rounded in one range, as its int8 files do it, but outliers are not moved before: a map that
-    has some may come too early in the order, which costs time and no answer. trained: the ranges of a model that was
-    trained for int8, which its files of both runtimes have.
+    sources: one file, or of a model with exits that of each segment; the outputs are then those at all exits and at the
+    end, of all texts. For OpenVINO inputs are rounded in one range, as its int8 files do it, but outliers are not moved
+    before: a map that has some may come too early in the order, which costs time and no answer. trained: the ranges of
+    a model that was trained for int8, which its files of both runtimes have.
     """
-    maps, some = maps_of(source), _spread(inputs)
-    exact = _outputs(source, some)
+    some = _spread(inputs)
     dynamic = backend == "onnx-int8" and trained is None
-    ranges = trained if trained is not None else {} if dynamic else input_ranges(source, some)
+    sessions = [OnnxSession(source) for source in sources]
+    exact = _outputs(sessions, some)
+    maps = [maps_of(source) for source in sources]
     errors = {}
-    with tempfile.TemporaryDirectory(dir=source.parent) as folder, Ticker("Finding what costs int8", len(maps)) as tick:
-        file = Path(folder) / "alone.onnx"
-        for name in maps:
-            others = [other for other in maps if other != name]
-            if dynamic:
-                onnx_int8(source, file, others)
-            else:
-                static_int8(source, file, ranges, others)
-            found = _outputs(file, some)
-            errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(exact, found, strict=True))
-            tick.advance()
-    return sorted(maps, key=lambda name: -errors[name])
+    title, count = "Finding what costs int8", sum(map(len, maps))
+    with tempfile.TemporaryDirectory(dir=sources[0].parent) as folder, Ticker(title, count) as tick:
+        file, given = Path(folder) / "alone.onnx", some
+        for place, source in enumerate(sources):
+            ranges = trained if trained is not None else {} if dynamic else input_ranges(source, given)
+            for name in maps[place]:
+                others = [other for other in maps[place] if other != name]
+                if dynamic:
+                    onnx_int8(source, file, others)
+                else:
+                    static_int8(source, file, ranges, others)
+                found = _outputs([*sessions[:place], OnnxSession(file), *sessions[place + 1 :]], some)
+                errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(exact, found, strict=True))
+                tick.advance()
+            if place < len(sources) - 1:
+                given = [next_inputs(sessions[place].outputs(sample), sample) for sample in given]
+    return sorted(errors, key=lambda name: -errors[name])
 
 
-def _outputs(file: Path, inputs: Samples) -> list[np.ndarray]:
-    session = OnnxSession(file)
-    return [session.run(sample) for sample in inputs]
+def _outputs(sessions: Sequence[OnnxSession], inputs: Samples) -> list[np.ndarray]:
+    return [output for sample in inputs for output in all_outputs(sessions, sample)]
 
 
 def _spread(inputs: Samples) -> Samples:

@@ -6,21 +6,21 @@ import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
-from ..encoder.model.exported import ExportedEncoder
+from ..encoder.model.exported import exported_pieces
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
-from ..inference.runtimes.session import INPUTS
-from .quick import quickly_traced
+from ..inference.runtimes.segments import SEGMENT_OUTPUTS, files_of
+from .quick import open_axes, quickly_traced
 
 # From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
 OPSET = 20
@@ -30,9 +30,9 @@ Model = TrimformerModel | TrimformerWithHead
 
 
 def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
-    """Write the ONNX file of an fp32 model in evaluation mode.
+    """Write the ONNX file of an fp32 model in evaluation mode, or those of its segments.
 
-    quick: by :func:`trimformer.deploy.quick.quickly_traced`, for a file that is only timed.
+    quick: by :func:`trimformer.deploy.quick.quickly_traced`, for files that are only timed.
     Raises TrimformerError where the ``onnx`` extra is missing or the weights are too large for one file.
     """
     require_onnx()
@@ -44,38 +44,49 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
             f"An ONNX file holds less than 2 GiB, but these weights are {size / 2**30:.1f} GiB in fp32."
         )
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
-    encoder = ExportedEncoder(model)
-    with _quiet_exporter():
-        graph = _quickly(encoder, model.config, output) if quick else None
-        if graph is None:
-            example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
-            graph = traced(encoder, example, output)
-    # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
-    # fails.
-    del graph.graph.value_info[:]
-    _name_weights(graph.graph, encoder)
-    onnx.save(graph, str(path))
+    pieces = exported_pieces(model)
+    for index, (encoder, file) in enumerate(zip(pieces, files_of(path, len(pieces)), strict=True)):
+        outputs = (output,) if index == len(pieces) - 1 else SEGMENT_OUTPUTS
+        example = partial(_example, pieces[:index], model.config)
+        with _quiet_exporter():
+            graph = _quickly(encoder, example, outputs) if quick else None
+            if graph is None:
+                graph = traced(encoder, example(2, min(16, model.config.max_tokens)), outputs)
+        # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
+        # fails.
+        del graph.graph.value_info[:]
+        _name_weights(graph.graph, encoder)
+        onnx.save(graph, str(file))
 
 
-def traced(encoder: ExportedEncoder, example: dict[str, Tensor], output: str) -> Any:
-    """The ONNX graph with batch and length left open. example: inputs (batch, n). output: its name there."""
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+def _example(before: Sequence[nn.Module], config: TrimformerConfig, batch: int, length: int) -> dict[str, Tensor]:
+    """Random inputs (batch, length) of what comes after these pieces."""
+    given = random_inputs(config, batch, length)
+    for piece in before:
+        with torch.no_grad():
+            given = {"states": piece(**given)[0], "attention_mask": given["attention_mask"]}
+    return given
+
+
+def traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequence[str]) -> Any:
+    """The ONNX graph with batch and length left open. example: inputs (batch, n, …) by their names."""
+    sizes = {"batch": torch.export.Dim("batch"), "length": torch.export.Dim("length")}
     program = torch.onnx.export(
         encoder,
-        tuple(example[name] for name in INPUTS),
+        tuple(example.values()),
         dynamo=True,
         verbose=False,
         opset_version=OPSET,
-        input_names=list(INPUTS),
-        output_names=[output],
-        dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
+        input_names=list(example),
+        output_names=list(outputs),
+        dynamic_shapes=[{axis: sizes[name] for axis, name in open_axes(given).items()} for given in example.values()],
     )
     if program is None:
         raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
     return program.model_proto
 
 
-def _name_weights(graph: Any, encoder: ExportedEncoder) -> None:
+def _name_weights(graph: Any, encoder: nn.Module) -> None:
     """Give matrices that the exporter has transposed the names of their weights again, by which they are found."""
     from onnx import numpy_helper
 
@@ -101,10 +112,10 @@ def _key(values: np.ndarray) -> tuple[tuple[int, ...], bytes]:
     return values.shape, hashlib.sha256(values.tobytes()).digest()
 
 
-def _quickly(encoder: ExportedEncoder, config: TrimformerConfig, output: str) -> Any | None:
+def _quickly(encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]], outputs: Sequence[str]) -> Any | None:
     """None where the older exporter cannot do it: it knows fewer operators, and a later torch may lack it."""
     with contextlib.suppress(Exception):
-        return quickly_traced(encoder, partial(random_inputs, config), output, OPSET)
+        return quickly_traced(encoder, inputs, outputs, OPSET)
     return None
 
 

@@ -8,44 +8,50 @@ graph that users get, but for a handful in a whole model.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..inference.runtimes.session import INPUTS
-
 SHAPE: Any = torch.Tensor.shape
 
 
-def quickly_traced(encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]], output: str, opset: int) -> Any:
-    """The ONNX graph with batch and length left open. inputs: batch, n -> the inputs (batch, n). output: its name."""
+def quickly_traced(
+    encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]], outputs: Sequence[str], opset: int
+) -> Any:
+    """The ONNX graph with batch and length left open. inputs: batch, n -> the inputs (batch, n, …) by their names."""
     import onnx
 
     batch, length = _unlike(size for weight in encoder.parameters() for size in weight.shape)
     example = inputs(batch, length)
+    axes = {name: open_axes(given) for name, given in example.items()}
     file: Any = io.BytesIO()
     with _Sizes(batch, length):
         torch.onnx.export(
             encoder,
-            tuple(example[name] for name in INPUTS),
+            tuple(example.values()),
             file,
             dynamo=False,
             opset_version=opset,
-            input_names=list(INPUTS),
-            output_names=[output],
-            dynamic_axes={name: {0: "batch", 1: "length"} for name in INPUTS},
+            input_names=list(example),
+            output_names=list(outputs),
+            dynamic_axes=axes,
         )
     proto = onnx.load_model_from_string(file.getvalue())
     known = {given.name for given in proto.graph.input}  # this exporter leaves out what nothing is computed from
     proto.graph.input.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["batch", "length"])
-        for name in INPUTS
+        for name in example
         if name not in known
     )
     return proto
+
+
+def open_axes(given: Tensor) -> dict[int, str]:
+    """What is left open of an input (batch, n, …); a second axis of 1 is that of states of the first token alone."""
+    return {0: "batch", 1: "length"} if given.shape[1] > 1 else {0: "batch"}
 
 
 def _unlike(sizes: Iterable[int]) -> list[int]:

@@ -21,7 +21,15 @@ _written: set[str] = set()  # SHA-256 of the archives that this process wrote
 
 
 def write_archive(model: Model, path: Path) -> None:
-    """Write the .pt2 archive of an fp32 model in evaluation mode: dynamic batch and length, the inputs of ONNX."""
+    """Write the .pt2 archive of an fp32 model in evaluation mode: dynamic batch and length, the inputs of ONNX.
+
+    Raises TrimformerError where batch and length cannot be left open, and for a model with exits.
+    """
+    if getattr(model, "exits", None):
+        raise TrimformerError(
+            "An archive of torch.export holds one graph, which every text goes through: export this model, whose texts "
+            "leave early, to onnx or openvino."
+        )
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
     with warnings.catch_warnings(action="ignore"):

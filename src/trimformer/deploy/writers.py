@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
+from ..encoder import TrimformerWithHead
 from ..errors import explain_write_errors
 from ..inference.runtimes.backends import file_backend, parts
+from ..inference.runtimes.onnx import OnnxSession
 from ..inference.runtimes.openvino import require_openvino
+from ..inference.runtimes.segments import files_of, next_inputs, segments_in, together
 from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 
@@ -39,54 +42,78 @@ def write(
 ) -> Path:
     """Export a model for a back-end into ``folder``, unless the file is there already; returns the file.
 
-    The fp32 ONNX file that others are made from is written there too. calibration: texts that set the ranges of static
-    int8 activations; None = random tokens. quick: for files that are only timed, see
+    Of a model with exits it is the file of its first segment, the others and config.json, which says when texts leave,
+    lie beside it. The fp32 ONNX file that others are made from is written there too. calibration: texts that set the
+    ranges of static int8 activations; None = random tokens. quick: for files that are only timed, see
     :mod:`trimformer.deploy.quick`.
     Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
     """
     wanted = file_backend(backend)
-    target = folder / wanted.file
-    if target.is_file():
-        return target
+    targets = files_of(folder / wanted.file, segments_of(model))
+    if targets[0].is_file():
+        return targets[0]
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if wanted.runtime == "openvino":
             require_openvino()
-        source = None if backend in FROM_MODEL else write(model, "onnx", folder, quick=quick)
+        sources = [] if backend in FROM_MODEL else together(write(model, "onnx", folder, quick=quick))
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            file = Path(scratch) / target.name
-            if source is None:
+            files = [Path(scratch) / target.name for target in targets]
+            if not sources:
                 make = partial(onnx.write_fp32, quick=True) if quick and backend == "onnx" else FROM_MODEL[backend]
-                make(copy.deepcopy(model).cpu().float().eval(), file)
+                make(copy.deepcopy(model).cpu().float().eval(), Path(scratch) / wanted.file)
             elif backend in INT8:
-                write_int8(model, backend, source, file, calibration)
+                write_int8(model, backend, sources, files, calibration)
             else:
-                FROM_ONNX[backend](source, file)
-            for part in reversed(parts(file)):  # the weights first
+                for source, file in zip(sources, files, strict=True):
+                    FROM_ONNX[backend](source, file)
+            if len(files) > 1:
+                save_config(model, folder)
+            for part in reversed(parts(files[0])):  # the weights first
                 part.replace(folder / part.name)
-    return target
+    return targets[0]
+
+
+def segments_of(model: onnx.Model) -> int:
+    """How many files a model is divided into."""
+    return segments_in(model.config.exits) if isinstance(model, TrimformerWithHead) else 1
+
+
+def save_config(model: onnx.Model, folder: Path) -> None:
+    """The model's config.json, which says what the outputs mean, and of a model with exits when texts leave."""
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]  # only a saved model names its class
+    config.save_pretrained(folder)
 
 
 def write_int8(
     model: onnx.Model,
     backend: str,
-    source: Path,
-    target: Path,
+    sources: Sequence[Path],
+    targets: Sequence[Path],
     calibration: Encoded | None,
     kept: Collection[str] = (),
 ) -> None:
-    """An int8 file from the fp32 ONNX file of a model; one that was trained with ranges has these in it.
+    """The int8 files of all segments from the fp32 ONNX files; a model trained with ranges has these in them.
 
     kept: plain names of maps that stay as they are.
     """
     ranges = model.config.input_ranges
-    if ranges is None:
-        given = [quantize_openvino.samples(model.config, calibration)] if backend in CALIBRATED else []
-        INT8[backend](source, target, *given, kept=kept)
-    elif file_backend(backend).runtime == "openvino":
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            graph = Path(scratch) / "static.onnx"
-            quantize_static.static_int8(source, graph, ranges, kept)
-            openvino.convert(graph, target)
-    else:
-        quantize_static.static_int8(source, target, ranges, kept)
+    inputs = [quantize_openvino.samples(model.config, calibration)] if backend in CALIBRATED and ranges is None else []
+    for source, target in zip(sources, targets, strict=True):
+        if ranges is None:
+            INT8[backend](source, target, *inputs, kept=kept)
+            inputs = [after(source, given) for given in inputs] if target != targets[-1] else []
+        elif file_backend(backend).runtime == "openvino":
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                graph = Path(scratch) / "static.onnx"
+                quantize_static.static_int8(source, graph, ranges, kept)
+                openvino.convert(graph, target)
+        else:
+            quantize_static.static_int8(source, target, ranges, kept)
+
+
+def after(source: Path, inputs: quantize_openvino.Samples) -> quantize_openvino.Samples:
+    """What the segment after this one is given where this one is given these inputs."""
+    session = OnnxSession(source)
+    return [next_inputs(session.outputs(given), given) for given in inputs]

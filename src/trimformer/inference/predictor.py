@@ -22,7 +22,8 @@ from ..tasks.kinds.answers import AnyAnswer
 from ..tasks.settings import TaskSettings
 from ..threads import torch_threads
 from .batches import Row, batches, inputs, tokenise
-from .runtimes.backends import FILE_BACKENDS, open_backend, parts
+from .runtimes.backends import FILE_BACKENDS, file_in, open_backend, parts
+from .runtimes.exits import executed_of
 from .runtimes.session import Session
 
 BACKENDS = ("auto", "torch", *FILE_BACKENDS)
@@ -34,6 +35,8 @@ WINDOW_OF_TOKENS = 512
 
 class Predictor:
     """A model with a task head loaded from a folder, ready to predict; several threads may use it at the same time.
+
+    ``executed`` counts the layers that texts went through, where the model has exits; else it is None.
 
     folder: model folder (or hub id) with config.json, tokenizer and weights; exported files are looked for in it, in
         its subfolder ``onnx``, ``openvino`` or ``torch`` and, if it is called ``model``, in that folder beside it, as a
@@ -75,9 +78,10 @@ class Predictor:
         if file is None:
             self.model = load_with_head(folder)
         else:
-            self.session = open_backend(file, self.backend, threads)
+            self.session = open_backend(file, self.backend, threads, path)
             if self.session.output != "logits":
                 raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+        self.executed = executed_of(self.session, self.config)
 
     @property
     def max_length(self) -> int:
@@ -165,7 +169,10 @@ class Predictor:
         if self.session is not None:
             return self.session.run(batch)
         with torch_threads(self.threads), torch.inference_mode():
-            logits: np.ndarray = self.model(**batch).logits.numpy()
+            found = self.model(**batch)
+        if self.executed is not None:
+            self.executed.add(found.executed.tolist())
+        logits: np.ndarray = found.logits.numpy()
         return logits
 
 
@@ -197,14 +204,14 @@ def _choose(path: Path, backend: str) -> tuple[str, Path | None]:
         backend = next((name for name in ("onnx", "openvino") if _find(path, name)), "torch")
     if backend == "torch":
         return backend, None
-    return backend, _find(path, backend) or path / FILE_BACKENDS[backend].file
+    return backend, _find(path, backend) or file_in(path, backend, read_config(path).exits)
 
 
 def _find(folder: Path, backend: str) -> Path | None:
     """The file in the model folder, in the runtime's folder below it, or beside it in the folder of a run."""
-    wanted = FILE_BACKENDS[backend]
+    wanted, exits = FILE_BACKENDS[backend], read_config(folder).exits
     places = [folder, folder / wanted.folder]
     folder = folder.resolve()
     if folder.name == "model":  # beside a folder of another name lies the export of who knows which model
         places.append(folder.parent / wanted.folder)
-    return next((place / wanted.file for place in places if (place / wanted.file).is_file()), None)
+    return next((file for place in places if (file := file_in(place, backend, exits)).is_file()), None)

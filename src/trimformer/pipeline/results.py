@@ -19,10 +19,11 @@ from ..deploy.agreement import agreement, agrees, percent
 from ..deploy.export import export_all
 from ..deploy.scoring import Judge
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
+from ..encoder.shape.exits import executed_words
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware
-from ..inference.runtimes.backends import FILE_BACKENDS
+from ..inference.runtimes.backends import FILE_BACKENDS, file_in
 from ..measure.bench.latency import make_workloads, time_variants
 from ..measure.bench.process import disk_bytes
 from ..measure.bench.score import as_model
@@ -80,8 +81,10 @@ def measure(
 
     A control, which is the dense model trained on, is scored and tested, too. All are given as the folder of a model
     and the validation rows as its tokenizer encodes them. Scores are those of the saved weights in fp32. Latency is
-    measured interleaved in one run, without a length at those of the dense model's rows. exports: the folder of the
-    trimmed model's files; those that are there are timed and scored as they are, others are written for that alone.
+    measured interleaved in one run, without a length at those of the dense model's rows; where texts may leave the
+    trimmed model early, both are timed on its rows, sorted by length, and the mean over them counts. exports: the
+    folder of the trimmed model's files; those that are there are timed and scored as they are, others are written for
+    that alone.
     """
     lengths = settings.length or default_lengths(dense[1])
     given = dict(zip(NAMES, (dense, trimmed), strict=True))
@@ -105,7 +108,12 @@ def measure(
             *_of_trimmed(models["trimmed"], settings.backends, threads, Path(folder) / "trimmed", exports),
         ]
         sizes = list(itertools.product(settings.batch, lengths))
-        timings = time_variants(timed, make_workloads(timed, sizes), threads=threads)
+        early = any(one.executed is not None for one in timed)
+        if early:
+            timed = [one for one in timed if _reads(one, trimmed[1])]
+        workloads = make_workloads(timed, sizes, trimmed[1] if early else None)
+        sorted_ones = [one for one in workloads if one.lengths != "padded" or one.batch == 1]
+        timings = time_variants(timed, sorted_ones, threads=threads)
         judged = {
             (one.name, one.backend): _judged(one, task, given[one.name][1], exact[one.name], outcomes[one.name])
             for one in timed
@@ -118,6 +126,7 @@ def measure(
                 length=t.length,
                 median=t.median_ms,
                 p95=t.p95_ms,
+                mean=t.mean_ms if early else None,
                 runs=t.runs,
                 threads=t.threads,
                 score=judged[t.name, t.backend][0],
@@ -141,17 +150,27 @@ def measure(
         "variants": [variant.model_dump(mode="json") for variant in variants],
         "comparison": compared(outcomes["dense"]).model_dump(mode="json"),
         "control": None if beside is None else beside.model_dump(mode="json"),
-        "notes": balance_notes(task, {f"The {name} model": found for name, found in outcomes.items()}, "validation"),
+        "notes": [
+            *balance_notes(task, {f"The {name} model": found for name, found in outcomes.items()}, "validation"),
+            *dict.fromkeys(f"Under {t.backend}: {executed_words(t.executed)}" for t in timings if t.executed),
+        ],
     }
+
+
+def _reads(variant: Variant, data: Encoded) -> bool:
+    """Whether a model knows the ids of these rows, which the tokenizer of another one may have made."""
+    config = variant.config
+    if config is None:
+        return True
+    return int(data.ids.max()) < config.vocab_size and int(data.lengths.max()) <= config.max_tokens
 
 
 def _of_trimmed(model: Model, backends: list[str], threads: int, folder: Path, exports: Path) -> list[Variant]:
     """The trimmed model under the back-ends; ``folder`` takes what is not among the exports yet."""
     made = []
     for backend in backends:
-        known = FILE_BACKENDS.get(backend)
-        is_there = known is not None and (exports / known.file).is_file()
-        source = exports / known.file if known is not None and is_there else model
+        file = file_in(exports, backend, model.config.exits) if backend in FILE_BACKENDS else None
+        source = file if file is not None and file.is_file() else model
         made += make_variants({"trimmed": source}, [backend], threads, folder)
     return made
 

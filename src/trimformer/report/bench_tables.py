@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..deploy.agreement import percent
 from ..measure.bench.bench import Bench
 from ..measure.bench.latency import Timing, speedups
@@ -16,6 +18,8 @@ from ..tasks.metric import metric
 from . import numbers
 
 BEST = "*"
+MIX = ("mean ms", "layers")
+"""Where texts may leave a model early."""
 SPARE = ("tokens/s", "of peak", "seq/s")
 
 
@@ -68,7 +72,8 @@ def _speed(bench: Bench) -> list[TextTable]:
     for entry in zip(bench.timings, speedups(bench.timings), bench.shares(), strict=True):
         entries.setdefault(workload_title(entry[0]), []).append(entry)
     metric = next((score.metric for score in bench.scores if score.score is not None), None)
-    header = ["model", "backend", "ms", "p95 ms", "seq/s", "tokens/s", "speed"]
+    early = any(timing.executed is not None for timing in bench.timings)
+    header = ["model", "backend", "ms", *(MIX if early else ()), "p95 ms", "seq/s", "tokens/s", "speed"]
     header += ["of peak"] if bench.peaks else []
     header += ["passes"]
     header += [] if metric is None else [metric]
@@ -78,7 +83,8 @@ def _speed(bench: Bench) -> list[TextTable]:
         best = next((entry[0] for entry in ran if bench.agrees(entry[0])), None)
         rows = [
             [
-                t.name, t.backend, _ms(t.median_ms), _ms(t.p95_ms), _rate(t.sequences_per_s or 0),
+                t.name, t.backend, _ms(t.median_ms), *(_mix(t) if early else []), _ms(t.p95_ms),
+                _rate(t.sequences_per_s or 0),
                 numbers.count(t.tokens_per_s or 0), f"{BEST if t is best else ''}{factor:.2f}x",
                 *([_percent(share)] if bench.peaks else []), str(t.runs),
                 *([] if metric is None else [_scored(bench.score_of(t))]),
@@ -90,6 +96,13 @@ def _speed(bench: Bench) -> list[TextTable]:
         title = f"{title[:1].upper()}{title[1:]}: median of a pass; {BEST} {what}"
         found.append(TextTable(title, header, rows, _once(skipped), SPARE))
     return found
+
+
+def _mix(timing: Timing) -> list[str]:
+    """What the texts decide of a model with exits."""
+    counts = timing.executed
+    through = "all" if counts is None else f"{np.average(np.arange(len(counts)) + 1, weights=counts):.2f}"
+    return [_ms(timing.mean_ms), through]
 
 
 def _once(notes: list[str]) -> list[str]:

@@ -149,11 +149,11 @@ def latency(report: Report) -> list[Chart]:
     for batch, length in dict.fromkeys((entry.batch, entry.length) for entry in every):
         here = {name: [e for e in t if (e.batch, e.length) == (batch, length)] for name, t in times.items()}
         backends = list(dict.fromkeys(_label(entry) for entries in here.values() for entry in entries))
-        longest = max(entry.median for entries in here.values() for entry in entries)
+        longest = max(entry.ms for entries in here.values() for entry in entries)
         layout = {
             "barmode": "group",
             "bargap": 0.3,
-            "xaxis": {"range": [0, 1.4 * longest], "title": {"text": "ms, median"}, "nticks": 5},
+            "xaxis": {"range": [0, 1.4 * longest], "title": {"text": f"ms, {report.average}"}, "nticks": 5},
             "yaxis": {
                 "autorange": "reversed",
                 "categoryorder": "array",
@@ -179,9 +179,9 @@ def _bars(name: str, entries: Sequence[Latency]) -> Figure:
         "type": "bar",
         "orientation": "h",
         "name": name,
-        "x": [entry.median for entry in entries],
+        "x": [entry.ms for entry in entries],
         "y": [_label(entry) for entry in entries],
-        "text": [numbers.milliseconds(entry.median) for entry in entries],
+        "text": [numbers.milliseconds(entry.ms) for entry in entries],
         "textposition": "outside",
         "cliponaxis": False,
         "customdata": [[entry.p95, entry.runs] for entry in entries],

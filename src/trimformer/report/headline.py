@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from ..deploy.agreement import agrees
 from ..inference.runtimes.backends import FILE_BACKENDS
+from ..inference.runtimes.segments import whole
 from . import numbers
 from .schema import ExportInfo, Headline, Latency, ModelInfo
 
@@ -30,27 +32,29 @@ def find(dense: ModelInfo, trimmed: ModelInfo, exported: Sequence[ExportInfo], g
     before = _times(dense, begin)
     after = {name: one for name, one in _times(trimmed, begin).items() if agrees(one.label_agreement)}
     known = {f"{one.folder}/{one.file}": name for name, one in reversed(FILE_BACKENDS.items())}
-    files = {} if gpu else {known[one.file]: one.file for one in exported if known.get(one.file) in after}
-    end = min((after[name] for name in files), key=lambda entry: entry.median, default=after.get("torch"))
+    ran = {known.get(str(whole(PurePath(one.file)))): one.file for one in exported}
+    files = {} if gpu else {name: file for name, file in ran.items() if name in after}
+    end = min((after[name] for name in files), key=lambda entry: entry.ms, default=after.get("torch"))
     if end is None:
         return None
-    times = {name: one.median for name, one in before.items()}
-    given = steps(begin.backend, end.backend, times, end.median)
+    times = {name: one.ms for name, one in before.items()}
+    given = steps(begin.backend, end.backend, times, end.ms)
     if (trimmed.params, trimmed.flops_per_example) == (dense.params, dense.flops_per_example):
         given["removal_factor"] = None  # what differs is noise
     return Headline(
         start=begin.backend,
-        start_ms=begin.median,
+        start_ms=begin.ms,
         start_score=dense.score,
         backend=end.backend,
         file=files.get(end.backend),
-        ms=end.median,
+        ms=end.ms,
         score=end.score,
         metric=trimmed.metric,
         n_examples=trimmed.n_examples,
         batch=end.batch,
         length=end.length,
         threads=end.threads,
+        early=trimmed.executed is not None,
         **given,
     )
 
@@ -96,7 +100,7 @@ def sentence(headline: Headline, score_name: str | None = None) -> str:
     steps: dict[str, float | None] = {
         "runtime": headline.runtime_factor,
         headline.precision: headline.precision_factor,
-        "removed parts": headline.removal_factor,
+        "exits" if headline.early else "removed parts": headline.removal_factor,
     }
     given = [f"{name} {numbers.factor(step)}" for name, step in steps.items() if step is not None]
     return f"{said} ({', '.join(given)})." if given else f"{said}."

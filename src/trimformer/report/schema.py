@@ -70,6 +70,11 @@ class Latency(_Strict):
         gt=0, allow_inf_nan=False, description="median time of a forward pass of the whole batch, in milliseconds"
     )
     p95: float = Field(gt=0, allow_inf_nan=False, description="95th percentile of the same times, in milliseconds")
+    mean: float | None = Field(
+        default=None,
+        description="mean time over the validation texts, in milliseconds, where texts may leave a model early; null: "
+        "tokens of one length were timed",
+    )
     runs: int = Field(description="timed forward passes, warm-up excluded")
     threads: int = Field(description="CPU threads that the backend was allowed")
     score: float | None = Field(
@@ -78,6 +83,11 @@ class Latency(_Strict):
     label_agreement: float | None = Field(
         default=None, description="share (0 to 1) of validation rows answered as PyTorch in fp32 does; null: not scored"
     )
+
+    @property
+    def ms(self) -> float:
+        """What is compared: the median, or where the texts decide the mean over them."""
+        return self.median if self.mean is None else self.mean
 
     @property
     def setting(self) -> tuple[str, int, int, int]:
@@ -217,11 +227,15 @@ class Headline(_Strict):
     """From the dense model as people run it today to what one would deploy, on one batch, and what each step gave."""
 
     start: str = Field(description="backend of the dense model at the start")
-    start_ms: float = Field(gt=0, allow_inf_nan=False, description="its median time of the batch, in milliseconds")
+    start_ms: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="its time of the batch (the mean where Latency has one, else the median), in milliseconds",
+    )
     start_score: float | None = Field(description="official metric of the dense model; null: not scored")
     backend: str = Field(description="backend of what one would deploy")
     file: str | None = Field(default=None, description="its path relative to the report; null: the model in PyTorch")
-    ms: float = Field(gt=0, allow_inf_nan=False, description="its median time of the same batch, in milliseconds")
+    ms: float = Field(gt=0, allow_inf_nan=False, description="the same of it, in milliseconds")
     score: float | None = Field(description="official metric of its own answers to the same rows; null: not scored")
     metric: str = Field(description="name of that metric")
     n_examples: int = Field(description="examples that both scores are computed on")
@@ -240,6 +254,7 @@ class Headline(_Strict):
         default=None,
         description="what the removed parts gave, in the same file of both models; null: not measured, or none",
     )
+    early: bool = Field(default=False, description="whether texts may leave what one would deploy early")
 
 
 class Report(_Strict):
@@ -301,6 +316,12 @@ class Report(_Strict):
             return removed
         full = {layer.index for layer in dense.layers if layer.attends}
         return [index for index in removed if index in full]
+
+    @property
+    def average(self) -> str:
+        """What the times are of many passes: mean over the texts, where these decide, else median."""
+        times = [entry for variant in self.variants for entry in variant.latency_ms]
+        return "mean" if any(entry.mean is not None for entry in times) else "median"
 
     def speedups(self) -> list[tuple[Latency, Latency]]:
         """(dense, trimmed) of every setting that both were timed in, in the order of the dense variant.
@@ -387,8 +408,8 @@ def table(report: Report) -> list[TableRow]:
 
 def _time(entry: Latency, metric: str) -> str:
     score = "not scored" if entry.score is None else numbers.score(entry.score, metric)
-    return f"{numbers.milliseconds(entry.median)} ({score})"
+    return f"{numbers.milliseconds(entry.ms)} ({score})"
 
 
 def _speedup(before: Latency, after: Latency) -> str:
-    return numbers.speedup(before.median, after.median)
+    return numbers.speedup(before.ms, after.ms)

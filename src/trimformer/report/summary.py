@@ -72,7 +72,7 @@ def speed_words(report: Report) -> str:
     if not pairs:
         return ""
     dense, trimmed = pairs[0]
-    return f"{_ratio(dense.median / trimmed.median)} at {setting_words(dense)}"
+    return f"{_ratio(dense.ms / trimmed.ms)} at {setting_words(dense)}"
 
 
 def score_words(report: Report) -> str:
@@ -94,7 +94,7 @@ def details(report: Report) -> str:
     range of the speed-up, what the interval says, and how much of the difference may come from longer training; empty
     without any of these.
     """
-    ratios = [dense.median / trimmed.median for dense, trimmed in report.speedups()]
+    ratios = [dense.ms / trimmed.ms for dense, trimmed in report.speedups()]
     sentences = []
     if report.headline is not None:
         exact = score_words(report)

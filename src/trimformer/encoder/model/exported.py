@@ -4,6 +4,9 @@ Every part knows its exported form (``exported`` in ``encoder/parts``); what the
 mask is turned into its forms (score bias, mean weights) once, not once per layer, and so are windows and relative
 biases; a classifier that reads only the first token gets only that token computed from the last layer on that mixes
 tokens. Weights that change are copies, made before the graph is written.
+
+A model with exits is exported in segments: the layers from one exit to the next, and its head. What layers share is
+made anew in each.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 
 from ..parts.baked import require_baked
 from ..parts.exported import PADDED_SCORE, ExportedTokens, by_blocks, within
+from ..shape.exits import ExitShape
 from .body import TrimformerModel
 from .heads import TrimformerWithHead
 
@@ -22,15 +26,22 @@ from .heads import TrimformerWithHead
 class ExportedEncoder(nn.Module):
     """The model that is exported; input ids, mask and segments (batch, n) -> logits or last hidden state.
 
+    start, stop: of the layers of a segment, all by default. One that does not end with the last layer ends with an
+    exit: it gives states (batch, n, hidden), or of the first token alone (batch, 1, hidden), and the logits there.
+
     It shares the weights that stay as they are with the model it was made from, which is not changed. Raises
     TrimformerError for weights under transformation.
     """
 
-    def __init__(self, model: TrimformerModel | TrimformerWithHead) -> None:
+    def __init__(self, model: TrimformerModel | TrimformerWithHead, start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         require_baked(model, "exported")
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
-        self.head = model.head if isinstance(model, TrimformerWithHead) else None
+        self.exits = self.head = None
+        if stop is not None and stop < len(body.layers):
+            self.exits = nn.ModuleDict({str(stop - 1): cast(Any, model).exits[str(stop - 1)]})
+        elif isinstance(model, TrimformerWithHead):
+            self.head = model.head
         # From this layer on only the first token is computed; before the first one, if no layer mixes the tokens.
         reads_first = isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
         last = body.config.last_mixing if reads_first else len(body.layers)
@@ -41,17 +52,15 @@ class ExportedEncoder(nn.Module):
         in_layers = None if self.positions.same_for_layers else self.positions
         # Layers that share their weights become one module, so that the file holds it once.
         known: dict[tuple[nn.Module, type, bool], nn.Module] = {}
-        chosen = []
-        for index, layer in enumerate(cast(Iterable[Any], body.layers)):
-            key = (layer.whose, type(layer.attention), index == last)
-            if key not in known:
-                known[key] = layer.exported(in_layers, first_only=key[-1])
-            chosen.append(known[key])
-        self.layers = nn.ModuleList(chosen)
+        self.layers = nn.ModuleDict()  # by their places in the whole, after which their weights are named
         bands: dict[Any, None] = {}
         kinds_of_bias: dict[Any, None] = {}
-        for index, layer in enumerate(cast(Iterable[Any], body.layers)):
+        for index, layer in list(enumerate(cast(Iterable[Any], body.layers)))[start:stop]:
             part, first_only = layer.attention, index == last
+            key = (layer.whose, type(part), first_only)
+            if key not in known:
+                known[key] = layer.exported(in_layers, first_only=first_only)
+            self.layers[str(index)] = known[key]
             if part.attends and (first_only or part.long_band is None):
                 kinds_of_bias[part.window, part.columns, first_only] = None
             elif part.attends:
@@ -59,14 +68,27 @@ class ExportedEncoder(nn.Module):
         self.bands, self.kinds_of_bias = list(bands), list(kinds_of_bias)
         self.eval()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Any:
         x = self.embeddings(input_ids, token_type_ids)
+        return self.answer(x[:, :1] if self.first_from_start else x, attention_mask)
+
+    def answer(self, x: Tensor, attention_mask: Tensor) -> Any:
+        """The outputs, from the states that the first layer reads."""
+        tokens = self._tokens(x, attention_mask)
+        for layer in self.layers.values():
+            x = layer(x, tokens)
+        y = self.norm(x)
+        if self.exits is not None:
+            (head,) = self.exits.values()
+            return x, head(y, attention_mask)
+        return y if self.head is None else self.head(y, attention_mask)
+
+    def _tokens(self, x: Tensor, attention_mask: Tensor) -> ExportedTokens:
+        """What the layers share. x: of all tokens, or of the first alone, where no layer mixes them any more."""
         mask = attention_mask.to(x.dtype)
         mean_weights = (mask / mask.sum(1, keepdim=True).clamp(min=1))[:, None]
         padding = ((1 - mask) * PADDED_SCORE)[:, None, None]
         state: Any = self.positions.prepare(x)
-        if self.first_from_start:
-            x = x[:, :1]
         shared: dict[Any, Tensor] = {}
         biases: dict[Any, Tensor] = {}
         for window, columns, first_only in self.kinds_of_bias:
@@ -75,8 +97,24 @@ class ExportedEncoder(nn.Module):
             bias = shared[columns]
             biases[window, columns, first_only] = bias if window is None else within(bias, window, first_only)
         bands = {band: by_blocks(mask, band) for band in self.bands}
-        tokens = ExportedTokens(mask, mean_weights, biases, state, bands, {})
-        for layer in self.layers:
-            x = layer(x, tokens)
-        x = self.norm(x)
-        return x if self.head is None else self.head(x, attention_mask)
+        return ExportedTokens(mask, mean_weights, biases, state, bands, {})
+
+
+class LaterSegment(ExportedEncoder):
+    """A segment after an exit: states as the one before gives them, mask (batch, n) -> as :class:`ExportedEncoder`."""
+
+    def __init__(self, model: TrimformerWithHead, start: int, stop: int) -> None:
+        super().__init__(model, start, stop)
+        del self.embeddings
+
+    def forward(self, states: Tensor, attention_mask: Tensor) -> Any:  # type: ignore[override]
+        return self.answer(states, attention_mask)
+
+
+def exported_pieces(model: TrimformerModel | TrimformerWithHead) -> list[ExportedEncoder]:
+    """What is exported of a model, a file each: the whole, or the segments of one with exits."""
+    if model.config.exits is None or not isinstance(model, TrimformerWithHead):
+        return [ExportedEncoder(model)]
+    ends = [layer + 1 for layer in ExitShape.read(model.config.exits).after]
+    later = zip(ends, [*ends[1:], len(model.encoder.layers)], strict=True)
+    return [ExportedEncoder(model, 0, ends[0]), *(LaterSegment(model, start, stop) for start, stop in later)]

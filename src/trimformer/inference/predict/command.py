@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 from ...console import console
 from ...cores import usable_cores
 from ...encoder.checkpoints.load import read_kind
+from ...encoder.shape.exits import executed_words
 from ...errors import TrimformerError
 from ...files import claim, is_stream
 from .cluster import label_on_cluster
@@ -89,14 +91,18 @@ def predict_file(
             labelled = label_here(job, pieces, workers or worth(size))
         stack.enter_context(closing(labelled))
         meter = stack.enter_context(Meter(size, begun.start))
-        rows, said = begun.rows, False
+        rows, said, executed = begun.rows, False, Counter[int]()
         for place, done in labelled:
             add(place, done)
             for note in () if said else done.notes:
                 console.print(note, markup=False, soft_wrap=True)
             said = said or bool(done.notes)
             rows += done.rows
+            executed.update(dict(enumerate(done.executed or [])))
             meter.update(place.end, rows)
+    if executed.total():
+        counts = [executed[place] for place in range(len(executed))]
+        console.print(executed_words(counts), markup=False, soft_wrap=True)
 
 
 def worth(size: int | None) -> int:

@@ -32,12 +32,13 @@ class LabelJob:
 @dataclasses.dataclass(frozen=True)
 class Done:
     """A finished piece. lines: of output, or the bare numbers of vectors. rows: how many they are. notes: what is odd
-    about how it was read.
+    about how it was read. executed: its texts that went through 1, 2, … layers, of a model with exits.
     """
 
     lines: bytes
     rows: int
     notes: tuple[str, ...] = ()
+    executed: list[int] | None = None
 
 
 class Labeller:
@@ -60,7 +61,8 @@ class Labeller:
             lines = [f"{line(answer, self.job.as_json)}\n".encode() for answer in answers]
         notes = [] if self.has_read or not rows else self.predictor.reading_notes(rows)
         self.has_read = self.has_read or bool(rows)  # of the first piece only: it costs reading tokenizer.json again
-        return Done(b"".join(lines), len(lines), tuple(notes))
+        executed = self.predictor.executed
+        return Done(b"".join(lines), len(lines), tuple(notes), None if executed is None else executed.take())
 
 
 def line(answer: AnyAnswer, as_json: bool) -> str:

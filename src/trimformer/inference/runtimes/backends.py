@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ...errors import TrimformerError
 from .onnx import OnnxSession
 from .openvino import OpenVinoSession
+from .segments import files_of, segments_in, together
 from .session import Session
 
 
@@ -62,15 +64,29 @@ def file_backend(name: str) -> FileBackend:
     return FILE_BACKENDS[name]
 
 
+def file_in(folder: Path, backend: str, exits: Mapping[str, Any] | None) -> Path:
+    """Where a folder has the file of a back-end, the first one of a model that has these ``exits`` in config.json."""
+    return files_of(folder / file_backend(backend).file, segments_in(exits))[0]
+
+
 def parts(path: Path) -> list[Path]:
-    """The file and, of OpenVINO's, that of its weights."""
-    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    """The file, those of the other segments where it is of one, and of OpenVINO's those of the weights."""
+    pairs = ([file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file] for file in together(path))
+    return [part for pair in pairs for part in pair]
 
 
-def open_backend(path: Path, backend: str, threads: int | None = None) -> Session:
+def open_backend(path: Path, backend: str, threads: int | None = None, folder: Path | None = None) -> Session:
     """Open an exported file, on the CPU; ``threads`` inside one operator, None = one for each usable core.
 
+    A file of a segment stands for all of them. folder: whose config.json says by which rule texts leave, None = that
+    in which the file lies.
     Raises TrimformerError for an unknown back-end, a missing extra, a file that is missing or not readable, and a .pt2
     archive that this process did not write.
     """
-    return file_backend(backend).session(path, threads=threads)
+    session = file_backend(backend).session
+    files = together(path)
+    if len(files) == 1:
+        return session(path, threads=threads)
+    from .exits import open_exits  # reads the configuration, for which PyTorch is loaded
+
+    return open_exits(folder or path.parent, [partial(session, file, threads=threads) for file in files])

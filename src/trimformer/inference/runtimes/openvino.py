@@ -49,9 +49,12 @@ class OpenVinoSession:
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
         """The output, as stored. inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0)."""
+        return self.outputs(arrays(inputs))[0]
+
+    def outputs(self, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs, from all inputs by their names."""
         with self._lock:
-            output: np.ndarray = self._request.infer(arrays(inputs), share_inputs=True)[0]
-        return output
+            return list(self._request.infer(given, share_inputs=True).to_tuple())
 
 
 def require_openvino() -> None:

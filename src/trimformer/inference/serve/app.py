@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,15 +96,25 @@ class ServedModel:
         }
         for worker in workers:  # the first pass is a slow one
             list(worker.stream(["a" if KINDS[worker.kind].columns[1] is None else ("a", "a")]))
+        self.executed = [worker.executed for worker in workers if worker.executed is not None]
+        for executed in self.executed:
+            executed.take()  # nobody asked for that text
         self.batcher = Batcher(
             [worker.stream for worker in workers],
             turns,
             max_batch=settings.max_batch,
             max_wait=settings.max_wait,
             capacity=settings.queue,
-            observe=metrics.batch.labels(path).observe,
+            observe=self._observe,
         )
         metrics.queue.labels(path).set_function(lambda: self.batcher.waiting)
+
+    def _observe(self, rows: int) -> None:
+        """A batch of so many rows was answered."""
+        self.metrics.batch.labels(self.path).observe(rows)
+        for executed in self.executed:
+            for layers in Counter(dict(enumerate(executed.take(), 1))).elements():
+                self.metrics.layers.labels(self.path).observe(layers)
 
     async def respond(self, request: Request) -> Response:
         """The answers as JSON, in the form of ``trimformer predict --json``, or the sentence of an error."""

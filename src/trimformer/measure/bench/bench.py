@@ -12,6 +12,7 @@ from typing import Any
 from ...console import Ticker
 from ...encoder.checkpoints.load import has_head, load_tokenizer, read_config, read_kind
 from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
+from ...encoder.shape.exits import executed_words
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.batches import tokenise
@@ -86,7 +87,8 @@ class Bench:
                 f"Times alone: the answers of {', '.join(unknown)} were not compared with those of fp32, which takes "
                 "--task and a back-end in fp32."
             )
-        return [*warnings, *self.reading, *read, *self._less()]
+        early = [f"{t.name} under {t.backend}: {executed_words(t.executed)}" for t in self.timings if t.executed]
+        return [*warnings, *dict.fromkeys(early), *self.reading, *read, *self._less()]
 
     def _less(self) -> list[str]:
         if not self.left_out:

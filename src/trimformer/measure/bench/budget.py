@@ -101,8 +101,9 @@ def time_within(
 
 def _seconds_per_position(timings: Sequence[Timing], workloads: Sequence[Workload]) -> float:
     """Seconds that all variants together need for a token, by the first workload."""
-    first = [timing.median_ms for timing in timings if timing.batch == timings[0].batch and timing.lengths == "fixed"]
-    return sum(time or 0.0 for time in first) / 1e3 / workloads[0].positions
+    first, of = workloads[0], (timings[0].batch, timings[0].lengths)
+    times = [timing.median_ms or 0.0 for timing in timings if (timing.batch, timing.lengths) == of]
+    return sum(times) / 1e3 / (first.positions / len(first.batches))
 
 
 def _words(workload: Workload) -> str:

@@ -22,6 +22,10 @@ from .variants import Model, Variant, make_variants, reason
 from .workload import Lengths, Workload, fixed, own_lengths
 
 COMMON = ("eager", "sdpa", "torch", "onnx", "onnx-int8")
+NEEDS_TEXTS = (
+    "has exits: its time depends on what the texts say, and random tokens leave elsewhere. Give texts of your own "
+    "(--data FILE, or --task with its data)."
+)
 WARM_SECONDS = 1.0
 MAX_ROUNDS = 500
 TURN_SECONDS = 0.02
@@ -34,11 +38,13 @@ class Timing:
     """Speed of one variant on one workload.
 
     length: tokens of a sequence, the mean where they differ. lengths: ``fixed``, ``padded`` or ``bucketed``.
-    median_ms, p95_ms: milliseconds of one forward pass of the whole batch; None where it did not run.
+    median_ms, p95_ms: milliseconds of one forward pass of the whole batch; None where it did not run. mean_ms: the
+    mean over the batches, of the median of each.
     sequences_per_s, tokens_per_s: from the median time of each batch; padding is not counted.
     flops_per_s: operations per second, as :func:`trimformer.cost` counts them for the tokens without padding; None
     where the shape is not known.
-    runs: timed passes. skipped: why it did not run, empty otherwise.
+    runs: timed passes. skipped: why it did not run, empty otherwise. executed: texts that went through 1, 2, … layers
+    in these passes, of a model with exits; its operations per second are not known.
     """
 
     name: str
@@ -54,6 +60,8 @@ class Timing:
     sequences_per_s: float | None = None
     tokens_per_s: float | None = None
     flops_per_s: float | None = None
+    mean_ms: float | None = None
+    executed: list[int] | None = None
 
 
 def benchmark(
@@ -98,20 +106,32 @@ def make_workloads(
 ) -> list[Workload]:
     """Random ids that all variants know, at each (batch, length); then the data in each of the batch sizes.
 
-    Raises TrimformerError for a length that a model cannot take, and for data of another vocabulary.
+    Where texts may leave a model early the data alone are timed: random ids leave elsewhere than texts do.
+    Raises TrimformerError for a length that a model cannot take, for data of another vocabulary, and for a model whose
+    texts may leave early without data.
     """
+    fixed_sizes = sizes
+    if early := _leaves_early(variants):
+        if data is None:
+            raise TrimformerError(f"{early} {NEEDS_TEXTS}")
+        fixed_sizes = []
     configs = {variant.name: variant.config for variant in variants if variant.config is not None}
-    longest = max([n for _, n in sizes] + ([] if data is None else [int(data.lengths.max())]))
+    longest = max([n for _, n in fixed_sizes] + ([] if data is None else [int(data.lengths.max())]))
     for name, config in configs.items():
         if longest > config.max_tokens:
             raise TrimformerError(f"{name} takes at most {config.max_tokens} tokens, not {longest}.")
         if data is not None and int(data.ids.max()) >= config.vocab_size:
             raise TrimformerError(f"{name} has another vocabulary than the tokenizer of the texts: time it alone.")
     smallest = min(configs.values(), key=lambda config: config.vocab_size, default=TrimformerConfig())
-    workloads = [fixed(smallest, size, n, seed) for size, n in sizes]
+    workloads = [fixed(smallest, size, n, seed) for size, n in fixed_sizes]
     if data is not None:
         workloads += own_lengths(data, list(dict.fromkeys(size for size, _ in sizes)))
     return workloads
+
+
+def _leaves_early(variants: Sequence[Variant]) -> str | None:
+    """The first model whose texts may leave early."""
+    return next((variant.name for variant in variants if variant.executed is not None), None)
 
 
 def time_variants(
@@ -123,12 +143,19 @@ def time_variants(
     seconds: float = 5.0,
     done: Callable[[list[Timing]], None] = lambda _: None,
 ) -> list[Timing]:
-    """Time variants on workloads, taking turns; ``done`` is called with the timings of each workload."""
+    """Time variants on workloads, taking turns; ``done`` is called with the timings of each workload.
+
+    Raises TrimformerError for random ids where texts may leave a model early.
+    """
+    if (early := _leaves_early(variants)) and any(workload.lengths == "fixed" for workload in workloads):
+        raise TrimformerError(f"{early} {NEEDS_TEXTS}")
     timings: list[Timing] = []
     with Ticker("Timing", len(workloads) * len(variants) * (1 + repeats)) as tick:
         for workload in workloads:
             ready, skipped = _warmed_up(variants, workload, tick)
             tick.advance(repeats * len(skipped))
+            for variant in variants:
+                _executed(variant)  # of warming up
             times = _alternate(ready, workload, repeats, seconds, tick)
             timings += [
                 _timing(variant, workload, threads, times.get(index, []), skipped.get(index, ""))
@@ -211,7 +238,7 @@ def _turn(variant: Variant, workload: Workload) -> list[float]:
 def _timing(variant: Variant, workload: Workload, threads: int, passes: list[float], skipped: str) -> Timing:
     timing = Timing(
         variant.name, variant.backend, workload.batch, workload.length, None, None, len(passes), threads, skipped,
-        workload.lengths,
+        workload.lengths, executed=_executed(variant) if passes else None,
     )  # fmt: skip
     if not passes:
         return timing
@@ -223,10 +250,16 @@ def _timing(variant: Variant, workload: Workload, threads: int, passes: list[flo
         timing,
         median_ms=median,
         p95_ms=p95,
+        mean_ms=1e3 * spent / count,
         sequences_per_s=len(workload.tokens) / spent,
         tokens_per_s=float(workload.tokens.sum()) / spent,
-        flops_per_s=_flops(variant, workload) / spent if variant.config is not None else None,
+        flops_per_s=_flops(variant, workload) / spent if variant.config and not variant.executed else None,
     )
+
+
+def _executed(variant: Variant) -> list[int] | None:
+    """What was counted since this was last asked."""
+    return None if variant.executed is None else variant.executed.take()
 
 
 def _flops(variant: Variant, workload: Workload) -> float:

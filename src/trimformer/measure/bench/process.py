@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ...inference.runtimes.backends import parts
 from .variants import Variant, open_variant, reason
 
 STATUS = Path("/proc/self/status")
@@ -74,8 +75,7 @@ def disk_bytes(path: Path) -> int:
     if path.is_dir():
         files = [file for file in path.iterdir() if file.suffix == WEIGHTS]
     else:
-        others = path.with_suffix(".bin") if path.suffix == ".xml" else path.with_name(f"{path.name}.data")
-        files = [path, *([others] if others.is_file() else [])]
+        files = [*parts(path), *path.parent.glob(f"{path.name}.data")]
     return sum(file.stat().st_size for file in files)
 
 
@@ -83,7 +83,7 @@ def _first_answers(task: dict[str, Any]) -> dict[str, float | int | None]:
     """What the fresh process does: the fields of its footprint."""
     imported = time.time()
     torch.set_num_threads(task["threads"])
-    run = open_variant(Path(task["path"]), task["backend"], task["threads"], {})
+    run, _ = open_variant(Path(task["path"]), task["backend"], task["threads"], {})
     loaded = time.time()
     ids = torch.arange(task["batch"] * task["length"]).reshape(task["batch"], task["length"]) % task["vocabulary"]
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}

@@ -13,14 +13,17 @@ from transformers import PreTrainedTokenizerBase
 from ...cores import usable_cores
 from ...deploy.agreement import agrees, percent
 from ...deploy.export import ExportedFile, Model, export_all, notes_of, save_tokenizer, scorer_for
+from ...deploy.writers import segments_of
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
+from ...inference.runtimes.exits import executed_of
+from ...tasks.encoding.encoded import Encoded
 from ...tasks.metric import metric, within
 from ...tasks.settings import TaskSettings
-from .latency import time_variants
+from .latency import NEEDS_TEXTS, time_variants
 from .variants import Variant, available_backends
-from .workload import fixed
+from .workload import fixed, own_lengths
 
 SHAPES = {"latency": ((1, 32), (1, 128)), "throughput": ((16, 32), (4, 128))}
 """(batch, length) that are timed; 512 tokens in a batch are what the predictor takes."""
@@ -60,9 +63,10 @@ def export_for(
     """Write the file that is best for ``latency``, ``throughput`` or ``size``, of all that run here.
 
     latency: one text of 32 and of 128 tokens; throughput: batches of 512 tokens of the same lengths; the geometric mean
-    counts. task: no file that loses more than ``max_drop`` on its validation rows is taken, in points, or of an error
-    in its own unit; None: half a point, or half a percent of the error. None that answers otherwise than fp32 is taken
-    either, on these rows or, without a task, on random inputs.
+    counts. A model with exits is timed on the validation rows of the task, in batches of these sizes.
+    task: no file that loses more than ``max_drop`` on its validation rows is taken, in points, or of an error in its
+    own unit; None: half a point, or half a percent of the error. None that answers otherwise than fp32 is taken either,
+    on these rows or, without a task, on random inputs.
 
     Raises TrimformerError for an unknown target, and as :func:`trimformer.export` does.
     """
@@ -72,13 +76,15 @@ def export_for(
     names = [name for name in available_backends() if name in FILE_BACKENDS and name != "torch-export"]
     if not names:
         raise TrimformerError('No runtime is installed: pip install "trimformer[onnx,openvino]".')
+    if segments_of(model) > 1 and task is None and target != "size":
+        raise TrimformerError(f"The model {NEEDS_TEXTS}")
     folder = Path(folder)
     scorer = scorer_for(model, tokenizer, task)
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".target-") as scratch:
             files = export_all(model, scratch, names, None, scorer)
-            candidates = _measured(target, model, files)
+            candidates = _measured(target, model, files, None if scorer is None else scorer.validation)
             if max_drop is None:
                 max_drop = 0.5 if scorer is None else scorer.task.metric.small(scorer.reference)
             chosen = choose(candidates, max_drop)
@@ -110,17 +116,26 @@ def _lost(candidate: MeasuredFile) -> str:
     return metric(candidate.file.metric or "").lost(candidate.file.score_drop or 0.0)
 
 
-def _measured(target: str, model: Model, files: Sequence[ExportedFile]) -> list[MeasuredFile]:
+def _measured(target: str, model: Model, files: Sequence[ExportedFile], texts: Encoded | None) -> list[MeasuredFile]:
+    """texts: what a model is timed on whose texts may leave early."""
     if target == "size":
         return [MeasuredFile(file, [], file.bytes) for file in files]
     threads = usable_cores()
-    variants = [Variant("", file.backend, open_backend(file.path, file.backend, threads).run) for file in files]
-    longest = model.config.max_tokens
-    workloads = [fixed(model.config, batch, min(n, longest), seed=0) for batch, n in SHAPES[target]]
+    sessions = [open_backend(file.path, file.backend, threads) for file in files]
+    variants = [
+        Variant("The model", file.backend, session.run, executed=executed_of(session, model.config))
+        for file, session in zip(files, sessions, strict=True)
+    ]
+    if texts is not None and segments_of(model) > 1:
+        batches = list(dict.fromkeys(batch for batch, _ in SHAPES[target]))
+        workloads = [one for one in own_lengths(texts, batches) if one.lengths == "bucketed" or one.batch == 1]
+    else:
+        longest = model.config.max_tokens
+        workloads = [fixed(model.config, batch, min(n, longest), seed=0) for batch, n in SHAPES[target]]
     timings = time_variants(variants, workloads, threads=threads, seconds=2.0)
     found = []
     for index, file in enumerate(files):
-        times = [timing.median_ms or math.inf for timing in timings[index :: len(files)]]
+        times = [timing.mean_ms or math.inf for timing in timings[index :: len(files)]]
         found.append(MeasuredFile(file, times, math.prod(times) ** (1 / len(times))))
     return found
 

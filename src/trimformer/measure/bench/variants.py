@@ -23,6 +23,8 @@ from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
+from ...inference.runtimes.exits import ExitSession, LayerCount, executed_of
+from ...inference.runtimes.segments import whole
 from ...quiet import no_foreign_bars
 from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import fastest_device
@@ -53,7 +55,7 @@ class Variant:
 
     run: takes int64 inputs (batch, n) and gives the output on the host; safe to time. None: it cannot run, see
     ``skipped``. path: the folder or file that a fresh process opens, None where there is none. config, head: what the
-    operations are counted from; None where unknown.
+    operations are counted from; None where unknown. executed: counts the layers of the texts that may leave early.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Variant:
     path: Path | None = None
     config: TrimformerConfig | None = None
     head: type[TrimformerWithHead] | None = None
+    executed: LayerCount | None = None
 
 
 def available_backends() -> list[str]:
@@ -162,7 +165,7 @@ def _source(model: str | Path | Model) -> Path | Model:
 
 def backends_of(file: Path) -> list[str]:
     """The back-ends that run an exported file: by its name, else the plain one of its ending."""
-    same = [name for name, known in FILE_BACKENDS.items() if known.file == file.name]
+    same = [name for name, known in FILE_BACKENDS.items() if known.file == whole(file).name]
     return same or [name for name, known in FILE_BACKENDS.items() if Path(known.file).suffix == file.suffix][:1]
 
 
@@ -223,7 +226,8 @@ def _written(model: Model, backend: str, folder: Path, calibration: Encoded | No
 def _opened(variant: Variant, threads: int, modules: dict[Any, Any]) -> Variant:
     assert variant.path is not None
     try:
-        return dataclasses.replace(variant, run=open_variant(variant.path, variant.backend, threads, modules))
+        run, executed = open_variant(variant.path, variant.backend, threads, modules)
+        return dataclasses.replace(variant, run=run, executed=executed)
     except TrimformerError as error:
         return dataclasses.replace(variant, skipped=str(error))
     except Exception as error:  # the runtimes raise their own kinds
@@ -236,34 +240,41 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
 
 
-def open_variant(path: Path, backend: str, threads: int, modules: dict[Any, Any]) -> ForwardPass:
-    """The function to time. modules: PyTorch modules that are loaded already, for back-ends that share them.
+def open_variant(
+    path: Path, backend: str, threads: int, modules: dict[Any, Any]
+) -> tuple[ForwardPass, LayerCount | None]:
+    """The function to time, and what counts its layers, see :class:`Variant`.
+
+    modules: PyTorch modules that are loaded already, for back-ends that share them.
 
     PyTorch runs on the GPU where there is one. Outputs come back to the host, which waits for the GPU to be done.
     """
     if backend in GPU_ONLY and not torch.cuda.is_available():
         raise TrimformerError(f"{backend} needs an NVIDIA GPU, and PyTorch finds none here.")
     if backend == "onnx-cuda":
-        return _onnx_cuda(path)
+        return _onnx_cuda(path), None
     if backend in FILE_BACKENDS:
-        run: ForwardPass = open_backend(path, backend, threads).run
-        return run
+        session = open_backend(path, backend, threads)
+        return session.run, session.executed if isinstance(session, ExitSession) else None
     form: Any = STOCK[backend] if backend in STOCK else TORCH[backend]
     if (path, form) not in modules:
         modules[path, form] = _stock(path, form) if backend in STOCK else load(path).to(form)
     device = fastest_device()
     module = modules[path, form].to(device)
     takes = inspect.signature(module.forward).parameters
+    executed = None if backend in STOCK else executed_of(None, module.config)
     if backend in COMPILED:
         module = torch.compile(module, mode=COMPILED[backend])
 
     @torch.inference_mode()
     def run_module(inputs: dict[str, Tensor]) -> np.ndarray:
         output = module(**{name: tensor.to(device) for name, tensor in inputs.items() if name in takes})
+        if executed is not None:
+            executed.add(output.executed.tolist())
         values: np.ndarray = _values(output).float().cpu().numpy()
         return values
 
-    return run_module
+    return run_module, executed
 
 
 def _stock(path: Path, attention: Any) -> Any:

@@ -1,0 +1,117 @@
+"""A model with exits in its exported files: texts that are sure leave after a segment, the others go on without them.
+
+After each exit the batch has fewer rows and, where the longest have left, fewer columns. The answers come back in the
+order of the texts. Rule and threshold are those of config.json.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ...encoder.checkpoints.load import read_config, read_kind
+from ...encoder.shape.exits import ExitShape, Leaving
+from ...errors import TrimformerError
+from .segments import SegmentSession, all_outputs, next_inputs, segments_in
+from .session import arrays
+
+
+class LayerCount:
+    """Counts the layers that texts go through, in any thread. layers: that the encoder has."""
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
+        self._counts: Counter[int] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, executed: Iterable[int]) -> None:
+        """executed: the layers of each text."""
+        with self._lock:
+            self._counts.update(executed)
+
+    def take(self) -> list[int]:
+        """The texts that went through 1, 2, … layers since this was last asked."""
+        with self._lock:
+            found, self._counts = self._counts, Counter()
+        return [found[layers] for layers in range(1, self.layers + 1)]
+
+
+class ExitSession:
+    """The segments of a model, opened, as a session whose texts may leave early.
+
+    kind: of task. layers: of the encoder. ``executed`` counts those of each text.
+    """
+
+    output = "logits"
+
+    def __init__(self, segments: Sequence[SegmentSession], shape: ExitShape, kind: str, layers: int) -> None:
+        self._segments, self._shape, self._kind = segments, shape, kind
+        self._done = [*(layer + 1 for layer in shape.after), layers]  # after each segment
+        self.executed = LayerCount(layers)
+
+    def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
+        """The logits of each text, from the exit where it left; those of its tokens are 0 at padding.
+
+        inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0).
+        """
+        given = arrays(inputs)
+        rows = np.arange(len(given["input_ids"]))
+        executed, leaving = np.zeros_like(rows), Leaving(self._shape, self._kind)
+        found: np.ndarray | None = None
+        for segment, done in zip(self._segments, self._done, strict=True):
+            *states, logits = segment.outputs(given)
+            found = np.zeros_like(logits) if found is None else found
+            gone = leaving(logits, given["attention_mask"]) if states else np.ones(len(rows), dtype=bool)
+            at = rows[gone] if logits.ndim == 2 else (rows[gone], slice(logits.shape[1]))
+            found[at], executed[rows[gone]] = logits[gone], done
+            rows = rows[~gone]
+            if not len(rows):
+                break
+            given = _of_rows(next_inputs([*states, logits], given), ~gone)
+        self.executed.add(executed.tolist())
+        assert found is not None
+        return found
+
+    def run_through(self, inputs: Mapping[str, ArrayLike]) -> list[np.ndarray]:
+        """The logits of every text at each exit and at the end, where nobody leaves."""
+        return list(all_outputs(self._segments, arrays(inputs)))
+
+
+def _of_rows(given: dict[str, np.ndarray], stay: np.ndarray) -> dict[str, np.ndarray]:
+    """States and mask of some rows, without the columns at the end that are padding of all of them."""
+    states, mask = given["states"][stay], given["attention_mask"][stay]
+    columns = mask.any(0).nonzero()[0]
+    n = int(columns[-1]) + 1 if len(columns) else 1
+    return {"states": states[:, :n], "attention_mask": mask[:, :n]}
+
+
+def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSession:
+    """The segments of a model, each opened by its function, with the rule that config.json in ``folder`` gives.
+
+    Raises TrimformerError where there is no config.json, or where it is that of another model.
+    """
+    if not (folder / "config.json").is_file():
+        raise TrimformerError(
+            f"There is no config.json in {folder}, which says when texts leave: copy all files of the export together."
+        )
+    config = read_config(folder)
+    if config.exits is None or segments_in(config.exits) != len(openers):
+        raise TrimformerError(
+            f"The files of {len(openers)} segments do not belong to {folder / 'config.json'}, which speaks of "
+            f"{segments_in(config.exits)}: export the model again."
+        )
+    shape = ExitShape.read(config.exits)
+    return ExitSession([opened() for opened in openers], shape, read_kind(folder), config.num_hidden_layers)
+
+
+def executed_of(session: Any, config: Any) -> LayerCount | None:
+    """What counts the layers of texts: the session does, or whoever runs the model in PyTorch; None without exits."""
+    if isinstance(session, ExitSession):
+        return session.executed
+    return None if config.exits is None else LayerCount(config.num_hidden_layers)

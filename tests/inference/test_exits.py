@@ -1,0 +1,194 @@
+"""A model with exits through predict, serve, bench and export: the files that are taken, the layers that are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.command import sentence, trimformer
+from tests.encoder.test_exits import exits
+from tests.inference.serve.conftest import counted, running
+from tests.models import tiny
+from tests.tinymodel import texts, words_tokenizer, write_csv
+from trimformer.deploy.export import export
+from trimformer.deploy.mend import costliest_first
+from trimformer.deploy.onnx import random_inputs
+from trimformer.deploy.quantize_onnx import maps_of
+from trimformer.deploy.quantize_openvino import samples
+from trimformer.deploy.writers import write
+from trimformer.encoder import TrimformerForSequenceClassification
+from trimformer.encoder.shape.exits import ANSWERS
+from trimformer.errors import TrimformerError
+from trimformer.inference.predictor import Predictor
+from trimformer.inference.runtimes.backends import open_backend
+from trimformer.inference.runtimes.segments import together
+from trimformer.measure.bench.bench import Texts, bench
+from trimformer.measure.bench.target import export_for
+from trimformer.tasks.settings import TaskSettings
+
+NAMES = {0: "neg", 1: "pos"}
+LINES = [text for text, _ in texts(40)]
+
+
+def classifier(**others: Any) -> Any:
+    """Two layers; about half of the texts are sure after the first."""
+    given = {"exits": exits(after=[0]), "vocab_size": 30, "id2label": NAMES} | others
+    model = TrimformerForSequenceClassification(tiny(2, **given).config).eval()
+    coded = words_tokenizer()(LINES, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**coded, output_exits=True).exit_logits[0].numpy()
+    entropy = ANSWERS["classification"].entropy
+    assert entropy is not None
+    found = sorted(set(entropy(logits).round(6).tolist()))
+    model.config.exits["threshold"] = (found[len(found) // 2] + found[len(found) // 2 - 1]) / 2
+    return model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder, and its files beside it as a run leaves them."""
+    folder = tmp_path_factory.mktemp("run")
+    model = classifier()
+    model.save_pretrained(folder / "model")
+    words_tokenizer().save_pretrained(folder / "model")
+    export(model, folder / "onnx", tokenizer=words_tokenizer())
+    return folder
+
+
+def test_the_predictor_takes_the_segments_and_answers_as_pytorch(run: Path) -> None:
+    exact, found = Predictor(run / "model", "torch"), Predictor(run / "model")
+    assert found.backend == "onnx"
+    for one, other in zip(found.predict(LINES), exact.predict(LINES), strict=True):
+        assert one.label == other.label
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+    assert found.executed is not None
+    assert exact.executed is not None
+    counts = found.executed.take()
+    assert counts == exact.executed.take()
+    assert sum(counts) == len(LINES)
+    assert min(counts) > 0
+
+
+def test_a_whole_file_that_lies_there_is_not_taken_for_it(run: Path, tmp_path: Path) -> None:
+    Predictor(run / "model", "torch").model.save_pretrained(tmp_path)
+    words_tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"of a model before")
+    assert Predictor(tmp_path).backend == "torch"
+    with pytest.raises(TrimformerError, match=r"There is no .*model\.1-of-2\.onnx: export the model first"):
+        Predictor(tmp_path, "onnx")
+
+
+def test_predict_says_how_many_layers_the_texts_needed(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(LINES) + "\n")
+    result = trimformer("predict", run / "model", tmp_path / "a.txt", "--out", tmp_path / "answers")
+    assert "of 2 layers, and the mean is 1." in " ".join(result.err.split())
+    plain = trimformer("predict", run / "model", tmp_path / "a.txt", "--backend", "torch")
+    assert plain.out == (tmp_path / "answers").read_text()
+
+
+def test_serve_counts_layers(run: Path) -> None:
+    predictor = Predictor(run / "model", threads=1)
+    with running(predictor) as client:
+        assert len(client.post("/predict", json={"texts": LINES}).json()["answers"]) == len(LINES)
+        assert counted(client, 'trimformer_executed_layers_count{model="predict"}') == len(LINES)
+        first = counted(client, 'trimformer_executed_layers_bucket{le="1.0",model="predict"}')
+        total = counted(client, 'trimformer_executed_layers_sum{model="predict"}')
+        assert total == first + 2 * (len(LINES) - first)
+
+
+def test_bench_times_texts_and_nothing_else(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(LINES) + "\n")
+    files = [str(run / "onnx" / "model.1-of-2.onnx"), f"int8={run / 'onnx' / 'model.int8.1-of-2.onnx'}"]
+    given = dict(batch=[1, 4], threads=1, seconds=0, backends=["onnx", "onnx-int8", "torch"])
+    with pytest.raises(TrimformerError, match=r"has exits: its time depends on what the texts say"):
+        bench([run / "model"], **given)  # type: ignore[arg-type]
+    result = bench([run / "model", *files], texts=Texts(tmp_path / "a.txt"), **given)  # type: ignore[arg-type]
+    assert {t.lengths for t in result.timings} == {"padded", "bucketed"}
+    assert all(t.median_ms is not None and t.mean_ms is not None and t.executed for t in result.timings)
+    assert all(t.flops_per_s is None for t in result.timings)
+    assert any("of 2 layers, and the mean is 1." in note for note in result.notes())
+    said = trimformer("bench", files[0], "--batch", 1, "--data", tmp_path / "a.txt")
+    assert said.code == 0, said.err
+    assert "mean ms" in said.out
+    refused = trimformer("bench", files[0])
+    assert "Give texts of your own (--data FILE, or --task with its data)." in sentence(refused)
+
+
+def test_a_target_is_chosen_by_texts(tmp_path: Path) -> None:
+    model = classifier()
+    with pytest.raises(TrimformerError, match="has exits: its time depends on what the texts say"):
+        export_for("latency", model, tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def outliers() -> Any:
+    """Each feed-forward block has a large bias, and int8 sees little else; half of random inputs have each label."""
+    model = TrimformerForSequenceClassification(tiny(2, exits=exits(after=[0]), id2label=NAMES).config).eval()
+    coded = random_inputs(model.config, 64, 20, padded=True)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(weight, std=0.3)
+            if name.endswith("ffn_in.bias"):
+                weight[0] = 3000.0
+            if name.endswith("ffn_out.weight"):
+                weight *= 5
+                weight[:, 0] = 0
+        out = model(**coded, output_exits=True)
+        for head, logits in ((model.exits["0"], out.exit_logits[0]), (model.head, out.logits)):
+            head.output.bias[0] += (logits[:, 1] - logits[:, 0]).median() + 0.003
+    return model
+
+
+def test_files_are_scored_by_the_texts_that_leave_early(tmp_path: Path) -> None:
+    settings = TaskSettings(data=str(write_csv(tmp_path / "reviews.csv")), text="review", label="stars")
+    (fp32,) = export(classifier(), tmp_path / "a", precision=["fp32"], tokenizer=words_tokenizer(), task=settings)
+    assert (fp32.score_drop, fp32.agreement) == (0, 1)
+
+
+def test_int8_files_are_mended_through_all_segments(tmp_path: Path) -> None:
+    model = outliers()
+    (int8,) = export(model, tmp_path / "out", precision=["int8"])
+    assert int8.mended is not None
+    assert set(int8.mended.kept) <= {"layers.0.ffn_out", "layers.1.ffn_out"}  # what the large units go into
+    assert int8.mended.before < 0.98 <= (int8.agreement or 0)
+    names = [path.name for path in (tmp_path / "out").glob("*.onnx")]
+    assert sorted(names) == ["model.int8.1-of-2.onnx", "model.int8.2-of-2.onnx"]
+    assert int8.bytes == sum((tmp_path / "out" / name).stat().st_size for name in names)
+    sources = together(write(model, "onnx", tmp_path / "fp32"))
+    for backend in ("onnx-int8", "openvino-int8"):
+        order = costliest_first(sources, backend, samples(model.config, None))
+        assert sorted(order) == sorted(name for source in sources for name in maps_of(source))
+        assert {"layers.0.ffn_in", "layers.1.ffn_in", "exits.0.dense", "head.dense"} <= set(order)
+        assert sorted(order[:2]) == ["layers.0.ffn_out", "layers.1.ffn_out"]
+
+
+def test_an_export_that_is_cut_short_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = classifier(exits=exits(after=[0]))
+    moved: list[str] = []
+    replace = Path.replace
+
+    def once(self: Path, target: Any) -> Path:
+        if moved and self.suffix == ".onnx":
+            raise KeyboardInterrupt
+        moved.append(self.name)
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", once)
+        with pytest.raises(KeyboardInterrupt):
+            write(model, "onnx", tmp_path)
+    assert moved == ["model.2-of-2.onnx"]  # the first one, by which files are found, is the last to come
+    with pytest.raises(TrimformerError, match=r"There is no .*model\.1-of-2\.onnx"):
+        open_backend(tmp_path / "model.1-of-2.onnx", "onnx")
+    assert open_backend(write(model, "onnx", tmp_path), "onnx").output == "logits"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.1-of-2.onnx", "model.2-of-2.onnx"]
+
+
+def test_an_archive_of_torch_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrimformerError, match="export this model, whose texts leave early, to onnx or openvino"):
+        export(classifier(), tmp_path, "torch")
+    assert not any(tmp_path.iterdir())
