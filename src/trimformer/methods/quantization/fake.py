@@ -108,14 +108,14 @@ def round_weights(model: TrimformerWithHead, rounding: Callable[[str], nn.Module
 
 def round_inputs(model: TrimformerWithHead, momentum: float) -> dict[str, RoundedInput]:
     """Round the inputs of all linear maps; what does, by each plain name of a map: layers may share theirs."""
-    found = {}
+    found: dict[str, Any] = {}
     for _, module in text_maps(model):
         module.add_module(INPUT, RoundedInput(momentum))
         module.register_forward_pre_hook(_round_input)
     for name, module in model.named_modules(remove_duplicate=False):
         if hasattr(module, INPUT):
             found[name.removeprefix("encoder.")] = module.get_submodule(INPUT)
-    return found  # type: ignore[return-value]
+    return found
 
 
 def text_maps(model: TrimformerWithHead) -> list[tuple[str, nn.Linear]]:

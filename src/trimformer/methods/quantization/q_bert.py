@@ -102,7 +102,8 @@ class QBert(RoundedTraining):
         self.bits, self.sensitivity = state["bits"], state["sensitivity"]
         for name, module in text_maps(self.model):
             if (layer := layer_of(name)) in self.bits:
-                module.parametrizations["weight"][0].bits = self.bits[layer]
+                rounding: Any = module.get_submodule("parametrizations.weight.0")
+                rounding.bits = self.bits[layer]
 
     def notes(self) -> list[str]:
         """What has how many bits and why, and what that saves."""
