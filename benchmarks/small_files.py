@@ -32,6 +32,10 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     "q-bert-4": [{"name": "q-bert", "bits": 4, "sensitive_bits": 4, "embedding_bits": 4}],
     "q-bert-3-4": [{"name": "q-bert", "bits": 3, "sensitive_bits": 4, "embedding_bits": 4}],
     "q-bert-3": [{"name": "q-bert", "bits": 3, "sensitive_bits": 3, "embedding_bits": 3}],
+    "round-4-codebook": [
+        {"name": "round-to-nearest", "bits": 4, "embedding_bits": None},
+        {"name": "codebook-embedding", "width": 4, "bits": 8},
+    ],
     "vocabulary-gobo-4-3": [{"name": "vocabulary"}, {"name": "gobo", "bits": 4, "embedding_bits": 3}],
     "factorise-192": [{"name": "factorise-embedding", "width": 192}],
     "factorise-128": [{"name": "factorise-embedding", "width": 128}],

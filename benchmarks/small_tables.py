@@ -21,6 +21,7 @@ WAYS = {
     "q-bert-4": "q-bert, 4 bits",
     "q-bert-3-4": "q-bert, 3 and 4 bits, 4 in embeddings",
     "q-bert-3": "q-bert, 3 bits",
+    "round-4-codebook": "round-to-nearest, 4 bits, then codebook-embedding",
     "vocabulary-gobo-4-3": "vocabulary, then gobo, 4 bits, 3 in embeddings",
     "factorise-192": "factorise-embedding, 192 of 384 dimensions",
     "factorise-128": "factorise-embedding, 128 of 384 dimensions",
