@@ -1,8 +1,8 @@
 """Small files: what each way to write weights in fewer bits costs in score. ``benchmarks/small_files.py --data DATA``.
 
-Nothing is trained. Every finished run is added to benchmarks/results/small_files.json at once; runs that are there
-already are left out, and a cut one goes on. The dense model of a task and seed is the one that students.py fine-tunes:
-with its ``--work`` the same one is taken.
+A stage of a method that trains is one epoch of distillation; the others train nothing. Every finished run is added to
+benchmarks/results/small_files.json at once; runs that are there already are left out, and a cut one goes on. The dense
+model of a task and seed is the one that students.py fine-tunes: with its ``--work`` the same one is taken.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 from result_files import add, read, summary
 from students import TASKS, anywhere, done
 
+from trimformer.methods import METHODS
+
 FILE = Path(__file__).parent / "results" / "small_files.json"
 WAYS: dict[str, list[dict[str, Any]]] = {
     "gobo-3-3": [{"name": "gobo", "bits": 3, "embedding_bits": 3}],
@@ -24,10 +26,25 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     "round-embedding-4": [{"name": "round-to-nearest", "embedding_bits": 4}],
     "round-8": [{"name": "round-to-nearest", "bits": 8, "embedding_bits": 8}],
     "round-4": [{"name": "round-to-nearest", "bits": 4, "embedding_bits": 4}],
+    "round-3": [{"name": "round-to-nearest", "bits": 3, "embedding_bits": 3}],
+    "finetune-round-4": [{"name": "finetune"}, {"name": "round-to-nearest", "bits": 4, "embedding_bits": 4}],
+    "finetune-round-3": [{"name": "finetune"}, {"name": "round-to-nearest", "bits": 3, "embedding_bits": 3}],
+    "q-bert-4": [{"name": "q-bert", "bits": 4, "sensitive_bits": 4, "embedding_bits": 4}],
+    "q-bert-3-4": [{"name": "q-bert", "bits": 3, "sensitive_bits": 4, "embedding_bits": 4}],
+    "q-bert-3": [{"name": "q-bert", "bits": 3, "sensitive_bits": 3, "embedding_bits": 3}],
+    "round-4-codebook": [
+        {"name": "round-to-nearest", "bits": 4, "embedding_bits": None},
+        {"name": "codebook-embedding", "width": 4, "bits": 8},
+    ],
     "vocabulary-gobo-4-3": [{"name": "vocabulary"}, {"name": "gobo", "bits": 4, "embedding_bits": 3}],
     "factorise-192": [{"name": "factorise-embedding", "width": 192}],
     "factorise-128": [{"name": "factorise-embedding", "width": 128}],
 }
+TRAINED = {
+    "objective": {"task": 1.0, "logits": 1.0, "hidden": 1.0},
+    "training": {"learning_rate": 5e-5, "epochs": 1},
+}
+"""How a stage of a method that trains does it."""
 
 
 def dense(options: argparse.Namespace, task: str) -> Path:
@@ -64,6 +81,7 @@ def main() -> None:
             base = options.dense or dense(options, task)
             stages = [
                 {"name": f"stage-{number}", "method": method, "start": "previous" if number else "dense"}
+                | (TRAINED if METHODS[method["name"]].trains else {})
                 for number, method in enumerate(methods)
             ]
             content = {"model": "demo", "task": table(options, task), "baseline": str(base), "stages": stages}

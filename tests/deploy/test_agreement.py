@@ -15,8 +15,8 @@ import torch
 from tests.models import tiny
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy import agreement as module
-from trimformer.deploy.export import ExportedFile, Mended, export, export_all, notes_of
-from trimformer.deploy.mend import costliest_first, fewest
+from trimformer.deploy.export import ExportedFile, export, export_all, notes_of
+from trimformer.deploy.mend import Mended, costliest_first, fewest
 from trimformer.deploy.onnx import random_inputs
 from trimformer.deploy.openvino import read
 from trimformer.deploy.quantize_onnx import maps_of, plain_name
@@ -122,7 +122,8 @@ def test_the_maps_that_cost_the_answers_stay_in_fp32(exported: list[ExportedFile
 
 def test_the_files_of_both_runtimes_are_mended_in_one_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in a place of its own; what is said of its answers is said of the file that stays, not of the last trial."""
-    agreements, judged = iter([False, False, False, True, True] * 2), []
+    agreements, judged = iter([False, False, False, True, False] * 2), list[str]()
+    kept: dict[str, str] = {}
 
     class Recorder:
         task, reference = load_validation(TaskSettings(name="sentiment"), None)[0], 0.5
@@ -130,22 +131,30 @@ def test_the_files_of_both_runtimes_are_mended_in_one_export(tmp_path: Path, mon
         def training_texts(self) -> None:
             return None
 
-        def judge(self, name: str, session: Any) -> tuple[float, float]:
-            judged.append(name)
-            return 0.5, 0.5
+        def judge(self, session: Any) -> tuple[str, float]:
+            judged.append(f"answers of file {len(judged)}")
+            return judged[-1], 0.5
+
+        def score(self, found: str) -> float:
+            return 0.5
+
+        def keep(self, name: str, found: str) -> None:
+            kept[name] = found
 
     def again(model: Any, backend: str, sources: list[Path], targets: list[Path], *_: Any) -> None:
         for part in parts(sources[0].parent / targets[0].name):
             shutil.copy(part, targets[0].parent)
 
-    monkeypatch.setattr("trimformer.deploy.export.costliest_first", lambda *_: [f"map-{index}" for index in range(8)])
+    monkeypatch.setattr("trimformer.deploy.mend.costliest_first", lambda *_: [f"map-{index}" for index in range(8)])
     monkeypatch.setattr("trimformer.deploy.export.agrees", lambda _: next(agreements))
-    monkeypatch.setattr("trimformer.deploy.export.write_int8", again)
+    monkeypatch.setattr("trimformer.deploy.mend.write_int8", again)
     files = export_all(tiny(1), tmp_path, ["onnx-int8", "openvino-int8"], None, Recorder())  # type: ignore[arg-type]
     for file in files:
         assert file.mended is not None
-        assert len(file.mended.kept) == 3  # 1, 2 and 4 were tried, then 3
-        assert judged.count(file.backend) == 6  # the file, four trials, and the one that stays once more
+        assert len(file.mended.kept) == 4  # 1, 2 and 4 were tried, then 3
+    # Of each the file and four trials, none of them twice; the last trial but one is what stays.
+    assert kept == {"onnx-int8": "answers of file 3", "openvino-int8": "answers of file 8"}
+    assert len(judged) == 10
 
 
 def test_openvino_leaves_maps_in_fp32_and_knows_their_names(exported: list[ExportedFile], tmp_path: Path) -> None:

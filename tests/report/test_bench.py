@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trimformer.errors import TrimformerError
-from trimformer.measure.bench.bench import Bench
+from trimformer.measure.bench.bench import MENDS, Bench
 from trimformer.measure.bench.latency import Timing
 from trimformer.measure.bench.peak import Peak
 from trimformer.measure.bench.process import Footprint
@@ -65,7 +65,8 @@ def test_a_variant_that_answers_otherwise_is_not_recommended(tmp_path: Path) -> 
     assert speed.title.endswith("* fastest that answers as fp32 does")
     assert [row[9] for row in speed.rows] == ["85.00", "88.00", "90.00"]
     assert bench.notes() == [
-        "WARNING: <new> under onnx-int8 answers only 60.0 % of the rows as fp32 does, so that it is not recommended."
+        "WARNING: <new> under onnx-int8 answers only 60.0 % of the rows as fp32 does, so that it is not recommended.",
+        MENDS,
     ]
     write_picture(bench, tmp_path / "bench.html")
     page = (tmp_path / "bench.html").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from trimformer.deploy.mend import Mended
 from trimformer.report.schema import Comparison, TaskInfo
 from trimformer.search.conclusion import conclude
 from trimformer.search.schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
@@ -87,6 +88,17 @@ def test_a_faster_file_that_answers_otherwise_is_warned_of() -> None:
     odd = file("a3", 0.1, 5.0).model_copy(update={"agreement": 0.91})
     text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], files=[odd])
     assert "WARNING: a3 under ONNX Runtime int8 answers only 91.0 % of the selection rows as fp32 does" in text
+
+
+def test_the_maps_that_stay_in_fp32_are_said() -> None:
+    mended = file("a3", 0.1, 5.0).model_copy(
+        update={"agreement": 0.991, "mended": Mended(("layers.0.ffn_out",), 15, 0.5)}
+    )
+    text = said(file("a3", 0.2, 4.0), [point("a3", 0.2, 3.0)], files=[mended])
+    assert (
+        "a3 under ONNX Runtime int8: 1 of 15 maps stay in fp32 (layers.0.ffn_out). It answers 99.1 % of the selection "
+        "rows as fp32 does, with all maps in int8 50.0 %." in text
+    )
 
 
 def test_a_model_on_the_gpu_is_no_equal_of_a_file_on_the_cpu() -> None:

@@ -8,7 +8,7 @@ import functools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,27 +23,19 @@ from ..inference.runtimes.segments import together
 from ..inference.runtimes.session import Session
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
+from ..tasks.outcome import Outcome
 from ..tasks.settings import TaskSettings
-from .agreement import agrees, percent, warning
-from .mend import costliest_first, fewest
+from .agreement import agrees, warning
+from .mend import Mended, mended
 from .onnx import Model, random_inputs
-from .quantize_openvino import samples
 from .scoring import Judge, Scorer
-from .writers import CALIBRATED, INT8, save_config, segments_of, write, write_int8
+from .writers import CALIBRATED, INT8, save_config, segments_of, write
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
 DEFAULT_PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "int8"), "torch": ("fp32",)}
 
 FORMATS = tuple(DEFAULT_PRECISIONS)
-
-
-class Mended(NamedTuple):
-    """kept: the maps that stay in fp32 in an int8 file, of how many. before: its agreement with all in int8."""
-
-    kept: tuple[str, ...]
-    of: int
-    before: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +75,7 @@ class ExportedFile:
             return None
         if self.mended is None:
             return None if agrees(self.agreement) else warning(name, self.agreement, self.asked)
-        kept, of, before = self.mended
-        return (
-            f"{name}: {len(kept)} of {of} maps stay in fp32 ({', '.join(kept)}). It answers {percent(self.agreement)} "
-            f"of the {self.asked} as fp32 does, with all maps in int8 {percent(before)}."
-        )
+        return self.mended.note(name, self.agreement, self.asked)
 
     @property
     def asked(self) -> str:
@@ -174,6 +162,7 @@ class _Exporter:
     def __init__(self, model: Model, folder: Path, scorer: Judge | None) -> None:
         self.model = copy.deepcopy(model).cpu().float().eval()
         self.folder, self.scorer = folder, scorer
+        self.outcomes: dict[Path, Outcome] = {}
 
     @functools.cached_property
     def texts(self) -> Encoded | None:
@@ -185,8 +174,10 @@ class _Exporter:
         calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
         texts = self.texts if calibrated else None
         file = self._checked(write(self.model, backend, self.folder, texts), backend)
-        if backend in INT8 and not agrees(file.agreement):
-            file = self._mended(file)
+        if backend in INT8 and file.agreement is not None and not agrees(file.agreement):
+            file = self._mended(file, file.agreement)
+        if self.scorer is not None:
+            self.scorer.keep(backend, self.outcomes[file.path])
         if not calibrated:
             return file
         return dataclasses.replace(file, calibration="random tokens" if texts is None else "training texts")
@@ -196,36 +187,26 @@ class _Exporter:
         file = _compared(self.model, session, path, backend)
         if self.scorer is None:
             return file
-        score, same = self.scorer.judge(backend, session)
+        self.outcomes[path], same = self.scorer.judge(session)
         metric = self.scorer.task.metric
+        score = self.scorer.score(self.outcomes[path])
         drop = metric.drop(score - self.scorer.reference)
         return dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
 
-    def _mended(self, file: ExportedFile) -> ExportedFile:
+    def _mended(self, file: ExportedFile, before: float) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
-        config = self.model.config
-        sources = together(file_in(self.folder, "onnx", config.exits))
-        order = costliest_first(sources, file.backend, samples(config, self.texts), config.input_ranges)
-        found: dict[int, ExportedFile] = {}
+        tried: dict[int, ExportedFile] = {}
 
-        def try_with(kept: Sequence[str]) -> bool:
-            place = self.folder / f"{file.backend}-keep-{len(kept)}"
-            place.mkdir()
-            files = [place / one.name for one in together(file.path)]
-            write_int8(self.model, file.backend, sources, files, self.texts, kept)
-            found[len(kept)] = self._checked(files[0], file.backend)
-            return agrees(found[len(kept)].agreement)
+        def agrees_at(path: Path, kept: Sequence[str]) -> bool:
+            tried[len(kept)] = self._checked(path, file.backend)
+            return agrees(tried[len(kept)].agreement)
 
-        kept = fewest(order, try_with)
-        chosen = file if kept is None else found[len(kept)]
-        if self.scorer is not None:  # the last one that was judged may be another; its warnings are kept
-            self.scorer.judge(file.backend, open_backend(chosen.path, file.backend, folder=self.folder))
-        if kept is None:
+        found = mended(self.model, file.path, file.backend, self.texts, before, agrees_at)
+        if found is None:
             return file
-        for part in reversed(parts(found[len(kept)].path)):
-            part.replace(self.folder / part.name)
-        mended = Mended(tuple(sorted(kept)), len(order), file.agreement or 0.0)
-        return dataclasses.replace(found[len(kept)], path=file.path, mended=mended)
+        chosen = tried[len(found.kept)]
+        self.outcomes[file.path] = self.outcomes[chosen.path]
+        return dataclasses.replace(chosen, path=file.path, mended=found)
 
 
 def notes_of(files: Sequence[ExportedFile]) -> list[str]:

@@ -10,21 +10,74 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..console import Ticker
+from ..inference.runtimes.backends import FILE_BACKENDS, parts
 from ..inference.runtimes.onnx import OnnxSession
-from ..inference.runtimes.segments import all_outputs, next_inputs
+from ..inference.runtimes.segments import all_outputs, files_of, next_inputs, together
+from ..tasks.encoding.encoded import Encoded
+from .agreement import percent
+from .onnx import Model
 from .quantize_onnx import maps_of, onnx_int8
-from .quantize_openvino import Samples
+from .quantize_openvino import Samples, samples
 from .quantize_static import input_ranges, static_int8
+from .writers import segments_of, write_int8
 
 RANKED_BY = 64
 """Texts that each map is tried on alone."""
 MOST = 0.5
 """The largest share of the maps that may stay: int8 saves little then."""
+
+
+class Mended(NamedTuple):
+    """kept: the maps that stay in fp32 in an int8 file, of how many. before: its agreement with all in int8."""
+
+    kept: tuple[str, ...]
+    of: int
+    before: float
+
+    def note(self, name: str, agreement: float, asked: str) -> str:
+        """The sentence on a file of this name that answers so much of what it was asked as fp32 does."""
+        return (
+            f"{name}: {len(self.kept)} of {self.of} maps stay in fp32 ({', '.join(self.kept)}). It answers "
+            f"{percent(agreement)} of the {asked} as fp32 does, with all maps in int8 {percent(self.before)}."
+        )
+
+
+def mended(
+    model: Model,
+    file: Path,
+    backend: str,
+    texts: Encoded | None,
+    before: float,
+    agrees: Callable[[Path, Sequence[str]], bool],
+) -> Mended | None:
+    """Write an int8 file anew with as few maps in fp32 as make it agree; None where too many would be needed.
+
+    file: beside it lies the fp32 ONNX file of the model; of a model with exits both are the first segment's. texts: what sets ranges and what maps are tried on; None:
+    random tokens. before: how much it agrees now. agrees: whether a file does in which these maps stay in fp32.
+    """
+    sources = files_of(file.with_name(FILE_BACKENDS["onnx"].file), segments_of(model))
+    order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges)
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+
+        def place(kept: Sequence[str]) -> Path:
+            return Path(scratch) / str(len(kept)) / file.name
+
+        def agrees_with(kept: Sequence[str]) -> bool:
+            place(kept).parent.mkdir()
+            write_int8(model, backend, sources, together(place(kept)), texts, kept)
+            return agrees(place(kept), kept)
+
+        kept = fewest(order, agrees_with)
+        if kept is None:
+            return None
+        for part in reversed(parts(place(kept))):  # the weights first
+            part.replace(file.parent / part.name)
+    return Mended(tuple(sorted(kept)), len(order), before)
 
 
 def fewest(order: Sequence[str], agrees: Callable[[Sequence[str]], bool]) -> list[str] | None:

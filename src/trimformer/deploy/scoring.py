@@ -42,16 +42,25 @@ class Judge:
     @functools.cached_property
     def reference(self) -> float:
         """The official metric of the model in PyTorch, fp32."""
-        return self._score(PYTORCH, self._exact)
+        self.keep(PYTORCH, found := outcome(self.task, self.validation, self._exact))
+        return self.score(found)
 
-    def judge(self, name: str, session: Session) -> tuple[float, float]:
-        """The official metric of an exported file, and the share of its answers that are those of PyTorch in fp32."""
+    def judge(self, session: Session) -> tuple[Outcome, float]:
+        """What an exported file answers, and the share of its answers that are those of PyTorch in fp32."""
 
         def call(gates: None, **inputs: Tensor) -> Any:
             return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
 
         logits = predict_logits(call, self.validation, title="Scoring the file")
-        return self._score(name, logits), agreement(self.validation, self._exact, logits)
+        return outcome(self.task, self.validation, logits), agreement(self.validation, self._exact, logits)
+
+    def score(self, found: Outcome) -> float:
+        """The official metric."""
+        return found.scores[self.task.metrics[0]]
+
+    def keep(self, name: str, found: Outcome) -> None:
+        """What the file of this name answers, for :meth:`balance`."""
+        self._outcomes[name] = found
 
     def balance(self, *names: str) -> list[str]:
         """What the scores of PyTorch and of the files of these names hide, see :func:`balance_notes`."""
@@ -64,10 +73,6 @@ class Judge:
     @functools.cached_property
     def _exact(self) -> np.ndarray:
         return predict_logits(self.model, self.validation, title="Scoring PyTorch")
-
-    def _score(self, name: str, logits: np.ndarray) -> float:
-        found = self._outcomes[name] = outcome(self.task, self.validation, logits)
-        return found.scores[self.task.metrics[0]]
 
 
 class Scorer(Judge):

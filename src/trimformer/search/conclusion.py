@@ -35,6 +35,7 @@ def conclude(report: AutopilotReport) -> list[str]:
         *_missed(report),
         *_too_slow(report),
         *_otherwise(report),
+        *_mended(report),
         *_confirmed(report),
         *_trained(report),
         *_in_time(report),
@@ -127,6 +128,15 @@ def _otherwise(report: AutopilotReport) -> list[str]:
         warning(f"{one.name} under {numbers.backend(one.backend)}", one.agreement, "selection rows")
         for one in report.files
         if one.agreement is not None and not agrees(one.agreement) and one.inside and one.ms < report.chosen.ms
+    ]
+
+
+def _mended(report: AutopilotReport) -> list[str]:
+    """The int8 files of which some maps are in fp32."""
+    return [
+        one.mended.note(f"{one.name} under {numbers.backend(one.backend)}", one.agreement, "selection rows")
+        for one in report.files
+        if one.mended is not None and one.agreement is not None
     ]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..deploy.agreement import agreement
+from ..deploy.mend import Mended
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
 from ..inference.runtimes.backends import FILE_BACKENDS
@@ -33,11 +34,13 @@ PRECISIONS = ("fp32", "bf16", "int8")
 class Scored(NamedTuple):
     """On the selection split: the official metric, and the share of the answers that are those of the model in fp32.
 
-    agreement: None where nothing in fp32 was scored beside it.
+    agreement: None where nothing in fp32 was scored beside it. mended: what stays in fp32 of an int8 file that would
+    not agree else; None: nothing.
     """
 
     score: float
     agreement: float | None
+    mended: Mended | None = None
 
 
 Scores = dict[tuple[str, str], Scored]
@@ -49,13 +52,14 @@ class Measurement:
     """A model under a back-end, timed beside the others of its run.
 
     score, drop: on the selection split, the drop below the dense model in PyTorch, in points or the metric's unit.
-    agreement: see `Scored`.
+    agreement, mended: see `Scored`.
     """
 
     timing: Timing
     score: float
     drop: float
     agreement: float | None = None
+    mended: Mended | None = None
 
     @property
     def ms(self) -> float:
@@ -69,7 +73,7 @@ class Measurement:
 
     @property
     def scored(self) -> Scored:
-        return Scored(self.score, self.agreement)
+        return Scored(self.score, self.agreement, self.mended)
 
 
 def installed() -> list[str]:
@@ -141,6 +145,6 @@ def measurements_of(
     exact = scores[DENSE, "torch"].score
     found = []
     for variant, timing in timed(variants, workload, threads):
-        score, same = scores[variant.name, variant.backend]
-        found.append(Measurement(timing, score, metric.drop(score - exact), same))
+        score, same, kept = scores[variant.name, variant.backend]
+        found.append(Measurement(timing, score, metric.drop(score - exact), same, kept))
     return found

@@ -160,6 +160,7 @@ def _file(measurement: Measurement, reference: Measurement, max_drop: float) -> 
         drop=measurement.drop,
         inside=inside(measurement, max_drop),
         agreement=measurement.agreement,
+        mended=measurement.mended,
     )
 
 

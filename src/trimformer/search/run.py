@@ -39,6 +39,7 @@ from .measurement import (
     scores_of,
     variants_of,
 )
+from .mending import with_mended
 from .output import copy_file, copy_model
 from .report import assemble, write
 from .schedule.estimates import FASTEST, Estimates
@@ -137,7 +138,7 @@ class Autopilot(Trainer):
                     break
                 made[backend] = self._variants({DENSE: dense.model_folder}, [backend], inputs)
             variants = [one for name in [*REFERENCES, *installed()] for one in made.get(name, [])]
-            scores = scores_of([one for one in variants if one.backend not in STOCK], inputs.task, inputs.selection)
+            variants, scores = self._scored(variants, {DENSE: dense.model_folder}, inputs)
             # The stock model is the same as this encoder: only its time is of interest.
             scores |= {(DENSE, backend): scores[DENSE, "torch"] for backend in STOCK}
             return [dataclasses.asdict(one) for one in self._measured(variants, scores, inputs)]
@@ -292,7 +293,8 @@ class Autopilot(Trainer):
             if fits:
                 names = [one.timing.name for one in order(fits, self.settings.max_drop)[:FASTEST]]
                 files = self._variants({name: folders[name] for name in names}, ground.files, inputs)
-                scores |= scores_of(files, inputs.task, inputs.selection)
+                files, scored = self._scored(files, folders, inputs)
+                scores |= scored
                 trimmed = [*files, *(variant for variant in trimmed if variant.name not in names)]
             return [dataclasses.asdict(one) for one in self._measured([*dense, *trimmed], scores, inputs)]
 
@@ -380,6 +382,17 @@ class Autopilot(Trainer):
 
     def _variants(self, models: dict[str, Path], backends: list[str], inputs: Inputs) -> list[Variant]:
         return variants_of(models, backends, self.folder.work / "exports", self.threads, inputs.train)
+
+    def _scored(self, variants: list[Variant], models: dict[str, Path], inputs: Inputs) -> tuple[list[Variant], Scores]:
+        """The variants and their scores on the selection rows, without those of stock models.
+
+        int8 files that do not answer as fp32 does are mended, but not under a limit of time: each map is tried for it.
+        """
+        own = [one for one in variants if one.backend not in STOCK]
+        scores = scores_of(own, inputs.task, inputs.selection)
+        if not math.isinf(self.budget.seconds):
+            return variants, scores
+        return with_mended(variants, scores, models, inputs.task, inputs.selection, inputs.train, self.threads)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
         return measurements_of(variants, scores, self._workload(inputs), self.threads, inputs.task.metric)

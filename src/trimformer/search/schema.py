@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ..deploy.mend import Mended
 from ..report.schema import Comparison, Headline, Step, TaskInfo
 
 
@@ -44,7 +45,8 @@ class FileInfo(BaseModel):
     """A model under a back-end. score, drop: on the selection split, the drop in the budget's unit. speedup: over the
     reference.
 
-    agreement: share of the answers there that are those of the model in fp32; None where that is not known.
+    agreement: share of the answers there that are those of the model in fp32; None where that is not known. mended:
+    what stays in fp32 of an int8 file that would not agree else; None: nothing.
     """
 
     name: str
@@ -55,6 +57,7 @@ class FileInfo(BaseModel):
     drop: float
     inside: bool
     agreement: float | None = None
+    mended: Mended | None = None
 
 
 class ConfirmationInfo(BaseModel):

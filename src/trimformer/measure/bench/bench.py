@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...console import Ticker
+from ...deploy.writers import INT8
 from ...encoder.checkpoints.load import has_head, load_tokenizer, read_config, read_kind
 from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ...encoder.shape.exits import executed_words
@@ -36,6 +37,7 @@ TEXTS = 4096
 CALIBRATION = 300
 BATCHES = (1, 8)
 REPEATS, TURNS = 10, 3
+MENDS = "trimformer export leaves those maps in fp32 that cost an int8 file its answers: time the file that it writes."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Bench:
     def notes(self) -> list[str]:
         """Which variants answer otherwise than fp32, and how the texts were read and cut."""
         warnings = [score.warning for score in self.scores if score.warning]
+        if any(score.warning and score.backend in INT8 for score in self.scores):
+            warnings.append(MENDS)
         read = list(dict.fromkeys(f"{score.name}: {score.said}" for score in self.scores if score.said))
         lower = [t for t in self.timings if t.median_ms is not None and precision(t.backend) != "fp32"]
         unknown = list(dict.fromkeys(f"{t.name} under {t.backend}" for t in lower if not self._is_compared(t)))

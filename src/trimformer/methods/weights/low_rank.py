@@ -2,7 +2,8 @@
 
 Noach and Goldberg, "Compressing Pre-trained Language Models by Matrix Decomposition", 2020: every W is replaced by
 (U √Σ)_r (√Σ Vᵀ)_r, with one rank for all maps, and the dense model teaches logits and hidden states (the terms of the
-objective). Here the rank is the largest at which the layers cost no more than what is asked for.
+objective). Here the rank is the largest at which the layers cost no more than what is asked for. With ``rows`` the
+error of a map counts by the inputs that it has on training rows.
 
 Two thin maps are smaller than one only where r < ab / (a + b): elsewhere a map stays as it is. They are not always
 faster then, so that under ``cost: ms`` only those maps become thin whose pair was measured to be.
@@ -27,7 +28,7 @@ from ...encoder.model.body import TrimformerModel
 from ...encoder.model.heads import TrimformerWithHead
 from ...encoder.parts.attention.base import NONE
 from ...encoder.parts.linear.base import DENSE, settings_of
-from ...encoder.parts.linear.low_rank import LowRankMap, decomposed
+from ...encoder.parts.linear.low_rank import LowRankMap
 from ...encoder.shape.config import LayerShape, TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...encoder.shape.kinds import ATTENTION, LAYERS
@@ -39,6 +40,7 @@ from ...measure.device.pieces import COPIES, for_timing
 from ...work_files import read_work_file
 from ..base import DISTILLED, Context, Standard, StudentMethod, register
 from ..structure.cost import CostSettings, check_cost
+from .activation_aware import decomposed_for, second_moments
 
 KNOTS = (1 / 8, 1 / 4, 1 / 2, 1)
 """Ranks that are timed, as shares of that at which two thin maps are as large as one."""
@@ -56,6 +58,9 @@ class LowRankSettings(CostSettings):
     target: float = Field(gt=0, lt=1, description="share of the cost of the layers that stays, at most")
     maps: list[str] | None = Field(
         None, min_length=1, description="which maps become thin: attention, ffn, or names such as ffn_in; none: all"
+    )
+    rows: int | None = Field(
+        None, ge=1, description="training rows by whose inputs the error of a map counts; none: all inputs count alike"
     )
 
 
@@ -94,7 +99,8 @@ class LowRank(StudentMethod):
             with context.accelerator.main_process_first():  # the others read what it has measured
                 self.saved = kept_times(settings, context, self.maps, length)
         self.plan = planned(settings, config, self.maps, length, self.saved)
-        model, self.lost = made_thin(context.model, self.plan)
+        batches = [] if settings.rows is None else list(context.sample(context.train, settings.rows))
+        model, self.lost = made_thin(context.model.to(context.accelerator.device), self.plan, batches)
         super().__init__(settings, dataclasses.replace(context, model=model))
 
     @classmethod
@@ -114,7 +120,7 @@ class LowRank(StudentMethod):
         thin = set(self.plan.thin)
         notes = [
             f"{len(thin)} of {len(self.maps)} maps became two thin ones of rank {self.plan.rank}, which lost "
-            f"{self.lost:.1%} of the squared singular values before training."
+            f"{self.lost:.1%} of {self._lost_of()} before training."
         ]
         for size in dict.fromkeys(each.size for each in self.maps if each not in thin):
             notes.append(f"The maps {size[0]} -> {size[1]} stay as they are: {self._why_dense(size)}.")
@@ -125,6 +131,11 @@ class LowRank(StudentMethod):
             )
             notes.append(f"Two thin maps of this rank save, in milliseconds as measured: {listed}.")
         return notes
+
+    def _lost_of(self) -> str:
+        if self.settings.rows is None:
+            return "the squared singular values"
+        return f"their squared outputs on {min(self.settings.rows, len(self.context.train)):,} training rows"
 
     def _why_dense(self, size: Size) -> str:
         if smaller(size, self.plan.rank):
@@ -221,19 +232,25 @@ def planned(
     return plan(rank)
 
 
-def made_thin(model: TrimformerWithHead, plan: Plan) -> tuple[TrimformerWithHead, float]:
-    """A copy with thin maps, and the share of the squared singular values of these maps that it has lost."""
+def made_thin(
+    model: TrimformerWithHead, plan: Plan, batches: Sequence[dict[str, Tensor]] = ()
+) -> tuple[TrimformerWithHead, float]:
+    """A copy with thin maps, and the share of the squared singular values of these maps that it has lost.
+
+    batches: whose inputs say what counts, and then the share is that of the squared outputs; none: all counts alike.
+    """
     weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    modules = {each: model.encoder.layers[each.layer].get_submodule(each.name) for each in plan.thin}
+    moments = second_moments(model, modules.values(), batches)
     lost = total = 0.0
     for each in plan.thin:
         place = f"encoder.layers.{each.layer}.{each.name}"
         matrix: Tensor = weights.pop(f"{place}.weight")
-        first, second = decomposed(matrix, plan.rank)
+        first, second, (error, whole) = decomposed_for(matrix, plan.rank, moments.get(modules[each]))
         weights |= {f"{place}.first.weight": first, f"{place}.second.weight": second}
         if f"{place}.bias" in weights:
             weights[f"{place}.second.bias"] = weights.pop(f"{place}.bias")
-        lost += float((matrix - second @ first).square().sum())
-        total += float(matrix.square().sum())
+        lost, total = lost + error, total + whole
     with torch.device("meta"):  # its random weights would be thrown away
         thin = type(model)(shaped(model.config, plan))
     thin.load_state_dict(weights, assign=True)

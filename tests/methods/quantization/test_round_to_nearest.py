@@ -18,7 +18,7 @@ from trimformer.encoder.packing.groups import GROUP, largest, rounded
 
 @pytest.fixture(autouse=True)
 def small_matrices_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.methods.weights.matrices.FEW", 1)
+    monkeypatch.setattr("trimformer.methods.quantization.matrices.FEW", 1)
 
 
 def logits(model: Any) -> torch.Tensor:

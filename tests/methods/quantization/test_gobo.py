@@ -15,8 +15,8 @@ from safetensors import safe_open
 from tests.learning import context, make_method
 from tests.models import FAMILY_NAMES, padded_batch, tiny
 from trimformer import load
-from trimformer.methods.weights import gobo
-from trimformer.methods.weights.matrices import FEW, matrices
+from trimformer.methods.quantization import gobo
+from trimformer.methods.quantization.matrices import FEW, matrices
 
 
 def values(count: int = 5000, seed: int = 0) -> torch.Tensor:
@@ -32,7 +32,7 @@ def logits(model: Any) -> torch.Tensor:
 
 @pytest.fixture(autouse=True)
 def small_matrices_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.methods.weights.matrices.FEW", 1)
+    monkeypatch.setattr("trimformer.methods.quantization.matrices.FEW", 1)
 
 
 @pytest.mark.parametrize("bits", [1, 3, 5])
@@ -121,7 +121,7 @@ def test_a_tied_head_has_the_rows_of_the_table() -> None:
 
 
 def test_small_matrices_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimformer.methods.weights.matrices.FEW", FEW)
+    monkeypatch.setattr("trimformer.methods.quantization.matrices.FEW", FEW)
     stage = context(rows=8)
     model = make_method("gobo", stage).result().model
     assert all(torch.equal(weight, stage.model.state_dict()[name]) for name, weight in model.state_dict().items())

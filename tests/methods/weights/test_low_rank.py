@@ -181,3 +181,20 @@ def test_what_is_foreseen_is_what_is_left() -> None:
     left = make_method("low-rank", stage, target=0.5, length=9).result().model.config
     assert low_rank.LowRank.after(settings, stage.model.config).shapes == left.shapes
     assert dataclasses.asdict(left.shapes[0])["maps"]
+
+
+def test_magnitude_prunes_inside_of_the_thin_maps(tmp_path: Path) -> None:
+    """LadaBERT: the masks lie on both factors, and these are saved with their zeros packed."""
+    stage = context(rows=48)
+    left = make_method("low-rank", stage, target=0.5, length=9).result().model
+    method = make_method("magnitude", dataclasses.replace(stage, model=left), density=0.25, end=0.5)
+    for step, batch in enumerate(batches(stage, stage.steps), 1):
+        method.micro_step(batch, 1.0)
+        method.update(step)
+    model = method.result().model
+    factors = {name: weight for name, weight in model.state_dict().items() if ".first." in name or ".second.w" in name}
+    assert len(factors) == 2 * len(dense_maps(stage.model.config, None))
+    for name, weight in factors.items():
+        assert int(weight.count_nonzero()) == int(0.25 * weight.numel()), name
+    model.save_pretrained(tmp_path)
+    assert all(torch.equal(load(tmp_path).state_dict()[name], weight) for name, weight in factors.items())

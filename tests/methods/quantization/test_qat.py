@@ -18,7 +18,8 @@ from trimformer.deploy.quantize_onnx import maps_of
 from trimformer.deploy.quantize_onnx import rounded as in_file
 from trimformer.deploy.writers import write
 from trimformer.inference.runtimes.backends import open_backend
-from trimformer.methods.weights.qat import INPUT, RoundedInput, RoundedWeight, rounded
+from trimformer.methods.quantization.fake import INPUT, RoundedInput, rounded
+from trimformer.methods.quantization.qat import RoundedWeight
 
 
 def trained(stage: Any, **settings: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Methods that leave fewer bits in each weight: the shape stays, and so does the number of weights."""

@@ -1,0 +1,81 @@
+"""int8 files of a search that do not answer as fp32 does: what is timed and taken afterwards is the mended one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from tests.deploy.test_agreement import outliers, texts
+from tests.tinymodel import words_tokenizer
+from trimformer.deploy.agreement import agrees
+from trimformer.deploy.mend import Mended
+from trimformer.measure.bench.latency import Timing
+from trimformer.search import run
+from trimformer.search.measurement import Measurement, Scored, scores_of, variants_of
+from trimformer.search.mending import with_mended
+from trimformer.tasks.data import Examples, Task
+from trimformer.tasks.encode import encode
+from trimformer.tasks.encoding.encoded import Encoded
+
+TASK = Task("toy", "classification", ("a", "b"), ("accuracy",), "made in the test")
+BACKENDS = ["onnx", "onnx-int8"]
+
+
+def rows() -> Encoded:
+    labels = [index % 2 for index in range(60)]
+    return encode(TASK, Examples(texts(), None, labels), words_tokenizer(), max_length=40)
+
+
+def test_what_was_mended_is_opened_from_then_on(tmp_path: Path) -> None:
+    model, data = tmp_path / "point" / "model", rows()
+    outliers().save_pretrained(model)
+
+    def made() -> list[Any]:
+        return variants_of({"point": model}, BACKENDS, tmp_path / "exports", 1, data)
+
+    variants = made()
+    scores = scores_of(variants, TASK, data)
+    assert not agrees(scores["point", "onnx-int8"].agreement)
+    found, scored = with_mended(variants, scores, {"point": model}, TASK, data, data, 1)
+    assert found[0] is variants[0]
+    assert scored["point", "onnx"] == scores["point", "onnx"]
+    mended = scored["point", "onnx-int8"]
+    assert agrees(mended.agreement)
+    assert mended.mended is not None
+    assert set(mended.mended.kept) <= {"layers.0.ffn_out", "layers.1.ffn_out"}
+    assert mended.mended.before == scores["point", "onnx-int8"].agreement
+    for again in (found, made()):  # the variant itself, and whoever asks for the file later
+        assert scores_of(again, TASK, data)["point", "onnx-int8"][:2] == mended[:2]
+
+
+def test_a_file_that_agrees_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimformer.search.mending.load_with_head", None)
+    variant: Any = type("Variant", (), {"name": "point", "backend": "onnx-int8"})()
+    for known in (Scored(0.9, 0.98), Scored(0.9, None)):
+        scores = {("point", "onnx-int8"): known}
+        assert with_mended([variant], scores, {}, TASK, rows(), rows(), 1) == ([variant], scores)
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 60.0])
+def test_under_a_limit_of_time_nothing_is_mended(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(run, "scores_of", lambda *_: {})
+    monkeypatch.setattr(run, "with_mended", lambda variants, scores, *_: (asked.append(1) or variants, scores))
+    search: Any = type("Search", (), {"budget": type("Budget", (), {"seconds": seconds}), "threads": 1})()
+    inputs: Any = type("Inputs", (), {"task": None, "selection": None, "train": None})
+    run.Autopilot._scored(search, [], {}, inputs)
+    assert len(asked) == math.isinf(seconds)
+
+
+def test_what_stays_in_fp32_survives_the_folder() -> None:
+    timing = Timing("dense", "onnx-int8", 1, 8, 2.0, 2.0, 1, 1, sequences_per_s=500.0)
+    one = Measurement(timing, 0.9, 0.1, 0.99, Mended(("layers.0.ffn_out",), 15, 0.5))
+    adapter = TypeAdapter(list[Measurement])
+    assert adapter.validate_json(json.dumps([dataclasses.asdict(one)])) == [one]
+    assert one.scored == Scored(0.9, 0.99, one.mended)
