@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ..encoder.model.exported import ExportedEncoder
+from ..encoder.parts.elimination import eliminates
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..inference.runtimes.session import INPUTS
@@ -46,6 +47,7 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     encoder = ExportedEncoder(model)
     with _quiet_exporter():
+        quick = quick and not eliminates(model.config)  # that exporter would fix how many tokens are left
         graph = _quickly(encoder, model.config, output) if quick else None
         if graph is None:
             example = random_inputs(model.config, 2, min(16, model.config.max_tokens))

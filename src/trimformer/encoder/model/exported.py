@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ..parts.baked import require_baked
-from ..parts.exported import PADDED_SCORE, ExportedTokens, by_blocks, within
+from ..parts.exported import ExportedTokens
 from .body import TrimformerModel
 from .heads import TrimformerWithHead
 
@@ -48,35 +49,19 @@ class ExportedEncoder(nn.Module):
                 known[key] = layer.exported(in_layers, first_only=key[-1])
             chosen.append(known[key])
         self.layers = nn.ModuleList(chosen)
-        bands: dict[Any, None] = {}
-        kinds_of_bias: dict[Any, None] = {}
-        for index, layer in enumerate(cast(Iterable[Any], body.layers)):
-            part, first_only = layer.attention, index == last
-            if part.attends and (first_only or part.long_band is None):
-                kinds_of_bias[part.window, part.columns, first_only] = None
-            elif part.attends:
-                bands[part.long_band] = None
-        self.bands, self.kinds_of_bias = list(bands), list(kinds_of_bias)
+        self.handed = [shape.tokens if index < last else None for index, shape in enumerate(body.config.shapes)]
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
         x = self.embeddings(input_ids, token_type_ids)
         mask = attention_mask.to(x.dtype)
-        mean_weights = (mask / mask.sum(1, keepdim=True).clamp(min=1))[:, None]
-        padding = ((1 - mask) * PADDED_SCORE)[:, None, None]
-        state: Any = self.positions.prepare(x)
+        places = torch.arange(x.shape[1], device=x.device)[None]
+        tokens = ExportedTokens(mask, places, attention_mask.sum(1), x.shape[1], self.positions)
         if self.first_from_start:
             x = x[:, :1]
-        shared: dict[Any, Tensor] = {}
-        biases: dict[Any, Tensor] = {}
-        for window, columns, first_only in self.kinds_of_bias:
-            if columns not in shared:
-                shared[columns] = padding + state[columns] if self.positions.same_for_layers else padding
-            bias = shared[columns]
-            biases[window, columns, first_only] = bias if window is None else within(bias, window, first_only)
-        bands = {band: by_blocks(mask, band) for band in self.bands}
-        tokens = ExportedTokens(mask, mean_weights, biases, state, bands, {})
-        for layer in self.layers:
+        for layer, kept in zip(self.layers, self.handed, strict=True):
+            tokens = tokens.handing_on(kept)
             x = layer(x, tokens)
+            tokens = tokens.left()
         x = self.norm(x)
         return x if self.head is None else self.head(x, attention_mask)
