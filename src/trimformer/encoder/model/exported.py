@@ -14,7 +14,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ...errors import TrimformerError
 from ..parts.baked import require_baked
+from ..parts.elimination import eliminates
 from ..parts.exported import ExportedTokens
 from .body import TrimformerModel
 from .heads import TrimformerWithHead
@@ -24,12 +26,17 @@ class ExportedEncoder(nn.Module):
     """The model that is exported; input ids, mask and segments (batch, n) -> logits or last hidden state.
 
     It shares the weights that stay as they are with the model it was made from, which is not changed. Raises
-    TrimformerError for weights under transformation.
+    TrimformerError for weights under transformation, and for an encoder without a head whose layers hand on fewer tokens.
     """
 
     def __init__(self, model: TrimformerModel | TrimformerWithHead) -> None:
         super().__init__()
         require_baked(model, "exported")
+        if eliminates(model.config) and not isinstance(model, TrimformerWithHead):
+            raise TrimformerError(
+                "Layers of this encoder hand on fewer tokens, so that its last hidden states are not those of all: "
+                "export it with the head that reads the first one."
+            )
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.head = model.head if isinstance(model, TrimformerWithHead) else None
         # From this layer on only the first token is computed; before the first one, if no layer mixes the tokens.
