@@ -41,7 +41,7 @@ class Chosen(NamedTuple):
 def counts(kept: Kept, lengths: Tensor) -> Tensor:
     """How many tokens are left of texts of so many: int64 -> the same. In whole numbers, which no runtime rounds."""
     if isinstance(kept, int):
-        return lengths.clamp(max=kept)
+        return lengths.clamp(1, kept)
     return torch.div(lengths * round(kept * SHARES), SHARES, rounding_mode="floor").clamp(min=1)
 
 
