@@ -26,7 +26,8 @@ class ExportedEncoder(nn.Module):
     """The model that is exported; input ids, mask and segments (batch, n) -> logits or last hidden state.
 
     It shares the weights that stay as they are with the model it was made from, which is not changed. Raises
-    TrimformerError for weights under transformation, and for an encoder without a head whose layers hand on fewer tokens.
+    TrimformerError for weights under transformation, and for layers that hand on fewer tokens in an encoder without a
+    head.
     """
 
     def __init__(self, model: TrimformerModel | TrimformerWithHead) -> None:

@@ -75,7 +75,8 @@ class LayerShape:
         share = isinstance(self.tokens, float) and 0.5 <= self.tokens * SHARES <= SHARES
         if not share and (type(self.tokens) is not int or self.tokens < 1):
             raise TrimformerError(
-                f"A layer hands on a number of tokens, at least 1, or a share of them, at most 1.0, got {self.tokens!r}."
+                "A layer hands on a number of tokens, at least 1, or a share of them, at most 1.0, got "
+                f"{self.tokens!r}."
             )
         if not attends:
             raise TrimformerError(

@@ -76,7 +76,8 @@ class Retention(nn.Module):
 
     def forward(self) -> list[Tensor | None]:
         """r of each layer, None where there is none."""
-        return [self.values[str(i)] if str(i) in self.values else None for i in range(self.layers)]
+        given = dict(self.values.items())
+        return [given.get(str(index)) for index in range(self.layers)]
 
     @torch.no_grad()
     def clip(self) -> None:
@@ -111,8 +112,8 @@ class PowerBert(StudentMethod):
         least = self.cost_of(dict.fromkeys(able(self.config), 1 / SHARES))
         if settings.target is not None and least >= settings.target:
             raise TrimformerError(
-                f"A target of {settings.target:g} is out of reach: {least:.3f} of the layers' operations stay where all "
-                "tokens but one go; raise target."
+                f"A target of {settings.target:g} is out of reach: {least:.3f} of the layers' operations stay where "
+                "all tokens but one go; raise target."
             )
 
     @classmethod
@@ -217,4 +218,5 @@ class PowerBert(StudentMethod):
 
 def able(config: TrimformerConfig) -> list[int]:
     """The layers that can hand on fewer tokens: those that attend before the last one that mixes the tokens."""
-    return [i for i, shape in enumerate(config.shapes[: max(0, config.last_mixing)]) if ATTENTION[shape.attention].attends]
+    before = config.shapes[: max(0, config.last_mixing)]
+    return [index for index, shape in enumerate(before) if ATTENTION[shape.attention].attends]

@@ -1,8 +1,9 @@
 """What every mechanism is by which positions enter attention, beyond what the embeddings know of them.
 
 ``__init__`` holds the weights that the layers share; ``prepare`` makes what the layers share, once per forward pass and
-again where a layer has handed on fewer tokens, which keep their places in the text; ``place`` puts the positions into the queries, keys and scores of one layer. The queries given to ``place`` are those of
-the first tokens, all of them or, where only the first is asked for, that one alone.
+again where a layer has handed on fewer tokens, which keep their places in the text; ``place`` puts the positions into
+the queries, keys and scores of one layer. The queries given to ``place`` are those of the first tokens, all of them or,
+where only the first is asked for, that one alone.
 """
 
 from __future__ import annotations
