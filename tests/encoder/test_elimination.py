@@ -219,7 +219,7 @@ def test_soft_extraction_stands_between_attention_and_the_feed_forward_block():
     x = body.embeddings(batch["input_ids"], batch["token_type_ids"])
     tokens = Tokens(x, batch["attention_mask"], body.positions)
     found, left = layer(x, tokens, LayerGates(tokens=by_rank))
-    assert left.ranks is False
+    assert left.ranking is None
     y = layer.attention_norm(x + layer.attention(x, tokens))
     weights = weights_of(layer.attention, x, batch["attention_mask"], body.positions)
     real = batch["attention_mask"].bool()

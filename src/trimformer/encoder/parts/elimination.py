@@ -6,6 +6,7 @@ order; of tokens that count the same the first ones are left, so that all runtim
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -36,6 +37,20 @@ class Chosen(NamedTuple):
         """The same where the tokens are rows, (batch * n, …) -> (batch * k, …)."""
         batch = torch.arange(self.places.shape[0], device=rows.device)
         return rows.index_select(0, (self.places + n * batch[:, None]).reshape(-1))
+
+
+@dataclasses.dataclass
+class Ranking:
+    """What a layer does with its tokens by their rank, and what came of it, once its attention has ranked them.
+
+    handed: how many it hands on, None: all. by_rank: the factors of soft extraction, None: there are none. chosen: the
+    tokens that it hands on, None: all. factors: of the tokens, (batch, n), None: there are none.
+    """
+
+    handed: Kept | None
+    by_rank: Tensor | None = None
+    chosen: Chosen | None = None
+    factors: Tensor | None = None
 
 
 def counts(kept: Kept, lengths: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..shape.config import SHARES, Kept
 from .band import Allowed, Band
-from .elimination import Chosen, choose, counts, significance, valued
+from .elimination import Ranking, choose, counts, significance, valued
 from .patterns.base import Pattern
 from .tokens import near
 
@@ -28,7 +28,7 @@ class ExportedTokens:
 
     mask: (batch, n), 1 = real token. mean_weights: (batch, 1, n). state: of the mechanism of positions. kept: the pairs
     that a pattern keeps for so many heads, (1 or heads, n, n) boolean, made by the first layer that has it. lengths: of
-    the texts in tokens, int64 (batch,). places, ranks: as those of ``tokens.py``.
+    the texts in tokens, int64 (batch,). places, ranking: as those of ``tokens.py``.
 
     length: of the padded texts, a number that is open in the graph.
     """
@@ -42,9 +42,7 @@ class ExportedTokens:
         self._shared: dict[Any, Tensor] = {}
         self._biases: dict[Any, Tensor] = {}
         self._bands: dict[Band, Allowed] = {}
-        self.ranks = False
-        self._handed: Kept | None = None
-        self._chosen: Chosen | None = None
+        self.ranking: Ranking | None = None
 
     def bias(self, window: int | None, columns: Any, first_only: bool) -> Tensor:
         """What is added to the scores of the layers with this window and these columns of a bias that all share, for
@@ -68,28 +66,31 @@ class ExportedTokens:
         """The same tokens for a layer that hands on so many; None: all."""
         if kept is None:
             return self
-        ranking = copy.copy(self)
-        ranking.ranks, ranking._handed = True, kept
-        return ranking
+        tokens = copy.copy(self)
+        tokens.ranking = Ranking(kept)
+        return tokens
 
     def rank(self, weights: Tensor) -> None:
         """Choose the tokens that are handed on, by attention weights (batch, heads, n, n)."""
-        assert self._handed is not None
-        real = self.mask > 0
+        real, ranking = self.mask > 0, self.ranking
+        assert ranking is not None
+        assert ranking.handed is not None
         values = valued(significance(weights, real), real)
-        count = torch.minimum(counts(self._handed, self.lengths), (values >= 0).sum(1))
-        self._chosen = choose(values, count, most_of(self._handed, self.length))
+        count = torch.minimum(counts(ranking.handed, self.lengths), (values >= 0).sum(1))
+        ranking.chosen = choose(values, count, most_of(ranking.handed, self.length))
 
     def extract(self, rows: Tensor) -> Tensor:
         """What goes on from attention to the feed-forward block, in rows: (batch * n, …)."""
-        return rows if self._chosen is None else self._chosen.of_rows(rows, self.mask.shape[1])
+        chosen = None if self.ranking is None else self.ranking.chosen
+        return rows if chosen is None else chosen.of_rows(rows, self.mask.shape[1])
 
     def left(self) -> ExportedTokens:
         """The tokens behind the layer."""
-        if self._chosen is None:
+        chosen = None if self.ranking is None else self.ranking.chosen
+        if chosen is None:
             return self
-        mask = self._chosen.of(self.mask) * self._chosen.kept
-        places = self._chosen.of(self.places.expand(self.mask.shape[0], -1))
+        mask = chosen.of(self.mask) * chosen.kept
+        places = chosen.of(self.places.expand(self.mask.shape[0], -1))
         return ExportedTokens(mask, places, self.lengths, self.length, self.positions)
 
 

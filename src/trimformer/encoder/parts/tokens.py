@@ -11,7 +11,7 @@ from torch import Tensor
 from ..shape.config import Kept
 from ..shape.gates import LayerGates
 from .band import Allowed, Band
-from .elimination import Chosen, choose, counts, factors, significance, valued
+from .elimination import Ranking, choose, counts, factors, significance, valued
 from .patterns.base import Pattern
 from .trace import AttentionTrace
 
@@ -27,8 +27,8 @@ class Tokens:
     traced: let the attention modules leave what they work with in ``trace``.
 
     places: of the tokens in their texts, int64 (1 or batch, n); what was eliminated leaves gaps. Windows, patterns and
-    convolutions take the tokens that are left side by side. ranks: whether attention is to ``rank`` the tokens, because
-    the layer hands on fewer, or the gates of its tokens are given.
+    convolutions take the tokens that are left side by side. ranking: of a layer that hands on fewer tokens, or whose
+    gates of tokens are given: its attention is to ``rank`` them. None: no ranking is needed.
     """
 
     def __init__(self, x: Tensor, attention_mask: Tensor | None, positions: Any = None, traced: bool = False) -> None:
@@ -39,11 +39,7 @@ class Tokens:
         self.state = None if positions is None else positions.prepare(self.places)
         self.text_mask = attention_mask  # also behind layers that hand on fewer tokens
         self.text_size = x.shape[:2]
-        self.ranks = False
-        self._handed: Kept | None = None
-        self._by_rank: Tensor | None = None
-        self._chosen: Chosen | None = None
-        self._factors: Tensor | None = None
+        self.ranking: Ranking | None = None
         self.asked: int | None = None
         self.trace: dict[object, AttentionTrace] | None = {} if traced else None  # by attention module
         self._weights: Tensor | None = None
@@ -63,20 +59,19 @@ class Tokens:
 
     def left(self) -> Tokens:
         """The tokens behind a layer: those that were asked for, or chosen."""
-        if self.asked is None and not self.ranks:
+        if self.asked is None and self.ranking is None:
             return self
-        left = copy.copy(self)
-        left.asked, left.ranks, left._handed, left._by_rank, left._factors = None, False, None, None, None
-        chosen, left._chosen = self._chosen, None
+        left, chosen = copy.copy(self), None if self.ranking is None else self.ranking.chosen
+        left.asked, left.ranking = None, None
         if self.asked is not None:
             mask = None if self.attention_mask is None else self.attention_mask[:, : self.asked]
-        elif chosen is not None:
+        elif chosen is None:
+            return left
+        else:
             left.places = chosen.of(self.places.expand(len(chosen.places), -1))
             mask = chosen.of(self._real().long()) * chosen.kept
             if self.positions is not None:
                 left.state = self.positions.prepare(left.places)
-        else:
-            return left
         left.attention_mask, left.keys = mask, None if mask is None else mask[:, None, None, :].bool()
         left._weights, left._masks, left._patterns, left._allowed = None, {}, {}, {}
         return left
@@ -88,9 +83,9 @@ class Tokens:
         by_rank = None if gates is None else gates.tokens
         if self.asked is not None or (kept is None and by_rank is None):
             return self
-        ranking = copy.copy(self)
-        ranking.ranks, ranking._handed, ranking._by_rank = True, kept, by_rank
-        return ranking
+        tokens = copy.copy(self)
+        tokens.ranking = Ranking(kept, by_rank)
+        return tokens
 
     def rank(self, weights: Tensor, gates: LayerGates | None) -> None:
         """Choose by attention weights, (batch, heads, n, n); heads that are gated off do not count.
@@ -104,19 +99,22 @@ class Tokens:
             nothing = alive is not None and not alive.any()
             if nothing or (gates.positions is not None and not gates.positions.any()):
                 return
-        real = self._real()
+        real, ranking = self._real(), self.ranking
+        assert ranking is not None
         values = valued(significance(weights, real), real)
-        if self._by_rank is not None:
-            self._factors = factors(self._by_rank, values, real.sum(1))[..., None]
-        if self._handed is not None:
-            count = torch.minimum(counts(self._handed, self._lengths()), (values >= 0).sum(1))
-            self._chosen = choose(values, count, int(count.max()))
+        if ranking.by_rank is not None:
+            ranking.factors = factors(ranking.by_rank, values, real.sum(1))
+        if ranking.handed is not None:
+            count = torch.minimum(counts(ranking.handed, self._lengths()), (values >= 0).sum(1))
+            ranking.chosen = choose(values, count, int(count.max()))
 
     def extract(self, x: Tensor, softly: bool = True) -> Tensor:
         """What goes on from attention to the feed-forward block, (batch, n, …); softly: times the factors by rank."""
-        if softly and self._factors is not None:
-            x = x * self._factors.to(x.dtype)
-        return x if self._chosen is None else self._chosen.of(x)
+        if self.ranking is None:
+            return x
+        if softly and self.ranking.factors is not None:
+            x = x * self.ranking.factors[..., None].to(x.dtype)
+        return x if self.ranking.chosen is None else self.ranking.chosen.of(x)
 
     def pairs(self, given: Tensor) -> Tensor:
         """What is given for pairs of the text's tokens, (…, n, n), for those that are there: (batch, …, k, k)."""

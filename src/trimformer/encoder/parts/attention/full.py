@@ -86,7 +86,7 @@ class FullAttention(Attention):
         )
         product = functools.partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
         rows, n = query.shape[-2], key.shape[-2]
-        free = positions is None and factors is None and not tokens.ranks
+        free = positions is None and factors is None and tokens.ranking is None
         band = band_of(window, pattern) if free and bias is None else None
         if band is not None and rows == n >= band.long:
             context = band.attend(query, key, value, tokens.allowed(key, band), product)
@@ -110,7 +110,7 @@ class FullAttention(Attention):
             if tokens.keys is not None:  # finite: a text of padding alone gives numbers
                 scores = scores.masked_fill(~tokens.keys, torch.finfo(scores.dtype).min)
             weights = scores.softmax(-1)
-            if tokens.ranks:
+            if tokens.ranking is not None:
                 tokens.rank(weights, gates)
             context = F.dropout(weights.to(value.dtype), dropout, training=self.training) @ value
         return give(self, context.transpose(1, 2).flatten(2), gates)
@@ -269,7 +269,7 @@ class ExportedAttention(nn.Module):
         bias = None
         if self.positions is not None:
             query, key, bias = self.positions.place(shared.state, self, query, key)
-        if self.band is not None and not shared.ranks:
+        if self.band is not None and shared.ranking is None:
             assert bias is None
             context = self.band.attend(query, key, value, shared.band(self.band), attended)
         else:
@@ -278,7 +278,7 @@ class ExportedAttention(nn.Module):
             if self.first_only:
                 score_bias = score_bias[:, :, :1]
             weights = self.masked(query @ key.transpose(-1, -2) + score_bias, shared).softmax(-1)
-            if shared.ranks:
+            if shared.ranking is not None:
                 shared.rank(weights)
             context = weights @ value
         context = context.transpose(1, 2).reshape(-1, self.heads * self.head_size)

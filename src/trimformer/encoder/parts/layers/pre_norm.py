@@ -63,7 +63,7 @@ class ExportedPreNorm(ExportedLayer):
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         x = self.add(x, self.attention(self.layer.attention_norm(x), shared))
-        if shared.ranks:
+        if shared.ranking is not None:
             batch, _, hidden = x.shape
             x = shared.extract(x.reshape(-1, hidden)).reshape(batch, -1, hidden)
         if not self.layer.has_units:
