@@ -91,6 +91,15 @@ def with_layers(kind: str, family: str = "bert", **others: Any) -> Any:
     return TrimformerForSequenceClassification(TrimformerConfig.from_dict(config.to_dict() | changes)).eval()
 
 
+def with_tokens(model: Any, *tokens: int | float | None) -> Any:
+    """The model whose first layers hand on so many tokens."""
+    shapes = list(model.config.shapes)
+    shapes[: len(tokens)] = [dataclasses.replace(s, tokens=t) for s, t in zip(shapes, tokens, strict=False)]
+    fewer = type(model)(model.config.with_shapes(shapes)).to(model.dtype).eval()
+    fewer.load_state_dict(model.state_dict())
+    return fewer
+
+
 def trained(model: Any) -> Any:
     """The model with convolutions that are not zero any more."""
     for name, weight in model.named_parameters():

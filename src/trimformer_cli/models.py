@@ -148,7 +148,7 @@ def inspect(
         return
     rows = []
     for layer in layers:
-        more = [f"{name} {layer[name]}" for name in ("window", "kernel") if layer[name]]
+        more = [f"{name} {layer[name]}" for name in ("window", "kernel", "tokens") if layer[name]]
         kind = ", ".join([layer["attention"], *more])
         sizes = (layer["heads"], layer["head_size"], layer["ffn"])
         rows.append((layer["layer"], kind, *sizes, f"{layer['params']:,}", f"{layer['flops'] / 1e6:,.1f} M"))

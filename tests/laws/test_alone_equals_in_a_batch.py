@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.learning import batches, context, make_method
-from tests.models import padded_batch, tiny, trained
+from tests.models import padded_batch, tiny, trained, with_tokens
 from trimformer import trim
 from trimformer.deploy.writers import write
 from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend
@@ -19,6 +19,14 @@ def folder(tmp_path_factory):
 def test_a_text_alone_and_beside_longer_ones(folder, backend):
     torch.manual_seed(0)
     check(trained(trim(tiny(3), attention={0: "conv", 1: "mean"})), backend, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backend", [name for name, found in FILE_BACKENDS.items() if found.precision in ("fp32", "int8")]
+)
+def test_where_layers_hand_on_fewer_tokens(folder, backend):
+    check(with_tokens(tiny(3), 0.7, 5), backend, folder / "fewer")
 
 
 @pytest.mark.parametrize("backend", [name for name, found in FILE_BACKENDS.items() if found.precision == "int8"])

@@ -12,6 +12,7 @@ from tests.models import (
     tiny,
     trained,
     with_layers,
+    with_tokens,
 )
 from trimformer import Gates, export, trim
 from trimformer.deploy.writers import write
@@ -45,6 +46,15 @@ def test_the_files_give_the_same_logits(tmp_path, family, kinds):
 @pytest.mark.parametrize("kind", WITHOUT_FAMILY)
 def test_the_files_of_encoders_that_are_no_transformers(tmp_path, kind):
     check_files(with_layers(kind), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "family", ["bert", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALLER if name != "bert")]
+)
+def test_the_files_of_layers_that_hand_on_fewer_tokens(tmp_path, family):
+    """A share, a layer without attention, and a number, which short texts do not have."""
+    model = with_tokens(trim(tiny(4, family=family), attention={1: "mean"}), 0.7, None, 5)
+    check_files(model, tmp_path, [(1, 2), (4, 9), (5, 21), (2, 36)])
 
 
 def test_the_files_of_windows_computed_by_blocks(tmp_path):
@@ -119,6 +129,16 @@ def test_the_files_of_models_with_parts_removed(tmp_path, family):
 @pytest.mark.parametrize("family", DISTINCT)
 def test_the_other_files_are_near(tmp_path, family, backend):
     model = trained(trim(tiny(family=family), attention={0: "conv", 1: "mean"}))
+    check_near(model, backend, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_the_archives_of_layers_that_hand_on_fewer_tokens(tmp_path, family):
+    check_near(with_tokens(tiny(family=family), 0.7, 5), "torch-export", tmp_path)
+
+
+def check_near(model, backend, tmp_path):
     session = open_backend(write(model, backend, tmp_path), backend, threads=1)
     errors, largest = [], 0.0
     for batch, n in [(1, 3), (4, 9), (5, 21)]:

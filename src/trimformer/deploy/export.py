@@ -17,9 +17,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
-from ..inference.runtimes.backends import FILE_BACKENDS, file_in, open_backend, parts
+from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ..inference.runtimes.exits import ExitSession
-from ..inference.runtimes.segments import together
 from ..inference.runtimes.session import Session
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS

@@ -57,8 +57,9 @@ def mended(
 ) -> Mended | None:
     """Write an int8 file anew with as few maps in fp32 as make it agree; None where too many would be needed.
 
-    file: beside it lies the fp32 ONNX file of the model; of a model with exits both are the first segment's. texts: what sets ranges and what maps are tried on; None:
-    random tokens. before: how much it agrees now. agrees: whether a file does in which these maps stay in fp32.
+    file: of a model with exits that of the first segment; beside it lies the fp32 ONNX file of the model. texts: what
+    sets ranges and what maps are tried on; None: random tokens. before: how much it agrees now. agrees: whether a file
+    does in which these maps stay in fp32.
     """
     sources = files_of(file.with_name(FILE_BACKENDS["onnx"].file), segments_of(model))
     order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges)

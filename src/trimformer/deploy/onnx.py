@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ..encoder.model.exported import exported_pieces
+from ..encoder.parts.elimination import eliminates
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..inference.runtimes.segments import SEGMENT_OUTPUTS, files_of
@@ -45,6 +46,7 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
         )
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     pieces = exported_pieces(model)
+    quick = quick and not eliminates(model.config)  # that exporter would fix how many tokens are left
     for index, (encoder, file) in enumerate(zip(pieces, files_of(path, len(pieces)), strict=True)):
         outputs = (output,) if index == len(pieces) - 1 else SEGMENT_OUTPUTS
         example = partial(_example, pieces[:index], model.config)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..encoder.model.body import TrimformerModel
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import replaced
+from ..encoder.parts.elimination import expected_counts, handed_on
 from ..encoder.parts.embeddings import Embeddings
 from ..encoder.parts.sizes import Number, Sizes, expected_sizes, sizes_of
 from ..encoder.shape.config import LayerShape, TrimformerConfig
@@ -41,7 +42,8 @@ class Cost:
 
     The exits of a model count as where no text leaves. layers: the share of each encoder layer; embeddings and heads
     make up the rest. Under a head that reads the first token only, the layers after the last one that mixes tokens are
-    computed for that token alone.
+    computed for that token alone. A layer that hands on fewer tokens is counted with all that it is given up to its
+    feed-forward block, and from there on with those.
     """
 
     params: int
@@ -62,13 +64,13 @@ def cost(
     config = model if isinstance(model, TrimformerConfig) else model.config
     if isinstance(model, TrimformerWithHead):
         head = type(model)
-    rows = [length] * config.num_hidden_layers
-    if head is not None and head.reads_first(config):
-        rows = [length if index < config.last_mixing else 1 for index in range(config.num_hidden_layers)]
+    reads_first = head is not None and head.reads_first(config)
+    last = config.last_mixing if reads_first else config.num_hidden_layers
     kind = LAYERS[config.layer_kind]
+    counted = zip(config.shapes, handed_on([shape.tokens for shape in config.shapes], length), strict=True)
     flops_of = [
-        float(kind.flops(config, shape, sizes_of(config, shape), length, computed))
-        for shape, computed in zip(config.shapes, rows, strict=True)
+        float(kind.flops(config, shape, sizes_of(config, shape), n, *((n, left) if index < last else (1, 1))))
+        for index, (shape, (n, left)) in enumerate(counted)
     ]
     layers = tuple(LayerCost(params, flops) for params, flops in zip(_own_params(config), flops_of, strict=True))
     final_norm = config.hidden_size * (1 + config.norm_bias) * kind.final_norm
@@ -121,13 +123,17 @@ def _own_params(config: TrimformerConfig) -> list[int]:
 def expected_flops(config: TrimformerConfig, length: int, gates: Gates, kinds: Kinds | None = None) -> Tensor:
     """Expected operations of the encoder layers where gates are kept with these probabilities, independently.
 
-    Differentiable; at hard gates that of the trimmed encoder. All tokens of all layers count, because what a head that
-    reads the first one saves depends on all gates together. Positions and operations are not seen. kinds: in place of
-    the layers' own and of gates on their attention.
+    Differentiable; at hard gates that of the trimmed encoder. All tokens that a layer is given count, because what a
+    head that reads the first one saves depends on all gates together; gates of tokens count by their mean. Positions
+    and operations are not seen. kinds: in place of the layers' own and of gates on their attention.
     """
+    handed: Sequence[tuple[Number, Number]] = handed_on([shape.tokens for shape in config.shapes], length)
+    if gates.tokens is not None:
+        handed = expected_counts([None if own is None else own.mean() for own in gates.tokens], length)
 
     def flops(index: int, shape: LayerShape, sizes: Sizes) -> Number:
-        found: Number = LAYERS[config.layer_kind].flops(config, shape, sizes, length, length)
+        n, left = handed[index]
+        found: Number = LAYERS[config.layer_kind].flops(config, shape, sizes, n, n, left)
         return found
 
     return _expected(config, gates, flops, kinds)

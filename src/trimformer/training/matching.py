@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from ..encoder.parts.elimination import eliminates
 from ..encoder.parts.trace import Trace
 from ..encoder.shape.config import LayerShape, TrimformerConfig
 from ..encoder.shape.kinds import ATTENTION
@@ -64,6 +65,16 @@ class Layers:
 def attends(shape: LayerShape) -> bool:
     """Whether a layer has queries, keys and values, so that a pass leaves a trace of it."""
     return bool(ATTENTION[shape.attention].attends)
+
+
+def check_all_tokens(layers: Layers, term: str) -> None:
+    """Raise TrimformerError where layers of a model hand on fewer tokens: a term that compares all cannot."""
+    for whose, config in (("the student", layers.student), ("its teacher", layers.teacher)):
+        if eliminates(config):
+            raise TrimformerError(
+                f"The term {term!r} of the objective compares all tokens, and layers of {whose} hand on fewer: distil "
+                "the answers alone (logits)."
+            )
 
 
 def traced(pairs: Iterable[Pair], trace: Trace) -> list[Pair]:

@@ -178,6 +178,10 @@ def _kinds_from_gates(gates: Gates, shapes: Sequence[LayerShape]) -> dict[int, s
         raise TrimformerError(
             "Factors of attention weights cannot be trimmed, because no kind holds them: leave contributions out."
         )
+    if gates.tokens is not None:
+        raise TrimformerError(
+            "Factors of tokens by rank cannot be trimmed: say in the tokens of a layer's shape how many it hands on."
+        )
     for index, mask in enumerate(gates.positions if gates.positions is not None else []):
         if mask is None or index in kinds or not ATTENTION[shapes[index].attention].attends:
             continue  # not given, gated off already, or no positions to remove: they say nothing

@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
+from ...errors import TrimformerError
 from ..parts.baked import require_baked
-from ..parts.exported import PADDED_SCORE, ExportedTokens, by_blocks, within
+from ..parts.elimination import eliminates
+from ..parts.exported import ExportedTokens
 from ..shape.exits import ExitShape
 from .body import TrimformerModel
 from .heads import TrimformerWithHead
@@ -30,12 +33,18 @@ class ExportedEncoder(nn.Module):
     exit: it gives states (batch, n, hidden), or of the first token alone (batch, 1, hidden), and the logits there.
 
     It shares the weights that stay as they are with the model it was made from, which is not changed. Raises
-    TrimformerError for weights under transformation.
+    TrimformerError for weights under transformation, and for layers that hand on fewer tokens in an encoder without a
+    head.
     """
 
     def __init__(self, model: TrimformerModel | TrimformerWithHead, start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         require_baked(model, "exported")
+        if eliminates(model.config) and not isinstance(model, TrimformerWithHead):
+            raise TrimformerError(
+                "Layers of this encoder hand on fewer tokens, so that its last hidden states are not those of all: "
+                "export it with the head that reads the first one."
+            )
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.exits = self.head = None
         if stop is not None and stop < len(body.layers):
@@ -53,19 +62,13 @@ class ExportedEncoder(nn.Module):
         # Layers that share their weights become one module, so that the file holds it once.
         known: dict[tuple[nn.Module, type, bool], nn.Module] = {}
         self.layers = nn.ModuleDict()  # by their places in the whole, after which their weights are named
-        bands: dict[Any, None] = {}
-        kinds_of_bias: dict[Any, None] = {}
         for index, layer in list(enumerate(cast(Iterable[Any], body.layers)))[start:stop]:
-            part, first_only = layer.attention, index == last
-            key = (layer.whose, type(part), first_only)
+            key = (layer.whose, type(layer.attention), index == last)
             if key not in known:
-                known[key] = layer.exported(in_layers, first_only=first_only)
+                known[key] = layer.exported(in_layers, first_only=key[-1])
             self.layers[str(index)] = known[key]
-            if part.attends and (first_only or part.long_band is None):
-                kinds_of_bias[part.window, part.columns, first_only] = None
-            elif part.attends:
-                bands[part.long_band] = None
-        self.bands, self.kinds_of_bias = list(bands), list(kinds_of_bias)
+        handed = [shape.tokens if index < last else None for index, shape in enumerate(body.config.shapes)]
+        self.handed = handed[start:stop]
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Any:
@@ -74,30 +77,18 @@ class ExportedEncoder(nn.Module):
 
     def answer(self, x: Tensor, attention_mask: Tensor) -> Any:
         """The outputs, from the states that the first layer reads."""
-        tokens = self._tokens(x, attention_mask)
-        for layer in self.layers.values():
+        mask, length = attention_mask.to(x.dtype), attention_mask.shape[1]
+        places = torch.arange(length, device=x.device)[None]
+        tokens = ExportedTokens(mask, places, attention_mask.sum(1), length, self.positions)
+        for layer, kept in zip(self.layers.values(), self.handed, strict=True):
+            tokens = tokens.handing_on(kept)
             x = layer(x, tokens)
+            tokens = tokens.left()
         y = self.norm(x)
         if self.exits is not None:
             (head,) = self.exits.values()
             return x, head(y, attention_mask)
         return y if self.head is None else self.head(y, attention_mask)
-
-    def _tokens(self, x: Tensor, attention_mask: Tensor) -> ExportedTokens:
-        """What the layers share. x: of all tokens, or of the first alone, where no layer mixes them any more."""
-        mask = attention_mask.to(x.dtype)
-        mean_weights = (mask / mask.sum(1, keepdim=True).clamp(min=1))[:, None]
-        padding = ((1 - mask) * PADDED_SCORE)[:, None, None]
-        state: Any = self.positions.prepare(x)
-        shared: dict[Any, Tensor] = {}
-        biases: dict[Any, Tensor] = {}
-        for window, columns, first_only in self.kinds_of_bias:
-            if columns not in shared:
-                shared[columns] = padding + state[columns] if self.positions.same_for_layers else padding
-            bias = shared[columns]
-            biases[window, columns, first_only] = bias if window is None else within(bias, window, first_only)
-        bands = {band: by_blocks(mask, band) for band in self.bands}
-        return ExportedTokens(mask, mean_weights, biases, state, bands, {})
 
 
 class LaterSegment(ExportedEncoder):
@@ -112,9 +103,17 @@ class LaterSegment(ExportedEncoder):
 
 
 def exported_pieces(model: TrimformerModel | TrimformerWithHead) -> list[ExportedEncoder]:
-    """What is exported of a model, a file each: the whole, or the segments of one with exits."""
+    """What is exported of a model, a file each: the whole, or the segments of one with exits.
+
+    Raises TrimformerError for exits between layers that hand on fewer tokens.
+    """
     if model.config.exits is None or not isinstance(model, TrimformerWithHead):
         return [ExportedEncoder(model)]
+    if eliminates(model.config):
+        raise TrimformerError(
+            "The files of a model with exits cannot hand on fewer tokens: export it without exits, or use it in "
+            "PyTorch."
+        )
     ends = [layer + 1 for layer in ExitShape.read(model.config.exits).after]
     later = zip(ends, [*ends[1:], len(model.encoder.layers)], strict=True)
     return [ExportedEncoder(model, 0, ends[0]), *(LaterSegment(model, start, stop) for start, stop in later)]

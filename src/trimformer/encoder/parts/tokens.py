@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..shape.config import Kept
+from ..shape.gates import LayerGates
 from .band import Allowed, Band
+from .elimination import Ranking, choose, counts, factors, significance, valued
 from .patterns.base import Pattern
 from .trace import AttentionTrace
 
@@ -22,13 +25,21 @@ class Tokens:
 
     x: the input of the first layer, (batch, n, hidden). positions: the mechanism by which positions enter attention.
     traced: let the attention modules leave what they work with in ``trace``.
+
+    places: of the tokens in their texts, int64 (1 or batch, n); what was eliminated leaves gaps. Windows, patterns and
+    convolutions take the tokens that are left side by side. ranking: of a layer that hands on fewer tokens, or whose
+    gates of tokens are given: its attention is to ``rank`` them. None: no ranking is needed.
     """
 
     def __init__(self, x: Tensor, attention_mask: Tensor | None, positions: Any = None, traced: bool = False) -> None:
         self.attention_mask = attention_mask
         self.keys = None if attention_mask is None else attention_mask[:, None, None, :].bool()
         self.positions = positions
-        self.state = None if positions is None else positions.prepare(x)
+        self.places = torch.arange(x.shape[1], device=x.device)[None]
+        self.state = None if positions is None else positions.prepare(self.places)
+        self.text_mask = attention_mask  # also behind layers that hand on fewer tokens
+        self.text_size = x.shape[:2]
+        self.ranking: Ranking | None = None
         self.asked: int | None = None
         self.trace: dict[object, AttentionTrace] | None = {} if traced else None  # by attention module
         self._weights: Tensor | None = None
@@ -47,13 +58,22 @@ class Tokens:
         return x if self.asked is None else x[:, : self.asked]
 
     def left(self) -> Tokens:
-        """The tokens behind a layer: those that were asked for."""
-        if self.asked is None:
+        """The tokens behind a layer: those that were asked for, or chosen."""
+        if self.asked is None and self.ranking is None:
             return self
-        mask = None if self.attention_mask is None else self.attention_mask[:, : self.asked]
-        left = copy.copy(self)
+        left, chosen = copy.copy(self), None if self.ranking is None else self.ranking.chosen
+        left.asked, left.ranking = None, None
+        if self.asked is not None:
+            mask = None if self.attention_mask is None else self.attention_mask[:, : self.asked]
+        elif chosen is None:
+            return left
+        else:
+            left.places = chosen.of(self.places.expand(len(chosen.places), -1))
+            mask = chosen.of(self._real().long()) * chosen.kept
+            if self.positions is not None:
+                left.state = self.positions.prepare(left.places)
         left.attention_mask, left.keys = mask, None if mask is None else mask[:, None, None, :].bool()
-        left.asked, left._weights, left._masks, left._patterns, left._allowed = None, None, {}, {}, {}
+        left._weights, left._masks, left._patterns, left._allowed = None, {}, {}, {}
         return left
 
     def rows(self, rows: Tensor, x: Tensor) -> tuple[Tokens, Tensor]:
@@ -62,13 +82,80 @@ class Tokens:
         rows: (batch,) of bool. x: (batch, n, hidden).
         """
         left, x = copy.copy(self), x[rows]
+        left.text_mask = None if self.text_mask is None else self.text_mask[rows]
+        left.text_size = torch.Size((len(x), self.text_size[1]))
+        left.places = self.places if len(self.places) == 1 else self.places[rows]
         if self.attention_mask is not None:
             mask = self.attention_mask[rows]
             mask = mask[:, : int(mask.any(0).nonzero().max()) + 1] if mask.any() else mask
             left.attention_mask, left.keys, x = mask, mask[:, None, None, :].bool(), x[:, : mask.shape[1]]
+        left.places = left.places[:, : x.shape[1]]
         left._weights, left._masks, left._patterns, left._allowed = None, {}, {}, {}
-        left.state = None if self.positions is None else self.positions.prepare(x)
+        left.state = None if self.positions is None else self.positions.prepare(left.places)
         return left, x
+
+    # Token elimination.
+
+    def handing_on(self, kept: Kept | None, gates: LayerGates | None) -> Tokens:
+        """The same tokens for a layer that hands on so many; where only the first is asked for, none is ranked."""
+        by_rank = None if gates is None else gates.tokens
+        if self.asked is not None or (kept is None and by_rank is None):
+            return self
+        tokens = copy.copy(self)
+        tokens.ranking = Ranking(kept, by_rank)
+        return tokens
+
+    def rank(self, weights: Tensor, gates: LayerGates | None) -> None:
+        """Choose by attention weights, (batch, heads, n, n); heads that are gated off do not count.
+
+        Where no head is left, or no position, trim leaves a layer that attends to nothing: it ranks no tokens.
+        """
+        if gates is not None:
+            alive = gates.heads_alive()
+            if alive is not None:
+                weights = weights * alive[..., None, None]
+            nothing = alive is not None and not alive.any()
+            if nothing or (gates.positions is not None and not gates.positions.any()):
+                return
+        real, ranking = self._real(), self.ranking
+        assert ranking is not None
+        values = valued(significance(weights, real), real)
+        if ranking.by_rank is not None:
+            ranking.factors = factors(ranking.by_rank, values, real.sum(1))
+        if ranking.handed is not None:
+            count = torch.minimum(counts(ranking.handed, self._lengths()), (values >= 0).sum(1))
+            ranking.chosen = choose(values, count, int(count.max()))
+
+    def extract(self, x: Tensor, softly: bool = True) -> Tensor:
+        """What goes on from attention to the feed-forward block, (batch, n, …); softly: times the factors by rank."""
+        if self.ranking is None:
+            return x
+        if softly and self.ranking.factors is not None:
+            x = x * self.ranking.factors[..., None].to(x.dtype)
+        return x if self.ranking.chosen is None else self.ranking.chosen.of(x)
+
+    def pairs(self, given: Tensor) -> Tensor:
+        """What is given for pairs of the text's tokens, (…, n, n), for those that are there: (batch, …, k, k)."""
+        batch, k = self.places.shape
+        if given.shape[-1] == k:
+            return given
+        n, heads = given.shape[-1], given.shape[-3]
+        given = given.expand(batch, heads, n, n)
+        rows = given.gather(2, self.places[:, None, :, None].expand(batch, heads, k, n))
+        return rows.gather(3, self.places[:, None, None].expand(batch, heads, k, k))
+
+    def _real(self) -> Tensor:
+        """Which tokens are no padding, boolean (batch, n)."""
+        if self.attention_mask is not None:
+            return self.attention_mask.bool()
+        return torch.ones(self.text_size, dtype=torch.bool, device=self.places.device)
+
+    def _lengths(self) -> Tensor:
+        """How many tokens the texts have, int64 (batch,)."""
+        if self.text_mask is not None:
+            return self.text_mask.long().sum(1)
+        batch, n = self.text_size
+        return torch.full((batch,), n, device=self.places.device)
 
     def mean_weights(self, x: Tensor) -> Tensor:
         """(batch, 1, n): 1 / number of real tokens on real tokens, 0 on padding."""

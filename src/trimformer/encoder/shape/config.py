@@ -17,6 +17,11 @@ from .ranges import from_ranges
 FORMAT_VERSION = 3
 """2: layers may have ``own``, ``maps``, ``inputs``, and the kind of layer is named. Without these 1 is saved.
 3: of a folder whose weights are packed; a configuration in memory never is of this format."""
+SHARES = 10_000
+"""A share of a text's tokens is counted in units of one in so many."""
+
+Kept = int | float
+"""Tokens that a layer hands on: a number of them, or a share of a text's tokens below 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +39,9 @@ class LayerShape:
     own: what else the kind of attention has to know, by name; see there.
     cell: what the kind of layer has to know, by name; see ``encoder/parts/layers``.
     maps: the linear maps that are not dense, by name: ``{"ffn_in": {"kind": "low-rank", "rank": 64}}``.
+    tokens: of a layer that attends: how many tokens it hands on, the first one and those that count most: at most so
+        many, where it is a whole number, else the share of the text's own tokens, 0 < share <= 1, rounded down, at
+        least one. None, or the share 1.0: all that it is given. No layer hands on more than it is given.
     """
 
     attention: str
@@ -48,6 +56,7 @@ class LayerShape:
     own: dict[str, Any] = dataclasses.field(default_factory=dict)
     maps: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     cell: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tokens: Kept | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.heads, self.head_size, self.head_size if self.query_key is None else self.query_key)
@@ -55,9 +64,28 @@ class LayerShape:
             raise TrimformerError(f"Layer sizes must be at least 1, ffn at least 0, got {self}.")
         if self.inputs is not None:
             from_ranges(self.inputs)
-        ATTENTION.find(self.attention).check(self)
+        kind = ATTENTION.find(self.attention)
+        kind.check(self)
+        self._check_tokens(kind.attends)
         for settings in self.maps.values():
             LINEAR.find(settings.get("kind", "")).check(settings)
+
+    def _check_tokens(self, attends: bool) -> None:
+        if self.tokens is None:
+            return
+        share = isinstance(self.tokens, float) and 0.5 <= self.tokens * SHARES <= SHARES
+        if not share and (type(self.tokens) is not int or self.tokens < 1):
+            raise TrimformerError(
+                "A layer hands on a number of tokens, at least 1, or a share of them, at most 1.0, got "
+                f"{self.tokens!r}."
+            )
+        if not attends:
+            raise TrimformerError(
+                f"A layer of kind {self.attention} does not attend, so that nothing tells which tokens count: leave "
+                "tokens out, and let a layer that attends hand on fewer."
+            )
+        if share and self.tokens == 1:  # a file may write it as the number 1
+            object.__setattr__(self, "tokens", None)
 
     def __hash__(self) -> int:
         return hash(repr(self))
@@ -65,7 +93,8 @@ class LayerShape:
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what only a newer format knows is left out where it is not used."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value or name not in ("inputs", "own", "maps", "cell")}
+        newer = ("inputs", "own", "maps", "cell", "tokens")
+        return {name: value for name, value in values.items() if value or name not in newer}
 
     @property
     def maps_outside_attention(self) -> dict[str, dict[str, Any]]:
@@ -189,7 +218,8 @@ class TrimformerConfig(PreTrainedConfig):
                     "those above."
                 )
         self.layers = [shape.to_dict() for shape in shapes]
-        newer = any(shape.own or shape.maps or shape.inputs for shape in shapes) or self.layer_kind != "post-norm"
+        newer = any(shape.own or shape.maps or shape.inputs or shape.tokens for shape in shapes)
+        newer = newer or self.layer_kind != "post-norm"
         self.format_version = 2 if newer or self.relative_heads is not None else 1
         self._check_sharing()
         for shape in shapes:
@@ -210,7 +240,9 @@ class TrimformerConfig(PreTrainedConfig):
         if self.sharing is None:
             return
         alike = [
-            dataclasses.replace(shape, attention="none", kernel=0, own={}, maps=shape.maps_outside_attention)
+            dataclasses.replace(
+                shape, attention="none", kernel=0, own={}, maps=shape.maps_outside_attention, tokens=None
+            )
             for shape in self.shapes
         ]
         if len(self.sharing) != len(alike) or any(

@@ -62,10 +62,13 @@ class Gates(Values):
     ffn: for each layer (units,): factors of the units of the feed-forward block; the bias of its output map stays.
     hidden: shape (hidden,). Factors of what embeddings and blocks add to the residual stream; a dimension whose gate is
         0 is 0 in all layers, and norms take their statistics over the others (Xia et al., 2022, section 3.1).
-
     inputs: for each layer (hidden,), or as many as it reads: factors of the dimensions of the layer's input, after a
         norm that comes first, where queries, keys and values read them. All layers can be given the same.
     operations: for each layer (operations,): factors of what the operations of its cell give to their nodes.
+    tokens: for each layer (m,), however many: factors of the tokens' states between attention and the feed-forward
+        block, by the rank of a token from the one that counts most on; those of a text of n tokens are shares of them
+        (``encoder/parts/elimination.py``). They are there to be learned: what is left of the tokens is said by the
+        shape. A layer in which nothing attends, or only the first token is computed, does not read them.
 
     To see what each text has to say of a gate, those of attention, heads and ffn may differ within the batch: (layers,
     batch, 1, 1), and for each layer (batch, 1, heads) and (batch, 1, units).
@@ -86,6 +89,7 @@ class Gates(Values):
     hidden: Tensor | None
     inputs: PerLayer
     operations: PerLayer
+    tokens: PerLayer
 
     def layer(self, index: int) -> LayerGates:
         """The gates of one layer."""
@@ -107,6 +111,16 @@ class LayerGates(Values):
     hidden: Tensor | None
     inputs: Tensor | None
     operations: Tensor | None
+    tokens: Tensor | None
+
+    def heads_alive(self) -> Tensor | None:
+        """Which heads give anything, boolean (heads,) or (batch, heads); None: all."""
+        heads = None if self.heads is None else self.heads != 0
+        heads = heads if heads is None or heads.ndim == 1 else heads[:, 0]  # of each text by itself
+        if self.values is None:
+            return heads
+        values = (self.values != 0).any(-1)
+        return values if heads is None else values & heads
 
     def scale_values(self, x: Tensor, heads: int) -> Tensor:
         """Outputs of the heads, side by side, times their gates: (batch, n, heads * head_size) -> the same."""

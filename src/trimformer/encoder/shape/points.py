@@ -58,6 +58,7 @@ add(
 )  # fmt: skip
 add(GatePoint("positions", "the positions", "the score of that query and key is replaced by a constant", None))
 add(GatePoint("contributions", "the attention weights", "the query takes next to nothing from that key", None))
+add(GatePoint("tokens", "the tokens by rank", "the state of the token of that rank is 0 behind attention", None))
 add(GatePoint("layers", "the layers", "the whole layer is left out", lambda config, shape: (), soft=False))
 add(
     GatePoint(

@@ -75,9 +75,11 @@ def latency_tables(
     own kinds of attention and the mean. Full tables that are there are used, and take the place of coarse ones later.
 
     Raises TrimformerError for a back-end that is unknown, cannot run here or runs stock models only, for a length that
-    the model cannot take, and as :func:`trimformer.measure.device.table.read_tables` does.
+    the model cannot take, for layers that no table can tell apart, and as
+    :func:`trimformer.measure.device.table.read_tables` does.
     """
     net = load(model) if isinstance(model, str | Path) else model
+    frame_of(net.config)
     sizes = list(itertools.product(batch, length))
     if not sizes or min(threads, *itertools.chain(*sizes)) < 1:
         raise TrimformerError("Give batch sizes, lengths and threads of at least 1.")

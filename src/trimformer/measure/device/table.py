@@ -158,6 +158,7 @@ class LatencyTable:
 
     def _shapes(self, layers: Layers) -> Sequence[LayerShape]:
         if not isinstance(layers, TrimformerConfig):
+            check_tokens(layers)
             return layers
         given = frame_of(layers)
         frame = {"maps": {}} | self.frame  # older files have no maps
@@ -242,10 +243,21 @@ def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[Lay
 def frame_of(config: TrimformerConfig) -> dict[str, Any]:
     """What a configuration says that changes the time of a pass, its layers left aside but for their common maps.
 
-    Raises TrimformerError where the layers differ in their linear maps.
+    Raises TrimformerError where the layers differ in their linear maps, or hand on fewer tokens.
     """
+    check_tokens(config.shapes)
     fields = {name: getattr(config, name) for name in TrimformerConfig.__annotations__ if name not in TIMELESS}
     return fields | {"maps": common_maps(config.shapes)}
+
+
+def check_tokens(shapes: Sequence[LayerShape]) -> None:
+    """Raise TrimformerError where a layer hands on fewer tokens: the pieces of a table are all of one length."""
+    eliminating = [index for index, shape in enumerate(shapes) if shape.tokens is not None]
+    if eliminating:
+        raise TrimformerError(
+            f"Layer {eliminating[0]} hands on fewer tokens than it is given, which a table of this device does not "
+            "count: time the whole model (trimformer bench MODEL)."
+        )
 
 
 def common_maps(shapes: Sequence[LayerShape]) -> dict[str, Any]:

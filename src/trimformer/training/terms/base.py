@@ -21,7 +21,7 @@ from ...encoder.model.heads import Kind
 from ...encoder.shape.config import TrimformerConfig
 from ...errors import TrimformerError
 from ...registry import Registry
-from ..matching import Layers, Pair
+from ..matching import Layers, Pair, check_all_tokens
 from ..reading import Reading
 
 
@@ -56,6 +56,8 @@ class Term(ABC):
                 "with the layer of the teacher that it learns from (full attention, and as many heads where scores are "
                 "compared); leave the term out."
             )
+        if pairs is not None:
+            check_all_tokens(layers, self.name)
         self.pairs: Sequence[Pair] = pairs or ()
 
     @classmethod

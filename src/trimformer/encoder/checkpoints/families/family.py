@@ -246,7 +246,8 @@ class Family:
         if (
             shape is None
             or shape.own
-            or shape != dataclasses.replace(shape, attention="full", window=None, query_key=None, inputs=None)
+            or shape
+            != dataclasses.replace(shape, attention="full", window=None, query_key=None, inputs=None, tokens=None)
             or (shape.width, config.classifier_size) != (config.hidden_size, None)
             or not shape.ffn
         ):

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ....errors import TrimformerError
+from ...parts.elimination import eliminates
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
 from ...shape.exits import ExitShape
@@ -38,6 +40,11 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__(config)
+        if eliminates(config) and not self.reads_first(config):
+            raise TrimformerError(
+                "Layers that hand on fewer tokens need a head that reads the first token alone, and this one reads "
+                "others: leave tokens out of the layers' shapes."
+            )
         self.encoder = TrimformerModel(config)
         self.head = self.head_type(config)(config, self.outputs(config))
         self.exits = self.exit_heads(config)

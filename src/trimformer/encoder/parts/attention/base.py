@@ -130,7 +130,8 @@ class Attention(nn.Module):
     def shaped(cls, shape: LayerShape, **fields: Any) -> LayerShape:
         """A layer's shape with this kind of attention in it; raises TrimformerError where the fields do not fit."""
         own = {name: value for name, value in shape.own.items() if name in cls.settings}
-        changes: dict[str, Any] = {"kernel": 0, "own": own, "maps": cls.maps_among(shape.maps)} | fields
+        changes: dict[str, Any] = {"kernel": 0, "own": own, "maps": cls.maps_among(shape.maps)}
+        changes |= {"tokens": shape.tokens if cls.attends else None} | fields
         return dataclasses.replace(shape, attention=cls.kind, **changes)
 
     @classmethod

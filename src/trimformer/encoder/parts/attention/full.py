@@ -80,10 +80,13 @@ class FullAttention(Attention):
         if tokens.trace is not None:
             tokens.trace[self] = AttentionTrace(query, key, value, self.scale, bias, window, pattern)
         dropout = self.dropout if self.training else 0.0
-        positions, factors = (None, None) if gates is None else (gates.positions, gates.contributions)
+        positions, factors = (
+            None if given is None else tokens.pairs(given)
+            for given in ((None, None) if gates is None else (gates.positions, gates.contributions))
+        )
         product = functools.partial(F.scaled_dot_product_attention, dropout_p=dropout, scale=self.scale)
         rows, n = query.shape[-2], key.shape[-2]
-        free = positions is None and factors is None
+        free = positions is None and factors is None and tokens.ranking is None
         band = band_of(window, pattern) if free and bias is None else None
         if band is not None and rows == n >= band.long:
             context = band.attend(query, key, value, tokens.allowed(key, band), product)
@@ -106,8 +109,10 @@ class FullAttention(Attention):
                 scores = replace_removed(scores, positions[..., :rows, :])
             if tokens.keys is not None:  # finite: a text of padding alone gives numbers
                 scores = scores.masked_fill(~tokens.keys, torch.finfo(scores.dtype).min)
-            probabilities = F.dropout(scores.softmax(-1).to(value.dtype), dropout, training=self.training)
-            context = probabilities @ value
+            weights = scores.softmax(-1)
+            if tokens.ranking is not None:
+                tokens.rank(weights, gates)
+            context = F.dropout(weights.to(value.dtype), dropout, training=self.training) @ value
         return give(self, context.transpose(1, 2).flatten(2), gates)
 
     def split(self, x: Tensor) -> Tensor:
@@ -132,7 +137,7 @@ class FullAttention(Attention):
             )
         changed, axes = super().cut(config, shape, gates, where)
         # Equal scores: all tokens weigh the same, where only queries and keys decide.
-        only_scores = cls.sees_all(shape) and positions.only_scores
+        only_scores = cls.sees_all(shape) and positions.only_scores and shape.tokens is None
         if alive.any() and not scores[alive].any() and only_scores:
             left = ATTENTION["mean"].shaped(changed, query_key=changed.query_key if config.sharing else None)
             return left, axes
@@ -156,14 +161,16 @@ class FullAttention(Attention):
     def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
         """8nd² + 4n²d with d units of queries, keys, values and outputs, and what positions add.
 
-        Of a long text, a window or a pattern saves what is not computed by blocks (``parts/band.py``).
+        Of a long text, a window or a pattern saves what is not computed by blocks (``parts/band.py``); a layer that
+        ranks its tokens computes all.
         """
         maps = {"query": (sizes.queries, rows), "key": (sizes.queries, n), "value": (sizes.values, n)}
         total = sum(
             flops(shape, f"attention.{name}", sizes.inputs, size) * count for name, (size, count) in maps.items()
         )
         total = total + flops(shape, "attention.output", sizes.values, sizes.hidden) * rows
-        band = band_at(config, shape.window, cls.pattern_of(shape), n) if rows == n else None
+        by_blocks = rows == n and shape.tokens is None
+        band = band_at(config, shape.window, cls.pattern_of(shape), n) if by_blocks else None
         pairs = rows * n if band is None else band.pairs(n)
         total = total + 2 * pairs * (sizes.values + sizes.queries)
         return total + POSITIONS[config.attention_positions].layer_flops(config, sizes, n, rows)
@@ -262,15 +269,18 @@ class ExportedAttention(nn.Module):
         bias = None
         if self.positions is not None:
             query, key, bias = self.positions.place(shared.state, self, query, key)
-        if self.band is not None:
+        if self.band is not None and shared.ranking is None:
             assert bias is None
-            context = self.band.attend(query, key, value, shared.bands[self.band], attended)
+            context = self.band.attend(query, key, value, shared.band(self.band), attended)
         else:
-            score_bias = shared.biases[self.window, self.columns, self.first_only]
+            score_bias = shared.bias(self.window, self.columns, self.first_only)
             score_bias = score_bias if bias is None else score_bias + bias
             if self.first_only:
                 score_bias = score_bias[:, :, :1]
-            context = self.masked(query @ key.transpose(-1, -2) + score_bias, shared).softmax(-1) @ value
+            weights = self.masked(query @ key.transpose(-1, -2) + score_bias, shared).softmax(-1)
+            if shared.ranking is not None:
+                shared.rank(weights)
+            context = weights @ value
         context = context.transpose(1, 2).reshape(-1, self.heads * self.head_size)
         given: Tensor = self.output(context).reshape(batch, -1, hidden)
         return given

@@ -51,6 +51,7 @@ class Layer(nn.Module):
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
         super().__init__()
         self.attention = ATTENTION[shape.attention](config, shape)
+        self.tokens = shape.tokens
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     @property
@@ -65,11 +66,12 @@ class Layer(nn.Module):
         kept = tokens.of(x)
         if gates is not None and hard_value(gates.layers) == 0:
             return kept, tokens.left()
+        tokens = tokens.handing_on(self.tokens, gates)
         y = self.run(x, tokens, gates)
-        return (y if gates is None else gates.scale_layer(y, kept)), tokens.left()
+        return (y if gates is None else gates.scale_layer(y, tokens.extract(kept, softly=False))), tokens.left()
 
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
-        """The layer itself, for the tokens that are asked for."""
+        """The layer itself, for the tokens that are asked for; one that attends extracts those that it hands on."""
         raise NotImplementedError
 
     # Its shape and its cost.
@@ -103,8 +105,13 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
-        """Operations for one sequence of n tokens, computed for the first ``rows`` of them."""
+    def flops(
+        cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int, left: Number | None = None
+    ) -> Number:
+        """Operations for one sequence of n tokens, computed for the first ``rows`` of them.
+
+        left: the tokens that are handed on, None: all that are computed.
+        """
         raise NotImplementedError
 
     # What is timed of it, for the table of the device, beside its feed-forward block and norms.
@@ -230,11 +237,13 @@ class AttentionLayer(Layer):
         return parts | ATTENTION[shape.attention].params(config, shape, sizes)
 
     @classmethod
-    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+    def flops(
+        cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int, left: Number | None = None
+    ) -> Number:
         d = sizes.hidden
         row = sum(flops(shape, name, d, sizes.ffn) for name in cls.inner) + flops(shape, "ffn_out", sizes.ffn, d)
         attention: Number = ATTENTION[shape.attention].flops(config, shape, sizes, n, rows)
-        return attention + row * rows
+        return attention + row * (rows if left is None else left)
 
 
 class ExportedLayer(nn.Module):

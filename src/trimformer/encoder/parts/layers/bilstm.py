@@ -78,7 +78,9 @@ class BiLstmLayer(Layer):
         return {"lstm": 2 * 4 * units * (sizes.hidden + units + 2)}
 
     @classmethod
-    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+    def flops(
+        cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int, left: Number | None = None
+    ) -> Number:
         """12nd²: the first token alone needs all others, too."""
         units = sizes.hidden / 2
         return 2 * 2 * n * 4 * units * (sizes.hidden + units)

@@ -113,7 +113,9 @@ class BottleneckLayer(Layer):
         }
 
     @classmethod
-    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+    def flops(
+        cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int, left: Number | None = None
+    ) -> Number:
         """2d(2n + 2r)b for the maps from and to a body b wide, 2b²(n + 2r) + 4rnb for attention, 4rbu for a block."""
         d, body, units, blocks = sizes.hidden, *(shape.cell[name] for name in ("body", "units", "blocks"))
         maps = 4 * d * body * (n + rows) + 2 * body**2 * (n + 2 * rows)

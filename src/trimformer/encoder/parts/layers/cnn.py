@@ -183,7 +183,9 @@ class CnnLayer(Layer):
         return {"operation": d * d * sum(kernels) + d * len(kernels) + norm}
 
     @classmethod
-    def flops(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int) -> Number:
+    def flops(
+        cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, n: int, rows: int, left: Number | None = None
+    ) -> Number:
         """2nkd² for a kernel of k; all tokens are computed, whatever is asked for. Pools are not counted."""
         return 2 * n * sum(map(_kernel, reads_of(shape))) * sizes.hidden**2
 

@@ -24,7 +24,7 @@ class PostNormLayer(AttentionLayer):
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
         hidden = None if gates is None else gates.hidden
         y = add(tokens.of(x), self.attention(x, tokens, gates), self.dropout, hidden)
-        y = normed(self.attention_norm, y, hidden)
+        y = tokens.extract(normed(self.attention_norm, y, hidden))
         return normed(self.ffn_norm, add(y, self.feed_forward(y, gates), self.dropout, hidden), hidden)
 
     def units(self, x: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ class ExportedPostNorm(ExportedLayer):
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         x = self.add(x, self.attention(x, shared))
         batch, hidden = x.shape[0], x.shape[2]
-        rows = self.layer.attention_norm(x.reshape(-1, hidden))
+        rows = shared.extract(self.layer.attention_norm(x.reshape(-1, hidden)))
         if not self.layer.has_units:
             given = self.layer.ffn_out(x)
             y = rows.reshape(batch, -1, hidden)

@@ -41,7 +41,7 @@ class PreNormLayer(AttentionLayer):
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
         hidden = None if gates is None else gates.hidden
         mixed = self.attention(normed(self.attention_norm, x, hidden), tokens, gates)
-        y = add(tokens.of(x), mixed, self.attention_dropout, hidden)
+        y = tokens.extract(add(tokens.of(x), mixed, self.attention_dropout, hidden))
         given = self.feed_forward(normed(self.ffn_norm, y, hidden), gates)
         return y if given is None else y + scaled(given, hidden)
 
@@ -63,6 +63,9 @@ class ExportedPreNorm(ExportedLayer):
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         x = self.add(x, self.attention(self.layer.attention_norm(x), shared))
+        if shared.ranking is not None:
+            batch, _, hidden = x.shape
+            x = shared.extract(x.reshape(-1, hidden)).reshape(batch, -1, hidden)
         if not self.layer.has_units:
             given: Tensor | None = self.layer.ffn_out(x)
             return x if given is None else x + given

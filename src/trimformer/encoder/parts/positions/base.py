@@ -1,8 +1,9 @@
 """What every mechanism is by which positions enter attention, beyond what the embeddings know of them.
 
-``__init__`` holds the weights that the layers share; ``prepare`` makes, once per forward pass, what the layers share;
-``place`` puts the positions into the queries, keys and scores of one layer. The queries given to ``place`` are those of
-the first tokens, all of them or, where only the first is asked for, that one alone.
+``__init__`` holds the weights that the layers share; ``prepare`` makes what the layers share, once per forward pass and
+again where a layer has handed on fewer tokens, which keep their places in the text; ``place`` puts the positions into
+the queries, keys and scores of one layer. The queries given to ``place`` are those of the first tokens, all of them or,
+where only the first is asked for, that one alone.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Mechanism(nn.Module):
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__()
 
-    def prepare(self, x: Tensor) -> Any:
-        """What the layers share in one forward pass on x (batch, n, hidden)."""
+    def prepare(self, places: Tensor) -> Any:
+        """What the layers share in one forward pass. places: of the tokens in their texts, int64 (1 or batch, n)."""
         return None
 
     def place(self, state: Any, layer: Placed, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -116,6 +117,6 @@ def by_distance(values: Tensor, distance: Tensor) -> Tensor:
     return values.to(distance.device)[distance.clamp(-limit, limit) + limit]
 
 
-def query_minus_key(x: Tensor) -> Tensor:
-    positions = torch.arange(x.shape[1], device=x.device)
-    return positions[:, None] - positions
+def query_minus_key(places: Tensor) -> Tensor:
+    """(1 or batch, n) -> (1 or batch, n, n)"""
+    return places[:, :, None] - places[:, None]

@@ -43,9 +43,9 @@ class Disentangled(Mechanism):
             distance = deberta_buckets(distance, config.relative_buckets, config.relative_span)
         self.rows = (distance + span).clamp(0, 2 * span - 1)
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The table (rows, hidden), and the row of each pair of query and key (n, n)."""
-        return self.normed_table(), by_distance(self.rows, query_minus_key(x))
+    def prepare(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """The table (rows, hidden), and the row of each pair of query and key (1 or batch, 1, n, n)."""
+        return self.normed_table(), by_distance(self.rows, query_minus_key(places))[:, None]
 
     def normed_table(self) -> Tensor:
         return self.table.weight if self.norm is None else self.norm(self.table.weight)
@@ -55,7 +55,7 @@ class Disentangled(Mechanism):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         table, rows = state
         position_keys, position_queries = layer.relative.tables(layer, table)
-        rows = rows[: query.shape[-2]].expand(*query.shape[:-1], key.shape[-2])
+        rows = rows[..., : query.shape[-2], :].expand(*query.shape[:-1], key.shape[-2])
         bias = None
         if position_keys is not None:  # row i, column j: query i with the position of j as seen from i
             bias = (query @ position_keys.transpose(-1, -2)).gather(-1, rows)

@@ -35,10 +35,10 @@ class RelativeBias(Mechanism):
         self.buckets = t5_buckets(distances(self.limit), config.relative_buckets, config.relative_span)
         self.sets = {_set_of(shape) for shape in _attending(config.shapes)}
 
-    def prepare(self, x: Tensor) -> dict[tuple[int, ...] | None, Tensor]:
-        """The bias of the layers by the columns that they have, (1, heads, n, n)."""
-        bias: Tensor = self.table(by_distance(self.buckets, -query_minus_key(x)))
-        whole = bias.permute(2, 0, 1)[None].contiguous()
+    def prepare(self, places: Tensor) -> dict[tuple[int, ...] | None, Tensor]:
+        """The bias of the layers by the columns that they have, (1 or batch, heads, n, n)."""
+        bias: Tensor = self.table(by_distance(self.buckets, -query_minus_key(places)))
+        whole = bias.permute(0, 3, 1, 2).contiguous()
         return {columns: whole if columns is None else whole[:, list(columns)] for columns in self.sets}
 
     def place(

@@ -25,15 +25,14 @@ class Rotary(Mechanism):
         attending = [shape for shape in config.shapes if ATTENTION[shape.attention].attends]
         self.sizes = {shape.rotary: shape.query_key_size for shape in attending if shape.rotary is not None}
 
-    def prepare(self, x: Tensor) -> dict[float, tuple[Tensor, Tensor]]:
-        """For each base the cosines and sines, each (n, head size), in fp32."""
-        return {base: self.angles(x, base, size) for base, size in self.sizes.items()}
+    def prepare(self, places: Tensor) -> dict[float, tuple[Tensor, Tensor]]:
+        """For each base the cosines and sines, each (1 or batch, 1, n, head size), in fp32."""
+        return {base: self.angles(places, base, size) for base, size in self.sizes.items()}
 
     @staticmethod
-    def angles(x: Tensor, base: float, size: int) -> tuple[Tensor, Tensor]:
-        exponents = torch.arange(0, size, 2, device=x.device, dtype=torch.float32) / size
-        positions = torch.arange(x.shape[1], device=x.device, dtype=torch.float32)
-        angles = (positions[:, None] * (1 / base**exponents)).repeat(1, 2)
+    def angles(places: Tensor, base: float, size: int) -> tuple[Tensor, Tensor]:
+        exponents = torch.arange(0, size, 2, device=places.device, dtype=torch.float32) / size
+        angles = (places[:, None, :, None].float() * (1 / base**exponents)).repeat(1, 1, 1, 2)
         return angles.cos(), angles.sin()
 
     def place(
@@ -42,7 +41,7 @@ class Rotary(Mechanism):
         assert layer.rotary is not None
         cos, sin = state[layer.rotary]
         rows = query.shape[-2]
-        return rotate(query, cos[:rows], sin[:rows]), rotate(key, cos, sin), None
+        return rotate(query, cos[..., :rows, :], sin[..., :rows, :]), rotate(key, cos, sin), None
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
