@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...cores import usable_cores
-from .session import arrays, damaged, require, require_file
+from ...extras import require
+from .session import arrays, damaged, require_file
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 

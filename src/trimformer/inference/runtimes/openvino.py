@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...cores import usable_cores
-from .session import arrays, damaged, require, require_file
+from ...extras import require
+from .session import arrays, damaged, require_file
 
 # Of the arithmetic; what is quantized in the file is so under any. Where the CPU has no bf16, OpenVINO takes fp32.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16", "int4": "bf16"}
