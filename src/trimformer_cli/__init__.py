@@ -1,8 +1,8 @@
 """The command line: verbs only. Results go to standard output, everything else to standard error.
 
 Most of the package ``trimformer`` loads PyTorch and transformers, which takes seconds, and which may not be installed.
-Help, the version and mistakes in the options need none of it: a verb imports its part when its work begins, never at the
-top of its file.
+Help, the version and mistakes in the options need none of it: a verb imports its part when its work begins, never at
+the top of its file.
 """
 
 from __future__ import annotations
