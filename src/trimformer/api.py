@@ -28,8 +28,9 @@ from .tasks.encode import read_rows
 from .tasks.encoding.encoded import Encoded
 from .tasks.kinds.embedding import scored_along
 from .tasks.labels import match_labels, names_of
+from .tasks.limits import MAX_LENGTH
 from .tasks.outcome import outcome
-from .tasks.settings import MAX_LENGTH, TaskSettings
+from .tasks.settings import TaskSettings
 from .tasks.task import check_kind, load_validation
 from .training.evaluate import on_fastest, predict_logits
 from .training.settings import TrainingSettings

@@ -19,6 +19,7 @@ from ..encoder import TrimformerForQuestionAnswering, TrimformerWithHead
 from ..errors import TrimformerError, explain_write_errors
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ..inference.runtimes.session import Session
+from ..saved.tokenizer_check import name_inputs
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.settings import TaskSettings
@@ -233,6 +234,7 @@ def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBas
     """What makes a folder with an exported file usable alone: the tokenizer, and the model's config.json."""
     if tokenizer is None:
         return
+    name_inputs(tokenizer)
     tokenizer.save_pretrained(folder)
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]  # only a saved model names its class: it says what the outputs mean

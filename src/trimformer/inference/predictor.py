@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..encoder.checkpoints.load import load_tokenizer, load_with_head, read_config, read_kind, resolve
-from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
-from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
-from ..tasks.cuts import cuts_of, saved_length
+from ..saved.folder import resolve
+from ..saved.tokenizer_check import check_ids, reading_notes, some_texts
+from ..tasks.cuts import saved_cuts
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.kinds.answers import AnyAnswer
-from ..tasks.settings import TaskSettings
-from ..threads import torch_threads
 from .batches import Row, batches, inputs, tokenise
+from .reading import read_folder
 from .runtimes.backends import FILE_BACKENDS, open_backend, parts
 from .runtimes.session import Session
 
@@ -57,27 +54,23 @@ class Predictor:
     ) -> None:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
-        self.config = read_config(path)
-        self.kind: Kind = read_kind(folder)
+        self.config, self.kind, self.tokenizer = read_folder(folder, with_pytorch=file is None)
         if self.kind == "masked-lm":
             raise TrimformerError(
                 f"The model in {folder} finds masked tokens and answers no questions: fine-tune it on a task first "
                 "(trimformer compress)."
             )
-        self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
-        longest = self.config.max_tokens
-        wanted = max_length or saved_length(self.tokenizer) or longest
-        self.cuts = cuts_of(TaskSettings(), self.tokenizer, longest)._replace(max_length=min(wanted, longest))
-        self.session: Session | None = None
-        self.model: Any = None
-        if file is None:
-            self.model = load_with_head(folder)
-        else:
-            self.session = open_backend(file, self.backend, threads)
-            if self.session.output != "logits":
-                raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+        self.cuts = saved_cuts(self.tokenizer, self.config.max_tokens, max_length)
+        self.session: Session = self._opened(folder) if file is None else open_backend(file, self.backend, threads)
+        if self.session.output != "logits":
+            raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+
+    def _opened(self, folder: str | Path) -> Session:
+        from .runtimes.torch_model import TorchModelSession  # the only one that needs PyTorch
+
+        return TorchModelSession(folder, self.threads)
 
     @property
     def max_length(self) -> int:
@@ -148,7 +141,7 @@ class Predictor:
         """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""
         found: dict[int, np.ndarray] = {}
         for rows in batches(data.lengths, batch_size):
-            found |= dict(zip(rows.tolist(), self._run(inputs(data, rows)), strict=True))
+            found |= dict(zip(rows.tolist(), self.session.run(inputs(data, rows)), strict=True))
         in_order = [found[row] for row in range(len(data))]
         if self._per_token:
             logits = np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
@@ -159,13 +152,6 @@ class Predictor:
                 "The model answers with numbers that are not finite (NaN or infinite), which mean nothing: its weights "
                 "are damaged, or its training went wrong."
             )
-        return logits
-
-    def _run(self, batch: dict[str, torch.Tensor]) -> np.ndarray:
-        if self.session is not None:
-            return self.session.run(batch)
-        with torch_threads(self.threads), torch.inference_mode():
-            logits: np.ndarray = self.model(**batch).logits.numpy()
         return logits
 
 

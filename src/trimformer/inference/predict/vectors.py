@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 
 ENDINGS = (".npy", ".parquet")
 COLUMN = "vector"

@@ -11,11 +11,11 @@ from typing import Any
 
 from ...console import Ticker
 from ...encoder.checkpoints.load import has_head, load_tokenizer, read_config, read_kind
-from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.batches import tokenise
 from ...inference.predict.rows import format_of, split
+from ...saved.tokenizer_check import reading_notes, some_texts
 from ...tasks.cuts import cuts_of
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded

@@ -7,14 +7,11 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ....saved.kinds import Kind
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
 from ..body import TrimformerModel, TrimformerPreTrainedModel
-
-Kind = Literal["classification", "multilabel", "regression", "ranking", "tokens", "spans", "embedding", "masked-lm"]
-"""What is predicted: one or several labels, a number, a relevance or a vector per text; a label per word; a span of
-a context; the tokens that were masked."""
 
 
 class TrimformerWithHead(TrimformerPreTrainedModel):
