@@ -5,7 +5,6 @@ when it is imported. The functions below are the public API.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from .errors import TrimformerError
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from .recipe.standard import standard_recipe
     from .tasks.settings import TaskSettings
 
-__version__ = version("trimformer")
+__version__: str
 
 # Imported when first used: who predicts from exported files has no PyTorch, and who loads a model must not pay for
 # training, measuring or exporting.
@@ -115,6 +114,10 @@ register_with_transformers()
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # which takes longer than all else here
+
+        return version(__name__)
     if name not in _LAZY:
         raise AttributeError(f"module 'trimformer' has no attribute {name!r}")
     with explained(f"trimformer.{name}"):

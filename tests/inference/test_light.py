@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -113,6 +114,7 @@ def test_the_command_predicts(folders: dict[str, Path], tmp_path: Path) -> None:
             ["predict", "BARE", "--backend", "torch"],
             "which answers where no exported file (model.onnx, model.xml) is found, needs the package",
         ),
+        (["predict", "VECTORS", "--out", "v.parquet"], "This needs the package pyarrow"),
         (["predict", "STOCK"], "trimformer did not write the config.json"),
         (["predict", "NO-TOKENIZER"], "There is no tokenizer.json in"),
     ],
@@ -120,11 +122,8 @@ def test_the_command_predicts(folders: dict[str, Path], tmp_path: Path) -> None:
 def test_what_is_missing_is_named_with_its_extra(
     words: list[str], what: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    for name in ("BARE", "STOCK", "NO-TOKENIZER"):
-        folder = tmp_path / name
-        folder.mkdir()
-        for file in folders["classification"].iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
+    for name in ("BARE", "STOCK", "NO-TOKENIZER", "VECTORS"):
+        shutil.copytree(folders["embedding" if name == "VECTORS" else "classification"], tmp_path / name)
     (tmp_path / "BARE" / "model.onnx").unlink()
     (tmp_path / "STOCK" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
     (tmp_path / "NO-TOKENIZER" / "tokenizer.json").unlink()
