@@ -38,7 +38,7 @@ def test_every_fact_is_the_same(variant: str, tmp_path: Path) -> None:
     again = read_config(tmp_path)
     for name in ("vocab_size", "type_vocab_size", "pad_token_id", "problem_type", "label_names", "max_tokens"):
         assert getattr(ours, name) == getattr(again, name), name
-    assert ours.attention == again.attention == [shape.attention for shape in theirs.shapes]
+    assert ours.attention_kinds == again.attention_kinds == [shape.attention for shape in theirs.shapes]
 
 
 def test_the_defaults_are_the_same(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class Facts:
         return self.max_position_embeddings - offset
 
     @property
-    def attention(self) -> list[str]:
+    def attention_kinds(self) -> list[str]:
         """The kind of attention of each layer, first layer first."""
         return [layer["attention"] for layer in self.layers or []]
 

@@ -82,6 +82,7 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
 
     @classmethod
     def kind_under(cls, config: TrimformerConfig) -> Kind:
+        """One output without a problem type is a number, as everywhere in transformers."""
         return kind_of_texts(config.problem_type, config.label_names)
 
     @staticmethod
