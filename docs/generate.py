@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 
 import trimformer
 from trimformer.encoder.shape.kinds import ATTENTION, LAYERS, LINEAR, PATTERNS, POSITIONS, left_of
+from trimformer.saved.config import Facts
 
 DOCS = Path(__file__).parent
 WIDTH = 110
@@ -92,8 +93,9 @@ def _shown(annotation: Any) -> str:
 
 
 def _methods(entry: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class of ours has of its own and says something of."""
-    for name, found in vars(entry).items():
+    """The public methods and properties that a class of ours has of its own, or as `Facts`, and says something of."""
+    inherited = vars(Facts) if issubclass(entry, Facts) else {}
+    for name, found in (dict(vars(entry)) | dict(inherited)).items():
         function = getattr(found, "__func__", getattr(found, "fget", found))
         ours = str(getattr(function, "__module__", "")).startswith("trimformer") and inspect.isfunction(function)
         if ours and not name.startswith("_") and name != "forward" and found.__doc__:

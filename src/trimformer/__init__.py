@@ -1,30 +1,32 @@
 """Make Transformer encoders smaller and faster without losing accuracy, and prove it on your own data and machine.
 
-Importing the package registers its models with transformers' Auto classes. The functions below are the public API.
+Importing the package registers its models with transformers' Auto classes: at once where transformers is there, else
+when it is imported. The functions below are the public API.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from .encoder import (
-    Gates,
-    LayerShape,
-    TrimformerConfig,
-    TrimformerForEmbedding,
-    TrimformerForMaskedLM,
-    TrimformerForQuestionAnswering,
-    TrimformerForSequenceClassification,
-    TrimformerForTokenClassification,
-    TrimformerModel,
-    bake,
-)
-from .encoder.gating.trim import trim
 from .errors import TrimformerError
+from .extras import explained
+from .registration import register_with_transformers
 
 if TYPE_CHECKING:
     from .api import compress, compress_within, evaluate, study_positions
     from .deploy.export import export
+    from .encoder import (
+        Gates,
+        LayerShape,
+        TrimformerConfig,
+        TrimformerForEmbedding,
+        TrimformerForMaskedLM,
+        TrimformerForQuestionAnswering,
+        TrimformerForSequenceClassification,
+        TrimformerForTokenClassification,
+        TrimformerModel,
+        bake,
+        trim,
+    )
     from .encoder.checkpoints.families import to_huggingface
     from .encoder.checkpoints.load import load
     from .explanation.explain import explain
@@ -37,10 +39,27 @@ if TYPE_CHECKING:
     from .recipe.standard import standard_recipe
     from .tasks.settings import TaskSettings
 
-__version__ = version("trimformer")
+__version__: str
 
-# Imported when first used: loading a saved model must not pay for training, measuring or exporting.
+# Imported when first used: who predicts from exported files has no PyTorch, and who loads a model must not pay for
+# training, measuring or exporting.
 _LAZY = {
+    **dict.fromkeys(
+        (
+            "Gates",
+            "LayerShape",
+            "TrimformerConfig",
+            "TrimformerForEmbedding",
+            "TrimformerForMaskedLM",
+            "TrimformerForQuestionAnswering",
+            "TrimformerForSequenceClassification",
+            "TrimformerForTokenClassification",
+            "TrimformerModel",
+            "bake",
+            "trim",
+        ),
+        "encoder",
+    ),
     "compress": "api",
     "compress_within": "api",
     "evaluate": "api",
@@ -91,7 +110,19 @@ __all__ = [
 ]
 
 
+register_with_transformers()
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # which takes longer than all else here
+
+        return version(__name__)
     if name not in _LAZY:
         raise AttributeError(f"module 'trimformer' has no attribute {name!r}")
-    return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    with explained(f"trimformer.{name}"):
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,6 @@ import numpy as np
 
 from .encoder.checkpoints.load import load_tokenizer, load_with_head, resolve
 from .encoder.shape.embedding import EmbeddingShape
-from .encoder.shape.exits import executed_words
 from .errors import TrimformerError
 from .measure.significance import PairedTest, paired_test
 from .pipeline.run import run
@@ -20,6 +19,7 @@ from .recipe.reading import checked_task
 from .recipe.settings import FineTune, Recipe
 from .recipe.standard import autopilot_recipe, standard_recipe, study_recipe
 from .report.schema import Report
+from .saved.exits import executed_words
 from .search.run import run as search
 from .search.schema import AutopilotReport
 from .tasks.balance import balance_notes
@@ -29,8 +29,9 @@ from .tasks.encode import read_rows
 from .tasks.encoding.encoded import Encoded
 from .tasks.kinds.embedding import scored_along
 from .tasks.labels import match_labels, names_of
+from .tasks.limits import MAX_LENGTH
 from .tasks.outcome import outcome
-from .tasks.settings import MAX_LENGTH, TaskSettings
+from .tasks.settings import TaskSettings
 from .tasks.task import check_kind, load_validation
 from .training.evaluate import Executed, on_fastest, predict_logits
 from .training.settings import TrainingSettings

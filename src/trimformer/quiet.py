@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from transformers.utils import logging
-
 
 @contextlib.contextmanager
 def no_foreign_bars() -> Iterator[None]:
     """No bars of transformers inside the block; afterwards as the user has them."""
+    from transformers.utils import logging
+
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -1,18 +1,20 @@
 """The command line: verbs only. Results go to standard output, everything else to standard error.
 
-It is a package beside ``trimformer``, because importing any module of that registers its models, which loads PyTorch
-and transformers and takes seconds. Help, the version and mistakes in the options alone need none of it: a verb imports
-from ``trimformer`` when its work begins, never at the top of its file.
+Most of the package ``trimformer`` loads PyTorch and transformers, which takes seconds, and which may not be installed.
+Help, the version and mistakes in the options need none of it: a verb imports its part when its work begins, never at
+the top of its file.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated, NoReturn
 
 import typer
+
+from trimformer.errors import TrimformerError
+from trimformer.extras import explained
 
 from .bench import bench
 from .explain import explain
@@ -41,6 +43,8 @@ QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         print(f"trimformer {version('trimformer')}")
         raise typer.Exit
 
@@ -62,7 +66,8 @@ def main() -> None:
     if "--debug" in sys.argv:  # it belongs to the program: take it wherever it stands
         sys.argv[1:] = ["--debug", *(word for word in sys.argv[1:] if word != "--debug")]
     try:
-        app()
+        with explained():
+            app()
     except BrokenPipeError:  # the reader of our output has gone, as in `trimformer predict … | head`
         if sys.stdout is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,11 +75,7 @@ def main() -> None:
         if error.errno is None:
             raise
         _failed(f"{error.filename or 'A file'}: {error.strerror}")
-    except Exception as error:
-        from trimformer import TrimformerError  # loaded already where it is one
-
-        if not isinstance(error, TrimformerError):
-            raise
+    except TrimformerError as error:
         _failed(str(error))
 
 

@@ -130,9 +130,9 @@ def inspect(
     Example: `trimformer inspect shape:bert-base,attention=2-11=mean --length 256`
     """
     from trimformer.encoder.checkpoints.load import load
-    from trimformer.encoder.shape.exits import ExitShape
     from trimformer.encoder.shape.ranges import to_ranges
     from trimformer.measure.cost import cost
+    from trimformer.saved.exits import ExitShape
 
     net = load(model)
     counted = cost(net, length)

@@ -15,7 +15,7 @@ import typer
 from trimformer_cli import QUIET, app
 
 SCRIPTS = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
-HEAVY = ["torch", "transformers", "datasets", "sklearn", "scipy", "accelerate", "trimformer"]
+HEAVY = ["torch", "transformers", "datasets", "sklearn", "scipy", "accelerate", "numpy"]
 HELP = [[verb, "--help"] for verb in typer.main.get_command(app).commands]  # type: ignore[attr-defined]
 LIGHT: list[tuple[list[str], int]] = [
     ([], 2),

@@ -60,7 +60,8 @@ def outliers(of_texts: bool = True) -> Any:
 
 def asked() -> Any:
     """The texts as a batch."""
-    return inputs(tokenise("classification", texts(), words_tokenizer(), Cuts(40, "head", 0)), np.arange(60))
+    found = inputs(tokenise("classification", texts(), words_tokenizer(), Cuts(40, "head", 0)), np.arange(60))
+    return {name: torch.from_numpy(array) for name, array in found.items()}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from trimformer.encoder.model.heads import (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from trimformer.encoder.shape.exits import ANSWERS, WITHOUT, ExitShape, Leaving, exits_of
+from trimformer.saved.exits import ANSWERS, WITHOUT, ExitShape, Leaving, exits_of
 
 NUMBER = {"problem_type": "regression", "labels": 1}
 KINDS = {

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tests.tinymodel import words_tokenizer, write_stock_bert
 from trimformer import TrimformerError, load
 from trimformer.encoder.checkpoints.load import load_tokenizer, read_checkpoint
-from trimformer.encoder.checkpoints.tokenizer_check import reading_notes
+from trimformer.saved.tokenizer_check import reading_notes
 
 
 @pytest.fixture

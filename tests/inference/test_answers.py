@@ -46,9 +46,9 @@ def test_tags(tagger: Path, backend: Any) -> None:
     predictor = Predictor(tagger, backend)
     assert predictor.kind == "tokens"
     found = predictor.predict(sentences, batch_size=2)
-    model = Predictor(tagger, "torch").model
+    model = Predictor(tagger, "torch").session.model
     for sentence, answer in zip(sentences, found, strict=True):
-        ids = predictor.tokenizer(" ".join(sentence), truncation=True, max_length=80, return_tensors="pt")
+        ids = tiny_tokenizer()(" ".join(sentence), truncation=True, max_length=80, return_tensors="pt")
         with torch.inference_mode():
             best = model(**ids).logits[0].argmax(-1)[1:-1].tolist()  # one piece a word; not [CLS] and [SEP]
         tags = [TAGS[i] for i in best] + [None] * max(0, len(sentence) - 78)
@@ -65,7 +65,7 @@ def test_spans(reader: Path, backend: Any) -> None:
     predictor = Predictor(reader, backend)
     found = predictor.predict(questions, contexts, batch_size=2)
     alone = [Predictor(reader, "torch").predict([q], [c])[0] for q, c in zip(questions, contexts, strict=True)]
-    model = Predictor(reader, "torch").model
+    model = Predictor(reader, "torch").session.model
     for question, context, answer, other in zip(questions, contexts, found, alone, strict=True):
         assert isinstance(answer, Answer)
         assert isinstance(other, Answer)
@@ -74,7 +74,7 @@ def test_spans(reader: Path, backend: Any) -> None:
         assert answer.score == pytest.approx(other.score, abs=1e-4)
         if len(context.split()) > 70:  # several windows
             continue
-        coded = predictor.tokenizer(question, context, return_tensors="pt")
+        coded = tiny_tokenizer()(question, context, return_tensors="pt")
         with torch.inference_mode():
             start, end = model(**coded).logits[0].unbind(-1)
         first = len(question.split()) + 2
@@ -100,7 +100,7 @@ def test_several_labels(tmp_path: Path) -> None:
     torch_found, onnx_found = (
         Predictor(folder, backend).predict(["good film", "bad"]) for backend in ("torch", "onnx")
     )
-    model = Predictor(folder, "torch").model
+    model = Predictor(folder, "torch").session.model
     for text, one, other in zip(["good film", "bad"], torch_found, onnx_found, strict=True):
         with torch.inference_mode():
             expected = model(**tiny_tokenizer()(text, return_tensors="pt")).logits[0].sigmoid().tolist()

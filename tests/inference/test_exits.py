@@ -20,13 +20,13 @@ from trimformer.deploy.quantize_onnx import maps_of
 from trimformer.deploy.quantize_openvino import samples
 from trimformer.deploy.writers import write
 from trimformer.encoder import TrimformerForSequenceClassification
-from trimformer.encoder.shape.exits import ANSWERS
 from trimformer.errors import TrimformerError
 from trimformer.inference.predictor import Predictor
 from trimformer.inference.runtimes.backends import open_backend
 from trimformer.inference.runtimes.segments import together
 from trimformer.measure.bench.bench import Texts, bench
 from trimformer.measure.bench.target import export_for
+from trimformer.saved.exits import ANSWERS
 from trimformer.tasks.settings import TaskSettings
 
 NAMES = {0: "neg", 1: "pos"}

@@ -134,7 +134,7 @@ def test_clear_words_for_what_is_wrong(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["classification", "tokens"])
 def test_numbers_that_mean_nothing_are_no_answer(kind: str, tmp_path: Path) -> None:
     predictor = Predictor(write_model(tmp_path, kind, ["a", "b"]), threads=1)
-    next(predictor.model.parameters()).data.fill_(float("nan"))
+    next(predictor.session.model.parameters()).data.fill_(float("nan"))
     with pytest.raises(TrimformerError, match="not finite"):
         predictor.predict(["the film"])
 

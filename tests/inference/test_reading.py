@@ -14,7 +14,6 @@ from tests.tinymodel import words_tokenizer, write_csv, write_stock_bert
 from trimformer import evaluate
 from trimformer.deploy.scoring import Scorer
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
-from trimformer.encoder.checkpoints.tokenizer_check import check_ids
 from trimformer.errors import TrimformerError
 from trimformer.inference.predict.command import predict_file
 from trimformer.inference.predictor import Predictor
@@ -22,6 +21,7 @@ from trimformer.inference.serve import app
 from trimformer.measure.bench.bench import Texts, _data
 from trimformer.measure.bench.score import score_variants
 from trimformer.measure.bench.variants import Variant
+from trimformer.saved.tokenizer_check import check_ids
 from trimformer.tasks.settings import TaskSettings
 
 UNKNOWN = "are unknown to the tokenizer"

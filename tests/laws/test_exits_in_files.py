@@ -11,8 +11,8 @@ from tests.encoder.test_exits import KINDS, exits, midst, with_exits
 from tests.models import DISTINCT_FAMILIES, padded_batch
 from trimformer import export
 from trimformer.deploy.writers import write
-from trimformer.encoder.shape.exits import RULES
 from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend
+from trimformer.saved.exits import RULES
 
 
 def midway(kind="classification", family="bert", rule="entropy", layers=4, after=(0, 1, 2)):
@@ -28,7 +28,7 @@ def midway(kind="classification", family="bert", rule="entropy", layers=4, after
 
 def first_half(model, batch):
     """Half of the rows are sure at the only exit."""
-    from trimformer.encoder.shape.exits import ANSWERS
+    from trimformer.saved.exits import ANSWERS
 
     with torch.no_grad():
         entropy = ANSWERS[model.kind].entropy(model(**batch, output_exits=True).exit_logits[0].numpy())

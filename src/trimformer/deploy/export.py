@@ -20,6 +20,7 @@ from ..errors import TrimformerError, explain_write_errors
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
 from ..inference.runtimes.exits import ExitSession
 from ..inference.runtimes.session import Session
+from ..saved.tokenizer_check import name_inputs
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.outcome import Outcome
@@ -219,6 +220,7 @@ def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBas
     Without a tokenizer the files of a model with exits still need config.json.
     """
     if tokenizer is not None:
+        name_inputs(tokenizer)
         tokenizer.save_pretrained(folder)
     if tokenizer is not None or segments_of(model) > 1:
         save_config(model, folder)

@@ -18,7 +18,6 @@ from ..encoder.model.exits import without_exits
 from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.parts.attention.base import with_heads
 from ..encoder.shape.config import LayerShape
-from ..encoder.shape.exits import executed_words
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION
 from ..hardware import hardware
@@ -35,6 +34,7 @@ from ..pipeline.head import read_for
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
 from ..report import numbers
+from ..saved.exits import executed_words
 from ..search.conclusion import seen_rows
 from ..search.measurement import DENSE, installed, logits_of, timed
 from ..search.sensitivity import sensitivity

@@ -7,15 +7,13 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
-from ..encoder.model.heads import Kind
+from ..saved.kinds import Kind
 from ..tasks.cuts import Cuts
 from ..tasks.data import Examples
 from ..tasks.encoding.encoded import Encoded, padding_id
 from ..tasks.encoding.texts import tokenise as tokenise_texts
+from ..tasks.encoding.tokenizers import AnyTokenizer, fast_form, makes_types
 from ..tasks.kinds import KINDS
 
 BATCH_TOKENS = 512
@@ -25,7 +23,7 @@ Row = str | tuple[str, str] | list[str]
 """A text, a couple (text and second text, or question and context), or the words of a sentence."""
 
 
-def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> Encoded:
+def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: AnyTokenizer, cuts: Cuts) -> Encoded:
     """Token ids of rows without labels; long texts are cut as ``cuts`` say, contexts into windows.
 
     Words that are not divided yet are divided at white space.
@@ -40,14 +38,13 @@ def tokenise(kind: Kind, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase
     return Encoded.from_arrays(arrays, np.empty(0), pad_id, kind, examples)
 
 
-def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> dict[str, np.ndarray]:
-    """Straight through the tokenizer's fast form: the usual call costs four times as much, in Python objects."""
+def _texts(rows: Sequence[Any], tokenizer: AnyTokenizer, cuts: Cuts) -> dict[str, np.ndarray]:
+    """As the tokenizer itself cuts, which is faster than to cut what it gives."""
     max_length = cuts.max_length
     if cuts.truncation == "both":  # which no tokenizer can do
         texts, pairs = (list(rows), None) if isinstance(rows[0], str) else map(list, zip(*rows, strict=True))
         return tokenise_texts(Examples(texts, pairs, [None] * len(texts)), tokenizer, max_length, "both")
-    has_types = "token_type_ids" in tokenizer.model_input_names
-    fast: Any = getattr(tokenizer, "backend_tokenizer", None)
+    has_types, fast = makes_types(tokenizer), fast_form(tokenizer)
     if fast is None:
         coded = [
             tokenizer(*([row] if isinstance(row, str) else row), truncation=True, max_length=max_length) for row in rows
@@ -55,7 +52,6 @@ def _texts(rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, cuts: Cuts) 
         ids, types = [one["input_ids"] for one in coded], [one.get("token_type_ids", []) for one in coded]
     else:
         fast.enable_truncation(max_length, direction="left" if cuts.truncation == "tail" else "right")
-        fast.no_padding()
         encodings = fast.encode_batch_fast(list(rows))
         ids, types = [one.ids for one in encodings], [one.type_ids for one in encodings] if has_types else []
     offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
@@ -79,7 +75,7 @@ def batches(lengths: np.ndarray, size: int | None) -> Iterator[np.ndarray]:
         start = end
 
 
-def inputs(data: Encoded, rows: np.ndarray) -> dict[str, Tensor]:
+def inputs(data: Encoded, rows: np.ndarray) -> dict[str, np.ndarray]:
     """The model's inputs for these rows, int64 (batch, longest), padded on the right."""
     lengths = data.offsets[rows + 1] - data.offsets[rows]
     columns = np.arange(lengths.max())
@@ -88,4 +84,4 @@ def inputs(data: Encoded, rows: np.ndarray) -> dict[str, Tensor]:
     arrays = {"input_ids": np.where(real, data.ids[at], data.pad_id), "attention_mask": real}
     if data.types is not None:
         arrays["token_type_ids"] = np.where(real, data.types[at], 0)
-    return {name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()}
+    return {name: array.astype(np.int64) for name, array in arrays.items()}

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from ..encoder.checkpoints.load import load_tokenizer, load_with_head, read_config, read_kind, resolve
-from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
-from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
-from ..tasks.cuts import cuts_of, saved_length
+from ..saved.folder import resolve
+from ..saved.tokenizer_check import check_ids, reading_notes, some_texts
+from ..tasks.cuts import saved_cuts
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.kinds import KINDS
 from ..tasks.kinds.answers import AnyAnswer
-from ..tasks.settings import TaskSettings
-from ..threads import torch_threads
 from .batches import Row, batches, inputs, tokenise
+from .reading import exits_in, read_folder
 from .runtimes.backends import FILE_BACKENDS, file_in, open_backend, parts
 from .runtimes.exits import executed_of
 from .runtimes.session import Session
@@ -60,28 +57,26 @@ class Predictor:
     ) -> None:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
-        self.config = read_config(path)
-        self.kind: Kind = read_kind(folder)
+        self.config, self.kind, self.tokenizer = read_folder(folder, with_pytorch=file is None)
         if self.kind == "masked-lm":
             raise TrimformerError(
                 f"The model in {folder} finds masked tokens and answers no questions: fine-tune it on a task first "
                 "(trimformer compress)."
             )
-        self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
         self.threads = threads
-        longest = self.config.max_tokens
-        wanted = max_length or saved_length(self.tokenizer) or longest
-        self.cuts = cuts_of(TaskSettings(), self.tokenizer, longest)._replace(max_length=min(wanted, longest))
-        self.session: Session | None = None
-        self.model: Any = None
-        if file is None:
-            self.model = load_with_head(folder)
-        else:
-            self.session = open_backend(file, self.backend, threads, path)
-            if self.session.output != "logits":
-                raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+        self.cuts = saved_cuts(self.tokenizer, self.config.max_tokens, max_length)
+        self.session: Session = (
+            self._opened(folder) if file is None else open_backend(file, self.backend, threads, path)
+        )
+        if self.session.output != "logits":
+            raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
         self.executed = executed_of(self.session, self.config)
+
+    def _opened(self, folder: str | Path) -> Session:
+        from .runtimes.torch_model import TorchModelSession  # the only one that needs PyTorch
+
+        return TorchModelSession(folder, self.threads)
 
     @property
     def max_length(self) -> int:
@@ -152,7 +147,7 @@ class Predictor:
         """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""
         found: dict[int, np.ndarray] = {}
         for rows in batches(data.lengths, batch_size):
-            found |= dict(zip(rows.tolist(), self._run(inputs(data, rows)), strict=True))
+            found |= dict(zip(rows.tolist(), self.session.run(inputs(data, rows)), strict=True))
         in_order = [found[row] for row in range(len(data))]
         if self._per_token:
             logits = np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
@@ -163,16 +158,6 @@ class Predictor:
                 "The model answers with numbers that are not finite (NaN or infinite), which mean nothing: its weights "
                 "are damaged, or its training went wrong."
             )
-        return logits
-
-    def _run(self, batch: dict[str, torch.Tensor]) -> np.ndarray:
-        if self.session is not None:
-            return self.session.run(batch)
-        with torch_threads(self.threads), torch.inference_mode():
-            found = self.model(**batch)
-        if self.executed is not None:
-            self.executed.add(found.executed.tolist())
-        logits: np.ndarray = found.logits.numpy()
         return logits
 
 
@@ -204,12 +189,12 @@ def _choose(path: Path, backend: str) -> tuple[str, Path | None]:
         backend = next((name for name in ("onnx", "openvino") if _find(path, name)), "torch")
     if backend == "torch":
         return backend, None
-    return backend, _find(path, backend) or file_in(path, backend, read_config(path).exits)
+    return backend, _find(path, backend) or file_in(path, backend, exits_in(path))
 
 
 def _find(folder: Path, backend: str) -> Path | None:
     """The file in the model folder, in the runtime's folder below it, or beside it in the folder of a run."""
-    wanted, exits = FILE_BACKENDS[backend], read_config(folder).exits
+    wanted, exits = FILE_BACKENDS[backend], exits_in(folder)
     places = [folder, folder / wanted.folder]
     folder = folder.resolve()
     if folder.name == "model":  # beside a folder of another name lies the export of who knows which model

@@ -20,9 +20,9 @@ from ..encoder.parts.elimination import expected_counts, handed_on
 from ..encoder.parts.embeddings import Embeddings
 from ..encoder.parts.sizes import Number, Sizes, expected_sizes, sizes_of
 from ..encoder.shape.config import LayerShape, TrimformerConfig
-from ..encoder.shape.exits import ExitShape
 from ..encoder.shape.gates import Gates
 from ..encoder.shape.kinds import ATTENTION, LAYERS, POSITIONS
+from ..saved.exits import ExitShape
 
 Kinds = Sequence[Sequence[tuple[LayerShape, Number]]]
 """For each layer the shapes that it may have, which differ in their attention kind, each with its probability."""

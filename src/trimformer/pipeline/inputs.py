@@ -12,13 +12,13 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder.checkpoints.load import Checkpoint, build, load_tokenizer, read_checkpoint, resolve
-from ..encoder.checkpoints.tokenizer_check import reading_notes, some_texts
 from ..encoder.model.heads import head_class
 from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
 from ..recipe.settings import Recipe
 from ..report.templating import require_packages
+from ..saved.tokenizer_check import reading_notes, some_texts
 from ..starts import Origin, Origins
 from ..tasks.cuts import Cuts, cut_notes, cuts_of
 from ..tasks.data import Examples, Task, TaskData, joined

@@ -19,7 +19,6 @@ from ..deploy.agreement import agreement, agrees, percent
 from ..deploy.export import export_all
 from ..deploy.scoring import Judge
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
-from ..encoder.shape.exits import executed_words
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
 from ..hardware import hardware
@@ -49,6 +48,7 @@ from ..report.schema import (
     TaskInfo,
     TrainingInfo,
 )
+from ..saved.exits import executed_words
 from ..tasks.balance import balance_notes
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded

@@ -12,7 +12,8 @@ from ..errors import TrimformerError
 from ..methods import METHODS
 from ..starts import STARTS
 from ..starts.student import DISTIL
-from ..tasks.settings import MAX_LENGTH, TaskSettings
+from ..tasks.limits import MAX_LENGTH
+from ..tasks.settings import TaskSettings
 from ..training.settings import TrainingSettings
 from .reading import checked_method, parse
 from .settings import FineTune, Recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..encoder.shape.exits import executed_words
+from ..saved.exits import executed_words
 from ..tasks.metric import metric
 from . import headline as deployed
 from . import numbers

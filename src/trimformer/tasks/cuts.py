@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args
-
-from transformers import PreTrainedTokenizerBase
-from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import TrimformerError
+from ..saved.tokenizer import UNLIMITED
 from .data import called
 from .encoding.encoded import Encoded
-from .settings import MAX_LENGTH, SHORTEST, STRIDE, TaskSettings, Truncation
+from .encoding.tokenizers import AnyTokenizer
+from .limits import MAX_LENGTH, SHORTEST, STRIDE, Truncation
+
+if TYPE_CHECKING:
+    from .settings import TaskSettings
 
 KEY = "trimformer"
 """Of tokenizer_config.json: what transformers has no name for."""
@@ -29,7 +31,7 @@ class Cuts(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name == "max_length" or name in reads}
 
 
-def cuts_of(settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, longest: int, *, has_head: bool = True) -> Cuts:
+def cuts_of(settings: TaskSettings, tokenizer: AnyTokenizer, longest: int, *, has_head: bool = True) -> Cuts:
     """What the settings leave open is read from the tokenizer, where a run saves it.
 
     longest: tokens that the encoder can take. has_head: whether the tokenizer lies beside a model for a task; the
@@ -46,10 +48,20 @@ def cuts_of(settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, longest:
     )
 
 
-def saved_length(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def saved_cuts(tokenizer: AnyTokenizer, longest: int, max_length: int | None = None) -> Cuts:
+    """As the model was saved with; where it names no length, as long as the encoder can take.
+
+    max_length: instead of the saved one. Raises TrimformerError for saved values that mean nothing.
+    """
+    saved = _saved(tokenizer)
+    wanted = max_length or saved_length(tokenizer) or longest
+    return Cuts(min(wanted, longest), saved["truncation"], saved["stride"])
+
+
+def saved_length(tokenizer: AnyTokenizer) -> int | None:
     """The longest input that the tokenizer names; None where it names none. Raises TrimformerError below 8 tokens."""
     length = tokenizer.model_max_length
-    if length >= VERY_LARGE_INTEGER:
+    if length >= UNLIMITED:
         return None
     if length < SHORTEST:
         raise TrimformerError(
@@ -59,7 +71,7 @@ def saved_length(tokenizer: PreTrainedTokenizerBase) -> int | None:
     return int(length)
 
 
-def save_cuts(tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> None:
+def save_cuts(tokenizer: AnyTokenizer, cuts: Cuts) -> None:
     """Write into the tokenizer's settings how texts were cut. transformers knows no cut from the middle: there it
     cuts on the right."""
     side = "left" if cuts.truncation == "tail" else "right"
@@ -78,7 +90,7 @@ def cut_notes(data: Encoded, what: str = "validation") -> list[str]:
     return [f"{data.truncated} of {len(data.examples)} {what} {rows} were cut{where}."]
 
 
-def _saved(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def _saved(tokenizer: AnyTokenizer) -> dict[str, Any]:
     side: Truncation = "tail" if tokenizer.truncation_side == "left" else "head"
     found = tokenizer.init_kwargs.get(KEY, {})
     if not isinstance(found, dict):

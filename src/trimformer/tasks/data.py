@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..encoder.model.heads import Kind
+from ..saved.kinds import Kind
 from .metric import Metric, metric
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..encoder.shape.config import TrimformerConfig
 from ..files import cache_folder
+from ..saved.tokenizer_check import check_ids, reading_notes, some_texts
 from .cuts import Cuts, cut_notes, cuts_of
 from .data import Examples, Task
 from .encoding import cache as cached
 from .encoding.encoded import Encoded, padding_id
 from .kinds import KINDS
-from .settings import STRIDE, TaskSettings, Truncation
+from .limits import STRIDE, Truncation
+from .settings import TaskSettings
 
 
 def encode(

@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from ..encoder.shape.config import TrimformerConfig
 from ..errors import TrimformerError
+from ..saved.config import Facts
 
 IOB_MARKS = "BI"
 _SCHEMES = (IOB_MARKS, "BIES", "BILU")
@@ -60,7 +60,7 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def names_of(config: TrimformerConfig) -> Sequence[str]:
+def names_of(config: Facts) -> Sequence[str]:
     """The label names of a model by id; none where its only output is said to be a number."""
     return () if config.problem_type == "regression" else config.label_names
 

@@ -6,12 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-Truncation = Literal["head", "tail", "both"]
-
-MAX_LENGTH, SHORTEST = 128, 8
-"""Tokens of a row where neither the task nor the model says otherwise, and the fewest that there may be."""
-STRIDE = 64
-"""Tokens that neighbouring windows of a long context have in common, unless a task or a model says otherwise."""
+from .limits import SHORTEST, Truncation
 
 
 class TaskSettings(BaseModel, extra="forbid"):

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
+from ..saved.kinds import Kind
 from .data import Examples, Task, TaskData, called, did_you_mean
 from .doubts import data_notes
 from .kinds import KINDS

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from tests.encoder.test_exits import exits, with_exits
-from trimformer.encoder.shape.exits import ExitShape
 from trimformer.errors import TrimformerError
 from trimformer.inference.runtimes.backends import file_in, open_backend, parts
 from trimformer.inference.runtimes.exits import ExitSession, LayerCount, open_exits
 from trimformer.inference.runtimes.segments import files_of, together, whole
+from trimformer.saved.exits import ExitShape
 
 UNSURE, SURE = [0.1, 0.0], [0.0, 9.0]
 

@@ -21,7 +21,7 @@ class Stub:
     """Answers a text with its length, when ``free`` is set; keeps the batches that it was given."""
 
     kind, backend = "classification", "stub"
-    config = SimpleNamespace(shapes=[SimpleNamespace(attention="mean")])
+    config = SimpleNamespace(attention_kinds=["mean"])
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []

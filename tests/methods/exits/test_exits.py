@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from tests.learning import batches, context, make_method
 from trimformer import TrimformerError
-from trimformer.encoder.shape.exits import ExitShape, executed_words
 from trimformer.measure.cost import flops_by_exit, mean_flops
 from trimformer.methods import METHODS
 from trimformer.methods.exits.base import ExitMethod
 from trimformer.methods.exits.thresholds import answered, choose, entropies, every_exit, where
+from trimformer.saved.exits import ExitShape, executed_words
 from trimformer.training.evaluate import Executed, predict_logits
 from trimformer.training.loop import train
 

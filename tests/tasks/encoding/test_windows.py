@@ -9,9 +9,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from trimformer.encoder.checkpoints.demo import PACKAGE
 from trimformer.encoder.checkpoints.load import load_tokenizer
 from trimformer.errors import TrimformerError
+from trimformer.saved.demo import PACKAGE
 from trimformer.tasks.data import Examples, GoldAnswer
 from trimformer.tasks.encoding.encoded import Encoded
 from trimformer.tasks.encoding.windows import labels_of, tokenise

@@ -1,43 +1,15 @@
-"""Read config.json: what stands in it is checked before anything is made of it."""
+"""Read config.json into the configuration of the one encoder."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoConfig
 
 from ...errors import TrimformerError
-from ...files import require_readable
+from ...saved.config import CONFIG, check_values, read_json
 from ..shape.config import TrimformerConfig
 from .families import family_of
-
-CONFIG = "config.json"
-
-MOST_LAYERS = 1_000
-MOST = 10**8
-"""No encoder has a size above it; what the weight file bears out is checked when a model is built."""
-
-# Sizes by the names that the families give them: the smallest and the largest that can be meant.
-SIZES: dict[str, tuple[int, int]] = {
-    **dict.fromkeys(("num_hidden_layers", "n_layers"), (1, MOST_LAYERS)),
-    **dict.fromkeys(("vocab_size", "hidden_size", "dim", "embedding_size", "classifier_size"), (1, MOST)),
-    **dict.fromkeys(("num_attention_heads", "n_heads", "intermediate_size", "hidden_dim"), (1, MOST)),
-    **dict.fromkeys(("max_position_embeddings", "num_labels"), (1, MOST // 100)),
-    **dict.fromkeys(("type_vocab_size", "pad_token_id"), (0, MOST)),
-    **dict.fromkeys(("relative_buckets", "relative_span", "relative_attention_num_buckets"), (0, MOST // 100)),
-}
-# Those that may be null, which says that the checkpoint has none.
-OPTIONAL = {"embedding_size", "classifier_size", "num_labels", "pad_token_id"}
-# Shares, and the small number that keeps a norm from dividing by zero.
-RATES: dict[str, float] = {
-    **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 1.0),
-    **dict.fromkeys(("layer_norm_eps", "norm_eps", "initializer_range"), math.inf),
-}
-CHOICES = {"positions": ("absolute", "from_padding", "none"), "classifier_pooling": ("cls", "mean")}
 
 
 def read_config(folder: Path) -> TrimformerConfig:
@@ -51,7 +23,7 @@ def read_config(folder: Path) -> TrimformerConfig:
     values = read_json(file)
     model_type = values.get("model_type")
     family = None if model_type == TrimformerConfig.model_type else family_of(str(model_type))
-    _check(values, file)
+    check_values(values, file)
     try:
         if family is None:
             return TrimformerConfig.from_pretrained(folder)
@@ -62,87 +34,3 @@ def read_config(folder: Path) -> TrimformerConfig:
         raise TrimformerError(
             f"{file} is not a valid configuration: {error}; use the file that was saved with the weights."
         ) from error
-
-
-def architecture(folder: Path) -> str:
-    """The model class that config.json names; empty where it names none."""
-    named = read_json(folder / CONFIG).get("architectures")
-    return str(named[0]) if isinstance(named, list) and named else ""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; raises TrimformerError where it holds none."""
-    if path.is_file():
-        require_readable(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise TrimformerError(f"{path} is not a readable JSON file: {error}.") from error
-    except RecursionError as error:
-        raise TrimformerError(
-            f"{path} is nested too deeply for a JSON file of a model: save the model again."
-        ) from error
-    if not isinstance(content, dict):
-        raise TrimformerError(f"{path} does not hold a JSON object.")
-    return content
-
-
-def _check(values: dict[str, Any], file: Path) -> None:
-    """Refuse sizes and label names that no model can have."""
-    for name, (low, high) in SIZES.items():
-        value = values.get(name, low)
-        if value is None and name in OPTIONAL:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise TrimformerError(
-                f"{name} in {file} is {shortened(value)}, not a whole number from {low} to {high}: {_REMEDY}."
-            )
-    for name, most in RATES.items():
-        value = values.get(name, 0.0)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most or value == math.inf:
-            wanted = "of at least 0" if most == math.inf else f"from 0 to {most:g}"
-            raise TrimformerError(f"{name} in {file} is {shortened(value)}, not a number {wanted}: {_REMEDY}.")
-    for name, known in CHOICES.items():
-        if values.get(name, known[0]) not in known:
-            raise TrimformerError(
-                f"{name} in {file} is {shortened(values[name])}, not one of {', '.join(known)}: {_REMEDY}."
-            )
-    if not isinstance(values.get("problem_type"), str | None):
-        raise TrimformerError(f"problem_type in {file} is {shortened(values['problem_type'])}, not a name: {_REMEDY}.")
-    layers = values.get("layers")
-    if isinstance(layers, list) and len(layers) > MOST_LAYERS:
-        raise TrimformerError(f"{file} has {len(layers)} layers, more than {MOST_LAYERS}: {_REMEDY}.")
-    _check_labels(values.get("id2label"), file)
-
-
-_REMEDY = "use the config.json that was saved with the weights"
-
-
-def _check_labels(names: Any, file: Path) -> None:
-    """Refuse names of which nobody can say to which output they belong."""
-    if names is None:
-        return
-    what = f"id2label in {file}"
-    if not isinstance(names, dict):
-        raise TrimformerError(
-            f"{what} is not an object of ids and names, such as {{'0': 'no', '1': 'yes'}}: write one."
-        )
-    wrong = [key for key in names if not (key.isascii() and key.isdigit())]
-    if wrong:
-        raise TrimformerError(f"{what} has {shortened(wrong[0])} where an id belongs: write whole numbers from 0.")
-    ids = sorted(int(key) for key in names)
-    gap = next((number for number, found in enumerate(ids) if found != number), None)
-    if gap is not None:
-        raise TrimformerError(
-            f"{what} has {len(ids)} names and none with id {gap}, so that it is not known which output each of them "
-            "belongs to: number them from 0 without gaps, in the order of the model's outputs."
-        )
-    twice = [name for name, count in Counter(map(str, names.values())).items() if count > 1]
-    if twice:
-        raise TrimformerError(f"{what} names two outputs {shortened(twice[0])}: give each a name of its own.")
-
-
-def shortened(value: Any, length: int = 60) -> str:
-    """A value as it is written, at most so long."""
-    text = repr(value)
-    return text if len(text) <= length else f"{text[: length - 1]}…"

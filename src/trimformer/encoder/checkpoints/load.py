@@ -7,35 +7,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ...console import console
 from ...errors import TrimformerError
+from ...saved.config import CONFIG, architecture, read_json
+from ...saved.folder import fetch, resolve
+from ...saved.kinds import OWN, PROBLEM_TYPES, Kind, head_of
+from ...saved.modules import MODULES, is_sentence_encoder, read_as_there
+from ...saved.tokenizer_check import check_length, fit
 from ..model.body import TrimformerModel
 from ..model.heads import (
     HEADS,
-    PROBLEM_TYPES,
-    Kind,
     TrimformerForEmbedding,
     TrimformerForMaskedLM,
     TrimformerWithHead,
     head_class,
 )
-from ..model.sentence_files import MODULES
 from ..shape.config import TrimformerConfig
 from ..shape.embedding import EmbeddingShape
-from .config_file import CONFIG, architecture, read_config, read_json
-from .demo import demo_folder
+from .config_file import read_config
 from .families import family_of
-from .sentence import encoder_folder, is_sentence_encoder, read_as_there, read_embedding, unused_files
+from .sentence import read_embedding, unused_files
 from .shapes import PREFIX, from_shape
-from .tokenizer_check import fit
 from .weight_files import read_weights
-
-DEMO = "demo"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,14 +119,9 @@ def has_head(path_or_id: str | Path) -> bool:
 
 
 def _named_head(folder: Path) -> type[TrimformerWithHead] | None:
-    """The model class that config.json names, None where it names none that has a head for a task.
-
-    The masked-LM head of a stock checkpoint is what pre-training left: it counts only where it is asked for.
-    """
-    named = architecture(folder)
-    if named.endswith("ForMaskedLM") and named != TrimformerForMaskedLM.__name__:
-        return None
-    return next((cls for cls in HEADS if named.endswith(cls.__name__.removeprefix("Trimformer"))), None)
+    """The model class that config.json names, None where it names none that has a head for a task."""
+    head = head_of(architecture(folder))
+    return next((cls for cls in HEADS if head is not None and cls.__name__ == OWN + head), None)
 
 
 def load(
@@ -186,7 +178,9 @@ def load_tokenizer(path_or_id: str | Path) -> PreTrainedTokenizerBase:
     files = set(tokenizer.vocab_files_names.values())
     if files and not any((folder / name).is_file() for name in files):
         raise _no_tokenizer(folder, f"none of {', '.join(sorted(files))}")
-    fit(tokenizer, folder)
+    check_length(tokenizer, folder)
+    if (folder / CONFIG).is_file():
+        fit(tokenizer, read_config(folder), folder)
     read_as_there(tokenizer, folder)
     return tokenizer
 
@@ -300,30 +294,6 @@ def read_checkpoint(path_or_id: str | Path) -> Checkpoint:
     has_head = bool(masked_lm) if head is TrimformerForMaskedLM else "head.output.weight" in weights
     found = (head or HEADS[0]) if has_head or head is TrimformerForEmbedding else None
     return Checkpoint(config, weights, found, str(path_or_id), tuple(unused), masked_lm)
-
-
-def resolve(path_or_id: str | Path) -> Path:
-    """The local folder with the configuration and weights of a model."""
-    return encoder_folder(fetch(path_or_id))
-
-
-def fetch(path_or_id: str | Path) -> Path:
-    """The local folder of a model, downloaded from the hub when it is an id."""
-    if str(path_or_id) == DEMO:
-        return demo_folder()
-    folder = Path(path_or_id)
-    if folder.is_dir():
-        return folder
-    if folder.exists() or str(path_or_id).count("/") > 1 or str(path_or_id).startswith((".", "/", "~")):
-        raise TrimformerError(f"{path_or_id} is not a model folder: give a folder with config.json and weights.")
-    try:
-        wanted = ["*.json", "*.safetensors", "*.txt", "*.model"]
-        return Path(huggingface_hub.snapshot_download(str(path_or_id), allow_patterns=wanted))
-    except Exception as error:  # the hub client raises many kinds: offline, unknown id, gated, bad name
-        raise TrimformerError(
-            f"{path_or_id!r} is neither a folder here nor a model that could be fetched from the hub "
-            f"({type(error).__name__}): check the name and the network."
-        ) from error
 
 
 def _line(error: Exception) -> str:

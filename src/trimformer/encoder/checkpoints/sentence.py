@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from tokenizers import normalizers
 from torch import Tensor
 
 from ...errors import TrimformerError
-from ..model.sentence_files import MODULES, POOLING_KEYS, SETTINGS
+from ...saved.config import read_json
+from ...saved.modules import MODULES, encoder_folder, kind_of_module, module_folder, read_modules
+from ..model.sentence_files import POOLING_KEYS, SETTINGS
 from ..shape.embedding import ACTIVATIONS, POOLINGS, DenseShape, EmbeddingShape
-from .config_file import read_json
 
 WITHOUT_EFFECT = ("Dropout",)
 """Modules that change nothing where nothing is trained."""
-
-
-def encoder_folder(folder: Path) -> Path:
-    """Where the encoder lies in a folder; older sentence-transformers gave it a folder of its own."""
-    inner = _path(folder, _modules(folder)[0]) if (folder / MODULES).is_file() else folder
-    return inner if (inner / "config.json").is_file() else folder
 
 
 def copy_modules(source: Path, target: Path) -> None:
@@ -35,7 +28,7 @@ def copy_modules(source: Path, target: Path) -> None:
     """
     if not (source / MODULES).is_file():
         return
-    modules = _modules(source)
+    modules = read_modules(source)
     if str(modules[0].get("type", "")).endswith("MLMTransformer"):
         raise TrimformerError(f"{source} uses the language model's head (SPLADE), which a trimmed body does not have.")
     for file in encoder_folder(source).glob("sentence_*_config.json"):
@@ -43,15 +36,10 @@ def copy_modules(source: Path, target: Path) -> None:
     if (settings := source / SETTINGS).is_file():
         shutil.copyfile(settings, target / settings.name)
     for module in modules[1:]:
-        if (folder := _path(source, module)).is_dir():  # a module without settings may have no folder
+        if (folder := module_folder(source, module)).is_dir():  # a module without settings may have no folder
             shutil.copytree(folder, target / module["path"])
     text = json.dumps([modules[0] | {"path": ""}, *modules[1:]], indent=2)
     (target / MODULES).write_text(text, encoding="utf-8")
-
-
-def is_sentence_encoder(folder: Path) -> bool:
-    """Whether a folder names modules that make a vector of a text."""
-    return (folder / MODULES).is_file() and "Pooling" in map(_kind, _modules(folder))
 
 
 def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str, Tensor]]:
@@ -59,12 +47,12 @@ def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str,
 
     Raises TrimformerError for a pooling that is missing or not known, and for modules that no head here has.
     """
-    modules = _modules(folder)
-    kinds = list(map(_kind, modules[1:]))
+    modules = read_modules(folder)
+    kinds = list(map(kind_of_module, modules[1:]))
     if kinds[:1] != ["Pooling"]:
         found = f"after the encoder comes {kinds[0]}" if kinds else "there is only the encoder"
         raise TrimformerError(f"{folder / MODULES} names no pooling ({found}): add a Pooling module after the encoder.")
-    pooling = _pooling(_path(folder, modules[1]) / "config.json", hidden)
+    pooling = _pooling(module_folder(folder, modules[1]) / "config.json", hidden)
     dense: list[DenseShape] = []
     weights: dict[str, Tensor] = {}
     normalize = False
@@ -78,7 +66,7 @@ def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str,
                 "Normalize."
             )
         if kind == "Dense":
-            shape, own = _dense(_path(folder, module), dense[-1].size if dense else hidden)
+            shape, own = _dense(module_folder(folder, module), dense[-1].size if dense else hidden)
             weights |= {f"head.dense.{len(dense)}.linear.{name}": weight for name, weight in own.items()}
             dense.append(shape)
         normalize = kind == "Normalize"
@@ -88,23 +76,6 @@ def read_embedding(folder: Path, hidden: int) -> tuple[EmbeddingShape, dict[str,
     size = dense[-1].size if dense else hidden
     shorter = tuple(sorted({dim for dim in dims if isinstance(dim, int) and 0 < dim < size}, reverse=True))
     return EmbeddingShape(pooling, tuple(dense), normalize, shorter, settings), weights
-
-
-def read_as_there(tokenizer: Any, folder: Path) -> None:
-    """Let the tokenizer of a folder cut texts, and lower their case, as sentence-transformers does."""
-    for file in sorted(folder.glob("sentence_*_config.json")):
-        settings = read_json(file)
-        length, backend = settings.get("max_seq_length"), getattr(tokenizer, "backend_tokenizer", None)
-        if isinstance(length, int) and length > 0:
-            tokenizer.model_max_length = min(tokenizer.model_max_length, length)
-        if settings.get("do_lower_case") is True and backend is not None:
-            others = [] if backend.normalizer is None else [backend.normalizer]
-            backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *others])
-
-
-def _kind(module: dict[str, Any]) -> str:
-    """The class of a module, wherever a release of sentence-transformers keeps it."""
-    return str(module.get("type", "a module")).rpartition(".")[2]
 
 
 def _pooling(file: Path, hidden: int) -> str:
@@ -158,23 +129,6 @@ def _dense(folder: Path, width: int) -> tuple[DenseShape, dict[str, Tensor]]:
 
 def unused_files(folder: Path) -> list[str]:
     """What lies beside an encoder and is no part of a model with a head here: modules, and a head that is pickled."""
-    modules = _modules(folder)[1:] if (folder / MODULES).is_file() else []
+    modules = read_modules(folder)[1:] if (folder / MODULES).is_file() else []
     heads = [file.name for file in folder.glob("model_head.*")]  # of SetFit
-    return [*map(_kind, modules), *heads]
-
-
-def _modules(folder: Path) -> list[dict[str, Any]]:
-    try:
-        modules = json.loads((folder / MODULES).read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise TrimformerError(f"{folder / MODULES} is not a readable JSON file: {error}.") from error
-    if not isinstance(modules, list) or not modules or not all(isinstance(module, dict) for module in modules):
-        raise TrimformerError(f"{folder / MODULES} does not hold a list of modules.")
-    return modules
-
-
-def _path(folder: Path, module: dict[str, Any]) -> Path:
-    path = folder / str(module.get("path", ""))
-    if not path.resolve().is_relative_to(folder.resolve()) or not isinstance(module.get("path"), str):
-        raise TrimformerError(f"{folder / MODULES} names a module outside its folder: {module.get('path')!r}.")
-    return path
+    return [*map(kind_of_module, modules), *heads]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...errors import TrimformerError
 from ...files import require_readable
+from ...saved.config import read_json, shortened
 from ..packing.files import read_tensors
-from .config_file import read_json, shortened
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import TrimformerError
+from ...saved.exits import ExitShape
 from ..parts.axes import Axes, Axis, axis_of, values_of
 from ..parts.linear.base import kind_of
 from ..shape.config import LayerShape, TrimformerConfig
 from ..shape.embedding import EmbeddingShape
-from ..shape.exits import ExitShape
 from ..shape.gates import Gates
 from ..shape.kinds import LAYERS, POSITIONS
 from ..shape.points import POINTS

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...saved.exits import ExitShape, Leaving, exits_of
 from ..parts.norms import normed
 from ..parts.trace import BodyOutput
-from ..shape.exits import ExitShape, Leaving, exits_of
 from ..shape.gates import Gates, hard_value
 
 

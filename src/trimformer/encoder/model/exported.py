@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import TrimformerError
+from ...saved.exits import ExitShape
 from ..parts.baked import require_baked
 from ..parts.elimination import eliminates
 from ..parts.exported import ExportedTokens
-from ..shape.exits import ExitShape
 from .body import TrimformerModel
 from .heads import TrimformerWithHead
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedConfig
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from ...files import atomic_file
+from ...saved.config import FORMAT_VERSION
 from ..packing.files import is_packed, pack_file, read_tensors
-from ..shape.config import FORMAT_VERSION
 
 WHERE = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 """What ``from_pretrained`` takes that says where the files are."""

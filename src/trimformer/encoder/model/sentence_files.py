@@ -10,10 +10,10 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ...saved.modules import MODULES
 from ..shape.config import TrimformerConfig
 from ..shape.embedding import POOLINGS, EmbeddingShape
 
-MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
 # Spelled as older releases do, which newer ones read, too.
 POOLING_KEYS = {

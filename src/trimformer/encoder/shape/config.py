@@ -10,13 +10,11 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ...errors import TrimformerError
-from .exits import ExitShape
+from ...saved.config import FORMAT_VERSION, MODEL_TYPE, Facts, SavedConfig, check_format
+from ...saved.exits import ExitShape
 from .kinds import ATTENTION, LAYERS, LINEAR, POSITIONS
 from .ranges import from_ranges
 
-FORMAT_VERSION = 3
-"""2: layers may have ``own``, ``maps``, ``inputs``, and the kind of layer is named. Without these 1 is saved.
-3: of a folder whose weights are packed; a configuration in memory never is of this format."""
 SHARES = 10_000
 """A share of a text's tokens is counted in units of one in so many."""
 
@@ -127,7 +125,7 @@ class LayerShape:
 
 
 @strict
-class TrimformerConfig(PreTrainedConfig):
+class TrimformerConfig(Facts, PreTrainedConfig):
     """Configuration of the one encoder: sizes shared by all layers, and one :class:`LayerShape` for each layer.
 
     family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
@@ -158,15 +156,15 @@ class TrimformerConfig(PreTrainedConfig):
         the encoder (``layers.0.ffn_out``) or ``head.``; they belong to these weights. None: it was not.
     """
 
-    model_type: ClassVar[str] = "trimformer"
+    model_type: ClassVar[str] = MODEL_TYPE
 
     format_version: int = FORMAT_VERSION
     family: str = "bert"
-    vocab_size: int = 30522
+    vocab_size: int = SavedConfig.vocab_size
     hidden_size: int = 768
     embedding_size: int | None = None
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
+    max_position_embeddings: int = SavedConfig.max_position_embeddings
+    type_vocab_size: int = SavedConfig.type_vocab_size
     positions: Literal["absolute", "from_padding", "none"] = "absolute"
     attention_positions: str = "none"
     relative_buckets: int = 32
@@ -179,7 +177,7 @@ class TrimformerConfig(PreTrainedConfig):
     attention_bias: bool = True
     ffn_bias: bool = True
     norm_bias: bool = True
-    pad_token_id: int | None = 0
+    pad_token_id: int | None = SavedConfig.pad_token_id
     hidden_act: str = "gelu"
     hidden_dropout_prob: float | int = 0.1
     attention_probs_dropout_prob: float | int = 0.1
@@ -200,11 +198,7 @@ class TrimformerConfig(PreTrainedConfig):
     sharing: list[int] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.format_version > FORMAT_VERSION:
-            raise TrimformerError(
-                f"This model was saved in format {self.format_version}, newer than the format {FORMAT_VERSION} "
-                "that this trimformer reads: upgrade trimformer."
-            )
+        check_format(self.format_version)
         if kwargs.pop("pre_norm", False):  # how format 1 says it
             self.layer_kind = "pre-norm"
         kind = LAYERS.find(self.layer_kind)
@@ -277,17 +271,6 @@ class TrimformerConfig(PreTrainedConfig):
         mixes = LAYERS[self.layer_kind].mixes
         mixing = [index for index, shape in enumerate(self.shapes) if mixes or ATTENTION[shape.attention].mixes]
         return mixing[-1] if mixing else -1
-
-    @property
-    def label_names(self) -> list[str]:
-        """Names of the head's outputs by id, whatever the order in which they were written down."""
-        return [str(name) for _, name in sorted((self.id2label or {}).items())]
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest input in tokens, special tokens included."""
-        offset = (self.pad_token_id or 0) + 1 if self.positions == "from_padding" else 0
-        return self.max_position_embeddings - offset
 
     def with_shapes(self, shapes: tuple[LayerShape, ...] | list[LayerShape]) -> TrimformerConfig:
         """A copy of this configuration with other layers."""

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 from ...console import console
 from ...cores import usable_cores
-from ...encoder.checkpoints.load import read_kind
-from ...encoder.shape.exits import executed_words
 from ...errors import TrimformerError
 from ...files import claim, is_stream
+from ...saved.exits import executed_words
+from ..reading import kind_of
 from .cluster import label_on_cluster
 from .labeller import LabelJob
 from .meter import Meter
@@ -65,7 +65,7 @@ def predict_file(
     if ray is not None and piped:
         raise TrimformerError("The nodes of a cluster read the file themselves: name a file, or leave --ray out.")
     size = None if piped else source.stat().st_size
-    kind = read_kind(model)
+    kind = kind_of(model)
     form = format_of("standard input" if piped else file, kind, text, text_pair, None if piped else source)
     if form.note:
         console.print(f"Note: {form.note}.", markup=False, soft_wrap=True)

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 from ...tasks.data import did_you_mean
 from ...tasks.kinds import KINDS
 from ...tasks.tables.files import SEMICOLONS, UTF16, by_semicolons, cell_text, is_utf16, load_json

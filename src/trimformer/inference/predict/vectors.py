@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...extras import require
+from ...saved.kinds import Kind
 
 ENDINGS = (".npy", ".parquet")
 COLUMN = "vector"
@@ -30,6 +31,8 @@ def holds_vectors(out: Path | None, kind: Kind, as_json: bool) -> bool:
         )
     if as_json:
         raise TrimformerError(f"--json writes lines of JSON, and {out} holds numbers alone: leave one of the two.")
+    if out.suffix.lower() == ".parquet":
+        require("train", ["pyarrow"])
     return True
 
 

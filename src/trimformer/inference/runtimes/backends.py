@@ -26,7 +26,7 @@ class FileBackend:
     """One way to run an exported file.
 
     folder, file: where a run leaves the file. runtime: the package that runs it. precision: of weights and arithmetic.
-    extra: of trimformer that is needed, if one is. session: opens a path with ``threads``.
+    extra: of trimformer that is needed to write it, if one is. session: opens a path with ``threads``.
     """
 
     folder: str

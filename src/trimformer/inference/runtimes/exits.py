@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...encoder.checkpoints.load import read_config, read_kind
-from ...encoder.shape.exits import ExitShape, Leaving
 from ...errors import TrimformerError
+from ...saved.config import read_own
+from ...saved.exits import ExitShape, Leaving
+from ..reading import kind_of
 from .segments import SegmentSession, all_outputs, next_inputs, segments_in
 from .session import arrays
 
@@ -100,18 +101,17 @@ def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSessio
         raise TrimformerError(
             f"There is no config.json in {folder}, which says when texts leave: copy all files of the export together."
         )
-    config = read_config(folder)
-    if config.exits is None or segments_in(config.exits) != len(openers):
+    config = read_own(folder)
+    if config is None or config.exits is None or segments_in(config.exits) != len(openers):
         raise TrimformerError(
             f"The files of {len(openers)} segments do not belong to {folder / 'config.json'}, which speaks of "
-            f"{segments_in(config.exits)}: export the model again."
+            f"{segments_in(config.exits if config else None)}: export the model again."
         )
     shape = ExitShape.read(config.exits)
-    return ExitSession([opened() for opened in openers], shape, read_kind(folder), config.num_hidden_layers)
+    return ExitSession([opened() for opened in openers], shape, kind_of(folder), len(config.layers or []))
 
 
 def executed_of(session: Any, config: Any) -> LayerCount | None:
     """What counts the layers of texts: the session does, or whoever runs the model in PyTorch; None without exits."""
-    if isinstance(session, ExitSession):
-        return session.executed
-    return None if config.exits is None else LayerCount(config.num_hidden_layers)
+    counts: LayerCount | None = getattr(session, "executed", None)
+    return LayerCount(len(config.layers)) if counts is None and config.exits is not None else counts

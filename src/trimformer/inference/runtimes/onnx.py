@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...cores import usable_cores
-from .session import arrays, damaged, require, require_file
+from ...extras import require
+from .session import arrays, damaged, require_file
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+RUNTIME = "onnxruntime"
+PACKAGES = ("onnx", "onnxscript", RUNTIME)
 
 
 def require_onnx() -> None:
-    """Raise TrimformerError where a package of the ``onnx`` extra is missing."""
+    """Raise TrimformerError where a package is missing that writes ONNX files; to run them takes ONNX Runtime alone."""
     require("onnx", PACKAGES)
 
 
@@ -26,7 +28,7 @@ class OnnxSession:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        require_onnx()
+        require("onnx", [RUNTIME])
         import onnxruntime
 
         require_file(path)

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ...cores import usable_cores
-from .session import arrays, damaged, require, require_file
+from ...extras import require
+from .session import arrays, damaged, require_file
 
 # Of the arithmetic; what is quantized in the file is so under any. Where the CPU has no bf16, OpenVINO takes fp32.
 PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16", "int4": "bf16"}
+RUNTIME = "openvino"
 REPORTER = "openvino_telemetry"
 
 
@@ -29,7 +31,6 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
-        require_openvino()
         require_file(path)
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
@@ -58,8 +59,8 @@ class OpenVinoSession:
 
 
 def require_openvino() -> None:
-    """Raise TrimformerError where a package of the ``openvino`` extra is missing."""
-    require("openvino", ["openvino", "nncf"])
+    """Raise TrimformerError where a package is missing that writes OpenVINO's files; to run them takes one alone."""
+    require("openvino", [RUNTIME, "nncf"])
 
 
 @contextlib.contextmanager
@@ -78,7 +79,7 @@ def without_telemetry() -> Iterator[None]:
 
 def runtime() -> Any:
     """The package, imported so that it reports nothing to its makers. Raises TrimformerError where it is missing."""
-    require_openvino()
+    require("openvino", [RUNTIME])
     with without_telemetry():
         import openvino
     return openvino

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -35,13 +34,6 @@ def arrays(inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     given = {name: np.asarray(values) for name, values in inputs.items()}
     given.setdefault("token_type_ids", np.zeros_like(given["input_ids"]))
     return {name: given[name] for name in INPUTS}
-
-
-def require(extra: str, packages: Sequence[str]) -> None:
-    """Raise TrimformerError where a package of this extra is missing."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise TrimformerError(f'This needs the package {missing[0]}: pip install "trimformer[{extra}]".')
 
 
 def require_file(path: Path) -> None:

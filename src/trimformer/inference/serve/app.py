@@ -92,7 +92,7 @@ class ServedModel:
             "name": name,
             "kind": predictor.kind,
             "backend": predictor.backend,
-            "attention": [shape.attention for shape in predictor.config.shapes],
+            "attention": predictor.config.attention_kinds,
         }
         for worker in workers:  # the first pass is a slow one
             list(worker.stream(["a" if KINDS[worker.kind].columns[1] is None else ("a", "a")]))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ...encoder.model.heads import Kind
+from ...saved.kinds import Kind
 from ...tasks.kinds import KINDS
 from ..batches import Row
 

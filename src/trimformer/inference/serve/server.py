@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ...console import console
 from ...cores import usable_cores
 from ...errors import TrimformerError
+from ...extras import require
 from ..predictor import Predictor
-from ..runtimes.session import require
 
 if TYPE_CHECKING:
     import uvicorn

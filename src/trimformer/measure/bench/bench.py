@@ -12,12 +12,12 @@ from typing import Any
 from ...console import Ticker
 from ...deploy.writers import INT8
 from ...encoder.checkpoints.load import has_head, load_tokenizer, read_config, read_kind
-from ...encoder.checkpoints.tokenizer_check import reading_notes, some_texts
-from ...encoder.shape.exits import executed_words
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.batches import tokenise
 from ...inference.predict.rows import format_of, split
+from ...saved.exits import executed_words
+from ...saved.tokenizer_check import reading_notes, some_texts
 from ...tasks.cuts import cuts_of
 from ...tasks.encode import encode
 from ...tasks.encoding.encoded import Encoded

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...deploy.onnx import random_inputs
@@ -74,9 +75,13 @@ def own_lengths(data: Encoded, batches: Sequence[int]) -> list[Workload]:
         Workload(
             size,
             lengths,
-            tuple(inputs(data, order[start : start + size]) for start in range(0, len(order), size)),
+            tuple(_tensors(inputs(data, order[start : start + size])) for start in range(0, len(order), size)),
             data.lengths[order],
         )
         for size in batches
         for lengths, order in (ways if size > 1 else ways[:1])
     ]
+
+
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -19,9 +19,9 @@ from torch import Tensor
 from ...encoder.model.exits import with_exits
 from ...encoder.model.heads import TrimformerForSequenceClassification
 from ...encoder.shape.config import TrimformerConfig
-from ...encoder.shape.exits import ANSWERS, WITHOUT, ExitShape, executed_words
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
+from ...saved.exits import ANSWERS, WITHOUT, ExitShape, executed_words
 from ...tasks.metric import metric
 from ...tasks.outcome import outcome
 from ...training.paired import student_inputs

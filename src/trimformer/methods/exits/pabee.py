@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...encoder.shape.config import TrimformerConfig
-from ...encoder.shape.exits import ExitShape
+from ...saved.exits import ExitShape
 from ...training.settings import ObjectiveSettings
 from ..base import Standard, register
 from .base import ExitMethod, ExitSettings

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ...encoder.model.heads import TrimformerWithHead
-from ...encoder.shape.exits import ANSWERS, ExitShape, exits_of
 from ...measure.cost import flops_by_exit
+from ...saved.exits import ANSWERS, ExitShape, exits_of
 from ...tasks.data import Task
 from ...tasks.encoding.encoded import Encoded
 from ...tasks.kinds import KINDS

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from ..data import Examples
-from ..settings import Truncation
+from ..limits import Truncation
 from . import texts
+from .tokenizers import AnyTokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, truncation: Truncation
+    examples: Examples, tokenizer: AnyTokenizer, max_length: int, truncation: Truncation
 ) -> dict[str, np.ndarray]:
     """As texts are tokenised, with a row for each text of a couple, and 'owners' int64 (rows,), a row's example."""
     if examples.pairs is None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from transformers import PreTrainedTokenizerBase
 
-from ...encoder.model.heads import IGNORED, Kind
 from ...errors import TrimformerError
+from ...saved.kinds import IGNORED, Kind
 from ..data import Examples
-from ..settings import Truncation
+from ..limits import Truncation
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Encoded:
         input_ids, attention_mask and, if the tokenizer makes them, token_type_ids: int64 (batch, longest);
         labels as in the data, for tokens int64 (batch, longest), -100 on padding.
         """
+        import torch  # who predicts from exported files has none
+
         rows = [slice(self.offsets[i], self.offsets[i + 1]) for i in indices]
         lengths = torch.from_numpy(self.lengths[list(indices)])
         shape = (len(rows), int(lengths.max()))
@@ -114,7 +118,7 @@ class Encoded:
         return batch
 
 
-def padding_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def padding_id(tokenizer: Any) -> int:
     """The id of the padding token; raises TrimformerError for a tokenizer that has none."""
     if tokenizer.pad_token_id is None:
         raise TrimformerError(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from operator import add
-from typing import cast
 
 import numpy as np
-from transformers import BatchEncoding, PreTrainedTokenizer, PreTrainedTokenizerBase
 
 from ..data import Examples
-from ..settings import Truncation
+from ..limits import Truncation
 from .chunks import chunks
+from .tokenizers import AnyTokenizer, read_texts
 
 
 def tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, truncation: Truncation
+    examples: Examples, tokenizer: AnyTokenizer, max_length: int, truncation: Truncation
 ) -> dict[str, np.ndarray]:
     """Rows laid end to end: 'ids' int32 (tokens,), 'offsets' int64 (n + 1,), 'truncated' int64 (), the rows that were
     cut, and, if the tokenizer makes them, 'types' uint8 (tokens,).
@@ -31,15 +30,14 @@ def tokenise(
         sizes = map(add, sizes, map(len, examples.pairs))
     for rows in chunks(sizes):
         part = examples.take(range(len(examples))[rows])
-        coded = tokenizer(part.texts, part.pairs, truncation=False, return_attention_mask=False, verbose=False)
-        for at, tokens in enumerate(coded["input_ids"]):
+        for row in read_texts(tokenizer, part.texts, part.pairs):
             stays: slice | np.ndarray = slice(None)
-            if len(tokens) > max_length:
-                stays = kept(_sequences(tokenizer, coded, part, at), max_length, truncation)
+            if len(row.ids) > max_length:
+                stays = kept(row.sequences(), max_length, truncation)
                 truncated += 1
-            ids.append(np.asarray(tokens, dtype=np.int32)[stays])
-            if "token_type_ids" in coded:
-                types.append(np.asarray(coded["token_type_ids"][at], dtype=np.uint8)[stays])
+            ids.append(np.asarray(row.ids, dtype=np.int32)[stays])
+            if row.types is not None:
+                types.append(np.asarray(row.types, dtype=np.uint8)[stays])
     arrays = {
         "ids": np.concatenate(ids),
         "offsets": np.cumsum([0, *map(len, ids)], dtype=np.int64),
@@ -48,17 +46,6 @@ def tokenise(
     if types:
         arrays["types"] = np.concatenate(types)
     return arrays
-
-
-def _sequences(tokenizer: PreTrainedTokenizerBase, coded: BatchEncoding, part: Examples, at: int) -> np.ndarray:
-    """For each token of a complete row the text it belongs to, 0 or 1, or -1 for a special token: shape (tokens,)."""
-    if coded.is_fast:
-        return np.nan_to_num(np.array(coded.sequence_ids(at), dtype=np.float64), nan=-1)  # None becomes NaN
-    # A slow tokenizer does not tell, so we let it put its special tokens around marks: -1 for text 0, -2 for text 1.
-    slow = cast(PreTrainedTokenizer, tokenizer)
-    texts = [part.texts[at]] if part.pairs is None else [part.texts[at], part.pairs[at]]
-    marks = slow.build_inputs_with_special_tokens(*([-1 - i] * len(slow.tokenize(t)) for i, t in enumerate(texts)))
-    return np.maximum(-1 - np.array(marks), -1)
 
 
 def kept(sequences: np.ndarray, max_length: int, truncation: Truncation) -> np.ndarray:

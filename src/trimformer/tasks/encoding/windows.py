@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
-from ...encoder.model.heads import IGNORED
 from ...errors import TrimformerError
+from ...saved.kinds import IGNORED
 from ..data import Examples, GoldAnswer
-from ..settings import STRIDE
+from ..limits import STRIDE
 from .chunks import chunks
+from .tokenizers import AnyTokenizer, fast_form, makes_types
 
 QUESTION = 64
 """Longer questions are cut to this number of tokens, as in BERT's published SQuAD code, at most half of a row."""
@@ -40,7 +40,7 @@ class _Template(NamedTuple):
 
 
 def tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, stride: int = STRIDE
+    examples: Examples, tokenizer: AnyTokenizer, max_length: int, stride: int = STRIDE
 ) -> dict[str, np.ndarray]:
     """All windows of all contexts, in order; neighbours have `stride` tokens of the context in common, but at most
     half of the room that the question leaves to the context.
@@ -51,7 +51,7 @@ def tokenise(
 
     Raises TrimformerError for a slow tokenizer, which knows no characters, and where a question leaves no room.
     """
-    if not tokenizer.is_fast:
+    if fast_form(tokenizer) is None:
         raise TrimformerError(
             f"The tokenizer {tokenizer.name_or_path or ''} does not say where tokens stand in the text, which question "
             "answering needs: save its fast form (tokenizer.json) beside the model."
@@ -143,24 +143,25 @@ def _cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray
     return owners, begins, np.minimum(begins + room[owners], lengths[owners])
 
 
-def _tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+def _tokens(texts: Sequence[str], tokenizer: AnyTokenizer) -> _Tokens:
+    fast = fast_form(tokenizer)
     ids: list[np.ndarray] = []
     chars: list[np.ndarray] = []
     for part in chunks(map(len, texts)):
-        coded = tokenizer(list(texts[part]), add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids += [np.array(row, dtype=np.int32) for row in coded["input_ids"]]
-        chars += [np.array(row, dtype=np.int32).reshape(-1, 2) for row in coded["offset_mapping"]]
+        coded = fast.encode_batch(list(texts[part]), add_special_tokens=False)
+        ids += [np.array(one.ids, dtype=np.int32) for one in coded]
+        chars += [np.array(one.offsets, dtype=np.int32).reshape(-1, 2) for one in coded]
     offsets = np.cumsum([0, *(len(row) for row in ids)], dtype=np.int64)
     return _Tokens(np.concatenate(ids), np.concatenate(chars), offsets)
 
 
-def _template(tokenizer: PreTrainedTokenizerBase) -> _Template:
+def _template(tokenizer: AnyTokenizer) -> _Template:
     """Read off how the tokenizer joins two texts."""
-    coded = tokenizer("a", "a")
-    ids = np.array(coded["input_ids"], dtype=np.int32)
-    parts = np.array([-1 if part is None else part for part in coded.sequence_ids(0)])
+    coded = fast_form(tokenizer).encode("a", "a")
+    ids = np.array(coded.ids, dtype=np.int32)
+    parts = np.array([-1 if part is None else part for part in coded.sequence_ids])
     question, context = np.flatnonzero(parts == 0), np.flatnonzero(parts == 1)
     first, first_end, second, second_end = question[0], question[-1] + 1, context[0], context[-1] + 1
-    types = coded.get("token_type_ids")
-    kinds = None if types is None else [types[at] for at in (0, first, first_end, second, len(ids) - 1)]
-    return _Template(ids[:first], ids[first_end:second], ids[second_end:], kinds)
+    places = (0, first, first_end, second, len(ids) - 1)
+    types = [coded.type_ids[at] for at in places] if makes_types(tokenizer) else None
+    return _Template(ids[:first], ids[first_end:second], ids[second_end:], types)

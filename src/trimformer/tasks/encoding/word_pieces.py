@@ -10,13 +10,13 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
-from ...encoder.model.heads import IGNORED
+from ...saved.kinds import IGNORED
 from ..data import Examples
-from ..settings import Truncation
+from ..limits import Truncation
 from .chunks import chunks
 from .texts import kept
+from .tokenizers import AnyTokenizer, fast_form, makes_types
 
 
 class _Row(NamedTuple):
@@ -28,7 +28,7 @@ class _Row(NamedTuple):
 
 
 def tokenise(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int, truncation: Truncation = "head"
+    examples: Examples, tokenizer: AnyTokenizer, max_length: int, truncation: Truncation = "head"
 ) -> dict[str, np.ndarray]:
     """Word pieces of every sentence, laid end to end, cut to `max_length` tokens as texts are.
 
@@ -36,7 +36,7 @@ def tokenise(
     (tokens,): the index of the word that begins at this token, -1 elsewhere; truncated: sentences that lost words. A
     word without any piece (control characters only), or whose first piece was cut off, begins nowhere.
     """
-    rows_of = _fast_rows if getattr(tokenizer, "backend_tokenizer", None) is not None else _slow_rows
+    rows_of = _slow_rows if fast_form(tokenizer) is None else _fast_rows
     ids: list[np.ndarray] = []
     types: list[np.ndarray] = []
     words: list[np.ndarray] = []
@@ -73,16 +73,13 @@ def labels_of(words: np.ndarray, offsets: np.ndarray, examples: Examples) -> np.
     return np.where(words >= 0, flat[word_at], IGNORED)
 
 
-def _fast_rows(sentences: Sequence[tuple[str, ...]], tokenizer: PreTrainedTokenizerBase) -> list[_Row]:
+def _fast_rows(sentences: Sequence[tuple[str, ...]], tokenizer: AnyTokenizer) -> list[_Row]:
     # Byte-level tokenizers tell the first piece of a word by the space before it, and these words have none.
-    space = " " if _is_byte_level(tokenizer) else ""
+    fast, typed = fast_form(tokenizer), makes_types(tokenizer)
+    space = " " if _is_byte_level(fast) else ""
     texts = [[space + word for word in sentence] for sentence in sentences]
-    coded = tokenizer(texts, is_split_into_words=True, truncation=False, verbose=False)
-    types = coded.get("token_type_ids") or [None] * len(sentences)
-    return [
-        _Row(encoding.ids, row_types, encoding.word_ids)
-        for encoding, row_types in zip(coded.encodings or [], types, strict=True)
-    ]
+    coded = fast.encode_batch(texts, is_pretokenized=True)
+    return [_Row(one.ids, one.type_ids if typed else None, one.word_ids) for one in coded]
 
 
 def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any) -> list[_Row]:
@@ -97,12 +94,12 @@ def _slow_rows(sentences: Sequence[tuple[str, ...]], tokenizer: Any) -> list[_Ro
         ids = [flat[-1 - mark] if mark < 0 else mark for mark in built]
         words = [owners[-1 - mark] if mark < 0 else None for mark in built]
         types = None
-        if "token_type_ids" in tokenizer.model_input_names:
+        if makes_types(tokenizer):
             types = tokenizer.create_token_type_ids_from_sequences(flat)
         rows.append(_Row(ids, types, words))
     return rows
 
 
-def _is_byte_level(tokenizer: Any) -> bool:
-    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+def _is_byte_level(fast: Any) -> bool:
+    pre_tokenizer = fast.pre_tokenizer
     return pre_tokenizer is not None and b'"ByteLevel"' in pre_tokenizer.__getstate__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...encoder.model.heads import Kind
+from ...saved.kinds import Kind
 from .base import TaskKind
 from .classification import Classification
 from .embedding import Embedding

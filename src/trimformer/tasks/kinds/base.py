@@ -5,19 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from torch import Tensor
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 from ..data import Examples, Task, did_you_mean
 from ..encoding.encoded import Encoded
 from ..labels import composed, shown
 from ..metric import CLASS_F1
 from ..split import Keep
 from .answers import AnyAnswer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
 """(answers, truth), both with one row per example -> one number."""

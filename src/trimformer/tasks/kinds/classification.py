@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy.special import softmax
 
-from ...encoder.model.heads import IGNORED
+from ...saved.kinds import IGNORED
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from ..metric import CLASS_F1
 from .answers import Prediction
 from .base import EACH_F1, Measure
+from .probabilities import softmax
 from .texts import TextKind
 
 
@@ -34,7 +34,7 @@ class Classification(TextKind):
 
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Prediction]:
         exact = logits.astype(np.float64)
-        for row, best in zip(softmax(exact, axis=1).tolist(), exact.argmax(1).tolist(), strict=True):
+        for row, best in zip(softmax(exact).tolist(), exact.argmax(1).tolist(), strict=True):
             yield Prediction(names[best], row[best], dict(zip(names, row, strict=True)))
 
     def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[int]:

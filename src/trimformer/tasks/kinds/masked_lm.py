@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from ...errors import TrimformerError
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from .answers import AnyAnswer, Prediction
 from .base import Measure, TaskKind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _refuse(*_: Any, **__: Any) -> NoReturn:
@@ -59,6 +59,9 @@ class MaskedLM(TaskKind):
         _refuse()
 
     def condensed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        import torch
+        from torch.nn import functional as F
+
         logits = logits.float()
         lost = F.cross_entropy(logits, labels, reduction="none")
         return torch.stack([lost, logits.argmax(-1).float()], -1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from scipy.special import expit
 
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from ..metric import CLASS_F1
 from .answers import Labels
 from .base import EACH_F1, Measure
+from .probabilities import sigmoid
 from .texts import TextKind
 
 
@@ -38,7 +38,7 @@ class Multilabel(TextKind):
         return matrix
 
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Labels]:
-        for row in expit(logits.astype(np.float64)).tolist():
+        for row in sigmoid(logits.astype(np.float64)).tolist():
             scores = dict(zip(names, row, strict=True))
             yield Labels([name for name, score in scores.items() if score >= 0.5], scores)
 

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import expit
 
-from ...encoder.model.heads.texts import RELEVANCE
 from ...errors import TrimformerError
+from ...saved.kinds import RELEVANCE
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from .answers import Prediction
 from .base import Measure
+from .probabilities import sigmoid
 from .regression import Regression, spearman
 from .texts import ONE_OUTPUT
 
@@ -50,11 +50,11 @@ class Ranking(Regression):
         return task if list(labels) in ([], [RELEVANCE]) else replace(task, one_output=True, note=ONE_OUTPUT), None
 
     def answers(self, data: Encoded, logits: np.ndarray, names: list[str]) -> Iterator[Prediction]:
-        for (score,) in expit(logits.astype(np.float64)).tolist():
+        for (score,) in sigmoid(logits.astype(np.float64)).tolist():
             yield Prediction(None, score, {})
 
     def pseudo_labels(self, data: Encoded, logits: np.ndarray) -> list[float]:
-        return expit(logits.astype(np.float64))[:, 0].tolist()
+        return sigmoid(logits.astype(np.float64))[:, 0].tolist()
 
     def compare(self, task: Task, data: Encoded, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores, truth = logits.astype(np.float64).reshape(len(logits)), data.labels

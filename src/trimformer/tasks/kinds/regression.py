@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 from ..data import Examples, Task
 from ..encoding.encoded import Encoded
 from .answers import Prediction
@@ -73,10 +72,14 @@ class Regression(TextKind):
 
 
 def pearson(predicted: np.ndarray, truth: np.ndarray) -> float:
+    from scipy import stats  # who only predicts has no SciPy
+
     return 0.0 if _constant(predicted, truth) else float(stats.pearsonr(predicted, truth).statistic)
 
 
 def spearman(predicted: np.ndarray, truth: np.ndarray) -> float:
+    from scipy import stats
+
     return 0.0 if _constant(predicted, truth) else float(stats.spearmanr(predicted, truth).statistic)
 
 

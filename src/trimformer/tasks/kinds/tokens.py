@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from seqeval.metrics.sequence_labeling import get_entities
 
 from ..data import Examples, Task
 from ..encoding import word_pieces
@@ -108,6 +107,8 @@ def counts(task: Task, data: Encoded, predicted: Sequence[np.ndarray]) -> np.nda
     its type are (conlleval, Tjong Kim Sang & De Meulder 2003); where predicted tags are not well formed, I-X after
     another type opens an entity, as in conlleval. Tags of BILOU count as those of BIOES that mean the same.
     """
+    from seqeval.metrics.sequence_labeling import get_entities  # who only predicts has no seqeval
+
     names = [as_bioes(label) for label in task.labels]
     # Unpredicted words index this with -1.
     names.append("O")

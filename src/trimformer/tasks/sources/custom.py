@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 from ..data import Examples, Task
 from ..kinds import KINDS
 from ..labels import class_names, shown, spellings

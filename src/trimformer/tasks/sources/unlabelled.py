@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 from ..data import Examples, Task, called, joined
 from ..kinds import KINDS
 from ..settings import TaskSettings

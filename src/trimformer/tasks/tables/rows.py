@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from ...encoder.model.heads import Kind
 from ...errors import TrimformerError
+from ...saved.kinds import Kind
 from ..data import Examples
 from ..labels import as_numbers, class_names, match_labels, number, shown, spellings
 from .files import Table, cell_text

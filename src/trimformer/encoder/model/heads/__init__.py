@@ -7,17 +7,17 @@ from typing import get_args
 from torch import Tensor
 
 from ....errors import TrimformerError
-from .base import Kind, TrimformerWithHead
+from ....saved.kinds import IGNORED, Kind
+from .base import TrimformerWithHead
 from .embedding import EmbeddingHead, TrimformerForEmbedding
 from .masked_lm import MaskedLMHead, TrimformerForMaskedLM
 from .spans import SpanOutput, TrimformerForQuestionAnswering
-from .texts import PROBLEM_TYPES, ClassificationHead, TrimformerForSequenceClassification
-from .tokens import IGNORED, DenseTokenHead, TokenHead, TrimformerForTokenClassification
+from .texts import ClassificationHead, TrimformerForSequenceClassification
+from .tokens import DenseTokenHead, TokenHead, TrimformerForTokenClassification
 
 __all__ = [
     "HEADS",
     "IGNORED",
-    "PROBLEM_TYPES",
     "ClassificationHead",
     "DenseTokenHead",
     "EmbeddingHead",

@@ -8,17 +8,14 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from ....errors import TrimformerError
+from ....saved.exits import ExitShape
+from ....saved.kinds import Kind
 from ...parts.elimination import eliminates
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
-from ...shape.exits import ExitShape
 from ...shape.gates import Gates
 from ..body import TrimformerModel, TrimformerPreTrainedModel
 from ..exits import chosen, early_exit, exit_logits
-
-Kind = Literal["classification", "multilabel", "regression", "ranking", "tokens", "spans", "embedding", "masked-lm"]
-"""What is predicted: one or several labels, a number, a relevance or a vector per text; a label per word; a span of
-a context; the tokens that were masked."""
 
 
 class TrimformerWithHead(TrimformerPreTrainedModel):

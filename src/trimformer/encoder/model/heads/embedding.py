@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....saved.kinds import HEADS, Kind
 from ...parts.axes import Axes
 from ...parts.trace import TextOutput
 from ...shape.config import TrimformerConfig
 from ...shape.embedding import DenseShape, EmbeddingShape
 from ..sentence_files import write_modules
-from .base import Kind, TrimformerWithHead
+from .base import TrimformerWithHead
 
 STEEPNESS = 20.0
 """What differences of cosines are multiplied by in the loss of couples (Su, 2022)."""
@@ -115,7 +116,7 @@ class TrimformerForEmbedding(TrimformerWithHead):
     """One vector for each text, as ``config.embedding`` says: (batch, size) as ``logits``; labels as :meth:`loss` takes
     them."""
 
-    kinds = ("embedding",)
+    kinds = HEADS["ForEmbedding"]
     unnamed = MappingProxyType({"embedding": ("vector",)})
     output_type = TextOutput
     for_texts = True

@@ -8,12 +8,13 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
+from ....saved.kinds import HEADS, Kind
 from ...parts.axes import Axes
 from ...parts.norms import layer_norm, normed, scaled
 from ...parts.trace import BodyOutput, MaskedOutput
 from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
-from .base import Kind, TrimformerWithHead
+from .base import TrimformerWithHead
 from .tokens import token_loss
 
 
@@ -63,7 +64,7 @@ class MaskedLMHead(nn.Module):
 class TrimformerForMaskedLM(TrimformerWithHead):
     """The token that stood at each place, or at the places that are asked for."""
 
-    kinds = ("masked-lm",)
+    kinds = HEADS["ForMaskedLM"]
     output_type = MaskedOutput
 
     def share(self) -> None:

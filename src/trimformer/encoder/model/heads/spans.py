@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.utils import ModelOutput
 
+from ....saved.kinds import HEADS, Kind
 from ...parts.trace import BodyOutput, Trace
 from ...shape.config import TrimformerConfig
-from .base import Kind, TrimformerWithHead
+from .base import TrimformerWithHead
 from .tokens import token_head
 
 
@@ -41,7 +42,7 @@ class TrimformerForQuestionAnswering(TrimformerWithHead):
     labels: (batch, 2), first and last token.
     """
 
-    kinds = ("spans",)
+    kinds = HEADS["ForQuestionAnswering"]
     unnamed = MappingProxyType({"spans": ("start", "end")})
 
     @classmethod

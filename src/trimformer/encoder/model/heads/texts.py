@@ -9,21 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
+from ....saved.kinds import HEADS, RELEVANCE, Kind, kind_of_texts
 from ...parts.axes import Axes
 from ...parts.norms import layer_norm
 from ...parts.trace import TextOutput
 from ...shape.config import TrimformerConfig
-from .base import Kind, TrimformerWithHead, dropout_of
-
-PROBLEM_TYPES: dict[Kind, str] = {
-    "classification": "single_label_classification",
-    "multilabel": "multi_label_classification",
-    "regression": "regression",
-    "ranking": "multi_label_classification",
-}
-"""What transformers calls the kinds of a head for whole texts."""
-RELEVANCE = "relevance"
-"""The name of a reranker's only output, which tells it from a model of several labels: both have the same loss."""
+from .base import TrimformerWithHead, dropout_of
 
 
 class ClassificationHead(nn.Module):
@@ -83,7 +74,7 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
     for several.
     """
 
-    kinds = ("classification", "multilabel", "regression", "ranking")
+    kinds = HEADS["ForSequenceClassification"]
     unnamed = MappingProxyType({"regression": ("score",), "ranking": (RELEVANCE,)})
     output_type = TextOutput
     for_texts = True
@@ -92,12 +83,7 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
     @classmethod
     def kind_under(cls, config: TrimformerConfig) -> Kind:
         """One output without a problem type is a number, as everywhere in transformers."""
-        if config.problem_type is None and len(config.label_names) == 1:
-            return "regression"
-        if config.problem_type == PROBLEM_TYPES["ranking"] and config.label_names == [RELEVANCE]:
-            return "ranking"
-        by_type = {name: kind for kind, name in PROBLEM_TYPES.items() if kind != "ranking"}
-        return by_type.get(config.problem_type or "", "classification")
+        return kind_of_texts(config.problem_type, config.label_names)
 
     @staticmethod
     def loss(kind: Kind, logits: Tensor, labels: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -7,13 +7,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....saved.kinds import HEADS, IGNORED, Kind
 from ...parts.axes import Axes
 from ...shape.config import TrimformerConfig
-from .base import Kind, TrimformerWithHead, dropout_of
+from .base import TrimformerWithHead, dropout_of
 from .texts import ClassificationHead
-
-IGNORED = -100
-"""The label of a token or a row that has none, as in torch's cross-entropy."""
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -61,7 +59,7 @@ def token_head(config: TrimformerConfig) -> type[TokenHead] | type[DenseTokenHea
 class TrimformerForTokenClassification(TrimformerWithHead):
     """One label per token: logits (batch, n, labels), labels (batch, n), -100 where there is none."""
 
-    kinds = ("tokens",)
+    kinds = HEADS["ForTokenClassification"]
 
     @classmethod
     def head_type(cls, config: TrimformerConfig) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import TrimformerError
+from ..errors import TrimformerError
 
 
 def _of_labels(logits: np.ndarray) -> np.ndarray:

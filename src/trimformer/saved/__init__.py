@@ -1,0 +1,1 @@
+"""What stands in the folder of a saved model, read without PyTorch and transformers."""
