@@ -26,6 +26,8 @@ class ExportedEncoder(nn.Module):
     TrimformerError for weights under transformation.
     """
 
+    components = TrimformerModel.components | TrimformerWithHead.components
+
     def __init__(self, model: TrimformerModel | TrimformerWithHead) -> None:
         super().__init__()
         require_baked(model, "exported")
