@@ -1,8 +1,8 @@
 """The components of an encoder, as a profile shows them, and the one that each module and weight belongs to.
 
 They are those of Ganesh et al. ("Compressing Large-Scale Transformer-Based Models: A Case Study on BERT", 2021, Figure
-3), with the head and, for students, layers that are no Transformer's. Every part says in ``components`` to which one its
-modules belong, by their names; what it does not name belongs to the same one as the part itself, ``OWN``.
+3), with the head and, for students, layers that are no Transformer's. Every part says in ``components`` to which one
+its modules belong, by their names; what it does not name belongs to the same one as the part itself, ``OWN``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OWN = ""
 
 Components = Mapping[str, Component]
 
-ATTENTION: Components = {
+ATTENTION: dict[str, Component] = {
     OWN: Component.ATTENTION,
     **dict.fromkeys(("inputs", "query", "key", "value"), Component.BEFORE),
     "output": Component.AFTER,

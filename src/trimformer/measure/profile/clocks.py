@@ -48,26 +48,27 @@ class TorchClock:
     """This encoder in PyTorch, by hooks on its modules; a GPU is waited for at each."""
 
     def __init__(self, path: Path, backend: str, threads: int, known: Callable[[], Known]) -> None:
-        modules: dict[Any, Any] = {(path, TORCH[backend]): load(path).to(TORCH[backend])}
+        modules: dict[Any, Any] = {(path, TORCH[backend]): _in(path, TORCH[backend])}
         self.run_module = open_variant(path, backend, threads, modules)
         self.module = modules[path, TORCH[backend]]
         self.on_gpu = fastest_device().type == "cuda"
         self.taken: list[Pass] = []
 
     def run(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        parts: collections.Counter[Any] = collections.Counter()
-        current: list[Component | None] = [None]
-        since = [time.perf_counter()]
+        parts: dict[Component | None, float] = collections.defaultdict(float)
+        current: Component | None = None
+        since = 0.0
 
         def told(component: Component | None) -> None:
+            nonlocal current, since
             if self.on_gpu:
                 torch.cuda.synchronize()
             now = time.perf_counter()
-            parts[current[0]] += (now - since[0]) * 1e3
-            current[0], since[0] = component, now
+            parts[current] += (now - since) * 1e3
+            current, since = component, now
 
         with followed(self.module, told):
-            since[0] = time.perf_counter()
+            since = time.perf_counter()
             output = self.run_module(inputs)
             told(None)
         self.taken.append(Pass(parts))
@@ -77,11 +78,15 @@ class TorchClock:
         return self.taken
 
 
-def by_component(
-    times: Mapping[str, float], found: Mapping[str, Component | None], fused: set[str]
-) -> Pass:
+def _in(path: Path, dtype: torch.dtype) -> Any:
+    """The model with its weights in this type."""
+    net: Any = load(path)
+    return net.to(dtype)
+
+
+def by_component(times: Mapping[str, float], found: Mapping[str, Component | None], fused: set[str]) -> Pass:
     """A pass from the milliseconds of its operators."""
-    parts: collections.Counter[Any] = collections.Counter()
+    parts: dict[Component | None, float] = collections.defaultdict(float)
     for name, ms in times.items():
         parts[found.get(name)] += ms
     return Pass(parts, sum(ms for name, ms in times.items() if name in fused))

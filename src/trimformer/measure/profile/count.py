@@ -54,7 +54,7 @@ def weights_of(model: Model, stored: Mapping[str, int]) -> tuple[dict[Place, int
 
 
 def stored_bytes(model: Model, path: str | Path) -> dict[str, int]:
-    """The bytes of each weight in the files of a folder or hub id, by its name in the model, as packed as it is there."""
+    """The bytes of each weight in the files of a folder or hub id, packed as it is there, by its name in the model."""
     file = resolve(path) / WEIGHTS
     packed = packed_bytes(file) if file.is_file() else {}
     whole = {name: weight.nbytes for name, weight in read_checkpoint(path).weights.items()}
@@ -74,7 +74,7 @@ def work_of(model: Model, batches: Sequence[Mapping[str, Tensor]]) -> Work:
     with torch.device("meta"):  # shapes without numbers
         bare: Any = type(model)(model.config)
     bare.eval().requires_grad_(False)
-    flops: collections.Counter[Place] = collections.Counter()
+    flops: dict[Place, float] = collections.defaultdict(float)
     memory: dict[Place, int] = {}
     for batch in batches:
         found = _counted(bare, {name: tensor.to("meta") for name, tensor in batch.items()})
@@ -85,15 +85,17 @@ def work_of(model: Model, batches: Sequence[Mapping[str, Tensor]]) -> Work:
 
 
 def _counted(bare: torch.nn.Module, batch: Mapping[str, Tensor]) -> Work:
-    work, counter = Work(collections.Counter(), {}), FlopCounterMode(display=False)
+    work, counter = Work(collections.defaultdict(float), {}), FlopCounterMode(display=False)
     alive = _Alive([*bare.parameters(), *bare.buffers(), *batch.values()])
-    current, before = [None], [0]
+    current: Place = None
+    before = 0
 
     def told(component: Place) -> None:
+        nonlocal current, before
         total = counter.get_total_flops()
-        work.flops[current[0]] += total - before[0]
-        work.memory[current[0]] = max(work.memory.get(current[0], 0), alive.take_peak())
-        current[0], before[0] = component, total
+        work.flops[current] += total - before
+        work.memory[current] = max(work.memory.get(current, 0), alive.take_peak())
+        current, before = component, total
 
     # The unfused attention consists of plain matrix products, which the counter counts one by one.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), alive, counter, followed(bare, told):

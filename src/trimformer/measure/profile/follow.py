@@ -34,8 +34,9 @@ def followed(model: nn.Module, told: Told) -> Iterator[None]:
 
     components, hooks, known = components_of(model), [], set()
     for name, module in model.named_modules(remove_duplicate=False):
-        inherited = components[name.rpartition(".")[0]]
-        if components[name] != inherited and module not in known:  # the others go on with what they are part of
+        inherited = components[name.rpartition(".")[0]] if name else None
+        is_new = components[name] != inherited and module not in known  # the others go on with what they are part of
+        if is_new and not isinstance(module, nn.Identity):
             known.add(module)
             hooks += [module.register_forward_pre_hook(begin(components[name])), module.register_forward_hook(end)]
     try:

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -67,10 +68,11 @@ class OnnxClock:
         return [by_component(own, found, fused) for own in times]
 
 
-def _named(graph: object) -> dict[str, Operator]:
+def _named(graph: Any) -> dict[str, Operator]:
     """The nodes of a graph, which get names where they have none or not one of their own."""
-    nodes = list(graph.node)  # type: ignore[attr-defined]
-    weights = {weight.name for weight in graph.initializer}  # type: ignore[attr-defined]
+    nodes = list(graph.node)
+    # Vectors say nothing: those that are equal, such as biases of 0, become one.
+    matrices = {weight.name for weight in graph.initializer if len(weight.dims) > 1}
     readers: dict[str, list[str]] = {}
     for index, node in enumerate(nodes):
         node.name = f"{index} {node.op_type}"
@@ -78,7 +80,7 @@ def _named(graph: object) -> dict[str, Operator]:
             readers.setdefault(value, []).append(node.name)
     return {
         node.name: Operator(
-            [*node.output, *(value for value in node.input if value in weights)],
+            [*node.output, *(value for value in node.input if value in matrices)],
             [reader for value in node.output for reader in readers.get(value, [])],
         )
         for node in nodes

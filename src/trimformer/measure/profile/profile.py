@@ -25,8 +25,17 @@ from ...tasks.encoding.encoded import Encoded
 from ...threads import torch_threads
 from ..bench.bench import Texts, read_texts
 from ..bench.latency import Timing, time_variants
-from ..bench.variants import COMPILED, MAIN, TORCH, Model, Variant, available_backends, check_backends, make_variants
-from ..bench.variants import reason
+from ..bench.variants import (
+    COMPILED,
+    MAIN,
+    TORCH,
+    Model,
+    Variant,
+    available_backends,
+    check_backends,
+    make_variants,
+    reason,
+)
 from ..bench.workload import Workload, fixed, own_lengths
 from .clocks import Clock, Pass, TorchClock
 from .count import stored_bytes, weights_of, work_of
@@ -41,6 +50,8 @@ OTHER = "other"
 LENGTH, BATCHES = 128, 16
 """Tokens where no texts are given; batches that stand for a file of texts."""
 REPEATS, SECONDS = 10, 5.0
+LEAST_FUSED = 1.0
+"""Percent of the time that operators of several components take, from which on it is said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +75,10 @@ class Profile:
     """What the components of a model cost; what a model does not have is not among them.
 
     length: tokens of a sequence, the mean where they differ. texts: the file that they are from, None: random ids.
-    on_disk: whether ``bytes`` are those of a file; else of the weights in memory. pieces: in the order of a pass, at last
-    what is ``other``. whole_ms: milliseconds of a pass by back-end, with nothing in it timed; other than those of
-    the pieces, which their runtime's profiler takes in other passes. fused_ms: what is in ``other`` because the runtime
-    has made one operator of several components. skipped: why a back-end did not run.
+    on_disk: whether ``bytes`` are those of a file; else of the weights in memory. pieces: in the order of a pass, at
+    last what is ``other``. whole_ms: milliseconds of a pass by back-end, with nothing in it timed; those of the pieces
+    are of other passes. fused_ms: what is in ``other`` because the runtime has made one operator of several components.
+    skipped: why a back-end did not run.
     """
 
     model: str
@@ -110,10 +121,9 @@ class Profile:
             for backend, whole in self.whole_ms.items()
         ]
         said += [
-            f"{backend} has made operators of several components, {100 * ms / self.told(backend):.0f} % of the time: they "
-            f"are in {OTHER}."
+            f"{backend}: operators that it has made of several components take {share:.0f} % of the time, in {OTHER}."
             for backend, ms in self.fused_ms.items()
-            if ms
+            if (share := 100 * ms / self.told(backend)) >= LEAST_FUSED
         ]
         return said + [f"{backend} did not run: {why}" for backend, why in self.skipped.items()]
 
@@ -141,12 +151,12 @@ def profile(
     threads: None = all cores. backends: None = the main ones that are installed here and time their operators.
     repeats, seconds: as of :func:`trimformer.benchmark`.
 
-    Weights are counted, bytes are those of the folder's file, operations are those of :func:`trimformer.cost`, memory is
-    as in :func:`trimformer.measure.profile.count.work_of`. Milliseconds are measured: under PyTorch by hooks on
-    the modules, under ONNX Runtime and OpenVINO by their own profilers on the files that users get.
+    Weights are counted, bytes are those of the folder's file, operations are those of :func:`trimformer.cost`, and
+    memory is as in :func:`trimformer.measure.profile.count.work_of`. Milliseconds are measured: under PyTorch by hooks
+    on the modules, under ONNX Runtime and OpenVINO by their own profilers on the files that users get.
 
-    Raises TrimformerError for a back-end that is unknown or does not time its operators, for sizes below 1 or more tokens
-    than the model takes, for texts that cannot be read, and as :func:`trimformer.load` does.
+    Raises TrimformerError for a back-end that is unknown or does not time its operators, for sizes below 1 or more
+    tokens than the model takes, for texts that cannot be read, and as :func:`trimformer.load` does.
     """
     threads = usable_cores() if threads is None else threads
     names = _backends(backends)

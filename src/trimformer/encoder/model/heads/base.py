@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ...parts.components import Component, Components
+from ...parts.components import Component
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
 from ...shape.gates import Gates
@@ -24,7 +24,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
     The forward passes accept ``return_dict`` for libraries that give it to models of all kinds.
     """
 
-    components: ClassVar[Components] = {"head": Component.HEAD}
+    components: ClassVar[dict[str, Component]] = {"head": Component.HEAD}
     kinds: ClassVar[tuple[Kind, ...]]
     """The kinds of task that the head answers."""
     unnamed: ClassVar[Mapping[Kind, Sequence[str]]] = {}

@@ -52,7 +52,7 @@ class Attention(nn.Module):
     axes: the names of the axes of its weights, by module or parameter: of a linear map (outputs, inputs). ``stream``:
     hidden dimensions that are written, and so get the factors of soft gates; ``hidden``: those that are read. So for
     ``outputs`` and ``values``, ``query`` and ``key``. ``inputs``: those dimensions of the layer's input that are read.
-    components: of a profile, by the names of its modules, see ``components.py``; those of the exported form are the same.
+    components: of a profile, by the names of its modules, see ``components.py``; the exported form has the same.
     """
 
     kind: ClassVar[str]

@@ -33,8 +33,8 @@ class Layer(nn.Module):
     kind, about: its name and a line for people. mixes: whether it mixes the tokens by itself, with no attention in it.
     keeps: the gate points at which nothing of it can be removed, and why. final_norm: whether such layers need a norm
     after the last of them. settings: the fields of a shape's ``cell`` that it reads. examples: the layers of a small
-    encoder, for the laws, where no family has this kind. axes, components: as those of attention; residual sums belong to no
-    component.
+    encoder, for the laws, where no family has this kind. axes, components: as those of attention; residual sums
+    belong to no component.
     """
 
     kind: ClassVar[str]
@@ -158,7 +158,7 @@ class AttentionLayer(Layer):
         "ffn_out": ("stream", "units"),
         "ffn_norm": ("hidden",),
     }
-    components: ClassVar[Components] = {
+    components: ClassVar[dict[str, Component]] = {
         "attention_norm": Component.AFTER,
         **dict.fromkeys(("ffn_in", "ffn_gate", "activation", "ffn_out", "ffn_norm"), Component.FEED_FORWARD),
     }
