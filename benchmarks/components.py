@@ -1,9 +1,9 @@
-"""What each component of a model costs, counted and measured under each back-end: the survey's Figure 3 on this machine.
+"""What each component of a model costs, counted and measured under each back-end: the survey's Figure 3 here.
 
     python benchmarks/components.py                    # about ten minutes
 
-Ganesh et al., "Compressing Large-Scale Transformer-Based Models: A Case Study on BERT", 2021. What is measured goes into
-benchmarks/results/components.json at once; ``python benchmarks/tables.py`` makes the tables of docs/profile.md.
+Ganesh et al., "Compressing Large-Scale Transformer-Based Models: A Case Study on BERT", 2021. What is measured goes
+into benchmarks/results/components.json at once; ``python benchmarks/tables.py`` makes the tables of docs/profile.md.
 """
 
 from __future__ import annotations
