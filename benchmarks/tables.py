@@ -45,7 +45,7 @@ PAGES = {
     "docs/methods/position-importance.md": ("importance", "removed"),
     "docs/methods/dam.md": ("dam",),
     "docs/serve.md": ("serve",),
-    "docs/profile.md": ("components-small", "components-base", "components-long"),
+    "docs/profile.md": ("components-small", "components-base"),
     "docs/benchmarks.md": (
         *("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "latency-table", "peers", "peer-scores"),
         *("long-speed", "long-memory"),
@@ -333,7 +333,7 @@ MAKERS: dict[str, Callable[[], str]] = {
 MAKERS |= {name: functools.partial(students, name) for name in student_tables.EXPERIMENTS}
 MAKERS |= {
     f"components-{name}": functools.partial(components, run)
-    for name, run in {"small": "demo 128", "base": "bert-base 128", "long": "bert-base 512"}.items()
+    for name, run in {"small": "demo 128", "base": "bert-base 128"}.items()
 }
 MAKERS |= {
     name: functools.partial(sparsebert, getattr(sparsebert_tables, name)) for name in ("importance", "removed", "dam")
