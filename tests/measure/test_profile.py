@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 import trimformer
@@ -16,6 +17,8 @@ from tests.models import tiny, with_layers
 from tests.tinymodel import write_stock_bert
 from trimformer.deploy.writers import write
 from trimformer.encoder.model.exported import ExportedEncoder
+from trimformer.encoder.packing.base import PACKINGS
+from trimformer.encoder.packing.files import is_packed
 from trimformer.encoder.parts.components import OWN, Component
 from trimformer.encoder.parts.layers.cnn import cnn_shape
 from trimformer.errors import TrimformerError
@@ -218,3 +221,20 @@ def test_texts_are_measured_with_their_own_lengths(stock: Path, tmp_path: Path) 
 def test_mistakes_are_found_before_any_work(stock: Path, how: dict[str, Any], message: str) -> None:
     with pytest.raises(TrimformerError, match=message):
         profile(stock, **how)
+
+
+@pytest.mark.parametrize("kind", PACKINGS)
+def test_bytes_of_a_packed_folder_add_up_to_those_of_its_file(kind: str, tmp_path: Path) -> None:
+    model = tiny()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.copy_(PACKINGS[kind].example(weight))
+    model.save_pretrained(tmp_path)
+    assert is_packed(tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        written = {name: file.get_tensor(name).nbytes for name in file.keys()}  # noqa: SIM118
+    net = trimformer.load(tmp_path)
+    assert sum(weights_of(net, stored_bytes(net, tmp_path))[1].values()) == sum(written.values())
+    body = sum(size for name, size in written.items() if name.startswith("encoder."))
+    assert sum(weights_of(net.encoder, stored_bytes(net.encoder, tmp_path))[1].values()) == body
