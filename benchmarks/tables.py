@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import autopilot_tables
+import component_tables
 import figures as in_sentences
 import gain_tables
 import glue_tables
@@ -44,6 +45,7 @@ PAGES = {
     "docs/methods/position-importance.md": ("importance", "removed"),
     "docs/methods/dam.md": ("dam",),
     "docs/serve.md": ("serve",),
+    "docs/profile.md": ("components-small", "components-base"),
     "docs/benchmarks.md": (
         *("targets", "shapes", "peaks", "sweep", "gains", "kinds", "fresh", "latency-table", "peers", "peer-scores"),
         *("long-speed", "long-memory"),
@@ -290,6 +292,11 @@ def sparsebert(table: Callable[[Any], sparsebert_tables.Table]) -> str:
     return markdown(header, rows) if rows else "Not measured yet."
 
 
+def components(run: str) -> str:
+    """What each component of a model costs."""
+    return markdown(*component_tables.components(read("components")[run]))
+
+
 def students(experiment: str) -> str:
     """What each step of a student's training brings."""
     return markdown(*student_tables.runs(read(f"students_{experiment}")))
@@ -324,6 +331,10 @@ MAKERS: dict[str, Callable[[], str]] = {
     "latency-table": latency_table,
 } | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
 MAKERS |= {name: functools.partial(students, name) for name in student_tables.EXPERIMENTS}
+MAKERS |= {
+    f"components-{name}": functools.partial(components, run)
+    for name, run in {"small": "demo 128", "base": "bert-base 128"}.items()
+}
 MAKERS |= {
     name: functools.partial(sparsebert, getattr(sparsebert_tables, name)) for name in ("importance", "removed", "dam")
 }

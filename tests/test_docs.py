@@ -209,7 +209,8 @@ def test_python_examples_parse_and_use_public_names(page):
 
 
 @pytest.mark.parametrize(
-    ("verb", "page"), [("predict", "predict"), ("serve", "serve"), ("export", "deploy"), ("explain", "explain")]
+    ("verb", "page"),
+    [("predict", "predict"), ("serve", "serve"), ("export", "deploy"), ("explain", "explain"), ("profile", "profile")],
 )
 def test_every_option_is_documented(verb, page):
     command: Any = typer.main.get_command(app)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .measure.bench.latency import benchmark
     from .measure.cost import cost
     from .measure.device.pieces import latency_tables
+    from .measure.profile.profile import profile
     from .recipe.reading import load_recipe
     from .recipe.settings import Recipe
     from .recipe.standard import standard_recipe
@@ -72,6 +73,7 @@ _LAZY = {
     "cost": "measure.cost",
     "benchmark": "measure.bench.latency",
     "latency_tables": "measure.device.pieces",
+    "profile": "measure.profile.profile",
     "Recipe": "recipe.settings",
     "load_recipe": "recipe.reading",
     "standard_recipe": "recipe.standard",
@@ -103,6 +105,7 @@ __all__ = [
     "latency_tables",
     "load",
     "load_recipe",
+    "profile",
     "standard_recipe",
     "study_positions",
     "to_huggingface",

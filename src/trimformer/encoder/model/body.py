@@ -13,6 +13,7 @@ from ...errors import TrimformerError
 from ...quiet import no_foreign_bars
 from ..parts.axes import Axes
 from ..parts.baked import require_baked
+from ..parts.components import Component
 from ..parts.embeddings import Embeddings
 from ..parts.layers.base import Layer
 from ..parts.norms import layer_norm, normed
@@ -127,6 +128,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
     """The body: token ids (batch, n) -> last hidden state (batch, n, hidden)."""
 
     axes: ClassVar[dict[str, Axes]] = {"norm": ("hidden",)}
+    components: ClassVar[dict[str, Component]] = {"positions": Component.ATTENTION, "norm": Component.FEED_FORWARD}
     _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^exits\."]  # noqa: RUF012  (read by transformers)
 
     def __init__(self, config: TrimformerConfig) -> None:

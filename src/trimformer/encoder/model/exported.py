@@ -37,6 +37,8 @@ class ExportedEncoder(nn.Module):
     head.
     """
 
+    components = TrimformerModel.components | TrimformerWithHead.components
+
     def __init__(self, model: TrimformerModel | TrimformerWithHead, start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         require_baked(model, "exported")

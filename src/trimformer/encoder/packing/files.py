@@ -43,6 +43,13 @@ def is_packed(file: Path) -> bool:
     return KEY in _read(file, ())[1]
 
 
+def packed_bytes(file: Path) -> dict[str, int]:
+    """The bytes of each packed weight in a safetensors file; raises TrimformerError as :func:`read_tensors` does."""
+    tensors, metadata = _read(file)
+    packed = dict(_unpacked(tensors, metadata[KEY], file)).keys() - tensors.keys() if KEY in metadata else set()
+    return {name: _bytes(part for own, part in tensors.items() if own.startswith(f"{name}.")) for name in packed}
+
+
 def pack_file(file: Path) -> bool:
     """Write a safetensors file anew with the weights packed that have a smaller form; False: that saves too little."""
     tensors, _ = _read(file)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from ..shape.config import TrimformerConfig
 from .axes import Axes
+from .components import OWN, Component, Components
 from .norms import layer_norm, normed, scaled
 
 
 class Embeddings(nn.Module):
     """Word + position + segment embeddings, LayerNorm, dropout, projection: (batch, n) ids -> (batch, n, hidden)."""
+
+    components: ClassVar[Components] = {OWN: Component.EMBEDDINGS}
 
     def __init__(self, config: TrimformerConfig) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +22,19 @@ def require_onnx() -> None:
     require("onnx", PACKAGES)
 
 
+def session_options(threads: int | None) -> Any:
+    """How ONNX Runtime works here; ``threads`` as of :class:`OnnxSession`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    options.inter_op_num_threads = 1
+    # Threads that go on spinning after a run would take the cores from whatever runs next in this process.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 4  # what goes wrong is raised; it need not be printed as well
+    return options
+
+
 class OnnxSession:
     """An ONNX file under ONNX Runtime on the CPU; ``threads`` inside one operator, None = one for each usable core.
 
@@ -32,12 +46,7 @@ class OnnxSession:
         import onnxruntime
 
         require_file(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
-        options.inter_op_num_threads = 1
-        # Threads that go on spinning after a run would take the cores from whatever runs next in this process.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 4  # what goes wrong is raised below; it need not be printed as well
+        options = session_options(threads)
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:

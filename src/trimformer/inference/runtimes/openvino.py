@@ -23,6 +23,18 @@ RUNTIME = "openvino"
 REPORTER = "openvino_telemetry"
 
 
+def compile_options(precision: str, threads: int | None) -> dict[str, Any]:
+    """How OpenVINO works here; precision and threads as of :class:`OpenVinoSession`."""
+    return {
+        "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        # Every process would pin its threads to the same first cores.
+        "ENABLE_CPU_PINNING": False,
+        "INFERENCE_NUM_THREADS": threads or usable_cores(),
+    }
+
+
 class OpenVinoSession:
     """An OpenVINO model on the CPU.
 
@@ -32,16 +44,8 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
         require_file(path)
-        options = {
-            "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            # Every process would pin its threads to the same first cores.
-            "ENABLE_CPU_PINNING": False,
-            "INFERENCE_NUM_THREADS": threads or usable_cores(),
-        }
         try:
-            compiled = core().compile_model(str(path), "CPU", options)
+            compiled = core().compile_model(str(path), "CPU", compile_options(precision, threads))
         except Exception as error:
             raise damaged(path, "OpenVINO model", error) from error
         self.output: str = compiled.output(0).any_name

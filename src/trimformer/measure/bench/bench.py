@@ -203,7 +203,7 @@ def _data(
     if task is not None:
         return validation(model, task)[1], _training_rows(model, task), []
     assert texts is not None
-    data = _read(model, texts)
+    data = read_texts(model, texts)
     folder = tokenizer_folder(model)
     return data, data, reading_notes(load_tokenizer(folder), folder, some_texts(data.examples.texts))
 
@@ -228,7 +228,8 @@ def _training_rows(model: Any, settings: TaskSettings) -> Encoded | None:
     return encode(data.task, rows, tokenizer, **cuts._asdict())
 
 
-def _read(model: Any, texts: Texts) -> Encoded:
+def read_texts(model: Any, texts: Texts) -> Encoded:
+    """The first texts of a file as a model reads them; raises TrimformerError where there is none that it can read."""
     if texts.file.is_dir():
         raise TrimformerError(f"{texts.file} is a folder: name a file in it.")
     if not texts.file.is_file():

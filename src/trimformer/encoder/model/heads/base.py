@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ....errors import TrimformerError
 from ....saved.exits import ExitShape
 from ....saved.kinds import Kind
+from ...parts.components import Component
 from ...parts.elimination import eliminates
 from ...parts.trace import BodyOutput, TokenOutput
 from ...shape.config import TrimformerConfig
@@ -24,6 +25,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
     The forward passes accept ``return_dict`` for libraries that give it to models of all kinds.
     """
 
+    components: ClassVar[dict[str, Component]] = {"head": Component.HEAD, "exits": Component.HEAD}
     kinds: ClassVar[tuple[Kind, ...]]
     """The kinds of task that the head answers."""
     unnamed: ClassVar[Mapping[Kind, Sequence[str]]] = {}

@@ -19,6 +19,8 @@ from ...shape.gates import LayerGates, hard_value
 from ...shape.kinds import ATTENTION, POSITIONS, left_of
 from ...shape.ranges import to_ranges
 from ..axes import Axes, Axis, axis_of, in_heads, values_of
+from ..components import ATTENTION as ATTENTION_COMPONENTS
+from ..components import Components
 from ..linear.base import Number, flops, linear, params
 from ..sizes import Inside, Sizes
 from ..tokens import Tokens
@@ -50,6 +52,7 @@ class Attention(nn.Module):
     axes: the names of the axes of its weights, by module or parameter: of a linear map (outputs, inputs). ``stream``:
     hidden dimensions that are written, and so get the factors of soft gates; ``hidden``: those that are read. So for
     ``outputs`` and ``values``, ``query`` and ``key``. ``inputs``: those dimensions of the layer's input that are read.
+    components: of a profile, by the names of its modules, see ``components.py``; the exported form has the same.
     """
 
     kind: ClassVar[str]
@@ -67,6 +70,7 @@ class Attention(nn.Module):
     settings: ClassVar[tuple[str, ...]] = ()
     maps: ClassVar[tuple[str, ...]] = ()
     axes: ClassVar[Mapping[str, Axes]] = {}
+    components: ClassVar[Components] = ATTENTION_COMPONENTS
     query: Any
     key: Any
     value: Any

@@ -19,6 +19,7 @@ from ...shape.gates import LayerGates, hard_value
 from ...shape.kinds import ATTENTION
 from ..attention.base import NONE, OutputBias, Times
 from ..axes import Axes, Axis, axis_of, values_of
+from ..components import Component, Components
 from ..exported import ExportedTokens
 from ..linear.base import Number, flops, linear, params
 from ..norms import layer_norm
@@ -32,7 +33,8 @@ class Layer(nn.Module):
     kind, about: its name and a line for people. mixes: whether it mixes the tokens by itself, with no attention in it.
     keeps: the gate points at which nothing of it can be removed, and why. final_norm: whether such layers need a norm
     after the last of them. settings: the fields of a shape's ``cell`` that it reads. examples: the layers of a small
-    encoder, for the laws, where no family has this kind. axes: as those of attention.
+    encoder, for the laws, where no family has this kind. axes, components: as those of attention; residual sums
+    belong to no component.
     """
 
     kind: ClassVar[str]
@@ -47,6 +49,7 @@ class Layer(nn.Module):
     settings: ClassVar[tuple[str, ...]] = ()
     examples: ClassVar[tuple[LayerShape, ...]] = ()
     axes: ClassVar[Mapping[str, Axes]] = {}
+    components: ClassVar[Components] = {}
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
         super().__init__()
@@ -162,6 +165,10 @@ class AttentionLayer(Layer):
         "ffn_out": ("stream", "units"),
         "ffn_norm": ("hidden",),
     }
+    components: ClassVar[dict[str, Component]] = {
+        "attention_norm": Component.AFTER,
+        **dict.fromkeys(("ffn_in", "ffn_gate", "activation", "ffn_out", "ffn_norm"), Component.FEED_FORWARD),
+    }
     ffn_in: Any
     ffn_gate: Any
 
@@ -253,6 +260,7 @@ class ExportedLayer(nn.Module):
         super().__init__()
         self.first_only = first_only
         self.attention = layer.attention.exported(positions, first_only)
+        self.attention.components = layer.attention.components
         self.layer = layer
 
     def add(self, x: Tensor, mixed: Tensor | None) -> Tensor:
@@ -268,6 +276,7 @@ class ExportedReader(nn.Module):
     def __init__(self, layer: Layer, first_only: bool) -> None:
         super().__init__()
         self.layer: Any = layer
+        self.components = layer.components
         self.first_only = first_only
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:

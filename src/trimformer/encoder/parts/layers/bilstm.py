@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import LAYERS
 from ..axes import Axes
+from ..components import OWN, Component
 from ..linear.base import Number
 from ..sizes import Sizes
 from ..tokens import Tokens
@@ -41,6 +43,7 @@ class BiLstmLayer(Layer):
     mixes = True
     keeps = NOTHING_TO_LOSE | {"hidden": "the states of an LSTM hang together"}
     examples = (LayerShape("none", 1, 1, 0),)
+    components = {OWN: Component.RECURRENT}  # noqa: RUF012  (never written to)
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
         super().__init__(config, shape, first)
@@ -56,7 +59,8 @@ class BiLstmLayer(Layer):
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
         # In the precision of its weights: an LSTM in bf16 needs instructions that many processors lack.
         own: Tensor = self.ahead.weight_ih_l0
-        with torch.autocast(x.device.type, enabled=False):
+        known = torch.amp.is_autocast_available(x.device.type)  # not where operations are counted and not computed
+        with torch.autocast(x.device.type, enabled=False) if known else contextlib.nullcontext():
             y = self.read(x.to(own.dtype), tokens.attention_mask)
         found: Tensor = self.dropout(tokens.of(y))
         return found

@@ -19,6 +19,7 @@ from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import LAYERS
 from ..axes import Axes
+from ..components import OWN, Component
 from ..exported import PADDED_SCORE, ExportedTokens
 from ..linear.base import Number
 from ..norms import NoNorm
@@ -60,6 +61,12 @@ class BottleneckLayer(Layer):
     axes = dict.fromkeys(("down", "shared", "query", "key", "value", "output", "up"), (None, None)) | dict.fromkeys(
         ("down_norm", "shared_norm", "attention_norm", "up_norm"), (None,)
     )
+    components = {  # noqa: RUF012  (never written to)
+        OWN: Component.ATTENTION,
+        **dict.fromkeys(("down", "down_norm", "shared", "shared_norm", "query", "key", "value"), Component.BEFORE),
+        **dict.fromkeys(("output", "attention_norm"), Component.AFTER),
+        **dict.fromkeys(("blocks", "up", "up_norm"), Component.FEED_FORWARD),
+    }
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
         super().__init__(config, shape, first)
@@ -131,6 +138,7 @@ class ExportedBottleneck(nn.Module):
     def __init__(self, layer: BottleneckLayer, first_only: bool) -> None:
         super().__init__()
         self.layer, self.first_only = layer, first_only
+        self.components = layer.components
 
     def forward(self, x: Tensor, shared: ExportedTokens) -> Tensor:
         padding = (1 - shared.mask.to(x.dtype))[:, None, None] * PADDED_SCORE

@@ -21,6 +21,7 @@ from ...shape.gates import LayerGates, hard_value
 from ...shape.kinds import LAYERS
 from ..attention.base import Times
 from ..axes import Axes, Axis, values_of
+from ..components import OWN, Component
 from ..linear.base import Number
 from ..norms import layer_norm
 from ..sizes import Inside, Sizes
@@ -111,6 +112,7 @@ class CnnLayer(Layer):
         cell_shape([[("conv3", 0), ("avg-pool", 0)], [], [("dilated3", 1), (SKIP, 0), ("max-pool", 2)]]),
     )
     axes = {"norm": (None,)}  # noqa: RUF012  (never written to)
+    components = {OWN: Component.CONVOLUTION}  # noqa: RUF012  (never written to)
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
         super().__init__(config, shape, first)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...shape.config import LayerShape, TrimformerConfig
 from ...shape.gates import LayerGates
 from ...shape.kinds import ATTENTION, LAYERS
+from ..components import Component
 from ..exported import ExportedTokens
 from ..linear.dense import stacked
 from ..norms import add, normed, scaled
@@ -28,6 +29,7 @@ class PreNormLayer(AttentionLayer):
     about = "norms before attention and before a gated feed-forward block (ModernBERT)"
     inner = ("ffn_in", "ffn_gate")
     final_norm = True
+    components = AttentionLayer.components | {"attention_norm": Component.BEFORE}
     first_stays = "it works without the norm that the others have"
 
     def __init__(self, config: TrimformerConfig, shape: LayerShape, first: bool = False) -> None:
@@ -55,6 +57,8 @@ class PreNormLayer(AttentionLayer):
 
 class ExportedPreNorm(ExportedLayer):
     """The two inner maps of the gated block are one product, where both are one matrix."""
+
+    components = {"inner": Component.FEED_FORWARD}  # noqa: RUF012  (never written to)
 
     def __init__(self, layer: PreNormLayer, positions: Any, first_only: bool) -> None:
         super().__init__(layer, positions, first_only)

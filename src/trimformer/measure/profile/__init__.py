@@ -1,0 +1,1 @@
+"""What each component of a model costs: counted, and measured inside the runtimes."""
