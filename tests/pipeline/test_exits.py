@@ -15,6 +15,7 @@ from tests.tinymodel import write_csv, write_scores, write_stock_bert
 from trimformer import TrimformerError, evaluate, load
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
 from trimformer.explanation.explain import exit_notes
+from trimformer.pipeline.control import control_stages
 from trimformer.pipeline.run import run
 from trimformer.recipe.reading import parse
 from trimformer.report.report import html
@@ -109,6 +110,11 @@ def test_a_stage_that_goes_on_from_exits_is_refused_before_any_training(home: Pa
         run(recipe("no", stage("pabee"), stage("finetune", "previous")))
     assert not (home / "no.partial").exists()
     assert run(recipe("two", stage("pabee"), stage("depth", keep=3))).variants[1].executed is None
+
+
+def test_the_control_goes_back_to_its_best_epoch_as_the_exits_do(home: Path) -> None:
+    assert control_stages(recipe("no", stage("pabee"), control="dense"))[0].training.keep_best
+    assert not control_stages(recipe("no", stage("greedy", keep_layers=1), control="dense"))[0].training.keep_best
 
 
 def test_kinds_that_cannot_are_refused_with_the_reason(home: Path) -> None:
