@@ -6,7 +6,15 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models import DISTINCT_FAMILIES, padded_batch, points_of, random_gates, tiny
+from tests.models import (
+    DISTINCT_FAMILIES,
+    WITHOUT_FAMILY,
+    padded_batch,
+    points_of,
+    random_gates,
+    tiny,
+    with_layers,
+)
 from trimformer import Gates, TrimformerConfig, TrimformerError, TrimformerModel, cost, load, trim
 from trimformer.encoder.model.exits import without_exits
 from trimformer.encoder.model.heads import (
@@ -14,7 +22,8 @@ from trimformer.encoder.model.heads import (
     TrimformerForSequenceClassification,
     TrimformerForTokenClassification,
 )
-from trimformer.encoder.shape.exits import ANSWERS, WITHOUT, ExitShape, Leaving, exits_of
+from trimformer.encoder.shape.exits import ANSWERS, RULES, WITHOUT, ExitShape, Leaving, exits_of
+from trimformer.encoder.shape.kinds import LAYERS
 
 NUMBER = {"problem_type": "regression", "labels": 1}
 KINDS = {
@@ -64,12 +73,22 @@ def midst(model, batch):
 
 @pytest.mark.parametrize("family", DISTINCT_FAMILIES)
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("rule", ["entropy", "patience"])
+@pytest.mark.parametrize("rule", RULES)
 def test_a_padded_batch_equals_its_texts_one_by_one(family, kind, rule):
     if (kind, rule) == ("regression", "entropy"):
         pytest.skip("a number has no entropy")
     more = {"tolerance": 0.5} if kind == "regression" else {}
-    model = with_exits(kind, exits(rule, 0.8 if rule == "entropy" else 1, **more), family).double()
+    check_batch(with_exits(kind, exits(rule, 0.8 if rule == "entropy" else 1, **more), family).double(), rule)
+
+
+@pytest.mark.parametrize("kind", WITHOUT_FAMILY)
+def test_layers_of_every_kind_let_texts_leave(kind):
+    layers = [shape.to_dict() for shape in 2 * LAYERS[kind].examples]
+    model = with_layers(kind, layers=layers, exits=exits(after=range(len(layers) - 1)))
+    check_batch(model.double(), "entropy")
+
+
+def check_batch(model, rule):
     batch = padded_batch(model, 12, 14)
     if rule == "entropy":
         changed(model, threshold=midst(model, batch))
@@ -267,6 +286,9 @@ def test_kinds_that_cannot_have_exits_are_refused_with_the_reason():
         with pytest.raises(TrimformerError, match="cannot have exits, because"):
             head(config)
     assert set(WITHOUT) | set(ANSWERS) == {kind for head in HEADS for kind in head.kinds}
+    with pytest.raises(TrimformerError, match="needs 2 labels to be sure of one, and the model has 1"):
+        one = tiny(4, labels=1).config.to_dict() | {"exits": exits()}
+        TrimformerForTokenClassification(TrimformerConfig.from_dict(one))
     with pytest.raises(TrimformerError, match="use the rule patience"):
         tiny(4, **NUMBER, exits=exits())
     with pytest.raises(TrimformerError, match="give exits a tolerance"):

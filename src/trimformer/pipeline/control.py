@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import TrimformerError
-from ..methods import METHODS
+from ..methods import METHODS, Method
 from ..recipe.settings import Recipe, StageSettings
 from ..report.schema import TrainingInfo
 from .run_folder import RunFolder
@@ -33,8 +33,8 @@ def control_stages(recipe: Recipe) -> dict[int, StageSettings]:
         stage, method = recipe.stages[number], METHODS[recipe.stages[number].method.name]
         if not method.trains:
             continue
-        # Of the methods only fine-tuning goes back to its best epoch; the others train to the end.
-        training = {} if stage.method.name == "finetune" else {"keep_best": False}
+        # A method that scores no epoch trains to the end.
+        training = {} if method.validate is not Method.validate else {"keep_best": False}
         settings = {
             "name": "control",
             "method": {"name": "finetune"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from trimformer.measure.cost import flops_by_exit, mean_flops
 from trimformer.methods import METHODS
 from trimformer.methods.exits.base import ExitMethod
 from trimformer.methods.exits.thresholds import answered, choose, entropies, every_exit, where
+from trimformer.training.evaluate import Executed, predict_logits
 from trimformer.training.loop import train
 
 EXITS = [name for name, method in METHODS.items() if issubclass(method, ExitMethod)]
@@ -108,8 +110,6 @@ def test_every_kind_ends_with_a_threshold_inside_the_budget(name: str, kind: str
     assert result.model.config.exits["rule"] == METHODS[name].rule == found.rule
     assert sum(found.executed) == len(method.context.selection)
     # What was worked out from the logits of all exits is what the model does.
-    from trimformer.training.evaluate import Executed, predict_logits
-
     counted = Executed(result.model)
     logits = predict_logits(counted, method.context.selection)
     assert counted.counts == found.executed
@@ -221,8 +221,6 @@ def test_the_shape_is_known_before_training(name: str, tmp_path: Any) -> None:
 
 
 def test_a_budget_of_an_error_is_refused() -> None:
-    import dataclasses
-
     stage = context(kind="regression")
     stage = dataclasses.replace(stage, task=dataclasses.replace(stage.task, metrics=("mse",)))
     with pytest.raises(TrimformerError, match="max_drop counts points"):

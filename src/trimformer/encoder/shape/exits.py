@@ -37,18 +37,21 @@ def _of_each_label(logits: np.ndarray) -> np.ndarray:
 class Answers:
     """How exits read the logits of a kind of task. Both give (rows,) or (rows, parts), all of which must be sure.
 
-    entropy: None where an answer has none. said: what two exits must agree on.
+    entropy: None where an answer has none. said: what two exits must agree on. fewest: outputs that one can be sure of.
+    by_token: whether the logits are (rows, n, N), of which padding does not count.
     """
 
     entropy: Callable[[np.ndarray], np.ndarray] | None
     said: Callable[[np.ndarray], np.ndarray]
+    fewest: int = 1
+    by_token: bool = False
 
 
 ANSWERS: Mapping[str, Answers] = {
-    "classification": Answers(_of_labels, lambda logits: logits.argmax(-1)),
+    "classification": Answers(_of_labels, lambda logits: logits.argmax(-1), fewest=2),
     "multilabel": Answers(_of_each_label, lambda logits: logits > 0),
     "regression": Answers(None, lambda logits: logits[..., 0]),
-    "tokens": Answers(_of_labels, lambda logits: logits.argmax(-1)),
+    "tokens": Answers(_of_labels, lambda logits: logits.argmax(-1), fewest=2, by_token=True),
 }
 """By the kind of task. A text with several labels leaves where it is sure of each label, and one whose tokens are
 tagged where it is sure of each of its tokens, special tokens included."""
@@ -138,8 +141,11 @@ class ExitShape:
                 if number
                 else f"Only numbers agree up to a tolerance, and the task is {kind}: leave tolerance out of exits."
             )
-        if kind in ("classification", "tokens") and outputs < 2:
-            raise TrimformerError("An exit must have two labels at least to be sure of one: leave exits out.")
+        if outputs < ANSWERS[kind].fewest:
+            raise TrimformerError(
+                f"An exit for {kind} needs {ANSWERS[kind].fewest} labels to be sure of one, and the model has "
+                f"{outputs}: leave exits out."
+            )
 
     def kept(self, layers: Sequence[int]) -> ExitShape | None:
         """The exits of an encoder of which only these layers are kept; None: none is left.
@@ -232,7 +238,7 @@ class Leaving:
 
     def __init__(self, shape: ExitShape, kind: str) -> None:
         self._rule = RULES[shape.rule](shape, kind)
-        self._by_token = kind == "tokens"
+        self._by_token = ANSWERS[kind].by_token
 
     def __call__(self, logits: np.ndarray, real: np.ndarray | None = None) -> np.ndarray:
         if not self._by_token:

@@ -150,9 +150,10 @@ class ExitMethod(StudentMethod):
             f"{layer}: {score:.{known.decimals(score, 4)}f}"
             for layer, score in zip([*self.shape.after, self.layers - 1], self.scores(logits), strict=True)
         )
+        when = dataclasses.replace(found, tolerance=None).when  # it is not in the labels' unit yet
         notes = [
-            f"a text leaves where {found.when}, which was chosen on {len(data.examples)} selection rows: the "
-            f"exits lose {lost} of {name} there, and save {100 * (1 - chosen.flops / full.flops):.0f} % of the "
+            f"a text leaves where {when}, which was chosen on {len(data.examples)} selection rows: the exits lose "
+            f"{lost} of {name} there, and save {100 * (1 - chosen.flops / full.flops):.0f} % of the "
             "operations.",
             f"on the selection rows {executed_words(findings.executed)}",
             f"{name} on the selection rows where all texts leave after one layer: {alone}.",

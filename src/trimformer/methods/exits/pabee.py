@@ -55,5 +55,10 @@ class Pabee(ExitMethod):
         total = sum((weight * loss for weight, loss in zip(weights, losses, strict=True)), 0 * losses[0])
         return total / sum(weights)
 
+    def notes(self) -> list[str]:
+        if self.shape.tolerance is None:
+            return []
+        return [f"numbers agree up to a difference of {self.shape.tolerance:g} standard deviations of the labels."]
+
     def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
         return range(1, len(self.shape.after) + 1)
