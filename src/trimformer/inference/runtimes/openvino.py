@@ -31,6 +31,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
+        require("openvino", [RUNTIME])
         require_file(path)
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
