@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import TrimformerError
 from ..saved.tokenizer import UNLIMITED
+from ..saved.tokenizer_check import name_inputs
 from .data import called
 from .encoding.encoded import Encoded
 from .encoding.tokenizers import AnyTokenizer
@@ -76,6 +77,7 @@ def save_cuts(tokenizer: AnyTokenizer, cuts: Cuts) -> None:
     cuts on the right."""
     side = "left" if cuts.truncation == "tail" else "right"
     tokenizer.model_max_length, tokenizer.truncation_side = cuts.max_length, side
+    name_inputs(tokenizer)
     # Only what stands here is saved, as the attributes have it.
     tokenizer.init_kwargs |= {"truncation_side": side, KEY: {"truncation": cuts.truncation, "stride": cuts.stride}}
 

@@ -43,6 +43,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, precision: str = "fp32", threads: int | None = None) -> None:
+        require("openvino", [RUNTIME])
         require_file(path)
         try:
             compiled = core().compile_model(str(path), "CPU", compile_options(precision, threads))
