@@ -20,6 +20,7 @@ from trimformer.deploy.quantize_onnx import maps_of
 from trimformer.deploy.quantize_openvino import samples
 from trimformer.deploy.writers import write
 from trimformer.encoder import TrimformerForSequenceClassification
+from trimformer.encoder.checkpoints.load import load
 from trimformer.errors import TrimformerError
 from trimformer.inference.predictor import Predictor
 from trimformer.inference.runtimes.backends import open_backend
@@ -73,7 +74,7 @@ def test_the_predictor_takes_the_segments_and_answers_as_pytorch(run: Path) -> N
 
 
 def test_a_whole_file_that_lies_there_is_not_taken_for_it(run: Path, tmp_path: Path) -> None:
-    Predictor(run / "model", "torch").model.save_pretrained(tmp_path)
+    load(run / "model").save_pretrained(tmp_path)
     words_tokenizer().save_pretrained(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"of a model before")
     assert Predictor(tmp_path).backend == "torch"

@@ -205,7 +205,8 @@ class _Exporter:
         if found is None:
             return file
         chosen = tried[len(found.kept)]
-        self.outcomes[file.path] = self.outcomes[chosen.path]
+        if self.scorer is not None:
+            self.outcomes[file.path] = self.outcomes[chosen.path]
         return dataclasses.replace(chosen, path=file.path, mended=found)
 
 
