@@ -100,7 +100,7 @@ def quantized(table: Tensor, width: int, bits: int, seed: int) -> Tensor:
     found = []
     with Ticker("Finding codebooks", len(parts)) as tick:
         for part in parts:
-            clusters = clustered(part.double(), 2**bits, generator)
+            clusters = clustered(part.float(), 2**bits, generator)
             found.append(clusters.centroids[clusters.nearest].to(table.dtype))
             tick.advance()
     return torch.cat(found, 1)
@@ -110,11 +110,10 @@ def clustered(points: Tensor, count: int, generator: torch.Generator) -> Cluster
     """k-means that starts with points drawn at random; a centroid without points stays where it is."""
     centroids, totals = points[torch.randperm(len(points), generator=generator)[:count]], list[float]()
     while True:
-        distances = torch.cdist(points, centroids)
-        nearest = distances.argmin(1)
-        total = float(distances.gather(1, nearest[:, None]).square().sum())
-        totals.append(total)
-        if len(totals) == ROUNDS or (len(totals) > 1 and total >= totals[-2]):
+        # |x - c|² is least where x c - |c|² / 2 is largest.
+        nearest = torch.addmm(centroids.square().sum(1), points, centroids.T, beta=-0.5).argmax(1)
+        totals.append(float((points - centroids[nearest]).square().sum()))
+        if len(totals) == ROUNDS or (len(totals) > 1 and totals[-1] >= totals[-2]):
             return Clusters(centroids, nearest, totals)
         sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
         sizes = torch.bincount(nearest, minlength=count)[:, None]
