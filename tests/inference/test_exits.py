@@ -27,6 +27,7 @@ from trimformer.inference.runtimes.backends import open_backend
 from trimformer.inference.runtimes.segments import together
 from trimformer.measure.bench.bench import Texts, bench
 from trimformer.measure.bench.target import export_for
+from trimformer.measure.device.pieces import latency_tables
 from trimformer.saved.exits import ANSWERS
 from trimformer.tasks.settings import TaskSettings
 
@@ -193,3 +194,8 @@ def test_an_archive_of_torch_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrimformerError, match="export this model, whose texts leave early, to onnx or openvino"):
         export(classifier(), tmp_path, "torch")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_table_of_the_device_is_refused() -> None:
+    with pytest.raises(TrimformerError, match="a table predicts what whole layers cost"):
+        latency_tables(classifier())

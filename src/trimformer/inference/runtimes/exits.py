@@ -66,15 +66,18 @@ class ExitSession:
         executed, leaving = np.zeros_like(rows), Leaving(self._shape, self._kind)
         found: np.ndarray | None = None
         for segment, done in zip(self._segments, self._done, strict=True):
-            *states, logits = segment.outputs(given)
+            outputs = segment.outputs(given)
+            logits, is_last = outputs[-1], len(outputs) == 1
             found = np.zeros_like(logits) if found is None else found
-            gone = leaving(logits, given["attention_mask"]) if states else np.ones(len(rows), dtype=bool)
+            gone = np.ones(len(rows), dtype=bool) if is_last else leaving(logits, given["attention_mask"])
             at = rows[gone] if logits.ndim == 2 else (rows[gone], slice(logits.shape[1]))
             found[at], executed[rows[gone]] = logits[gone], done
             rows = rows[~gone]
             if not len(rows):
                 break
-            given = _of_rows(next_inputs([*states, logits], given), ~gone)
+            given = next_inputs(outputs, given)
+            if gone.any():
+                given = _of_rows(given, ~gone)
         self.executed.add(executed.tolist())
         assert found is not None
         return found

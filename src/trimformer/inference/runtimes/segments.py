@@ -57,7 +57,7 @@ def all_outputs(sessions: Iterable[SegmentSession], given: dict[str, np.ndarray]
     for session in sessions:
         outputs = session.outputs(given)
         yield outputs[-1]
-        given = next_inputs(outputs, given)  # after the last one nothing reads them
+        given = next_inputs(outputs, given)  # of the last one nobody reads them
 
 
 def next_inputs(outputs: list[np.ndarray], given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -74,12 +74,16 @@ def latency_tables(
     coarse: measure in about half of the time, and less exactly, what is not known: the ends of each curve, the model's
     own kinds of attention and the mean. Full tables that are there are used, and take the place of coarse ones later.
 
-    Raises TrimformerError for a back-end that is unknown, cannot run here or runs stock models only, for a length that
-    the model cannot take, for layers that no table can tell apart, and as
+    Raises TrimformerError for a model with exits, for a back-end that is unknown, cannot run here or runs stock models
+    only, for a length that the model cannot take, for layers that no table can tell apart, and as
     :func:`trimformer.measure.device.table.read_tables` does.
     """
     net = load(model) if isinstance(model, str | Path) else model
     frame_of(net.config)
+    if net.config.exits is not None:
+        raise TrimformerError(
+            "The model has exits, and a table predicts what whole layers cost: time the model itself, on texts."
+        )
     sizes = list(itertools.product(batch, length))
     if not sizes or min(threads, *itertools.chain(*sizes)) < 1:
         raise TrimformerError("Give batch sizes, lengths and threads of at least 1.")
