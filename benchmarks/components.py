@@ -16,7 +16,7 @@ import result_files
 
 from trimformer import profile
 
-RUNS = (("demo", 128, 60), ("shape:bert-base", 128, 10))
+RUNS = (("demo", 128, 30), ("shape:bert-base", 128, 6))
 """Model, tokens, and least number of passes: of short ones more, which other work on the machine disturbs more."""
 BACKENDS = ("torch", "onnx", "onnx-int8", "openvino", "openvino-int8")
 DEFAULT = Path(__file__).parent / "results" / "components.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -23,13 +24,15 @@ from trimformer.encoder.parts.components import OWN, Component
 from trimformer.encoder.parts.layers.cnn import cnn_shape
 from trimformer.errors import TrimformerError
 from trimformer.measure.bench.bench import Texts
+from trimformer.measure.bench.workload import Workload
 from trimformer.measure.profile import count
+from trimformer.measure.profile.clocks import Pass
 from trimformer.measure.profile.count import stored_bytes, weights_of
 from trimformer.measure.profile.follow import followed
 from trimformer.measure.profile.graph import Known, Operator, components
 from trimformer.measure.profile.onnx import OnnxClock
 from trimformer.measure.profile.openvino import OpenVinoClock
-from trimformer.measure.profile.profile import profile
+from trimformer.measure.profile.profile import _Recorded, profile
 
 QUICK = {"repeats": 1, "seconds": 0.0, "threads": 1}
 FILES = {"onnx": OnnxClock, "onnx-int8": OnnxClock, "openvino": OpenVinoClock}
@@ -238,3 +241,23 @@ def test_bytes_of_a_packed_folder_add_up_to_those_of_its_file(kind: str, tmp_pat
     assert sum(weights_of(net, stored_bytes(net, tmp_path))[1].values()) == sum(written.values())
     body = sum(size for name, size in written.items() if name.startswith("encoder."))
     assert sum(weights_of(net.encoder, stored_bytes(net.encoder, tmp_path))[1].values()) == body
+
+
+def test_parts_are_means_over_the_middle_half_of_the_passes_of_a_batch() -> None:
+    batches: Any = ({}, {})
+    passes = [  # the first one warms up
+        Pass({None: 90.0}),
+        *(Pass({Component.BEFORE: ms, None: 1.0}, fused=0.5) for ms in (100.0, 4.0, 2.0, 1.0)),
+    ]
+
+    class Taken:
+        run = staticmethod(lambda inputs: np.zeros(1))
+        passes = staticmethod(lambda: [*passes, Pass({Component.HEAD: 8.0})])
+
+    clock: Any = Taken()
+    recorded = _Recorded(clock)
+    for batch in (*[batches[0]] * 5, batches[1]):
+        recorded.run(batch)
+    mean = recorded.mean(Workload(1, "fixed", batches, np.full(2, 8)))
+    assert mean.parts == {Component.BEFORE: 1.5, None: 0.5, Component.HEAD: 4.0}
+    assert mean.fused == 0.25

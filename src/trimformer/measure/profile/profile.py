@@ -272,14 +272,20 @@ class _Recorded:
         return output
 
     def mean(self, workload: Workload) -> Pass:
-        """The parts of a pass: of each batch the median of its passes, and the mean of these."""
+        """The parts of a pass: of each batch the mean over the middle half of its passes, and the mean of these.
+
+        The median of each part alone would leave out what disturbs some passes in one part and some in another, so that
+        the parts would not add up.
+        """
         passes = self.clock.passes()
         mean = Pass({})
         for batch in workload.batches:
             own = [found for found, name in zip(passes, self.batches, strict=True) if name == id(batch)]
-            own = own[1:] or own  # the first one warms up
-            for place in {place for found in own for place in found.parts}:
-                ms = float(np.median([found.parts.get(place, 0.0) for found in own]))
-                mean.parts[place] = mean.parts.get(place, 0.0) + ms / len(workload.batches)
-            mean.fused += float(np.median([found.fused for found in own])) / len(workload.batches)
+            own = sorted(own[1:] or own, key=lambda found: sum(found.parts.values()))  # the first one warms up
+            middle = own[len(own) // 4 : len(own) - len(own) // 4]
+            share = 1 / (len(middle) * len(workload.batches))
+            for found in middle:
+                for place, ms in found.parts.items():
+                    mean.parts[place] = mean.parts.get(place, 0.0) + share * ms
+                mean.fused += share * found.fused
         return mean
