@@ -41,12 +41,12 @@ def test_folded_equals_unfolded(kinds: tuple[str, ...]) -> None:
 
 def test_mean_layer_does_one_product_per_sequence() -> None:
     batch, n, hidden = 3, 50, 32
-    layer = ExportedMean(tiny_body("mean").layers[0].attention)
+    body = tiny_body("mean")
+    layer = ExportedMean(body.layers[0].attention)
+    lengths = torch.full((batch,), n)
+    tokens = ExportedTokens(torch.ones(batch, n), torch.arange(n)[None], lengths, n, body.positions)
     with FlopCounterMode(display=False) as counter:
-        layer(
-            torch.randn(batch, n, hidden),
-            ExportedTokens(torch.ones(batch, n), torch.full((batch, 1, n), 1 / n), {}, None, {}, {}),
-        )
+        layer(torch.randn(batch, n, hidden), tokens)
     assert counter.get_total_flops() == 2 * batch * hidden * hidden + 2 * batch * n * hidden
 
 

@@ -9,6 +9,7 @@ from trimformer import Gates
 from trimformer.encoder.parts.attention.full import REMOVED_SCORE, replace_removed
 from trimformer.encoder.parts.attention.mean import ExportedMean, MeanAttention
 from trimformer.encoder.parts.exported import ExportedTokens
+from trimformer.encoder.parts.positions.base import Mechanism
 from trimformer.encoder.parts.tokens import Tokens
 from trimformer.encoder.shape.gates import LayerGates
 
@@ -72,7 +73,8 @@ def test_the_three_levels_of_a_removed_layer_agree(layer):
     attention, x, mask, real = layer
     level0 = attention.output(mask.mean_weights(x) @ attention.value(x))
     level1 = MeanAttention.instead_of(attention, x, mask, None)
-    level2 = ExportedMean(attention)(x, ExportedTokens(real, mask.mean_weights(x), {}, None, {}, {}))
+    tokens = ExportedTokens(real.to(x.dtype), torch.arange(9)[None], real.long().sum(1), 9, Mechanism(tiny().config))
+    level2 = ExportedMean(attention)(x, tokens)
     assert level1.shape == (4, 1, 16)  # one vector per sequence: no work per token
     torch.testing.assert_close(level1, level0, atol=1e-12, rtol=0)
     torch.testing.assert_close(level2.reshape(level1.shape), level1, atol=1e-12, rtol=0)
