@@ -286,9 +286,9 @@ def test_kinds_that_cannot_have_exits_are_refused_with_the_reason():
         with pytest.raises(TrimformerError, match="cannot have exits, because"):
             head(config)
     assert set(WITHOUT) | set(ANSWERS) == {kind for head in HEADS for kind in head.kinds}
-    one = tiny(4, labels=1).config.to_dict() | {"exits": exits()}
+    one = TrimformerConfig.from_dict(tiny(4, labels=1).config.to_dict() | {"exits": exits()})
     with pytest.raises(TrimformerError, match="needs 2 labels to be sure of one, and the model has 1"):
-        TrimformerForTokenClassification(TrimformerConfig.from_dict(one))
+        TrimformerForTokenClassification(one)
     with pytest.raises(TrimformerError, match="use the rule patience"):
         tiny(4, **NUMBER, exits=exits())
     with pytest.raises(TrimformerError, match="give exits a tolerance"):
