@@ -40,6 +40,7 @@ PAGES = {
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
+    "docs/deploy.md": ("startup",),
     "docs/methods/movement.md": ("pruning",),
     "docs/methods/attendout.md": ("attendout",),
     "docs/methods/position-importance.md": ("importance", "removed"),
@@ -286,6 +287,25 @@ def figures() -> dict[str, str]:
     )
 
 
+def startup() -> str:
+    """What the first answer takes in each installation."""
+    found = result_files.read(RESULTS / "startup.json")
+    if not found:
+        return "Not measured yet."
+    rows = [
+        [
+            {"base": "base installation", "train": "with `train`", "before": "before, with `train`"}[name],
+            f"{one['first_answer_s']:.2f} s",
+            f"{one['cpu_s']:.2f} s",
+            f"{one['memory_mb']:.0f} MB",
+            f"{one['installed_mb']:,.0f} MB",
+        ]
+        for name, one in found["environments"].items()
+    ]
+    header = ["demo encoder, int8, one text", "first answer", "processor time", "most memory", "installed"]
+    return markdown(header, rows)
+
+
 def sparsebert(table: Callable[[Any], sparsebert_tables.Table]) -> str:
     """Which positions count, and what is lost without some."""
     header, rows = table(read("sparsebert"))
@@ -329,6 +349,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "long-memory": long_memory,
     "serve": serve,
     "latency-table": latency_table,
+    "startup": startup,
 } | {name: functools.partial(speed_table, table) for name, table in SPEED.items()}
 MAKERS |= {name: functools.partial(students, name) for name in student_tables.EXPERIMENTS}
 MAKERS |= {
