@@ -69,7 +69,7 @@ def test_every_method_goes_on_from_there(home: Path) -> None:
     assert report.removed_layers() == [1]
     assert {curve.stage for curve in report.curves} == {
         "adabert", "adaptive-span", "attendout", "dam", "darts", "greedy", "hard-concrete", "nas-masks",
-        "position-importance", "random", "tas", "tpe",
+        "position-importance", "power-bert", "random", "tas", "tpe",
     }  # fmt: skip
     assert [latency.backend for latency in report.variants[0].latency_ms] == ["torch"]  # no stock class can be this
 
