@@ -14,7 +14,7 @@ from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
 BY_RULE = (
-    "depth", "dynabert", "finetune", "last-k", "layerdrop", "lottery-ticket", "low-rank", "magnitude", "movement",
+    "deformer", "depth", "dynabert", "finetune", "last-k", "layerdrop", "lottery-ticket", "low-rank", "magnitude", "movement",
     "repair", "rpp", "sparse", "squeeze", "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""

@@ -55,8 +55,14 @@ def cost(
     *,
     head: type[TrimformerWithHead] | None = None,
     bytes_per_weight: int = 4,
+    first: int | None = None,
+    cached: bool = False,
 ) -> Cost:
-    """Cost of a model, or of a configuration (``head``: the model class whose head belongs to it)."""
+    """Cost of a model, or of a configuration (``head``: the model class whose head belongs to it).
+
+    first: how many of the tokens are the first text's of a pair, which matters where the first layers see each text by
+    itself; None: there is one text. cached: what these layers give for the second text is known and not computed.
+    """
     config = model if isinstance(model, TrimformerConfig) else model.config
     if isinstance(model, TrimformerWithHead):
         head = type(model)
@@ -64,16 +70,20 @@ def cost(
     if head is not None and head.reads_first(config):
         rows = [length if index < config.last_mixing else 1 for index in range(config.num_hidden_layers)]
     kind = LAYERS[config.layer_kind]
+    apart = [length] if first is None else [first] if cached else [first, length - first]
     flops_of = [
-        float(kind.flops(config, shape, sizes_of(config, shape), length, computed))
-        for shape, computed in zip(config.shapes, rows, strict=True)
+        sum(float(kind.flops(config, shape, sizes_of(config, shape), n, n)) for n in apart)
+        if index < config.split_layers
+        else float(kind.flops(config, shape, sizes_of(config, shape), length, computed))
+        for index, (shape, computed) in enumerate(zip(config.shapes, rows, strict=True))
     ]
     layers = tuple(LayerCost(params, flops) for params, flops in zip(_own_params(config), flops_of, strict=True))
     final_norm = config.hidden_size * (1 + config.norm_bias) * kind.final_norm
     attends = any(ATTENTION[shape.attention].attends for shape in config.shapes)
     positions = POSITIONS[config.attention_positions].params(config) if attends else 0
     params = Embeddings.params(config) + final_norm + positions + sum(layer.params for layer in layers)
-    flops = Embeddings.flops(config, length) + sum(layer.flops for layer in layers)
+    embedded = sum(apart) if config.split_layers else length
+    flops = Embeddings.flops(config, embedded) + sum(layer.flops for layer in layers)
     if head is not None:
         module, outputs = head.head_type(config), head.outputs(config)
         params += module.params(config, outputs)

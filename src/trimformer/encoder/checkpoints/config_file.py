@@ -28,6 +28,7 @@ SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("num_attention_heads", "n_heads", "intermediate_size", "hidden_dim"), (1, MOST)),
     **dict.fromkeys(("max_position_embeddings", "num_labels"), (1, MOST // 100)),
     **dict.fromkeys(("type_vocab_size", "pad_token_id"), (0, MOST)),
+    "split_layers": (0, MOST_LAYERS),
     **dict.fromkeys(("relative_buckets", "relative_span", "relative_attention_num_buckets"), (0, MOST // 100)),
 }
 # Those that may be null, which says that the checkpoint has none.
@@ -37,7 +38,7 @@ RATES: dict[str, float] = {
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 1.0),
     **dict.fromkeys(("layer_norm_eps", "norm_eps", "initializer_range"), math.inf),
 }
-CHOICES = {"positions": ("absolute", "from_padding", "none"), "classifier_pooling": ("cls", "mean")}
+CHOICES = {"positions": ("absolute", "from_padding", "by_segment", "none"), "classifier_pooling": ("cls", "mean")}
 
 
 def read_config(folder: Path) -> TrimformerConfig:

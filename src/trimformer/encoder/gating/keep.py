@@ -125,6 +125,7 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
         "layers": [shape.to_dict() for shape in shapes],
         "sharing": config.sharing
         and [next(n for n, other in enumerate(layers) if groups[other] == groups[index]) for index in layers],
+        "split_layers": sum(index < config.split_layers for index in layers),
         "nested": None,  # what is cut out of a model is trained for itself from now on
     }
     fresh: dict[str, Tensor] = {}

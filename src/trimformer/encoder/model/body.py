@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -17,6 +18,7 @@ from ..parts.embeddings import Embeddings
 from ..parts.layers.base import Layer
 from ..parts.norms import layer_norm, normed
 from ..parts.positions.base import mechanism_of
+from ..parts.apart import Apart
 from ..parts.tokens import Tokens
 from ..parts.trace import BodyOutput
 from ..shape.config import TrimformerConfig
@@ -160,25 +162,30 @@ class TrimformerModel(TrimformerPreTrainedModel):
         back too, each (batch, n, hidden). return_dict: libraries that use bodies of all kinds, such as
         sentence-transformers, ask for it. first_only: only the first token's last hidden state is wanted, (batch, 1,
         hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states or
-        trace. output_trace: the trace comes back too, an :class:`AttentionTrace` or None for each layer.
+        trace. output_trace: the trace comes back too, an :class:`AttentionTrace` or None for each layer; None, too, for
+        layers that see each text of a pair by itself.
         known_states: the outputs of the first layers, (batch, n, hidden) each, where these need not be computed; not
         together with a trace.
         """
         hidden = None if gates is None else gates.hidden
-        x = self.embeddings(input_ids, token_type_ids, hidden)
-        tokens = Tokens(x, attention_mask, self.positions, traced=output_trace)
-        states = [x, *known_states]
+        split = self.config.split_layers
+        states = list(known_states)
+        if not known_states or output_hidden_states:
+            states.insert(0, self.embeddings(input_ids, token_type_ids, hidden))
+        if len(known_states) < split:
+            apart = self._apart(states[-1], len(known_states), attention_mask, token_type_ids, gates)
+            states += apart if output_hidden_states else apart[-1:]
+        done = max(len(known_states), split)
         x = states[-1]
+        tokens = Tokens(x, attention_mask, self.positions, traced=output_trace)
         last = self.last_mixing if first_only else len(self.layers)
-        if last < 0:
+        if last < split:
             tokens = tokens.ask(first=1)
             x, tokens = tokens.of(x), tokens.left()
-        for index, layer in enumerate(self.layers):
-            if index < len(known_states):
-                continue
+        for index in range(done, len(self.layers)):
             if index == last:
                 tokens = tokens.ask(first=1)
-            x, tokens = layer(x, tokens, None if gates is None else gates.layer(index))
+            x, tokens = self.layers[index](x, tokens, None if gates is None else gates.layer(index))
             if output_hidden_states:
                 states.append(x)
         x = normed(self.norm, x, hidden)
@@ -187,6 +194,44 @@ class TrimformerModel(TrimformerPreTrainedModel):
             hidden_states=(*states[:-1], x) if output_hidden_states else None,
             trace=None if tokens.trace is None else tuple(tokens.trace.get(layer.attention) for layer in self.layers),
         )
+
+    def lower(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """What the layers that see each text by itself make of texts: (batch, n) -> (batch, n, hidden).
+
+        A text that stands alone in its row gets the same states as in a pair, where its segments are the same there.
+        """
+        x: Tensor = self.embeddings(input_ids, token_type_ids)
+        split = self.config.split_layers
+        return self._apart(x, 0, attention_mask, token_type_ids, None)[-1] if split else x
+
+    def _apart(
+        self,
+        x: Tensor,
+        first: int,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        gates: Gates | None,
+    ) -> list[Tensor]:
+        """The outputs of the layers from this one on that see each text by itself, each (batch, n, hidden)."""
+        last = self.config.split_layers
+        for name in ("positions", "contributions"):
+            given = None if gates is None else gates.given.get(name)
+            if given is not None and any(own is not None for own in given[:last]):
+                raise TrimformerError(
+                    f"Layers that see each text of a pair by itself take no gates of {name}, which are those of pairs "
+                    f"of tokens: give them to the layers from {last} on alone."
+                )
+        types = x.new_zeros(x.shape[:2], dtype=torch.long) if token_type_ids is None else token_type_ids
+        apart = Apart(attention_mask, types)
+        found: list[list[Tensor]] = [[] for _ in range(first, last)]
+        for text in apart.texts:
+            y, tokens = text.of(x), Tokens(x, text.mask)
+            for states, index in zip(found, range(first, last), strict=True):
+                y, tokens = self.layers[index](y, tokens, None if gates is None else gates.layer(index))
+                states.append(y)
+        return [apart.joined(states) for states in found]
 
     def freeze(self, layers: int) -> None:
         """Train neither the embeddings nor the first layers from now on, and drop nothing in them."""

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from ...errors import TrimformerError
 from ..parts.baked import require_baked
 from ..parts.exported import PADDED_SCORE, ExportedTokens, by_blocks, within
 from .body import TrimformerModel
@@ -29,6 +30,11 @@ class ExportedEncoder(nn.Module):
     def __init__(self, model: TrimformerModel | TrimformerWithHead) -> None:
         super().__init__()
         require_baked(model, "exported")
+        if model.config.split_layers:
+            raise TrimformerError(
+                "A model whose first layers see each text of a pair by itself has no exported form yet: leave the export "
+                "out, and predict with PyTorch."
+            )
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.head = model.head if isinstance(model, TrimformerWithHead) else None
         # From this layer on only the first token is computed; before the first one, if no layer mixes the tokens.

@@ -1,0 +1,136 @@
+"""The first layers see each text of a pair by itself, so that what they make of a passage can be kept.
+
+Cao, Trivedi, Balasubramanian and Balasubramanian, "DeFormer: Decomposing Pre-trained Transformers for Faster Question
+Answering", 2020: layers 1 to k encode question and passage separately, the others jointly. The decomposed model learns
+from the labels, from the answers of the model it was made of, and from the states of that model's upper layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from pydantic import Field
+from transformers import PreTrainedTokenizerBase
+
+from ...encoder.model.heads import TrimformerWithHead
+from ...encoder.shape.config import TrimformerConfig
+from ...encoder.shape.gates import Gates
+from ...errors import TrimformerError
+from ...measure.cost import cost
+from ...training.settings import ObjectiveSettings
+from ..base import Context, MethodSettings, Standard, StudentMethod, register
+from ..result import Result
+
+
+class DeformerSettings(MethodSettings):
+    """Settings of DeFormer."""
+
+    name: Literal["deformer"] = "deformer"
+    split_layers: int = Field(ge=1, description="so many first layers see each text of a pair by itself")
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, first {self.split_layers} layers apart"
+
+
+@register
+class Deformer(StudentMethod):
+    """Split the encoder, and train it to answer as before."""
+
+    name = "deformer"
+    Settings = DeformerSettings
+    example = {"split_layers": 1}  # noqa: RUF012  (never written to)
+    kinds = ("classification", "multilabel", "regression", "ranking", "spans")
+    needs_pairs = True
+    decides = False
+    # The weights of the paper's released settings; its divergence is of the distributions as they are.
+    standard = Standard(
+        stage="split", objective=ObjectiveSettings(task=0.7, logits=1.1, temperature=1.0, hidden=0.5), repair=None
+    )
+
+    def __init__(self, settings: Any, context: Context) -> None:
+        self.check(settings, context.model.config)
+        super().__init__(settings, dataclasses.replace(context, model=split(context.model, settings.split_layers)))
+
+    @classmethod
+    def check(cls, settings: Any, config: TrimformerConfig) -> None:
+        super().check(settings, config)
+        split_config(config, settings.split_layers)
+
+    @classmethod
+    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
+        return split_config(super().after(settings, config), settings.split_layers)
+
+    @classmethod
+    def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
+        types = tokenizer("a", "a").get("token_type_ids") or []
+        if sorted(types) != list(types) or set(types) != {0, 1}:
+            raise TrimformerError(
+                "the tokenizer does not say by segments 0 and 1 which tokens are the first and which the second text's "
+                "(token_type_ids): deformer cannot tell them apart, so choose a model whose tokenizer does, such as "
+                "BERT's."
+            )
+
+    def decide(self) -> Gates:
+        """Nothing is switched off."""
+        return Gates()
+
+    def result(self) -> Result:
+        return Result(self.model.cpu(), notes=self.notes())
+
+    def notes(self) -> list[str]:
+        config, apart = self.model.config, self.settings.split_layers
+        behind = config.num_hidden_layers - apart
+        notes = [
+            f"{'the first layer sees' if apart == 1 else f'the first {apart} layers see'} each text of a pair by "
+            f"itself, and {'the last one sees' if behind == 1 else f'the {behind} behind see'} both."
+        ]
+        types = self.context.train.types
+        if types is not None:
+            rows = len(self.context.train)
+            first, second = (max(1, round(int((types == text).sum()) / rows)) for text in (0, 1))
+            joint = type(config).from_dict(config.to_dict() | {"split_layers": 0})
+            head, n = type(self.model), first + second
+            costs = [
+                cost(joint, n, head=head),
+                *(cost(self.model, n, first=first, cached=kept) for kept in (False, True)),
+            ]
+            whole, split_up, cached = (f"{one.flops / 1e9:.3g}" for one in costs)
+            notes.append(
+                f"training rows have {first} and {second} tokens on average; for such a pair an encoder that sees both "
+                f"texts everywhere computes {whole} GFLOPs, this one {split_up}, and {cached} where what it makes of "
+                "the second text is kept."
+            )
+        return notes
+
+
+def split_config(config: TrimformerConfig, layers: int) -> TrimformerConfig:
+    """The encoder whose first layers see each text of a pair by itself, each text numbered from 0.
+
+    Raises TrimformerError where its positions or segments cannot do that, and where no layer would see both texts.
+    """
+    if config.positions not in ("absolute", "by_segment") or config.attention_positions != "none":
+        kind = config.attention_positions if config.attention_positions != "none" else config.positions
+        raise TrimformerError(
+            f"deformer numbers each text of a pair from 0, which the {config.family} family with its {kind!r} positions "
+            "cannot do: choose a model with learned absolute positions, such as BERT or MiniLM."
+        )
+    if config.type_vocab_size < 2:
+        raise TrimformerError(
+            f"deformer tells the texts of a pair apart by segments, of which this {config.family} model has "
+            f"{config.type_vocab_size}: choose a model with two, such as BERT or MiniLM."
+        )
+    if layers >= config.num_hidden_layers:
+        raise TrimformerError(
+            f"split_layers={layers} leaves none of the {config.num_hidden_layers} layers to see both texts of a pair: "
+            f"set it to 1 to {config.num_hidden_layers - 1}."
+        )
+    return type(config).from_dict(config.to_dict() | {"positions": "by_segment", "split_layers": layers})
+
+
+def split(model: TrimformerWithHead, layers: int) -> TrimformerWithHead:
+    """The same weights in the encoder that :func:`split_config` gives."""
+    made = type(model)(split_config(model.config, layers))
+    made.load_state_dict(model.state_dict())
+    return made.to(model.device, model.dtype).train(model.training)
