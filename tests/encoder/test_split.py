@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained, with_layers
 from trimformer import Gates, TrimformerConfig, TrimformerError, cost, load, trim
-from trimformer.encoder.parts.norms import normed
 from trimformer.encoder.parts.apart import numbers
+from trimformer.encoder.parts.norms import normed
 from trimformer.encoder.parts.tokens import Tokens
 from trimformer.encoder.shape.kinds import LAYERS
 from trimformer.methods.structure.deformer import split, split_config

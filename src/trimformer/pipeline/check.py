@@ -27,7 +27,8 @@ def check_stages(
 ) -> list[TrimformerConfig]:
     """The shapes that the stages start from, as far as they are known.
 
-    length: tokens of the longest row. pairs: whether rows have two texts. Raises TrimformerError that names the first stage whose settings do not fit.
+    length: tokens of the longest row. pairs: whether rows have two texts. Raises TrimformerError that names the first
+    stage whose settings do not fit.
     """
     students = []
     for stage, following in zip_longest(stages, stages[1:]):
@@ -75,8 +76,8 @@ def check_stages(
 def _check_pairs(method: type[Method], student: TrimformerConfig, pairs: bool) -> None:
     if method.needs_pairs and not pairs:
         raise TrimformerError(
-            f"{method.name} lets the first layers see each text of a pair by itself, and the rows of this task have one "
-            "text: name the column of the second one (--text-pair), or choose another method."
+            f"{method.name} lets the first layers see each text of a pair by itself, and the rows of this task have "
+            "one text: name the column of the second one (--text-pair), or choose another method."
         )
     if student.split_layers and not method.takes_split:
         raise TrimformerError(

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel
 
 from ...errors import TrimformerError
 from ...quiet import no_foreign_bars
+from ..parts.apart import Apart
 from ..parts.axes import Axes
 from ..parts.baked import require_baked
 from ..parts.embeddings import Embeddings
 from ..parts.layers.base import Layer
 from ..parts.norms import layer_norm, normed
 from ..parts.positions.base import mechanism_of
-from ..parts.apart import Apart
 from ..parts.tokens import Tokens
 from ..parts.trace import BodyOutput
 from ..shape.config import TrimformerConfig

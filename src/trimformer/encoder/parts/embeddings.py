@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..shape.config import TrimformerConfig
+from .apart import numbers
 from .axes import Axes
 from .norms import layer_norm, normed, scaled
-from .apart import numbers
 
 
 class Embeddings(nn.Module):

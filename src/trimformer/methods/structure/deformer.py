@@ -27,11 +27,19 @@ class DeformerSettings(MethodSettings):
     """Settings of DeFormer."""
 
     name: Literal["deformer"] = "deformer"
-    split_layers: int = Field(ge=1, description="so many first layers see each text of a pair by itself")
+    split_layers: int | None = Field(
+        None,
+        ge=1,
+        description="so many first layers see each text of a pair by itself; none: three quarters of all, as published",
+    )
 
     @property
     def label(self) -> str:
-        return f"{self.name}, first {self.split_layers} layers apart"
+        return self.name if self.split_layers is None else f"{self.name}, first {self.split_layers} layers apart"
+
+    def of(self, config: TrimformerConfig) -> int:
+        """How many layers of this encoder are split."""
+        return max(1, config.num_hidden_layers * 3 // 4) if self.split_layers is None else self.split_layers
 
 
 @register
@@ -51,16 +59,17 @@ class Deformer(StudentMethod):
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.check(settings, context.model.config)
-        super().__init__(settings, dataclasses.replace(context, model=split(context.model, settings.split_layers)))
+        model = split(context.model, settings.of(context.model.config))
+        super().__init__(settings, dataclasses.replace(context, model=model))
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
-        split_config(config, settings.split_layers)
+        split_config(config, settings.of(config))
 
     @classmethod
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
-        return split_config(super().after(settings, config), settings.split_layers)
+        return split_config(super().after(settings, config), settings.of(config))
 
     @classmethod
     def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
@@ -80,7 +89,8 @@ class Deformer(StudentMethod):
         return Result(self.model.cpu(), notes=self.notes())
 
     def notes(self) -> list[str]:
-        config, apart = self.model.config, self.settings.split_layers
+        config = self.model.config
+        apart = config.split_layers
         behind = config.num_hidden_layers - apart
         notes = [
             f"{'the first layer sees' if apart == 1 else f'the first {apart} layers see'} each text of a pair by "
@@ -113,8 +123,8 @@ def split_config(config: TrimformerConfig, layers: int) -> TrimformerConfig:
     if config.positions not in ("absolute", "by_segment") or config.attention_positions != "none":
         kind = config.attention_positions if config.attention_positions != "none" else config.positions
         raise TrimformerError(
-            f"deformer numbers each text of a pair from 0, which the {config.family} family with its {kind!r} positions "
-            "cannot do: choose a model with learned absolute positions, such as BERT or MiniLM."
+            f"deformer numbers each text of a pair from 0, which the {config.family} family with its {kind!r} "
+            "positions cannot do: choose a model with learned absolute positions, such as BERT or MiniLM."
         )
     if config.type_vocab_size < 2:
         raise TrimformerError(
@@ -131,6 +141,7 @@ def split_config(config: TrimformerConfig, layers: int) -> TrimformerConfig:
 
 def split(model: TrimformerWithHead, layers: int) -> TrimformerWithHead:
     """The same weights in the encoder that :func:`split_config` gives."""
-    made = type(model)(split_config(model.config, layers))
+    made: Any = type(model)(split_config(model.config, layers))
     made.load_state_dict(model.state_dict())
-    return made.to(model.device, model.dtype).train(model.training)
+    found: TrimformerWithHead = made.to(model.device, model.dtype).train(model.training)
+    return found
