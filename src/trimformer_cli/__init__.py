@@ -19,6 +19,7 @@ from .explain import explain
 from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
+from .passages import encode_passages
 from .service import serve
 from .study import study
 from .terminal import console, fail, prepare_streams
@@ -31,7 +32,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
-for verb in (compress, worker, demo, run, evaluate, explain, study, trim, bench, export, predict, serve, inspect):
+for verb in (
+    compress,
+    worker,
+    demo,
+    run,
+    evaluate,
+    explain,
+    study,
+    trim,
+    bench,
+    export,
+    encode_passages,
+    predict,
+    serve,
+    inspect,
+):
     app.command()(verb)
 _state = {"debug": False}
 

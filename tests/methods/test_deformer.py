@@ -78,5 +78,5 @@ def test_the_tokenizer_must_tell_the_texts_apart() -> None:
     tokenizer = words_tokenizer()
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     METHODS["deformer"].check_tokenizer(tokenizer, config)
-    with pytest.raises(TrimformerError, match="cannot tell them apart"):
+    with pytest.raises(TrimformerError, match="cannot be told apart"):
         METHODS["deformer"].check_tokenizer(toy_tokenizer(), config)

@@ -15,13 +15,16 @@ from ..encoder.checkpoints.load import load_tokenizer, load_with_head, read_conf
 from ..encoder.checkpoints.tokenizer_check import check_ids, reading_notes, some_texts
 from ..encoder.model.heads import Kind
 from ..errors import TrimformerError
-from ..tasks.cuts import cuts_of, saved_length
+from ..tasks.cuts import cuts_to_predict
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.encoding.passages import require_segments
 from ..tasks.kinds import KINDS
 from ..tasks.kinds.answers import AnyAnswer
-from ..tasks.settings import TaskSettings
 from ..threads import torch_threads
 from .batches import Row, batches, inputs, tokenise
+from .passages.halves import TorchHalves, made_by, require_split
+from .passages.reader import Asked, PassageReader
+from .passages.store import PassageStore
 from .runtimes.backends import FILE_BACKENDS, open_backend, parts
 from .runtimes.session import Session
 
@@ -43,6 +46,8 @@ class Predictor:
         asked for.
     threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
         texts are cut); None = as long as the tokenizer says (a run saves the length that it was scored at).
+    passages: folder of ``trimformer encode-passages``; rows are then couples of a question and the name or the text of
+        a passage in it, whose states in the lower layers are read and not computed. For PyTorch.
 
     Raises TrimformerError for a folder without the files needed, a damaged file, or a model without a task
     head.
@@ -54,6 +59,7 @@ class Predictor:
         backend: str = "auto",
         threads: int | None = None,
         max_length: int | None = None,
+        passages: str | Path | None = None,
     ) -> None:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
@@ -66,10 +72,10 @@ class Predictor:
             )
         self.tokenizer = load_tokenizer(path)
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
+        if self.config.split_layers:
+            require_segments(self.tokenizer)
         self.threads = threads
-        longest = self.config.max_tokens
-        wanted = max_length or saved_length(self.tokenizer) or longest
-        self.cuts = cuts_of(TaskSettings(), self.tokenizer, longest)._replace(max_length=min(wanted, longest))
+        self.cuts = cuts_to_predict(self.tokenizer, self.config.max_tokens, max_length)
         self.session: Session | None = None
         self.model: Any = None
         if file is None:
@@ -78,6 +84,17 @@ class Predictor:
             self.session = open_backend(file, self.backend, threads)
             if self.session.output != "logits":
                 raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
+        self.passages = None if passages is None else self._reader(passages)
+
+    def _reader(self, passages: str | Path) -> PassageReader:
+        require_split(self.config, self._folder)
+        if self.model is None:
+            raise TrimformerError(
+                f"Passages are read with PyTorch alone, not with {self.backend}: set backend to torch."
+            )
+        store = PassageStore(passages)
+        store.require(made_by(self.model, self.tokenizer, self.cuts))
+        return PassageReader(store, TorchHalves(self.model, self.threads))
 
     @property
     def max_length(self) -> int:
@@ -130,8 +147,9 @@ class Predictor:
         iterator = iter(rows)
         while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
             _check(window)
+            read = tokenise if self.passages is None else self.passages.tokenise
             with self._tokenizing:
-                data = tokenise(self.kind, window, self.tokenizer, self.cuts)
+                data = read(self.kind, window, self.tokenizer, self.cuts)
             check_ids(data.ids, data.types, self.config)
             yield data, self._logits(data, batch_size)
 
@@ -148,7 +166,7 @@ class Predictor:
         """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""
         found: dict[int, np.ndarray] = {}
         for rows in batches(data.lengths, batch_size):
-            found |= dict(zip(rows.tolist(), self._run(inputs(data, rows)), strict=True))
+            found |= dict(zip(rows.tolist(), self._answer(data, rows), strict=True))
         in_order = [found[row] for row in range(len(data))]
         if self._per_token:
             logits = np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
@@ -160,6 +178,12 @@ class Predictor:
                 "are damaged, or its training went wrong."
             )
         return logits
+
+    def _answer(self, data: Encoded, rows: np.ndarray) -> np.ndarray:
+        """The logits of some rows."""
+        if self.passages is not None and isinstance(data, Asked):
+            return self.passages.run(data, rows)
+        return self._run(inputs(data, rows))
 
     def _run(self, batch: dict[str, torch.Tensor]) -> np.ndarray:
         if self.session is not None:

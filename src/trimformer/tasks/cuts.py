@@ -46,6 +46,15 @@ def cuts_of(settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, longest:
     )
 
 
+def cuts_to_predict(tokenizer: PreTrainedTokenizerBase, longest: int, max_length: int | None = None) -> Cuts:
+    """How a saved model cuts texts that it is asked about: as it was scored, or as it can where that is not known.
+
+    max_length: tokens, instead of those. Raises TrimformerError as :func:`cuts_of`.
+    """
+    wanted = max_length or saved_length(tokenizer) or longest
+    return cuts_of(TaskSettings(), tokenizer, longest)._replace(max_length=min(wanted, longest))
+
+
 def saved_length(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The longest input that the tokenizer names; None where it names none. Raises TrimformerError below 8 tokens."""
     length = tokenizer.model_max_length

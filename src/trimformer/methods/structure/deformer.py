@@ -18,6 +18,7 @@ from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
 from ...measure.cost import cost
+from ...tasks.encoding.passages import require_segments
 from ...training.settings import ObjectiveSettings
 from ..base import Context, MethodSettings, Standard, StudentMethod, register
 from ..result import Result
@@ -73,13 +74,7 @@ class Deformer(StudentMethod):
 
     @classmethod
     def check_tokenizer(cls, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig) -> None:
-        types = tokenizer("a", "a").get("token_type_ids") or []
-        if sorted(types) != list(types) or set(types) != {0, 1}:
-            raise TrimformerError(
-                "the tokenizer does not say by segments 0 and 1 which tokens are the first and which the second text's "
-                "(token_type_ids): deformer cannot tell them apart, so choose a model whose tokenizer does, such as "
-                "BERT's."
-            )
+        require_segments(tokenizer)
 
     def decide(self) -> Gates:
         """Nothing is switched off."""
