@@ -32,22 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
-for verb in (
-    compress,
-    worker,
-    demo,
-    run,
-    evaluate,
-    explain,
-    study,
-    trim,
-    bench,
-    export,
-    encode_passages,
-    predict,
-    serve,
-    inspect,
-):
+VERBS = (
+    compress, worker, demo, run, evaluate, explain, study, trim, bench, export, encode_passages, predict, serve, inspect,
+)  # fmt: skip
+for verb in VERBS:
     app.command()(verb)
 _state = {"debug": False}
 
