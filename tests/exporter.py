@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import onnx
@@ -23,18 +23,18 @@ from trimformer.inference.runtimes.session import INPUTS
 PLACE = "trimformer.deploy.onnx.traced"
 
 
-def quickly_traced(encoder: nn.Module, example: dict[str, Tensor], output: str) -> Any:
+def quickly_traced(encoder: nn.Module, example: dict[str, Tensor], output: str, inputs: Sequence[str] = INPUTS) -> Any:
     """What `traced` gives, by the older exporter."""
     file = io.BytesIO()
     torch.onnx.export(
         encoder,
-        tuple(example[name] for name in INPUTS),
+        tuple(example[name] for name in inputs),
         file,
         dynamo=False,
         opset_version=OPSET,
-        input_names=list(INPUTS),
+        input_names=list(inputs),
         output_names=[output],
-        dynamic_axes={name: {0: "batch", 1: "length"} for name in (*INPUTS, output)},
+        dynamic_axes={name: {0: "batch", 1: "length"} for name in (*inputs, output)},
     )
     return onnx.load_model_from_string(file.getvalue())
 

@@ -33,7 +33,8 @@ app = typer.Typer(
     help="Make Transformer encoders smaller and faster without losing accuracy, and prove it on your data and machine.",
 )
 VERBS = (
-    compress, worker, demo, run, evaluate, explain, study, trim, bench, export, encode_passages, predict, serve, inspect,
+    compress, worker, demo, run, evaluate, explain, study, trim, bench, export, encode_passages, predict, serve,
+    inspect,
 )  # fmt: skip
 for verb in VERBS:
     app.command()(verb)

@@ -182,7 +182,7 @@ class _Exporter:
         calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
         texts = self.texts if calibrated else None
         file = self._checked(write(self.model, backend, self.folder, texts), backend)
-        if backend in INT8 and not agrees(file.agreement):
+        if backend in INT8 and not agrees(file.agreement) and not self.model.config.split_layers:
             file = self._mended(file)
         if not calibrated:
             return file

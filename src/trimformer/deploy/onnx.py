@@ -6,14 +6,14 @@ import contextlib
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..encoder import TrimformerConfig, TrimformerModel, TrimformerWithHead
 from ..encoder.model.exported import ExportedEncoder
@@ -36,8 +36,6 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     Raises TrimformerError where the ``onnx`` extra is missing or the weights are too large for one file.
     """
     require_onnx()
-    import onnx
-
     size = sum(weight.nbytes for weight in model.parameters())
     if size >= MAX_BYTES:
         raise TrimformerError(
@@ -45,11 +43,18 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
         )
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     encoder = ExportedEncoder(model)
-    with _quiet_exporter():
+    with quiet_exporter():
         graph = _quickly(encoder, model.config, output) if quick else None
         if graph is None:
             example = random_inputs(model.config, 2, min(16, model.config.max_tokens))
             graph = traced(encoder, example, output)
+    save(graph, path, encoder)
+
+
+def save(graph: Any, path: Path, encoder: nn.Module) -> None:
+    """Write the graph of an encoder, its weights under their own names."""
+    import onnx
+
     # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
     # fails.
     del graph.graph.value_info[:]
@@ -57,25 +62,25 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     onnx.save(graph, str(path))
 
 
-def traced(encoder: ExportedEncoder, example: dict[str, Tensor], output: str) -> Any:
-    """The ONNX graph with batch and length left open. example: inputs (batch, n). output: its name there."""
+def traced(encoder: nn.Module, example: dict[str, Tensor], output: str, inputs: Sequence[str] = INPUTS) -> Any:
+    """The ONNX graph with batch and length left open. example: inputs (batch, n, …). output: its name there."""
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     program = torch.onnx.export(
         encoder,
-        tuple(example[name] for name in INPUTS),
+        tuple(example[name] for name in inputs),
         dynamo=True,
         verbose=False,
         opset_version=OPSET,
-        input_names=list(INPUTS),
+        input_names=list(inputs),
         output_names=[output],
-        dynamic_shapes=[{0: batch, 1: length}] * len(INPUTS),
+        dynamic_shapes=[{0: batch, 1: length}] * len(inputs),
     )
     if program is None:
         raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")
     return program.model_proto
 
 
-def _name_weights(graph: Any, encoder: ExportedEncoder) -> None:
+def _name_weights(graph: Any, encoder: nn.Module) -> None:
     """Give matrices that the exporter has transposed the names of their weights again, by which they are found."""
     from onnx import numpy_helper
 
@@ -109,7 +114,7 @@ def _quickly(encoder: ExportedEncoder, config: TrimformerConfig, output: str) ->
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter warns of packages that an encoder does not use, and of its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -13,6 +13,7 @@ from ..inference.runtimes.backends import file_backend, parts
 from ..inference.runtimes.openvino import require_openvino
 from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
+from .halves import write_halves
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -44,6 +45,8 @@ def write(
     :mod:`trimformer.deploy.quick`.
     Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
     """
+    if model.config.split_layers:
+        return write_halves(model, backend, folder)
     wanted = file_backend(backend)
     target = folder / wanted.file
     if target.is_file():

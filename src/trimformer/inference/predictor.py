@@ -22,10 +22,12 @@ from ..tasks.kinds import KINDS
 from ..tasks.kinds.answers import AnyAnswer
 from ..threads import torch_threads
 from .batches import Row, batches, inputs, tokenise
-from .passages.halves import TorchHalves, made_by, require_split
-from .passages.reader import Asked, PassageReader
+from .passages.halves import TorchHalves, digest_of_lower
+from .passages.identity import made_by, require_split
+from .passages.reader import Asked, Halves, PassageReader
 from .passages.store import PassageStore
 from .runtimes.backends import FILE_BACKENDS, open_backend, parts
+from .runtimes.halves import HalvesSession
 from .runtimes.session import Session
 
 BACKENDS = ("auto", "torch", *FILE_BACKENDS)
@@ -47,7 +49,7 @@ class Predictor:
     threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
         texts are cut); None = as long as the tokenizer says (a run saves the length that it was scored at).
     passages: folder of ``trimformer encode-passages``; rows are then couples of a question and the name or the text of
-        a passage in it, whose states in the lower layers are read and not computed. For PyTorch.
+        a passage in it, whose states in the lower layers are read and not computed.
 
     Raises TrimformerError for a folder without the files needed, a damaged file, or a model without a task
     head.
@@ -88,13 +90,14 @@ class Predictor:
 
     def _reader(self, passages: str | Path) -> PassageReader:
         require_split(self.config, self._folder)
-        if self.model is None:
-            raise TrimformerError(
-                f"Passages are read with PyTorch alone, not with {self.backend}: set backend to torch."
-            )
         store = PassageStore(passages)
-        store.require(made_by(self.model, self.tokenizer, self.cuts))
-        return PassageReader(store, TorchHalves(self.model, self.threads))
+        halves: Halves
+        if isinstance(self.session, HalvesSession):
+            weights, halves = self.session.digest, self.session
+        else:
+            weights, halves = digest_of_lower(self.model), TorchHalves(self.model, self.threads)
+        store.require(made_by(self.config, self.kind, weights, self.tokenizer, self.cuts))
+        return PassageReader(store, halves)
 
     @property
     def max_length(self) -> int:

@@ -32,8 +32,8 @@ class ExportedEncoder(nn.Module):
         require_baked(model, "exported")
         if model.config.split_layers:
             raise TrimformerError(
-                "A model whose first layers see each text of a pair by itself has no exported form yet: leave the "
-                "export out, and predict with PyTorch."
+                "A model whose first layers see each text of a pair by itself is exported in two halves, not as one "
+                "graph."
             )
         body = model.encoder if isinstance(model, TrimformerWithHead) else model
         self.head = model.head if isinstance(model, TrimformerWithHead) else None

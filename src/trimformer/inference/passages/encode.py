@@ -21,7 +21,8 @@ from ...tasks.kinds import KINDS
 from ...tasks.tables.files import ENDINGS, PLAIN, read_table
 from ...tasks.tables.rows import text_column
 from ..batches import batches
-from .halves import TorchHalves, made_by, require_split
+from .halves import TorchHalves, digest_of_lower
+from .identity import made_by, require_split
 from .store import PRECISIONS, write_store
 
 
@@ -64,7 +65,7 @@ def encode_passages(
     tokenizer = load_tokenizer(resolve(model))
     require_segments(tokenizer)
     cuts = cuts_to_predict(tokenizer, net.config.max_tokens)
-    about = made_by(net, tokenizer, cuts)
+    about = made_by(net.config, net.kind, digest_of_lower(net), tokenizer, cuts)
     read = read_passages(texts, tokenizer, cuts, windows=KINDS[net.kind].per_token)
     second = np.ones(len(read.ids), dtype=np.uint8)
     check_ids(read.ids, second, net.config)

@@ -1,4 +1,4 @@
-"""The two halves of a model in PyTorch, and by what the states of a passage are made."""
+"""The two halves of a split model in PyTorch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from ...encoder.model.heads import TrimformerWithHead
-from ...encoder.shape.config import TrimformerConfig
-from ...errors import TrimformerError
-from ...tasks.cuts import Cuts
-from ...tasks.kinds import KINDS
 from ...threads import torch_threads
-
-UNSAVED = ("truncation", "padding")
-"""Settings of a fast tokenizer that are those of its last call."""
 
 
 class TorchHalves:
@@ -43,29 +35,7 @@ class TorchHalves:
         return logits
 
 
-def require_split(config: TrimformerConfig, model: object) -> None:
-    """Raise TrimformerError where no layer sees each text by itself."""
-    if not config.split_layers:
-        raise TrimformerError(
-            f"All layers of the model in {model} see both texts of a pair, so that nothing of a passage alone can be "
-            "kept: split it first (trimformer compress --method deformer)."
-        )
-
-
-def made_by(model: TrimformerWithHead, tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> dict[str, Any]:
-    """All that the states of a passage depend on."""
-    config = model.config
-    return {
-        "split_layers": config.split_layers,
-        "hidden_size": config.hidden_size,
-        "weights": _weights(model),
-        "tokenizer": _tokenizer(tokenizer),
-        "windows": KINDS[model.kind].per_token,
-        **cuts._asdict(),
-    }
-
-
-def _weights(model: TrimformerWithHead) -> str:
+def digest_of_lower(model: Any) -> str:
     """A digest of the embeddings and the lower layers: their weights, and what is computed with them."""
     config = model.config
     shape = {
@@ -73,7 +43,7 @@ def _weights(model: TrimformerWithHead) -> str:
         "kind": [config.layer_kind, config.hidden_act, config.layer_norm_eps, config.positions],
     }
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
-    body: Any = model.encoder
+    body = model.encoder if isinstance(model, TrimformerWithHead) else model
     parts = {"embeddings": body.embeddings} | {
         str(index): layer for index, layer in enumerate(body.layers[: config.split_layers])
     }
@@ -82,14 +52,3 @@ def _weights(model: TrimformerWithHead) -> str:
             digest.update(f"{place}.{name}{weight.dtype}{tuple(weight.shape)}".encode())
             digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    fast: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if fast is None:
-        raise TrimformerError(
-            "Passages need a fast tokenizer, which says where tokens stand in a text: save tokenizer.json beside the "
-            "model."
-        )
-    content = {name: value for name, value in json.loads(fast.to_str()).items() if name not in UNSAVED}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

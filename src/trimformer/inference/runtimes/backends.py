@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import TrimformerError
+from .halves import HalvesSession, lower_of
 from .onnx import OnnxSession
 from .openvino import OpenVinoSession
 from .session import Session
@@ -63,8 +64,10 @@ def file_backend(name: str) -> FileBackend:
 
 
 def parts(path: Path) -> list[Path]:
-    """The file and, of OpenVINO's, that of its weights."""
-    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    """The file and, of OpenVINO's, that of its weights; of a split model's upper half, that of the lower one."""
+    if path.suffix == ".xml":
+        return [path, path.with_suffix(".bin")]
+    return [path, lower_of(path)] if lower_of(path).is_file() else [path]
 
 
 def open_backend(path: Path, backend: str, threads: int | None = None) -> Session:
@@ -73,4 +76,7 @@ def open_backend(path: Path, backend: str, threads: int | None = None) -> Sessio
     Raises TrimformerError for an unknown back-end, a missing extra, a file that is missing or not readable, and a .pt2
     archive that this process did not write.
     """
-    return file_backend(backend).session(path, threads=threads)
+    found = file_backend(backend)
+    if lower_of(path).is_file():
+        return HalvesSession(path, threads)
+    return found.session(path, threads=threads)

@@ -41,8 +41,13 @@ class OnnxSession:
         except Exception as error:
             raise damaged(path, "ONNX model", error) from error
         self.output: str = self._session.get_outputs()[0].name
+        self.about: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
         """The output, as stored. inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0)."""
-        output: np.ndarray = self._session.run(None, arrays(inputs))[0]
-        return output
+        return self.outputs(arrays(inputs))[0]
+
+    def outputs(self, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """All outputs, from all inputs by their names."""
+        found: list[np.ndarray] = self._session.run(None, given)
+        return found

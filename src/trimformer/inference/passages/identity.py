@@ -1,0 +1,52 @@
+"""By what the states of passages were made, so that none are read by another model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from ...encoder.model.heads import Kind
+from ...encoder.shape.config import TrimformerConfig
+from ...errors import TrimformerError
+from ...tasks.cuts import Cuts
+from ...tasks.kinds import KINDS
+
+UNSAVED = ("truncation", "padding")
+"""Settings of a fast tokenizer that are those of its last call."""
+
+
+def require_split(config: TrimformerConfig, model: object) -> None:
+    """Raise TrimformerError where no layer sees each text by itself."""
+    if not config.split_layers:
+        raise TrimformerError(
+            f"All layers of the model in {model} see both texts of a pair, so that nothing of a passage alone can be "
+            "kept: split it first (trimformer compress --method deformer)."
+        )
+
+
+def made_by(
+    config: TrimformerConfig, kind: Kind, weights: str, tokenizer: PreTrainedTokenizerBase, cuts: Cuts
+) -> dict[str, Any]:
+    """All that the states of a passage depend on. weights: a digest of those of the lower layers."""
+    return {
+        "split_layers": config.split_layers,
+        "hidden_size": config.hidden_size,
+        "weights": weights,
+        "tokenizer": _tokenizer(tokenizer),
+        "windows": KINDS[kind].per_token,
+        **cuts._asdict(),
+    }
+
+
+def _tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    fast: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        raise TrimformerError(
+            "Passages need a fast tokenizer, which says where tokens stand in a text: save tokenizer.json beside the "
+            "model."
+        )
+    content = {name: value for name, value in json.loads(fast.to_str()).items() if name not in UNSAVED}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
