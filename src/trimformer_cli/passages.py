@@ -31,8 +31,8 @@ def encode_passages(
 ) -> None:
     """Compute the lower layers of each passage once, for a model whose first layers see each text by itself.
 
-    Such a model comes from `trimformer compress --method deformer`. predict takes the folder (`--passages`), and
-    computes only the question's lower layers and the upper ones.
+    Such a model comes from `trimformer compress --method deformer`. predict and serve take the folder (`--passages`),
+    and compute only the question's lower layers and the upper ones.
 
     Examples:
 

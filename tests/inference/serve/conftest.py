@@ -20,7 +20,7 @@ from trimformer.tasks.kinds.answers import Prediction
 class Stub:
     """Answers a text with its length, when ``free`` is set; keeps the batches that it was given."""
 
-    kind, backend = "classification", "stub"
+    kind, backend, passages = "classification", "stub", None
     config = SimpleNamespace(shapes=[SimpleNamespace(attention="mean")])
 
     def __init__(self) -> None:

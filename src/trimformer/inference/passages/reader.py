@@ -45,12 +45,20 @@ class PassageReader:
     def __init__(self, store: PassageStore, halves: Halves) -> None:
         self.store, self.halves = store, halves
 
+    def check(self, rows: Sequence[Any]) -> None:
+        """Raise TrimformerError for a row that names no passage."""
+        self._find(rows)
+
+    def _find(self, rows: Sequence[Any]) -> np.ndarray:
+        """The number of each row's passage, int64 (rows,)."""
+        if not all(isinstance(row, tuple) for row in rows):
+            raise TrimformerError("Beside each question a passage is asked for: give its name, or its text.")
+        return np.array([self.store.find(row[1]) for row in rows], dtype=np.int64)
+
     def tokenise(self, kind: Kind, rows: Sequence[Any], tokenizer: PreTrainedTokenizerBase, cuts: Cuts) -> Asked:
         """The tokens of rows, one for each window; raises TrimformerError for a passage that is not there."""
         store = self.store
-        if not all(isinstance(row, tuple) for row in rows):
-            raise TrimformerError("Beside each question a passage is asked for: give its name, or its text.")
-        passages = np.array([store.find(row[1]) for row in rows], dtype=np.int64)
+        passages = self._find(rows)
         questions = read_questions([row[0] for row in rows], tokenizer, cuts)
         counts = store.starts[passages + 1] - store.starts[passages]
         owners = np.repeat(np.arange(len(rows)), counts)
