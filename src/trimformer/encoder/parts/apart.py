@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 
-def numbers(token_type_ids: Tensor) -> Tensor:
-    """How many tokens of its own text stand before each token: (batch, n) segments -> (batch, n)."""
-    second = (token_type_ids > 0).long()
-    before = second.cumsum(1)
-    places = torch.arange(second.shape[1], device=second.device)
-    return torch.where(second.bool(), before - 1, places - before)
+def numbers(token_type_ids: Tensor, real: Tensor) -> Tensor:
+    """How many tokens of its own text stand before each token: (batch, n) -> (batch, n); 0 for padding before a text.
+
+    real: boolean, False: padding, which is of neither text.
+    """
+    second = token_type_ids > 0
+    before = [(real & own).long().cumsum(1) - 1 for own in (~second, second)]
+    return torch.where(second, before[1], before[0]).clamp(min=0)
 
 
 class Text:

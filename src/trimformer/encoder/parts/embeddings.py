@@ -77,7 +77,7 @@ class Embeddings(nn.Module):
     def number(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The position of each token, as (batch, n) or (1, n)."""
         if self.by_segment and token_type_ids is not None:
-            return numbers(token_type_ids)
+            return numbers(token_type_ids, input_ids.ne(self.pad_token_id))
         if self.from_padding:
             real = input_ids.ne(self.pad_token_id).long()
             return real.cumsum(1) * real + self.pad_token_id
