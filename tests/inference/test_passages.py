@@ -19,6 +19,9 @@ from trimformer.encoder.model.heads import head_class
 from trimformer.inference.batches import inputs
 from trimformer.inference.passages.encode import encode_passages
 from trimformer.inference.passages.store import ABOUT
+from trimformer.inference.predict.labeller import LabelJob
+from trimformer.inference.predict.output import fingerprint
+from trimformer.inference.predict.rows import format_of
 from trimformer.inference.predictor import Predictor
 from trimformer.methods.structure.deformer import split
 
@@ -145,6 +148,11 @@ def test_what_is_no_folder_of_passages_is_refused(tmp_path: Path, reader: Path, 
             (broken / file.name).write_bytes(file.read_bytes()[: 40 if file.name == name else None])
         with pytest.raises(TrimformerError, match="they are damaged or cut short"):
             Predictor(reader, passages=broken)
+    other = tmp_path / "other"  # a file of another folder
+    encode_passages(reader, PASSAGES[:2], other, names=NAMES[:2])
+    (other / "states.npy").write_bytes((kept / "states.npy").read_bytes())
+    with pytest.raises(TrimformerError, match="they are damaged or cut short"):
+        Predictor(reader, passages=other)
     about = json.loads((kept / ABOUT).read_text())
     (broken / ABOUT).write_text(json.dumps(about | {"format": 99}))
     with pytest.raises(TrimformerError, match="newer than the format 1"):
@@ -171,6 +179,18 @@ def test_names_are_told_apart(tmp_path: Path, reader: Path) -> None:
         encode_passages(reader, ["good"], tmp_path / "kept", precision="int8")
 
 
+def test_an_output_goes_on_with_the_same_passages_alone(tmp_path: Path, reader: Path, kept: Path) -> None:
+    asked = tmp_path / "asked.csv"
+    asked.write_text("question,context\ngood,p0\n")
+    form = format_of(str(asked), "spans", None, None, asked)
+    encode_passages(reader, PASSAGES, tmp_path / "others", names=NAMES)
+    places = [None, str(kept), str(tmp_path / "others")]
+    jobs = [LabelJob(str(reader), form, "torch", None, False, passages=place) for place in places]
+    prints = [fingerprint(job, asked) for job in jobs]
+    assert len({str(one) for one in prints}) == 3
+    assert fingerprint(jobs[1], asked) == prints[1]
+
+
 def test_the_command(tmp_path: Path, reader: Path) -> None:
     lines = [json.dumps({"id": name, "body": text}) for name, text in zip(NAMES, PASSAGES, strict=True)]
     (tmp_path / "wiki.jsonl").write_text("\n".join(lines) + "\n")
@@ -186,5 +206,8 @@ def test_the_command(tmp_path: Path, reader: Path) -> None:
     ]
     again = trimformer("encode-passages", reader, tmp_path / "wiki.jsonl", "--text", "body", "--out", tmp_path / "wiki")
     assert "exists and is not empty" in sentence(again)
+    out = tmp_path / "answers.txt"
+    assert trimformer(*asked, "--out", out).code == 0
+    assert len(out.read_text().splitlines()) == len(ROWS)
     asked[-1] = tmp_path / "nowhere"
     assert "There is no passages.json" in sentence(trimformer(*asked))

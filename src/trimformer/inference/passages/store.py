@@ -67,6 +67,10 @@ class PassageStore:
                 np.asarray(self._open(name)) for name in ("offsets", "starts", "bounds")
             )
             self.digests, self.order = self._open("digests"), self._open("order")
+            tokens = {len(self.states), len(self.ids), len(self.chars), int(self.offsets[-1])}
+            counts = {len(self.names), len(self.starts) - 1, len(self.bounds) - 1, len(self.digests), len(self.order)}
+            if (len(tokens), len(counts), len(self.offsets) - 1) != (1, 1, int(self.starts[-1])):
+                raise ValueError("files of different sizes")
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise TrimformerError(
                 f"The passages in {folder} are not readable ({type(error).__name__}), they are damaged or cut short: "
