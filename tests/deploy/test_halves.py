@@ -59,6 +59,14 @@ def test_files_of_another_model_are_refused(tmp_path: Path, folder: Path) -> Non
         Predictor(folder / "files", passages=tmp_path / "kept")
 
 
+def test_a_half_alone_is_refused(tmp_path: Path, folder: Path) -> None:
+    for file in (folder / "files").iterdir():
+        if ".lower." not in file.name:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(TrimformerError, match=r"model.lower.onnx is not beside it: copy both files"):
+        Predictor(tmp_path)
+
+
 @pytest.mark.parametrize("to", ["openvino", "torch"])
 def test_other_runtimes_are_refused(tmp_path: Path, to: str) -> None:
     with pytest.raises(TrimformerError, match="for ONNX Runtime alone"):

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import TrimformerError
-from .halves import HalvesSession, lower_of
+from .halves import UPPER_INPUTS, HalvesSession, lower_of
 from .onnx import OnnxSession
 from .openvino import OpenVinoSession
 from .session import Session
@@ -79,4 +79,9 @@ def open_backend(path: Path, backend: str, threads: int | None = None) -> Sessio
     found = file_backend(backend)
     if lower_of(path).is_file():
         return HalvesSession(path, threads)
-    return found.session(path, threads=threads)
+    session = found.session(path, threads=threads)
+    if isinstance(session, OnnxSession) and set(session.inputs) == set(UPPER_INPUTS):
+        raise TrimformerError(
+            f"{path} is the upper half of a split model, and {lower_of(path).name} is not beside it: copy both files."
+        )
+    return session

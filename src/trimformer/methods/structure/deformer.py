@@ -53,7 +53,7 @@ class Deformer(StudentMethod):
     kinds = ("classification", "multilabel", "regression", "ranking", "spans")
     needs_pairs = True
     decides = False
-    # The weights of the paper's released settings; its divergence is of the distributions as they are.
+    # The published weights; the published divergence is of the distributions as they are.
     standard = Standard(
         stage="split", objective=ObjectiveSettings(task=0.7, logits=1.1, temperature=1.0, hidden=0.5), repair=None
     )
