@@ -21,6 +21,7 @@ from .explain import explain
 from .export import export
 from .jobs import compress, demo, evaluate, run
 from .models import inspect, predict, trim
+from .passages import encode_passages
 from .profile import profile
 from .service import serve
 from .study import study
@@ -46,6 +47,7 @@ for verb in (
     trim,
     bench,
     export,
+    encode_passages,
     predict,
     serve,
     inspect,

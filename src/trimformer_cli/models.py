@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Backend, Force, Json, Model, Out, Ray, Text, TextPair
+from .options import Backend, Force, Json, Model, Out, Passages, Ray, Text, TextPair
 from .terminal import console, fail, print_line, print_table
 
 
@@ -95,6 +95,7 @@ def predict(
     batch_size: Annotated[
         int | None, typer.Option(help="Texts per forward pass; default as many as have 512 tokens.", min=1)
     ] = None,
+    passages: Passages = None,
     json_: Annotated[bool, typer.Option("--json", help="JSON lines with all scores instead of plain labels.")] = False,
 ) -> None:
     """Label texts: reads a file of any size or standard input as a stream, keeps the order.
@@ -104,6 +105,8 @@ def predict(
     `echo "a fine film" | trimformer predict runs/sst2/model`
 
     `trimformer predict runs/sst2/model reviews.csv --text review --json --out labels.jsonl`
+
+    `trimformer predict runs/squad/model asked.csv --text-pair passage --passages wiki --json`
     """
     from trimformer.inference.predict.command import predict_file
     from trimformer.inference.predict.output import partial_file
@@ -112,7 +115,7 @@ def predict(
         predict_file(
             model, file, text, text_pair,
             out=out, resume=resume, force=force, backend=backend, batch_size=batch_size, as_json=json_,
-            workers=workers, ray=ray,
+            workers=workers, ray=ray, passages=passages,
         )  # fmt: skip
     except KeyboardInterrupt as error:
         if out is not None and partial_file(out).is_file():

@@ -36,6 +36,10 @@ Backend = Annotated[
     str,
     typer.Option(help="auto, torch, or the back-end of an exported file, such as onnx-int8 (docs/deploy.md)."),
 ]
+Passages = Annotated[
+    Path | None,
+    typer.Option(help="Folder of encode-passages: second texts are names of passages in it, whose states are read."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace output files that exist; without it they are refused.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an unfinished run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

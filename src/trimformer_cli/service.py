@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Backend, Model
+from .options import Backend, Model, Passages
 
 
 def serve(
@@ -29,6 +29,7 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="A file with a token that every request has to send (Authorization: Bearer).")
     ] = None,
+    passages: Passages = None,
     max_batch: Annotated[
         int, typer.Option(help="Largest batch in tokens, estimated from the characters.", min=1)
     ] = 4096,
@@ -43,13 +44,15 @@ def serve(
     `trimformer serve runs/sst2/model --against runs/sst2/dense/model`
 
     `curl localhost:8000/predict -d '{"texts": ["a fine film"]}'`
+
+    `trimformer serve runs/squad/model --passages wiki`
     """
     from trimformer.inference.serve.server import serve as serve_model
 
     try:
         serve_model(
             model, host, port, backend=backend, threads=threads, workers=workers, against=against,
-            allow_host=allow_host or (), token_file=token_file,
+            allow_host=allow_host or (), token_file=token_file, passages=passages,
             max_batch=max_batch, max_wait=max_wait_ms / 1e3, queue=queue, timeout=timeout,
         )  # fmt: skip
     except KeyboardInterrupt as error:

@@ -17,6 +17,7 @@ from tests.models import (
 from trimformer import Gates, export, trim
 from trimformer.deploy.writers import write
 from trimformer.inference.runtimes.backends import open_backend
+from trimformer.methods.structure.deformer import split
 
 # XLM-RoBERTa and CamemBERT are RoBERTa's encoder under other names.
 DISTINCT = [family for family in FAMILY_NAMES if family not in ("xlm-roberta", "camembert")]
@@ -87,9 +88,15 @@ def test_the_files_of_patterns_computed_by_blocks(tmp_path, backend, pattern):
         torch.testing.assert_close(torch.from_numpy(session.run(inputs)), expected, atol=1e-4, rtol=0)
 
 
-def check_files(model, folder, sizes=((1, 2), (4, 9), (5, 21))):
+def test_the_halves_of_a_split_model(tmp_path):
+    """A whole layer and a convolution see each text by itself, another convolution sees both."""
+    model = trained(trim(split(tiny(4), 2), attention={1: "conv", 2: "conv"}))
+    check_files(model, tmp_path, backends=("onnx",))
+
+
+def check_files(model, folder, sizes=((1, 2), (4, 9), (5, 21)), backends=("onnx", "openvino")):
     files = export(model, folder / "onnx")
-    sessions = [open_backend(write(model, name, folder / "onnx"), name, threads=1) for name in ("onnx", "openvino")]
+    sessions = [open_backend(write(model, name, folder / "onnx"), name, threads=1) for name in backends]
     batches = [padded_batch(model, batch, n) for batch, n in sizes]
     # Padded on the left, but for windows: what padding reads far from all real tokens differs, and means nothing.
     if all(shape.window is None for shape in model.config.shapes):

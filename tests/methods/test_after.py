@@ -14,8 +14,8 @@ from trimformer.methods.expected import shape_after
 
 KINDS = [{}, {0: "mean", 2: "none"}]
 BY_RULE = (
-    "depth", "dynabert", "finetune", "last-k", "layerdrop", "lottery-ticket", "low-rank", "magnitude", "movement",
-    "repair", "rpp", "share", "sparse", "squeeze", "theseus",
+    "deformer", "depth", "dynabert", "finetune", "last-k", "layerdrop", "lottery-ticket", "low-rank", "magnitude",
+    "movement", "repair", "rpp", "share", "sparse", "squeeze", "theseus",
 )  # fmt: skip
 """The methods that do not learn which shape is left."""
 FOUND = ("block-movement", "hard-concrete", "darts", "nas-masks", "tas", "random", "tpe", "uniform")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.tinymodel import words_tokenizer
 from trimformer import TrimformerError, trim
 from trimformer.encoder.checkpoints.load import Checkpoint
 from trimformer.methods import METHODS
+from trimformer.methods.structure.deformer import split_config
 from trimformer.pipeline.check import check_stages
 from trimformer.recipe.reading import parse
 from trimformer.starts import Origin, Origins
@@ -37,6 +39,22 @@ def refused(*stages: dict[str, Any], **others: Any) -> str:
     with pytest.raises(TrimformerError) as caught:
         check(*stages, **others)
     return str(caught.value)
+
+
+DEFORMER = {"name": "deformer", "split_layers": 2}
+
+
+def test_what_cannot_be_split_is_refused_before_any_training() -> None:
+    assert "the rows of this task have one text: name the column of the second one" in refused({"method": DEFORMER})
+    assert "deformer is for classification and" in refused({"method": DEFORMER}, kind="tokens")
+    split_up = types.SimpleNamespace(config=split_config(tiny(4).config, 2))
+    for name in (name for name, method in METHODS.items() if not method.takes_split):
+        settings = {"name": name, **METHODS[name].example} | (
+            {"keep_layers": 1} if name == "attendout-faithful" else {}
+        )
+        said = refused({"method": settings, "objective": {"logits": 1}}, model=split_up)
+        assert f"the first 2 layers of its model see each text of a pair by itself, which {name} does not know" in said
+    assert len(check({"method": {"name": "finetune"}}, model=split_up)) == 1
 
 
 @pytest.mark.parametrize("name", ["vocabulary", "mixed-vocabulary"])

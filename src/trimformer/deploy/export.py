@@ -174,7 +174,8 @@ class _Exporter:
         calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
         texts = self.texts if calibrated else None
         file = self._checked(write(self.model, backend, self.folder, texts), backend)
-        if backend in INT8 and file.agreement is not None and not agrees(file.agreement):
+        whole = not self.model.config.split_layers
+        if whole and backend in INT8 and file.agreement is not None and not agrees(file.agreement):
             file = self._mended(file, file.agreement)
         if self.scorer is not None:
             self.scorer.keep(backend, self.outcomes[file.path])

@@ -37,8 +37,6 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     Raises TrimformerError where the ``onnx`` extra is missing or the weights are too large for one file.
     """
     require_onnx()
-    import onnx
-
     size = sum(weight.nbytes for weight in model.parameters())
     if size >= MAX_BYTES:
         raise TrimformerError(
@@ -50,15 +48,22 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
     for index, (encoder, file) in enumerate(zip(pieces, files_of(path, len(pieces)), strict=True)):
         outputs = (output,) if index == len(pieces) - 1 else SEGMENT_OUTPUTS
         example = partial(_example, pieces[:index], model.config)
-        with _quiet_exporter():
+        with quiet_exporter():
             graph = _quickly(encoder, example, outputs) if quick else None
             if graph is None:
                 graph = traced(encoder, example(2, min(16, model.config.max_tokens)), outputs)
-        # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
-        # fails.
-        del graph.graph.value_info[:]
-        _name_weights(graph.graph, encoder)
-        onnx.save(graph, str(file))
+        save(graph, file, encoder)
+
+
+def save(graph: Any, path: Path, encoder: nn.Module) -> None:
+    """Write the graph of an encoder, its weights under their own names."""
+    import onnx
+
+    # The exporter leaves stale shapes of intermediate values behind, on which the quantizer's shape inference
+    # fails.
+    del graph.graph.value_info[:]
+    _name_weights(graph.graph, encoder)
+    onnx.save(graph, str(path))
 
 
 def _example(before: Sequence[nn.Module], config: TrimformerConfig, batch: int, length: int) -> dict[str, Tensor]:
@@ -122,7 +127,7 @@ def _quickly(encoder: nn.Module, inputs: Callable[[int, int], dict[str, Tensor]]
 
 
 @contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter warns of packages that an encoder does not use, and of its own deprecations."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -16,6 +16,7 @@ from ..inference.runtimes.openvino import require_openvino
 from ..inference.runtimes.segments import files_of, next_inputs, segments_in, together
 from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
+from .halves import write_halves
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -48,6 +49,8 @@ def write(
     :mod:`trimformer.deploy.quick`.
     Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
     """
+    if model.config.split_layers:
+        return write_halves(model, backend, folder)
     wanted = file_backend(backend)
     targets = files_of(folder / wanted.file, segments_of(model))
     if targets[0].is_file():

@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,9 +15,13 @@ from ..saved.folder import resolve
 from ..saved.tokenizer_check import check_ids, reading_notes, some_texts
 from ..tasks.cuts import saved_cuts
 from ..tasks.encoding.encoded import Encoded
+from ..tasks.encoding.passages import require_segments
 from ..tasks.kinds import KINDS
 from ..tasks.kinds.answers import AnyAnswer
 from .batches import Row, batches, inputs, tokenise
+from .passages.identity import made_by, require_split
+from .passages.reader import Asked, Halves, PassageReader
+from .passages.store import PassageStore
 from .reading import exits_in, read_folder
 from .runtimes.backends import FILE_BACKENDS, file_in, open_backend, parts
 from .runtimes.exits import executed_of
@@ -43,6 +47,8 @@ class Predictor:
         asked for.
     threads: for the chosen backend; None = as the backend likes. max_length: longest input in tokens (longer
         texts are cut); None = as long as the tokenizer says (a run saves the length that it was scored at).
+    passages: folder of ``trimformer encode-passages``; rows are then couples of a question and the name or the text of
+        a passage in it, whose states in the lower layers are read and not computed.
 
     Raises TrimformerError for a folder without the files needed, a damaged file, or a model without a task
     head.
@@ -54,6 +60,7 @@ class Predictor:
         backend: str = "auto",
         threads: int | None = None,
         max_length: int | None = None,
+        passages: str | Path | None = None,
     ) -> None:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
@@ -64,6 +71,8 @@ class Predictor:
                 "(trimformer compress)."
             )
         self._tokenizing = threading.Lock()  # a fast tokenizer cannot be told its limits while it works
+        if self.config.split_layers:
+            require_segments(self.tokenizer)
         self.threads = threads
         self.cuts = saved_cuts(self.tokenizer, self.config.max_tokens, max_length)
         self.session: Session = (
@@ -72,11 +81,18 @@ class Predictor:
         if self.session.output != "logits":
             raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
         self.executed = executed_of(self.session, self.config)
+        self.passages = None if passages is None else self._reader(passages)
 
     def _opened(self, folder: str | Path) -> Session:
         from .runtimes.torch_model import TorchModelSession  # the only one that needs PyTorch
 
         return TorchModelSession(folder, self.threads)
+
+    def _reader(self, passages: str | Path) -> PassageReader:
+        require_split(self.config, self._folder)
+        store, halves = PassageStore(passages), cast(Halves, self.session)  # whatever runs a split model
+        store.require(made_by(self.config, self.kind, halves.digest, self.tokenizer, self.cuts))
+        return PassageReader(store, halves)
 
     @property
     def max_length(self) -> int:
@@ -129,8 +145,9 @@ class Predictor:
         iterator = iter(rows)
         while window := list(itertools.islice(iterator, WINDOW_OF_TOKENS if self._per_token else WINDOW)):
             _check(window)
+            read = tokenise if self.passages is None else self.passages.tokenise
             with self._tokenizing:
-                data = tokenise(self.kind, window, self.tokenizer, self.cuts)
+                data = read(self.kind, window, self.tokenizer, self.cuts)
             check_ids(data.ids, data.types, self.config)
             yield data, self._logits(data, batch_size)
 
@@ -147,7 +164,7 @@ class Predictor:
         """(rows, labels) or (tokens, labels), laid end to end as the rows of ``data``."""
         found: dict[int, np.ndarray] = {}
         for rows in batches(data.lengths, batch_size):
-            found |= dict(zip(rows.tolist(), self.session.run(inputs(data, rows)), strict=True))
+            found |= dict(zip(rows.tolist(), self._answer(data, rows), strict=True))
         in_order = [found[row] for row in range(len(data))]
         if self._per_token:
             logits = np.concatenate([row[:length] for row, length in zip(in_order, data.lengths, strict=True)])
@@ -159,6 +176,12 @@ class Predictor:
                 "are damaged, or its training went wrong."
             )
         return logits
+
+    def _answer(self, data: Encoded, rows: np.ndarray) -> np.ndarray:
+        """The logits of some rows."""
+        if self.passages is not None and isinstance(data, Asked):
+            return self.passages.run(data, rows)
+        return self.session.run(inputs(data, rows))
 
 
 def _check(rows: Sequence[Any]) -> None:

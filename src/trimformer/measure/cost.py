@@ -59,17 +59,26 @@ def cost(
     *,
     head: type[TrimformerWithHead] | None = None,
     bytes_per_weight: int = 4,
+    first: int | None = None,
+    cached: bool = False,
 ) -> Cost:
-    """Cost of a model, or of a configuration (``head``: the model class whose head belongs to it)."""
+    """Cost of a model, or of a configuration (``head``: the model class whose head belongs to it).
+
+    first: how many of the tokens are the first text's of a pair, which matters where the first layers see each text by
+    itself; None: there is one text. cached: what these layers give for the second text is known and not computed.
+    """
     config = model if isinstance(model, TrimformerConfig) else model.config
     if isinstance(model, TrimformerWithHead):
         head = type(model)
     reads_first = head is not None and head.reads_first(config)
     last = config.last_mixing if reads_first else config.num_hidden_layers
     kind = LAYERS[config.layer_kind]
+    apart = [length] if first is None else [first] if cached else [first, length - first]
     counted = zip(config.shapes, handed_on([shape.tokens for shape in config.shapes], length), strict=True)
     flops_of = [
-        float(kind.flops(config, shape, sizes_of(config, shape), n, *((n, left) if index < last else (1, 1))))
+        sum(float(kind.flops(config, shape, sizes_of(config, shape), own, own, own)) for own in apart)
+        if index < config.split_layers
+        else float(kind.flops(config, shape, sizes_of(config, shape), n, *((n, left) if index < last else (1, 1))))
         for index, (shape, (n, left)) in enumerate(counted)
     ]
     layers = tuple(LayerCost(params, flops) for params, flops in zip(_own_params(config), flops_of, strict=True))
@@ -77,7 +86,8 @@ def cost(
     attends = any(ATTENTION[shape.attention].attends for shape in config.shapes)
     positions = POSITIONS[config.attention_positions].params(config) if attends else 0
     params = Embeddings.params(config) + final_norm + positions + sum(layer.params for layer in layers)
-    flops = Embeddings.flops(config, length) + sum(layer.flops for layer in layers)
+    embedded = sum(apart) if config.split_layers else length
+    flops = Embeddings.flops(config, embedded) + sum(layer.flops for layer in layers)
     if head is not None:
         module, outputs = head.head_type(config), head.outputs(config)
         heads = 1 + (0 if config.exits is None else len(ExitShape.read(config.exits).after))

@@ -216,6 +216,8 @@ class Method:
     needs_dense: ClassVar[bool] = False  # True: it is given the dense model, whatever the objective is
     trains_students: ClassVar[bool] = False  # True: compress may let it start from a student
     rounds: ClassVar[bool] = False  # True: it leaves input_ranges that belong to its weights
+    needs_pairs: ClassVar[bool] = False  # True: it is for rows of two texts
+    takes_split: ClassVar[bool] = True  # False: not for encoders whose first layers see each text of a pair by itself
     nests: ClassVar[bool] = False  # True: what it leaves may hold smaller models, which can be cut out
     standard: ClassVar[Standard] = Standard()
 

@@ -10,7 +10,7 @@ from ..encoder.model.heads import Kind
 from ..encoder.shape.config import TrimformerConfig
 from ..encoder.shape.embedding import EmbeddingShape
 from ..errors import TrimformerError
-from ..methods import METHODS
+from ..methods import METHODS, Method
 from ..recipe.settings import StageSettings
 from ..starts import STARTS, Origin, Origins, Start
 from ..tasks.augmentation import AUGMENTATIONS
@@ -22,10 +22,13 @@ from ..training.settings import ObjectiveSettings
 from ..training.terms.base import Term, in_order
 
 
-def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int) -> list[TrimformerConfig]:
+def check_stages(
+    stages: Sequence[StageSettings], origins: Origins, length: int, pairs: bool = False
+) -> list[TrimformerConfig]:
     """The shapes that the stages start from, as far as they are known.
 
-    length: tokens of the longest row. Raises TrimformerError that names the first stage whose settings do not fit.
+    length: tokens of the longest row. pairs: whether rows have two texts. Raises TrimformerError that names the first
+    stage whose settings do not fit.
     """
     students = []
     for stage, following in zip_longest(stages, stages[1:]):
@@ -39,6 +42,7 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
                 )
             if (why := method.refuses.get(origins.task.kind)) is not None:
                 raise TrimformerError(f"{method.name} is not for {origins.task.kind}, because {why}.")
+            _check_pairs(method, student, pairs)
             left = method.after(stage.method, student)
             goes_on = following is not None and following.start.name == "previous"
             method.check_next(stage.method, following.method if following is not None and goes_on else None)
@@ -69,6 +73,19 @@ def check_stages(stages: Sequence[StageSettings], origins: Origins, length: int)
         previous = Origin(left, start.own_tokenizer or method.changes_tokenizer, found=found)
         origins = dataclasses.replace(origins, previous=previous)
     return students
+
+
+def _check_pairs(method: type[Method], student: TrimformerConfig, pairs: bool) -> None:
+    if method.needs_pairs and not pairs:
+        raise TrimformerError(
+            f"{method.name} lets the first layers see each text of a pair by itself, and the rows of this task have "
+            "one text: name the column of the second one (--text-pair), or choose another method."
+        )
+    if student.split_layers and not method.takes_split:
+        raise TrimformerError(
+            f"the first {student.split_layers} layers of its model see each text of a pair by itself, which "
+            f"{method.name} does not know: use it before the stage that splits the model."
+        )
 
 
 def _check_objective(

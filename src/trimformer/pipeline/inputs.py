@@ -126,7 +126,7 @@ def load_inputs(recipe: Recipe, accelerator: Accelerator) -> Inputs:
         notes += reading_notes(tokenizer, resolve(recipe.model), some)
         dense = Origin(checkpoint.config)
         origins = Origins(checkpoint, tokenizer, trained, data.task, dense, dense)
-        students = check_stages(recipe.stages, origins, cuts.max_length)
+        students = check_stages(recipe.stages, origins, cuts.max_length, data.train.pairs is not None)
         train, selection, validation = (
             encode(data.task, rows, tokenizer, **cuts._asdict())
             for rows in (data.train, data.selection, data.validation)

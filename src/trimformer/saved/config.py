@@ -29,6 +29,7 @@ SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("num_attention_heads", "n_heads", "intermediate_size", "hidden_dim"), (1, MOST)),
     **dict.fromkeys(("max_position_embeddings", "num_labels"), (1, MOST // 100)),
     **dict.fromkeys(("type_vocab_size", "pad_token_id"), (0, MOST)),
+    "split_layers": (0, MOST_LAYERS),
     **dict.fromkeys(("relative_buckets", "relative_span", "relative_attention_num_buckets"), (0, MOST // 100)),
 }
 # Those that may be null, which says that the checkpoint has none.
@@ -38,7 +39,7 @@ RATES: dict[str, float] = {
     **dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"), 1.0),
     **dict.fromkeys(("layer_norm_eps", "norm_eps", "initializer_range"), math.inf),
 }
-CHOICES = {"positions": ("absolute", "from_padding", "none"), "classifier_pooling": ("cls", "mean")}
+CHOICES = {"positions": ("absolute", "from_padding", "by_segment", "none"), "classifier_pooling": ("cls", "mean")}
 
 
 class Facts:
@@ -77,6 +78,7 @@ class SavedConfig(Facts):
 
     format_version: int = FORMAT_VERSION
     vocab_size: int = 30522
+    hidden_size: int = 768
     max_position_embeddings: int = 512
     type_vocab_size: int = 2
     positions: str = "absolute"
@@ -84,6 +86,7 @@ class SavedConfig(Facts):
     problem_type: str | None = None
     id2label: dict[int, str] | None = None
     layers: list[dict[str, Any]] | None = None
+    split_layers: int = 0
     exits: dict[str, Any] | None = None
 
     @classmethod

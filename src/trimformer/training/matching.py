@@ -31,9 +31,14 @@ class Layers:
         return tuple(enumerate(self._map()))
 
     @property
+    def alike(self) -> tuple[Pair, ...]:
+        """The pairs whose layers both see all tokens of a row, or both each text of a pair by itself."""
+        return tuple(pair for pair in self.pairs if len(set(self._split(pair))) == 1)
+
+    @property
     def attending(self) -> tuple[Pair, ...]:
-        """The pairs whose layers both have queries, keys and values."""
-        return tuple(pair for pair in self.pairs if all(map(attends, self.shapes(pair))))
+        """The pairs whose layers both have queries, keys and values for all tokens of a row."""
+        return tuple(pair for pair in self.pairs if not any(self._split(pair)) and all(map(attends, self.shapes(pair))))
 
     @property
     def head_by_head(self) -> tuple[Pair, ...]:
@@ -43,6 +48,10 @@ class Layers:
     def shapes(self, pair: Pair) -> tuple[LayerShape, LayerShape]:
         """What the two layers of a pair are made of, the student's first."""
         return self.student.shapes[pair[0]], self.teacher.shapes[pair[1]]
+
+    def _split(self, pair: Pair) -> tuple[bool, bool]:
+        """Whether each layer of a pair sees the texts of a row by themselves."""
+        return pair[0] < self.student.split_layers, pair[1] < self.teacher.split_layers
 
     def _map(self) -> list[int]:
         student, teacher = self.student.num_hidden_layers, self.teacher.num_hidden_layers

@@ -20,7 +20,7 @@ from trimformer.tasks.kinds.answers import Prediction
 class Stub:
     """Answers a text with its length, when ``free`` is set; keeps the batches that it was given."""
 
-    kind, backend, executed = "classification", "stub", None
+    kind, backend, executed, passages = "classification", "stub", None, None
     config = SimpleNamespace(attention_kinds=["mean"])
 
     def __init__(self) -> None:

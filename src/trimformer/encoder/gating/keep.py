@@ -131,6 +131,7 @@ def kept_by(gates: Gates, config: TrimformerConfig) -> Kept:
         "sharing": config.sharing
         and [next(n for n, other in enumerate(layers) if groups[other] == groups[index]) for index in layers],
         "exits": _exits(config, layers),
+        "split_layers": sum(index < config.split_layers for index in layers),
         "nested": None,  # what is cut out of a model is trained for itself from now on
     }
     fresh: dict[str, Tensor] = {}

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ...errors import TrimformerError
 from ...quiet import no_foreign_bars
+from ..parts.apart import Apart
 from ..parts.axes import Axes
 from ..parts.baked import require_baked
 from ..parts.components import Component
@@ -164,15 +166,20 @@ class TrimformerModel(TrimformerPreTrainedModel):
         back too, each (batch, n, hidden). return_dict: libraries that use bodies of all kinds, such as
         sentence-transformers, ask for it. first_only: only the first token's last hidden state is wanted, (batch, 1,
         hidden): after the last layer that mixes the tokens no other is computed. Not together with hidden states or
-        trace. output_trace: the trace comes back too, an :class:`AttentionTrace` or None for each layer.
+        trace. output_trace: the trace comes back too, an :class:`AttentionTrace` or None for each layer; None, too, for
+        layers that see each text of a pair by itself.
         known_states: the outputs of the first layers, (batch, n, hidden) each, where these need not be computed; not
         together with a trace.
         """
         hidden = None if gates is None else gates.hidden
-        x, tokens = self.begin(input_ids, attention_mask, token_type_ids, hidden, first_only, output_trace)
+        split = self.config.split_layers
+        x, tokens = self.begin(input_ids, attention_mask, token_type_ids, hidden, output_trace)
         states = [x, *known_states]
-        x = states[-1][:, : x.shape[1]]
-        for index in range(len(known_states), len(self.layers)):
+        if len(known_states) < split:
+            apart = self._apart(states[-1], len(known_states), attention_mask, token_type_ids, gates)
+            states += apart if output_hidden_states else apart[-1:]
+        x = states[-1]
+        for index in range(max(len(known_states), split), len(self.layers)):
             x, tokens = self.step(index, x, tokens, gates, first_only)
             if output_hidden_states:
                 states.append(x)
@@ -189,25 +196,61 @@ class TrimformerModel(TrimformerPreTrainedModel):
         attention_mask: Tensor | None,
         token_type_ids: Tensor | None,
         hidden: Tensor | None = None,
-        first_only: bool = False,
         traced: bool = False,
     ) -> tuple[Tensor, Tokens]:
-        """The input of the first layer, (batch, n, hidden), and what travels with it. hidden: gates."""
+        """The embeddings, (batch, n, hidden), and what travels with them through the layers. hidden: gates."""
         x = self.embeddings(input_ids, token_type_ids, hidden)
-        tokens = Tokens(x, attention_mask, self.positions, traced=traced)
-        if first_only and self.last_mixing < 0:
-            tokens = tokens.ask(first=1)
-            return tokens.of(x), tokens.left()
-        return x, tokens
+        return x, Tokens(x, attention_mask, self.positions, traced=traced)
 
     def step(
         self, index: int, x: Tensor, tokens: Tokens, gates: Gates | None = None, first_only: bool = False
     ) -> tuple[Tensor, Tokens]:
-        """One layer. first_only: as in :meth:`forward`."""
-        if first_only and index == self.last_mixing:
+        """One layer that sees all texts of a row. first_only: as in :meth:`forward`."""
+        if first_only and index == max(self.last_mixing, self.config.split_layers):
             tokens = tokens.ask(first=1)
+            if index > self.last_mixing:  # no layer from here on mixes the tokens
+                x, tokens = tokens.of(x), tokens.left()
         found: tuple[Tensor, Tokens] = self.layers[index](x, tokens, None if gates is None else gates.layer(index))
         return found
+
+    def lower(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """What the layers that see each text by itself make of texts: (batch, n) -> (batch, n, hidden).
+
+        A text that stands alone in its row gets the same states as in a pair, where its segments are the same there.
+        """
+        x: Tensor = self.embeddings(input_ids, token_type_ids)
+        split = self.config.split_layers
+        return self._apart(x, 0, attention_mask, token_type_ids, None)[-1] if split else x
+
+    def _apart(
+        self,
+        x: Tensor,
+        first: int,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        gates: Gates | None,
+    ) -> list[Tensor]:
+        """The outputs of the layers from this one on that see each text by itself, each (batch, n, hidden)."""
+        last = self.config.split_layers
+        for name in ("positions", "contributions"):
+            given = None if gates is None else gates.given.get(name)
+            if given is not None and any(own is not None for own in given[:last]):
+                raise TrimformerError(
+                    f"Layers that see each text of a pair by itself take no gates of {name}, which are those of pairs "
+                    f"of tokens: give them to the layers from {last} on alone."
+                )
+        types = x.new_zeros(x.shape[:2], dtype=torch.long) if token_type_ids is None else token_type_ids
+        apart = Apart(attention_mask, types)
+        found: list[list[Tensor]] = [[] for _ in range(first, last)]
+        for text in apart.texts:
+            y = text.of(x)
+            tokens = Tokens(y, text.mask)
+            for states, index in zip(found, range(first, last), strict=True):
+                y, tokens = self.layers[index](y, tokens, None if gates is None else gates.layer(index))
+                states.append(y)
+        return [apart.joined(states) for states in found]
 
     def freeze(self, layers: int) -> None:
         """Train neither the embeddings nor the first layers from now on, and drop nothing in them."""

@@ -56,7 +56,7 @@ def early_exit(
     """
     body, shape = model.encoder, ExitShape.read(model.config.exits)
     leaving, first_only = Leaving(shape, model.kind), model.reads_first(model.config)
-    x, tokens = body.begin(input_ids, attention_mask, token_type_ids, first_only=first_only)
+    x, tokens = body.begin(input_ids, attention_mask, token_type_ids)
     rows = torch.arange(len(input_ids), device=input_ids.device)
     executed = torch.full_like(rows, len(body.layers))
     parts: list[tuple[Tensor, Tensor]] = []

@@ -42,6 +42,11 @@ class ExportedEncoder(nn.Module):
     def __init__(self, model: TrimformerModel | TrimformerWithHead, start: int = 0, stop: int | None = None) -> None:
         super().__init__()
         require_baked(model, "exported")
+        if model.config.split_layers:
+            raise TrimformerError(
+                "A model whose first layers see each text of a pair by itself is exported in two halves, not as one "
+                "graph."
+            )
         if eliminates(model.config) and not isinstance(model, TrimformerWithHead):
             raise TrimformerError(
                 "Layers of this encoder hand on fewer tokens, so that its last hidden states are not those of all: "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..shape.config import TrimformerConfig
+from .apart import numbers
 from .axes import Axes
 from .components import OWN, Component, Components
 from .norms import layer_norm, normed, scaled
@@ -23,6 +24,7 @@ class Embeddings(nn.Module):
         self.axes = self.axes_of(config)
         self.pad_token_id = config.pad_token_id or 0
         self.from_padding = config.positions == "from_padding"
+        self.by_segment = config.positions == "by_segment"
         width = config.embedding_size or config.hidden_size
         self.word = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         has_positions = config.positions != "none"
@@ -71,14 +73,16 @@ class Embeddings(nn.Module):
         """The normalised sum of the tables' rows, as wide as the tables."""
         x = self.word(input_ids)
         if self.position is not None:
-            x = x + self.position(self.number(input_ids))
+            x = x + self.position(self.number(input_ids, token_type_ids))
         if self.segment is not None:
             # A segment that nobody names is segment 0, whose row is broadcast instead of being looked up n times.
             x = x + (self.segment.weight[0] if token_type_ids is None else self.segment(token_type_ids))
         return normed(self.norm, scaled(x, hidden), hidden)
 
-    def number(self, input_ids: Tensor) -> Tensor:
+    def number(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The position of each token, as (batch, n) or (1, n)."""
+        if self.by_segment and token_type_ids is not None:
+            return numbers(token_type_ids, input_ids.ne(self.pad_token_id))
         if self.from_padding:
             real = input_ids.ne(self.pad_token_id).long()
             return real.cumsum(1) * real + self.pad_token_id

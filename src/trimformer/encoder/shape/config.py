@@ -130,7 +130,8 @@ class TrimformerConfig(Facts, PreTrainedConfig):
 
     family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
     positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
-        ``pad_token_id + 1`` (RoBERTa); ``none``: the embeddings know of no positions.
+        ``pad_token_id + 1`` (RoBERTa); ``by_segment`` numbers the tokens of each text of a pair from 0; ``none``: the
+        embeddings know of no positions.
     embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
         None: they are ``hidden_size`` wide and there is no such map.
     attention_positions: how positions enter attention beyond that, a mechanism in
@@ -140,6 +141,8 @@ class TrimformerConfig(Facts, PreTrainedConfig):
         whether the table is normalised; for ``relative_bias`` the columns of its table, None: one for each head.
     layer_kind: how a layer is put together, one of those in ``encoder/parts/layers``.
     attention_bias, ffn_bias, norm_bias: whether these maps have a bias.
+    split_layers: so many first layers see each text of a pair by itself, as its segments say, so that the states of one
+        do not depend on the other and can be kept (``encoder/parts/apart.py``); 0: all layers see both.
     sharing: which layers have the same weights: layer i those of layer ``sharing[i]``, the first of its group (ALBERT);
         None: every layer has its own. Layers of a group differ at most in their attention kind.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
@@ -161,11 +164,11 @@ class TrimformerConfig(Facts, PreTrainedConfig):
     format_version: int = FORMAT_VERSION
     family: str = "bert"
     vocab_size: int = SavedConfig.vocab_size
-    hidden_size: int = 768
+    hidden_size: int = SavedConfig.hidden_size
     embedding_size: int | None = None
     max_position_embeddings: int = SavedConfig.max_position_embeddings
     type_vocab_size: int = SavedConfig.type_vocab_size
-    positions: Literal["absolute", "from_padding", "none"] = "absolute"
+    positions: Literal["absolute", "from_padding", "by_segment", "none"] = "absolute"
     attention_positions: str = "none"
     relative_buckets: int = 32
     relative_span: int = 128
@@ -174,6 +177,7 @@ class TrimformerConfig(Facts, PreTrainedConfig):
     relative_norm: bool = False
     relative_heads: int | None = None
     layer_kind: str = "post-norm"
+    split_layers: int = SavedConfig.split_layers
     attention_bias: bool = True
     ffn_bias: bool = True
     norm_bias: bool = True
@@ -216,6 +220,7 @@ class TrimformerConfig(Facts, PreTrainedConfig):
         newer = newer or self.layer_kind != "post-norm"
         self.format_version = 2 if newer or self.relative_heads is not None else 1
         self._check_sharing()
+        self._check_split()
         for shape in shapes:
             ATTENTION[shape.attention].check_in(self, shape)
         if self.exits is not None:
@@ -255,6 +260,26 @@ class TrimformerConfig(Facts, PreTrainedConfig):
                     f"Layers that share their weights must have the same kernel, own settings and maps where they are "
                     f"{shape.attention}."
                 )
+
+    def _check_split(self) -> None:
+        if not 0 <= self.split_layers <= max(0, self.num_hidden_layers - 1):
+            raise TrimformerError(
+                f"split_layers is {self.split_layers}, but of {self.num_hidden_layers} layers at least the last one "
+                f"must see both texts: set it to 0 to {max(0, self.num_hidden_layers - 1)}."
+            )
+        if self.split_layers and (self.exits is not None or any(shape.tokens is not None for shape in self.shapes)):
+            what = "layers that hand on fewer tokens" if self.exits is None else "exits"
+            raise TrimformerError(
+                f"A model whose first layers see each text of a pair by itself (split_layers) cannot have {what}: use "
+                "one of the two."
+            )
+        numbered = (self.positions, self.attention_positions) == ("by_segment", "none")
+        if self.split_layers and not (numbered and self.type_vocab_size > 1):
+            raise TrimformerError(
+                "The first layers see each text of a pair by itself (split_layers) only where segments tell the texts "
+                "apart and positions are numbered by_segment, in the embeddings alone: use the config.json that was "
+                "saved with the weights."
+            )
 
     @property
     def shapes(self) -> tuple[LayerShape, ...]:

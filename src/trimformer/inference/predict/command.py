@@ -40,13 +40,15 @@ def predict_file(
     as_json: bool = False,
     workers: int | None = None,
     ray: str | None = None,
+    passages: Path | None = None,
 ) -> None:
     """Write one line for each row of ``file`` (``-`` is standard input), in order, to ``out`` or standard output.
 
     A line is the answer alone, or with ``as_json`` an object with its scores; a file that ends in .npy or .parquet gets
     vectors as numbers. workers: processes, None = as many as the size of the file deserves. ray: address of a Ray
     cluster, whose nodes read model and file themselves; workers: its actors. resume: go on with the unfinished ``out``.
-    force: replace ``out`` where it exists.
+    force: replace ``out`` where it exists. passages: folder of encoded passages, whose names or texts stand beside the
+    questions.
 
     Raises TrimformerError for every mistake in model, options, rows or files.
     """
@@ -69,7 +71,10 @@ def predict_file(
     form = format_of("standard input" if piped else file, kind, text, text_pair, None if piped else source)
     if form.note:
         console.print(f"Note: {form.note}.", markup=False, soft_wrap=True)
-    job = LabelJob(model, form, backend, batch_size, as_json, as_vectors=holds_vectors(out, kind, as_json))
+    job = LabelJob(
+        model, form, backend, batch_size, as_json,
+        as_vectors=holds_vectors(out, kind, as_json), passages=None if passages is None else str(passages),
+    )  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(claim(out, force=force, inputs=["/dev/stdin" if piped else source]))
         stream: BinaryIO = sys.stdin.buffer if piped else stack.enter_context(source.open("rb"))

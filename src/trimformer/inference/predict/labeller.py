@@ -18,6 +18,7 @@ class LabelJob:
     """Everything that a worker has to know.
 
     threads: of each worker, None = as the backend likes. as_vectors: whether the answers are written as bare numbers.
+    passages: folder of those that the rows name.
     """
 
     model: str
@@ -27,6 +28,7 @@ class LabelJob:
     as_json: bool
     threads: int | None = None
     as_vectors: bool = False
+    passages: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Labeller:
         if job.threads is not None:
             os.environ["RAYON_NUM_THREADS"] = str(job.threads)  # the tokenizer's; read when it is first used
         self.job = job
-        self.predictor = Predictor(job.model, job.backend, job.threads)
+        self.predictor = Predictor(job.model, job.backend, job.threads, passages=job.passages)
         self.has_read = False
 
     def __call__(self, piece: Piece) -> Done:

@@ -197,4 +197,14 @@ def fingerprint(job: LabelJob, source: Path) -> dict[str, Any]:
         "backend": job.backend,
         "batch size": job.batch_size,
         "form of output": "json" if job.as_json else "vectors" if job.as_vectors else "plain",
+        **({} if job.passages is None else {"passages": _passages(Path(job.passages))}),
     }
+
+
+def _passages(folder: Path) -> list[Any]:
+    """What tells one folder of passages from another."""
+    found: list[Any] = [str(folder.resolve())]
+    for file in sorted(folder.glob("*")):
+        stat = file.stat()
+        found += [file.name, stat.st_size, stat.st_mtime_ns]
+    return found

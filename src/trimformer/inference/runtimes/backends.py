@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TrimformerError
+from .halves import UPPER_INPUTS, HalvesSession, lower_of
 from .onnx import OnnxSession
 from .openvino import OpenVinoSession
 from .segments import files_of, segments_in, together
@@ -70,9 +71,11 @@ def file_in(folder: Path, backend: str, exits: Mapping[str, Any] | None) -> Path
 
 
 def parts(path: Path) -> list[Path]:
-    """The file, those of the other segments where it is of one, and of OpenVINO's those of the weights."""
+    """The file, those of the other segments where it is of one, of OpenVINO's those of the weights, and of a split
+    model's upper half that of the lower one."""
     pairs = ([file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file] for file in together(path))
-    return [part for pair in pairs for part in pair]
+    found = [part for pair in pairs for part in pair]
+    return [*found, lower_of(path)] if lower_of(path).is_file() else found
 
 
 def open_backend(path: Path, backend: str, threads: int | None = None, folder: Path | None = None) -> Session:
@@ -83,10 +86,17 @@ def open_backend(path: Path, backend: str, threads: int | None = None, folder: P
     Raises TrimformerError for an unknown back-end, a missing extra, a file that is missing or not readable, and a .pt2
     archive that this process did not write.
     """
-    session = file_backend(backend).session
+    if lower_of(path).is_file():
+        return HalvesSession(path, threads)
+    opened = file_backend(backend).session
     files = together(path)
-    if len(files) == 1:
-        return session(path, threads=threads)
-    from .exits import open_exits  # reads the configuration, for which PyTorch is loaded
+    if len(files) > 1:
+        from .exits import open_exits  # reads the configuration, for which PyTorch is loaded
 
-    return open_exits(folder or path.parent, [partial(session, file, threads=threads) for file in files])
+        return open_exits(folder or path.parent, [partial(opened, file, threads=threads) for file in files])
+    session = opened(path, threads=threads)
+    if isinstance(session, OnnxSession) and set(session.inputs) == set(UPPER_INPUTS):
+        raise TrimformerError(
+            f"{path} is the upper half of a split model, and {lower_of(path).name} is not beside it: copy both files."
+        )
+    return session

@@ -52,6 +52,8 @@ class OnnxSession:
         except Exception as error:
             raise damaged(path, "ONNX model", error) from error
         self.output: str = self._session.get_outputs()[0].name
+        self.inputs = [given.name for given in self._session.get_inputs()]
+        self.about: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
         """The output, as stored. inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0)."""

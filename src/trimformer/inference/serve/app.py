@@ -95,7 +95,9 @@ class ServedModel:
             "attention": predictor.config.attention_kinds,
         }
         for worker in workers:  # the first pass is a slow one
-            list(worker.stream(["a" if KINDS[worker.kind].columns[1] is None else ("a", "a")]))
+            second = "a" if worker.passages is None else worker.passages.store.names[0]
+            reads_two = worker.passages is not None or KINDS[worker.kind].columns[1] is not None
+            list(worker.stream([("a", second) if reads_two else "a"]))
         self.executed = [worker.executed for worker in workers if worker.executed is not None]
         for executed in self.executed:
             executed.take()  # nobody asked for that text
@@ -149,6 +151,11 @@ class ServedModel:
         except ClientDisconnect as error:
             raise Refused(GONE, "The client is gone.") from error
         rows = rows_of(body, self.predictor.kind, limits)
+        if self.predictor.passages is not None:
+            try:
+                self.predictor.passages.check(rows)  # now, for a mistake would spoil the whole batch
+            except TrimformerError as error:
+                raise Refused(422, str(error)) from error
         if not rows:
             return Answered([], 0.0, 0.0)
         if len(rows) > self.settings.queue:

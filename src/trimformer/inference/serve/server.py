@@ -37,25 +37,31 @@ def serve(
     against: str | None = None,
     allow_host: Sequence[str] = (),
     token_file: Path | None = None,
+    passages: Path | None = None,
     **settings: float,
 ) -> None:
     """Serve a model; returns after Ctrl-C, SIGTERM or SIGHUP, when what was accepted is answered.
 
     port: 0 = any free one. workers: batches at a time, each on an equal part of the threads. against: a second model
     to compare with. allow_host: names that requests may have beside those of the loopback. token_file: holds what
-    requests have to send. settings: of :class:`.app.Settings`.
+    requests have to send. passages: folder of encoded passages that requests name. settings: of :class:`.app.Settings`.
     Raises TrimformerError for a missing package, a model that cannot be served and an address that cannot be used.
     """
     require("serve", PACKAGES)
 
+    if passages is not None and against is not None:
+        raise TrimformerError(
+            "Another model cannot read the passages that were kept for this one: leave --against or --passages out."
+        )
+
     def opened(name: str) -> list[Predictor]:
         each = None if threads is None and workers == 1 else max(1, (threads or usable_cores()) // workers)
-        first = Predictor(name, backend, each)
+        first = Predictor(name, backend, each, passages=passages)
         if first.backend == "torch" and workers > 1:
             raise TrimformerError(
                 "PyTorch's threads belong to one batch at a time: serve an exported file (--backend), or one worker."
             )
-        return [first, *(Predictor(name, backend, each) for _ in range(workers - 1))]
+        return [first, *(Predictor(name, backend, each, passages=passages) for _ in range(workers - 1))]
 
     from .app import Settings, create_app
     from .door import Door, allowed_hosts, read_token

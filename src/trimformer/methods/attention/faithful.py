@@ -87,6 +87,7 @@ class Faithful(Method):
 
     name = "attendout-faithful"
     Settings = FaithfulSettings
+    takes_split = False
     example = {"keep_layers": 1, "pruning_step": 3}  # noqa: RUF012  (never written to)
     standard = Standard(start="pretrained", repair=ObjectiveSettings())  # as published
 

@@ -59,6 +59,7 @@ class Dam(StudentMethod):
 
     name = "dam"
     Settings = DamSettings
+    takes_split = False
 
     def __init__(self, settings: Any, context: Context) -> None:
         super().__init__(settings, context)

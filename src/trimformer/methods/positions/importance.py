@@ -60,6 +60,7 @@ class PositionImportanceStudy(StudentMethod):
 
     name = "position-importance"
     Settings = PositionImportanceSettings
+    takes_split = False
     decides = False
 
     def __init__(self, settings: Any, context: Context) -> None:

@@ -83,6 +83,7 @@ class Theseus(StudentMethod):
 
     name = "theseus"
     Settings = TheseusSettings
+    takes_split = False
     example = {"keep": 2}  # noqa: RUF012  (never written to)
     standard = Standard(stage="replace", repair=ObjectiveSettings())
 

@@ -50,6 +50,7 @@ class Repair(Method):
 
     name = "repair"
     Settings = RepairSettings
+    takes_split = False
     trains = False
     decides = False
     needs_dense = True

@@ -26,7 +26,7 @@ class _Tokens(NamedTuple):
     offsets: np.ndarray
 
 
-class _Template(NamedTuple):
+class Template(NamedTuple):
     """The special tokens before, between and after the two texts of a pair, and the types of all five parts."""
 
     before: np.ndarray
@@ -58,13 +58,13 @@ def tokenise(
         )
     number = {context: i for i, context in enumerate(dict.fromkeys(examples.pairs or []))}
     context_of = np.array([number[context] for context in examples.pairs or []], dtype=np.int64)
-    questions, contexts = _tokens(examples.texts, tokenizer), _tokens(list(number), tokenizer)
-    template = _template(tokenizer)
+    questions, contexts = tokens_of(examples.texts, tokenizer), tokens_of(list(number), tokenizer)
+    template = template_of(tokenizer)
 
     lengths = np.diff(questions.offsets)
     limit = min(QUESTION, max_length // 2)
     kept = np.minimum(lengths, limit)
-    owners, begins, ends = _cut(np.diff(contexts.offsets)[context_of], max_length - template.size - kept, stride)
+    owners, begins, ends = cut(np.diff(contexts.offsets)[context_of], max_length - template.size - kept, stride)
     begins += contexts.offsets[context_of[owners]]
     ends += contexts.offsets[context_of[owners]]
     starts, stops = questions.offsets[:-1][owners], (questions.offsets[:-1] + kept)[owners]
@@ -132,7 +132,7 @@ def labels_of(arrays: dict[str, np.ndarray], examples: Examples) -> np.ndarray:
     return labels
 
 
-def _cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Owner, first token and end of every window; lengths, room: context tokens there are, and that fit, (n,)."""
     if room.min(initial=1) < 1:
         raise TrimformerError("Beside the longest question no token of its context fits: raise task.max_length.")
@@ -143,7 +143,7 @@ def _cut(lengths: np.ndarray, room: np.ndarray, stride: int) -> tuple[np.ndarray
     return owners, begins, np.minimum(begins + room[owners], lengths[owners])
 
 
-def _tokens(texts: Sequence[str], tokenizer: AnyTokenizer) -> _Tokens:
+def tokens_of(texts: Sequence[str], tokenizer: AnyTokenizer) -> _Tokens:
     fast = fast_form(tokenizer)
     ids: list[np.ndarray] = []
     chars: list[np.ndarray] = []
@@ -155,7 +155,7 @@ def _tokens(texts: Sequence[str], tokenizer: AnyTokenizer) -> _Tokens:
     return _Tokens(np.concatenate(ids), np.concatenate(chars), offsets)
 
 
-def _template(tokenizer: AnyTokenizer) -> _Template:
+def template_of(tokenizer: AnyTokenizer) -> Template:
     """Read off how the tokenizer joins two texts."""
     coded = fast_form(tokenizer).encode("a", "a")
     ids = np.array(coded.ids, dtype=np.int32)
@@ -164,4 +164,4 @@ def _template(tokenizer: AnyTokenizer) -> _Template:
     first, first_end, second, second_end = question[0], question[-1] + 1, context[0], context[-1] + 1
     places = (0, first, first_end, second, len(ids) - 1)
     types = [coded.type_ids[at] for at in places] if makes_types(tokenizer) else None
-    return _Template(ids[:first], ids[first_end:second], ids[second_end:], types)
+    return Template(ids[:first], ids[first_end:second], ids[second_end:], types)

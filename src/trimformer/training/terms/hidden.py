@@ -21,7 +21,7 @@ class HiddenSettings(BaseModel):
 
 @TERMS.add("hidden")
 class HiddenTerm(Term):
-    """The distance of the outputs of all layers."""
+    """The distance of the outputs of all layers that see the same tokens of a row."""
 
     name = "hidden"
     Settings = HiddenSettings
@@ -29,7 +29,7 @@ class HiddenTerm(Term):
     reads_states = True
 
     def match(self, layers: Layers) -> Sequence[Pair]:
-        return layers.pairs
+        return layers.alike
 
     def readings(self) -> set[Reading]:
         return {state(self.layers.teacher, layer + 1) for _, layer in self.pairs}

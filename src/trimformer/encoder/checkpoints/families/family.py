@@ -241,6 +241,11 @@ class Family:
         """The stock model with the same weights, of an embedding model its encoder; layers must be dense and alike."""
         model = model.encoder if isinstance(model, TrimformerForEmbedding) else model
         config = model.config
+        if config.positions == "by_segment":
+            raise TrimformerError(
+                f"No stock {self.name} model numbers the tokens of each text of a pair by itself: keep this one in the "
+                "trimformer format (save_pretrained)."
+            )
         shapes = {self.plain(shape) for shape in config.shapes}
         shape = shapes.pop() if len(shapes) == 1 else None
         if (
