@@ -52,7 +52,8 @@ def fake_variants(models: Any, backends: Any, folder: Path, threads: int, calibr
             file = folder / f"{name}-{backend}.onnx"
             file.write_text(name)
             config = load_with_head(model).config
-            found.append(Variant(name, backend, open_variant(model, "torch", 1, {}), path=file, config=config))
+            run, executed = open_variant(model, "torch", 1, {})
+            found.append(Variant(name, backend, run, path=file, config=config, executed=executed))
     return found
 
 

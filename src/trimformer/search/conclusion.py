@@ -10,7 +10,9 @@ from ..measure.bench.variants import precision
 from ..measure.significance import FEW
 from ..report import headline, numbers
 from ..report.summary import epochs_words
+from ..saved.exits import executed_words
 from ..tasks.metric import metric, within
+from .exits import SUFFIX
 from .measurement import DENSE
 from .schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
 from .training import NEARLY, TWICE
@@ -32,6 +34,7 @@ def conclude(report: AutopilotReport) -> list[str]:
     return [
         *first,
         _reached(report),
+        *_left_early(report),
         *_missed(report),
         *_too_slow(report),
         *_otherwise(report),
@@ -55,18 +58,29 @@ def _reached(report: AutopilotReport) -> str:
     )
 
 
+def _left_early(report: AutopilotReport) -> list[str]:
+    """After how many layers texts leave the chosen file."""
+    counts = report.chosen.executed
+    return [] if counts is None else [f"Texts leave it early: {executed_words(counts, 'texts that were timed')}"]
+
+
 def _trained(report: AutopilotReport) -> list[str]:
     """How much longer the chosen model was trained than the dense one, whose score might rise by that, too."""
     point = next((point for point in report.points if point.name == report.chosen.name), None)
     if point is None:
         return []
+    own = [] if point.layers is None else ["Its exits learned from its own last answers, while it stayed as it was."]
+    beneath = point.name.removesuffix(SUFFIX)
+    if beneath == DENSE:
+        return own
     if not point.epochs:
-        fitted = any(look.fitted for look in report.looked if look.name == point.name)
+        fitted = any(look.fitted for look in report.looked if look.name == beneath)
         how = ": what is left was fitted to the dense model in closed form, without labels" if fitted else ""
-        return [f"Nothing of it was trained{how}."]
+        return [*own, f"Nothing {'else ' if own else ''}of it was trained{how}."]
     return [
+        *own,
         f"It was trained for {epochs_words(point.epochs)} more than the dense model, and by distillation from it: what "
-        "that alone brings is not known, because no control was run."
+        "that alone brings is not known, because no control was run.",
     ]
 
 

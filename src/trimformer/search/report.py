@@ -129,6 +129,7 @@ def _headline(
         batch=chosen.timing.batch,
         length=chosen.timing.length,
         threads=chosen.timing.threads,
+        early=chosen.timing.executed is not None,
         **steps,
     )
 
@@ -147,6 +148,7 @@ def _point(point: Point, measurement: Measurement, reference: Measurement, max_d
         inside=inside(point, max_drop),
         frontier=best,
         folder=f"points/{point.name}/model",
+        layers=point.layers,
     )
 
 
@@ -161,6 +163,7 @@ def _file(measurement: Measurement, reference: Measurement, max_drop: float) -> 
         inside=inside(measurement, max_drop),
         agreement=measurement.agreement,
         mended=measurement.mended,
+        executed=measurement.timing.executed,
     )
 
 

@@ -27,6 +27,7 @@ from .candidates import Candidates, find_candidates
 from .confirmation import Confirmation, confirmation, step_down
 from .executors.chosen import check_helpers, chosen_executor
 from .executors.job import Executor, TrainingJob
+from .exits import add_exits, refused
 from .measurement import (
     DENSE,
     REFERENCES,
@@ -42,7 +43,7 @@ from .measurement import (
 from .mending import with_mended
 from .output import copy_file, copy_model
 from .report import assemble, write
-from .schedule.estimates import FASTEST, Estimates
+from .schedule.estimates import EXITS, FASTEST, Estimates
 from .schedule.halving import Point, better, done_before, inside, order, promoted, rungs
 from .schedule.plan import UNSPENT, Plan
 from .schema import AutopilotReport
@@ -88,6 +89,8 @@ class FileTest:
 class Autopilot(Trainer):
     """One search in its folder."""
 
+    exits: int = 0  # models that get some
+
     def search(self) -> AutopilotReport:
         check_helpers(self.settings)
         installed()  # or there is nothing to search for
@@ -97,6 +100,9 @@ class Autopilot(Trainer):
         dense = self.folder.step("dense", lambda: self.dense(plan.epochs))
         inputs.notes.extend(plan.notes)
         ground = Ground(inputs, dense, self.folder.step("files", lambda: self._dense_files(inputs, dense, plan)))
+        estimates = dataclasses.replace(self._estimates(ground), exits=EXITS)
+        without = self.folder.kept("without-exits", str, lambda: refused(self, ground, estimates))
+        self.exits = 0 if without else EXITS
         found = self.folder.step("candidates", lambda: self._candidates(ground, plan))
         points = found.taken
         sizes = [] if self.settings.post_training else rungs(len(points))
@@ -110,6 +116,12 @@ class Autopilot(Trainer):
         if self.folder.kept("enough", bool, lambda: found.all and self._enough(points, len(sizes), ground)):
             inputs.notes.append(ENOUGH)
         points = [point for point in points if point.rungs or point in found.taken]
+        if without:
+            inputs.notes.append(f"Exits were not tried: {without}.")
+        else:
+            added = self.folder.step("exits", lambda: add_exits(self, points, ground, self._estimates(ground)))
+            inputs.notes.extend(added.notes)
+            points = [*points, *added.points]
         measured = self.folder.step("compare", lambda: self._compare(points, ground))
         confirmed = self.folder.step("confirm", lambda: self._confirm(measured, points, ground))
         taken = (confirmed[-1].name, confirmed[-1].backend)
@@ -276,6 +288,7 @@ class Autopilot(Trainer):
             speed=ground.speed,
             selection=len(ground.inputs.selection),
             learned=len(ground.inputs.learned(DISTILLED)),
+            exits=self.exits,
         )
 
     def _compare(self, points: list[Point], ground: Ground) -> list[Measurement]:

@@ -12,7 +12,8 @@ from ..report.schema import Comparison, Headline, Step, TaskInfo
 
 class PointInfo(BaseModel):
     """A candidate that was taken. score, drop: on the selection split, the drop in the budget's unit. ms, speedup: of
-    its fp32 file. epochs: that it was trained for, 0 where it was fitted in closed form alone.
+    its fp32 file. epochs: that it was trained for, 0 where it was fitted in closed form alone. layers: of a model with
+    exits, that a selection text goes through, a mean.
     """
 
     name: str
@@ -25,6 +26,7 @@ class PointInfo(BaseModel):
     inside: bool
     frontier: bool
     folder: str
+    layers: float | None = None
 
 
 class LookInfo(BaseModel):
@@ -46,7 +48,8 @@ class FileInfo(BaseModel):
     reference.
 
     agreement: share of the answers there that are those of the model in fp32; None where that is not known. mended:
-    what stays in fp32 of an int8 file that would not agree else; None: nothing.
+    what stays in fp32 of an int8 file that would not agree else; None: nothing. executed: how often texts went through
+    1, 2, … layers while it was timed; None: it has no exits.
     """
 
     name: str
@@ -58,6 +61,7 @@ class FileInfo(BaseModel):
     inside: bool
     agreement: float | None = None
     mended: Mended | None = None
+    executed: list[int] | None = None
 
 
 class ConfirmationInfo(BaseModel):

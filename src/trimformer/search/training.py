@@ -7,6 +7,7 @@ import itertools
 import math
 import shutil
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ TWICE = 2
 """The finalists are trained for as many times the epochs of the settings, as in the standard recipe's two stages."""
 NEARLY = 0.99
 """Share of its epochs that a model has been trained for which is called trained to the end."""
+PLAIN = {"name": "finetune"}
 TRIAL = 5
 """Steps that are timed before a training is planned."""
 FORWARD = 1 / 3
@@ -148,27 +150,36 @@ class Trainer:
         training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
         before = [ground.dense, StageResult.read(point.name, self.folder.work / point.folder)]
-        self.deadline = self.budget.deadline(seconds)
-
-        def planned() -> tuple[float, float]:
-            """The epochs, and the seconds that scoring takes after them."""
-            if self.deadline is None:
-                return epochs, 0.0
-            step = self._seconds_of_a_step(stage_of(point.name, training, objective), inputs, before)
-            scoring = FORWARD * step * len(inputs.selection) / (training.batch_size * training.accumulate)
-            left = self.deadline - self.budget.clock() - scoring
-            return epochs_within(left, step, len(inputs.learned(objective)), training), scoring
-
-        epochs, scoring = self.folder.kept(f"plan-{job.rung + 1}-{point.name}", tuple[float, float], planned)
-        if self.deadline is not None:
-            self.deadline -= scoring
-        stage = stage_of(point.name, training.model_copy(update={"epochs": epochs}), objective)
+        stage = stage_of(point.name, training, objective)
+        stage = self.within(seconds, stage, f"plan-{job.rung + 1}-{point.name}", before)
         folder = self.folder.work / f"{job.rung + 1}-{point.name}"
         result = self.stages.run(stage, job.rung + 1, folder, before, self.deadline)
         model: Any = load_with_head(result.model_folder)
         score, drop = ground.scored(predict_logits(model.to(self.accelerator.device), inputs.selection))
         epochs = point.epochs + float(result.info["epochs"])  # fewer than planned where time was over
         return dataclasses.replace(point, score=score, drop=drop, epochs=epochs, folder=result.folder.name)
+
+    def within(self, seconds: float, stage: StageSettings, name: str, before: list[StageResult]) -> StageSettings:
+        """The stage with the epochs that fit into the seconds beside its scoring, which ``deadline`` leaves time for.
+
+        name: under which they are kept. before: as the stage gets it.
+        """
+        self.deadline = self.budget.deadline(seconds)
+        training, inputs = stage.training, self.stages.inputs
+
+        def planned() -> tuple[float, float]:
+            """The epochs, and the seconds that scoring takes after them."""
+            if self.deadline is None:
+                return training.epochs, 0.0
+            step = self._seconds_of_a_step(stage, inputs, before)
+            scoring = FORWARD * step * len(inputs.selection) / (training.batch_size * training.accumulate)
+            left = self.deadline - self.budget.clock() - scoring
+            return epochs_within(left, step, len(inputs.learned(stage.objective)), training), scoring
+
+        epochs, scoring = self.folder.kept(name, tuple[float, float], planned)
+        if self.deadline is not None:
+            self.deadline -= scoring
+        return stage.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
 
     def _objective(self, ground: Ground) -> ObjectiveSettings:
         """Distillation, from kept answers where there is room and time: all candidates learn from the same ones."""
@@ -189,7 +200,7 @@ class Trainer:
     def _seconds_of_a_step(self, stage: StageSettings, inputs: Inputs, before: list[StageResult]) -> float:
         """Measured on the first batches, with weights that are thrown away."""
         context = self.stages.context(stage, before)
-        method = METHODS["finetune"](stage.method, context)
+        method = METHODS[stage.method.name](stage.method, context)
         size, rows = stage.training.batch_size, context.rows
         batches = itertools.cycle(bucketed_batches(rows.lengths, size, self.recipe.seed, 0))
         started = 0.0
@@ -205,9 +216,13 @@ class Trainer:
 
 
 def stage_of(
-    name: str, training: TrainingSettings, objective: ObjectiveSettings, start: str = "previous"
+    name: str,
+    training: TrainingSettings,
+    objective: ObjectiveSettings,
+    start: str = "previous",
+    method: Mapping[str, Any] = PLAIN,
 ) -> StageSettings:
-    """Plain training as a stage."""
+    """Training as a stage, plain if no method is named."""
     return StageSettings.model_validate(
-        {"name": name, "method": {"name": "finetune"}, "start": start, "objective": objective, "training": training}
+        {"name": name, "method": method, "start": start, "objective": objective, "training": training}
     )

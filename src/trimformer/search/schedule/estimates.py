@@ -8,6 +8,10 @@ from .halving import FINALISTS
 
 FASTEST = 2
 """So many models are exported in all precisions, so that there is another one where the first is not confirmed."""
+EXITS = 2
+"""So many models get exits: the fastest inside the budget, and the dense one."""
+SEGMENTS = 2
+"""Making the file of a model with exits, one for each segment, and scoring it takes as long as so many others."""
 LOOK = 0.5
 """Nothing is looked at in less than this share of the time that the dense model's files took."""
 PASSES = 3
@@ -22,7 +26,7 @@ class Estimates:
 
     seconds: for making, scoring and timing it under all back-ends. backends, files: how many of these there were, and
     how many of them were files. speed: texts in a second, one by one. selection, learned: rows that are scored, and
-    that are learned from.
+    that are learned from. exits: models that get exits.
     """
 
     seconds: float
@@ -31,6 +35,7 @@ class Estimates:
     speed: float
     selection: int
     learned: int
+    exits: int = 0
 
     @property
     def look(self) -> float:
@@ -47,11 +52,15 @@ class Estimates:
         half = PASSES / 2 * self.learned / self.speed
         return int(min(most, max(FINALISTS, seconds / half)))
 
-    def ending(self, points: int) -> float:
+    def measuring(self, points: int) -> float:
         """Comparing, confirming and testing: the dense model's files tell what one takes.
 
         Each of the fastest is made in all of them, the other points in fp32; scoring on the other rows is like three.
         """
         fastest = max(1, min(points, FASTEST))
-        files = fastest * self.files + max(0, points - fastest) + 3
+        files = fastest * self.files + max(0, points - fastest) + 3 + SEGMENTS * self.exits
         return self.seconds * files / self.backends
+
+    def ending(self, points: int) -> float:
+        """What follows the candidates: exits, which learn for as long as a pass one by one takes, and measuring."""
+        return self.measuring(points) + self.exits * self.learned / self.speed

@@ -37,7 +37,8 @@ class Point:
 
     removed: what was, for people. ms: predicted, of one pass. folder: of its weights. score, drop: of these on the
     selection split, the drop below the dense model in the budget's unit; None before they were scored. fitted: whether
-    what is left was fitted to the dense model in closed form. epochs, rungs: that it was trained for, in all.
+    what is left was fitted to the dense model in closed form. epochs, rungs: that it was trained for, in all. layers:
+    that a text of the selection split goes through, a mean; None: all, because there are no exits.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Point:
     fitted: bool = False
     epochs: float = 0.0
     rungs: int = 0
+    layers: float | None = None
 
     def __post_init__(self) -> None:
         for name in (self.name, self.folder):
