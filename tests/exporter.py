@@ -34,7 +34,7 @@ def quickly_traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequ
         opset_version=OPSET,
         input_names=list(example),
         output_names=list(outputs),
-        dynamic_axes={name: open_axes(given) for name, given in example.items()}
+        dynamic_axes={name: open_axes(name, given) for name, given in example.items()}
         | {name: {0: "batch", 1: "length"} for name in outputs},
     )
     return onnx.load_model_from_string(file.getvalue())

@@ -167,6 +167,11 @@ def inspect(
         )
     )
     print_table(["layer", "attention", "heads", "head size", "ffn", "weights", f"FLOPs at {length}"], rows, model)
+    if net.config.split_layers:
+        print_line(
+            f"The first {net.config.split_layers} layers see each text of a pair by itself. The FLOPs are those of a "
+            "row of one text."
+        )
     if net.config.exits is not None:
         shape = ExitShape.read(net.config.exits)
         print_line(

@@ -8,7 +8,7 @@ import torch
 
 from tests import fresh
 from tests.encoder.test_exits import KINDS, exits, midst, with_exits
-from tests.models import DISTINCT_FAMILIES, padded_batch
+from tests.models import DISTINCT_FAMILIES, padded_batch, with_tokens
 from trimformer import export
 from trimformer.deploy.writers import write
 from trimformer.inference.runtimes.backends import FILE_BACKENDS, open_backend
@@ -116,3 +116,48 @@ def test_saved_files_answer_in_a_fresh_process(tmp_path):
     logits, counts = torch.load(tmp_path / "logits.pt", weights_only=True)
     assert torch.equal(logits, torch.from_numpy(session.run(batch)))
     assert counts == session.executed.take()
+
+
+@pytest.fixture(scope="module")
+def fewer(tmp_path_factory):
+    """Layers hand on fewer tokens before and after the exit, as a share of the text and as a number."""
+    model: Any = with_tokens(with_exits("classification", exits(after=(0,)), "bert", 3), 0.7, 5)
+    batch = padded_batch(model, 8, 21)
+    model.config.exits["threshold"] = first_half(model, batch)
+    return model, batch, tmp_path_factory.mktemp("fewer")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backend", [name for name, file in FILE_BACKENDS.items() if name != "torch-export" and file.precision != "int4"]
+)
+def test_where_layers_hand_on_fewer_tokens(fewer, backend):
+    """The files that users get, beside PyTorch where they do not round, and each text alone as in the batch."""
+    model, batch, home = fewer
+    session = open_backend(write(model, backend, home), backend, threads=1)
+    together = session.run(batch)
+    with torch.no_grad():
+        expected, every = model(**batch), model(**batch, output_exits=True)
+    assert session.executed.take() == [4, 0, 4]
+    assert sorted(set(expected.executed.tolist())) == [1, 3]
+    if FILE_BACKENDS[backend].precision == "fp32":
+        close(together, expected.logits, batch)
+        assert executed(session, batch) == expected.executed.tolist()
+        for found, wanted in zip(session.run_through(batch), [*every.exit_logits, every.logits], strict=True):
+            close(found, wanted, batch)
+    allowed = 0.03 if FILE_BACKENDS[backend].precision == "bf16" else 1e-3
+    for row, n in enumerate(batch["attention_mask"].sum(1).tolist()):
+        alone = session.run({name: value[row : row + 1, :n] for name, value in batch.items()})
+        close(alone[0], torch.from_numpy(together[row]), batch, atol=allowed * float(abs(together).max()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["deberta-v2", "mpnet"])
+def test_what_is_left_stays_where_it_was_in_the_text(family, tmp_path):
+    model: Any = with_tokens(with_exits("classification", exits("patience", 9, after=(0,)), family, 3), 0.7, 5)
+    batch = padded_batch(model, 8, 21)
+    session = open_backend(write(model, "onnx", tmp_path), "onnx", threads=1)
+    with torch.no_grad():
+        every = model(**batch, output_exits=True)
+    for found, wanted in zip(session.run_through(batch), [*every.exit_logits, every.logits], strict=True):
+        close(found, wanted, batch)

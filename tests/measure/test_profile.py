@@ -13,8 +13,9 @@ from safetensors import safe_open
 from torch import nn
 
 import trimformer
+from tests.encoder.test_exits import with_exits
 from tests.exporter import own_exporter
-from tests.models import tiny, with_layers
+from tests.models import tiny, with_layers, with_tokens
 from tests.tinymodel import write_stock_bert
 from trimformer.deploy.writers import write
 from trimformer.encoder.model.exported import ExportedEncoder
@@ -25,6 +26,7 @@ from trimformer.encoder.parts.layers.cnn import cnn_shape
 from trimformer.errors import TrimformerError
 from trimformer.measure.bench.bench import Texts
 from trimformer.measure.bench.workload import Workload
+from trimformer.measure.device.pieces import latency_tables
 from trimformer.measure.profile import count
 from trimformer.measure.profile.clocks import Pass
 from trimformer.measure.profile.count import stored_bytes, weights_of
@@ -33,6 +35,7 @@ from trimformer.measure.profile.graph import Known, Operator, components
 from trimformer.measure.profile.onnx import OnnxClock
 from trimformer.measure.profile.openvino import OpenVinoClock
 from trimformer.measure.profile.profile import _Recorded, profile
+from trimformer.methods.structure.deformer import split
 
 QUICK = {"repeats": 1, "seconds": 0.0, "threads": 1}
 FILES = {"onnx": OnnxClock, "onnx-int8": OnnxClock, "openvino": OpenVinoClock}
@@ -261,3 +264,22 @@ def test_parts_are_means_over_the_middle_half_of_the_passes_of_a_batch() -> None
     mean = recorded.mean(Workload(1, "fixed", batches, np.full(2, 8)))
     assert mean.parts == {Component.BEFORE: 1.5, None: 0.5, Component.HEAD: 4.0}
     assert mean.fused == 0.25
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: with_exits("classification"), "has exits"),
+        (lambda: with_tokens(tiny(), 4), "hand on fewer tokens"),
+        (lambda: split(tiny(), 1), "see each text of a pair by itself"),
+    ],
+    ids=["exits", "fewer", "split"],
+)
+def test_models_whose_parts_cost_what_texts_make_of_them_are_refused(make: Any, what: str) -> None:
+    with pytest.raises(TrimformerError, match=f"{what}.* time it whole"):
+        profile(make(), backends=["torch"], **QUICK)
+
+
+def test_a_table_knows_no_layers_that_see_each_text_by_itself() -> None:
+    with pytest.raises(TrimformerError, match="The first 1 layers see each text of a pair by itself, which a table"):
+        latency_tables(split(tiny(), 1), backends=["torch"], length=[8])

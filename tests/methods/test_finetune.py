@@ -1,11 +1,16 @@
 """Plain fine-tuning, and what of a student is left as it is."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from tests.learning import batches, context, make_method
+from tests.models import with_tokens
 from trimformer import trim
 from trimformer.methods.base import DISTILLED
+from trimformer.methods.finetune import unchanged_layers
+from trimformer.methods.structure.deformer import split
 from trimformer.recipe.settings import StageSettings
 
 LAYERS = 3
@@ -38,6 +43,21 @@ def test_what_is_still_the_dense_models_is_not_trained(attention, frozen):
     assert not any(name.startswith(still) for name in changed)
     assert any(name.startswith(f"encoder.layers.{frozen}.") for name in changed)
     assert "stayed those of the dense model" in method.notes()[0]
+
+
+def test_layers_behind_one_that_hands_on_fewer_tokens_are_computed():
+    found = stage({2: "mean"})
+    fewer = dataclasses.replace(
+        found, model=with_tokens(found.model, None, 4), teacher=with_tokens(found.teacher, None, 4)
+    )
+    assert (unchanged_layers(found), unchanged_layers(fewer)) == (2, 1)
+
+
+def test_layers_that_see_each_text_by_itself_are_not_those_of_a_dense_model_that_sees_both():
+    found = stage({2: "mean"})
+    apart = dataclasses.replace(found, model=split(found.model, 1))
+    assert (unchanged_layers(found), unchanged_layers(apart)) == (2, None)
+    assert unchanged_layers(dataclasses.replace(apart, teacher=split(found.teacher, 2))) == 0
 
 
 def test_all_weights_are_trained_where_nobody_says_more():

@@ -20,7 +20,7 @@ from ..encoder.model.exported import exported_pieces
 from ..encoder.parts.elimination import eliminates
 from ..errors import TrimformerError
 from ..inference.runtimes.onnx import require_onnx
-from ..inference.runtimes.segments import SEGMENT_OUTPUTS, files_of
+from ..inference.runtimes.segments import FEWER_OUTPUTS, SEGMENT_OUTPUTS, files_of, next_inputs
 from .quick import open_axes, quickly_traced
 
 # From 20 on, LayerNormalization (17) and exact Gelu (20) are single operators with fast kernels.
@@ -44,9 +44,10 @@ def write_fp32(model: Model, path: Path, quick: bool = False) -> None:
         )
     output = "logits" if isinstance(model, TrimformerWithHead) else "last_hidden_state"
     pieces = exported_pieces(model)
-    quick = quick and not eliminates(model.config)  # that exporter would fix how many tokens are left
+    fewer = eliminates(model.config)
+    quick = quick and not fewer  # that exporter would fix how many tokens are left
     for index, (encoder, file) in enumerate(zip(pieces, files_of(path, len(pieces)), strict=True)):
-        outputs = (output,) if index == len(pieces) - 1 else SEGMENT_OUTPUTS
+        outputs = (output,) if index == len(pieces) - 1 else FEWER_OUTPUTS if fewer else SEGMENT_OUTPUTS
         example = partial(_example, pieces[:index], model.config)
         with quiet_exporter():
             graph = _quickly(encoder, example, outputs) if quick else None
@@ -71,13 +72,13 @@ def _example(before: Sequence[nn.Module], config: TrimformerConfig, batch: int, 
     given = random_inputs(config, batch, length)
     for piece in before:
         with torch.no_grad():
-            given = {"states": piece(**given)[0], "attention_mask": given["attention_mask"]}
+            given = next_inputs(piece(**given), given)
     return given
 
 
 def traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequence[str]) -> Any:
     """The ONNX graph with batch and length left open. example: inputs (batch, n, …) by their names."""
-    sizes = {"batch": torch.export.Dim("batch"), "length": torch.export.Dim("length")}
+    sizes = {name: torch.export.Dim(name) for name in ("batch", "length", "text")}
     program = torch.onnx.export(
         encoder,
         tuple(example.values()),
@@ -86,7 +87,9 @@ def traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequence[str
         opset_version=OPSET,
         input_names=list(example),
         output_names=list(outputs),
-        dynamic_shapes=[{axis: sizes[name] for axis, name in open_axes(given).items()} for given in example.values()],
+        dynamic_shapes=[
+            {axis: sizes[size] for axis, size in open_axes(name, given).items()} for name, given in example.items()
+        ],
     )
     if program is None:
         raise TrimformerError("The exporter of this torch gave no graph: upgrade torch to 2.11 or newer.")

@@ -56,7 +56,8 @@ def openvino_int8(source: Path, target: Path, inputs: Samples, kept: Collection[
 
         def counted(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             tick.advance()
-            return sample
+            # ONNX Runtime gives integers of a C type that OpenVINO does not know, though they have the same name.
+            return {name: values.astype(values.dtype.name) for name, values in sample.items()}
 
         quantized = nncf.quantize(
             model,

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..inference.runtimes.segments import TEXT_MASK
+
 SHAPE: Any = torch.Tensor.shape
 
 
@@ -26,7 +28,7 @@ def quickly_traced(
 
     batch, length = _unlike(size for weight in encoder.parameters() for size in weight.shape)
     example = inputs(batch, length)
-    axes = {name: open_axes(given) for name, given in example.items()}
+    axes = {name: open_axes(name, given) for name, given in example.items()}
     file: Any = io.BytesIO()
     with _Sizes(batch, length):
         torch.onnx.export(
@@ -49,9 +51,13 @@ def quickly_traced(
     return proto
 
 
-def open_axes(given: Tensor) -> dict[int, str]:
-    """What is left open of an input (batch, n, …); a second axis of 1 is that of states of the first token alone."""
-    return {0: "batch", 1: "length"} if given.shape[1] > 1 else {0: "batch"}
+def open_axes(name: str, given: Tensor) -> dict[int, str]:
+    """What is left open of an input (batch, n, …); a second axis of 1 is that of states of the first token alone.
+
+    Whole texts may be longer than what is left of them.
+    """
+    second = "text" if name == TEXT_MASK else "length"
+    return {0: "batch", 1: second} if given.shape[1] > 1 else {0: "batch"}
 
 
 def _unlike(sizes: Iterable[int]) -> list[int]:

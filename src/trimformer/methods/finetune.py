@@ -100,13 +100,21 @@ class FineTune(StudentMethod):
 
 def unchanged_layers(context: Context) -> int | None:
     """How many of the first layers are those of the dense model, the last layer not counted; None where the embeddings
-    differ already.
+    differ already. A layer that hands on fewer tokens is none of them: what comes behind it depends on which.
     """
     assert context.teacher is not None, "a recipe that freezes without a teacher is refused"
     ours, theirs = context.model.encoder, context.teacher.encoder
-    if context.teacher_train is not None or not same(ours.embeddings, theirs.embeddings):
+    numbered = ours.config.positions == theirs.config.positions
+    if context.teacher_train is not None or not numbered or not same(ours.embeddings, theirs.embeddings):
         return None
     if ours.config.sharing is not None or not same(ours.positions, theirs.positions):
         return 0  # a layer's weights are also those of others
+    if ours.config.split_layers != theirs.config.split_layers:
+        return 0
     layers = zip(ours.config.shapes, theirs.config.shapes, ours.layers[:-1], theirs.layers, strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1] and same(*pair[2:]), layers))
+
+    def stays(pair: tuple[Any, ...]) -> bool:
+        shape, other, *modules = pair
+        return shape == other and shape.tokens is None and same(*modules)
+
+    return sum(1 for _ in itertools.takewhile(stays, layers))

@@ -31,6 +31,8 @@ class ExportedEncoder(nn.Module):
 
     start, stop: of the layers of a segment, all by default. One that does not end with the last layer ends with an
     exit: it gives states (batch, n, hidden), or of the first token alone (batch, 1, hidden), and the logits there.
+    Where layers of the encoder hand on fewer tokens, it gives mask and places, int64 (batch, k), of those that are left
+    between the two.
 
     It shares the weights that stay as they are with the model it was made from, which is not changed. Raises
     TrimformerError for weights under transformation, and for layers that hand on fewer tokens in an encoder without a
@@ -75,18 +77,18 @@ class ExportedEncoder(nn.Module):
                 known[key] = layer.exported(in_layers, first_only=key[-1])
             self.layers[str(index)] = known[key]
         handed = [shape.tokens if index < last else None for index, shape in enumerate(body.config.shapes)]
-        self.handed = handed[start:stop]
+        self.handed, self.eliminates = handed[start:stop], eliminates(model.config)
         self.eval()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Any:
         x = self.embeddings(input_ids, token_type_ids)
-        return self.answer(x[:, :1] if self.first_from_start else x, attention_mask)
+        places = torch.arange(attention_mask.shape[1], device=x.device)[None]
+        return self.answer(x[:, :1] if self.first_from_start else x, attention_mask, places, attention_mask)
 
-    def answer(self, x: Tensor, attention_mask: Tensor) -> Any:
-        """The outputs, from the states that the first layer reads."""
-        mask, length = attention_mask.to(x.dtype), attention_mask.shape[1]
-        places = torch.arange(length, device=x.device)[None]
-        tokens = ExportedTokens(mask, places, attention_mask.sum(1), length, self.positions)
+    def answer(self, x: Tensor, attention_mask: Tensor, places: Tensor, text_mask: Tensor) -> Any:
+        """The outputs, from the states that the first layer reads. text_mask: of whole texts, (batch, n)."""
+        mask, length = attention_mask.to(x.dtype), text_mask.shape[1]
+        tokens = ExportedTokens(mask, places, text_mask.sum(1), length, self.positions)
         for layer, kept in zip(self.layers.values(), self.handed, strict=True):
             tokens = tokens.handing_on(kept)
             x = layer(x, tokens)
@@ -94,33 +96,34 @@ class ExportedEncoder(nn.Module):
         y = self.norm(x)
         if self.exits is not None:
             (head,) = self.exits.values()
-            return x, head(y, attention_mask)
+            left = (tokens.mask.long(), tokens.places.expand(tokens.mask.shape)) if self.eliminates else ()
+            return x, *left, head(y, attention_mask)
         return y if self.head is None else self.head(y, attention_mask)
 
 
 class LaterSegment(ExportedEncoder):
-    """A segment after an exit: states as the one before gives them, mask (batch, n) -> as :class:`ExportedEncoder`."""
+    """A segment after an exit: states as the one before gives them, mask (batch, n) -> as :class:`ExportedEncoder`.
+
+    Where layers of the encoder hand on fewer tokens, mask and places (batch, k) are of those that are left, and
+    text_mask (batch, n) is that of the whole texts.
+    """
 
     def __init__(self, model: TrimformerWithHead, start: int, stop: int) -> None:
         super().__init__(model, start, stop)
         del self.embeddings
 
-    def forward(self, states: Tensor, attention_mask: Tensor) -> Any:  # type: ignore[override]
-        return self.answer(states, attention_mask)
+    def forward(
+        self, states: Tensor, attention_mask: Tensor, places: Tensor | None = None, text_mask: Tensor | None = None
+    ) -> Any:
+        if places is None or text_mask is None:
+            places, text_mask = torch.arange(attention_mask.shape[1], device=states.device)[None], attention_mask
+        return self.answer(states, attention_mask, places, text_mask)
 
 
 def exported_pieces(model: TrimformerModel | TrimformerWithHead) -> list[ExportedEncoder]:
-    """What is exported of a model, a file each: the whole, or the segments of one with exits.
-
-    Raises TrimformerError for exits between layers that hand on fewer tokens.
-    """
+    """What is exported of a model, a file each: the whole, or the segments of one with exits."""
     if model.config.exits is None or not isinstance(model, TrimformerWithHead):
         return [ExportedEncoder(model)]
-    if eliminates(model.config):
-        raise TrimformerError(
-            "The files of a model with exits cannot hand on fewer tokens: export it without exits, or use it in "
-            "PyTorch."
-        )
     ends = [layer + 1 for layer in ExitShape.read(model.config.exits).after]
     later = zip(ends, [*ends[1:], len(model.encoder.layers)], strict=True)
     return [ExportedEncoder(model, 0, ends[0]), *(LaterSegment(model, start, stop) for start, stop in later)]

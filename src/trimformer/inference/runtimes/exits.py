@@ -19,7 +19,7 @@ from ...errors import TrimformerError
 from ...saved.config import read_own
 from ...saved.exits import ExitShape, Leaving
 from ..reading import kind_of
-from .segments import SegmentSession, all_outputs, next_inputs, segments_in
+from .segments import TEXT_MASK, SegmentSession, all_outputs, next_inputs, segments_in
 from .session import arrays
 
 
@@ -88,11 +88,16 @@ class ExitSession:
 
 
 def _of_rows(given: dict[str, np.ndarray], stay: np.ndarray) -> dict[str, np.ndarray]:
-    """States and mask of some rows, without the columns at the end that are padding of all of them."""
-    states, mask = given["states"][stay], given["attention_mask"][stay]
-    columns = mask.any(0).nonzero()[0]
-    n = int(columns[-1]) + 1 if len(columns) else 1
-    return {"states": states[:, :n], "attention_mask": mask[:, :n]}
+    """The inputs of some rows, without the columns at the end that are padding of all of them."""
+    rows = {name: values[stay] for name, values in given.items()}
+    n = _columns(rows["attention_mask"])
+    return {name: values[:, : _columns(values) if name == TEXT_MASK else n] for name, values in rows.items()}
+
+
+def _columns(mask: np.ndarray) -> int:
+    """How many columns of a mask hold real tokens."""
+    columns = np.flatnonzero(mask.any(0))
+    return int(columns[-1]) + 1 if len(columns) else 1
 
 
 def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSession:

@@ -1,20 +1,24 @@
 """The files of a model with exits: one for each segment, which is the layers from one exit to the next, and its head.
 
 The first segment reads the inputs of an encoder, every other one the states that the one before it gives, and the mask.
-All but the last one give states and logits, the last one logits alone. Each name says which of how many a file is, so
-that none is taken for a whole model: ``model.1-of-3.onnx``.
+All but the last one give states and logits, the last one logits alone. Where layers hand on fewer tokens, segments also
+give mask and places of those that are left, which the next one reads beside the mask of the whole texts. Each name says
+which of how many a file is, so that none is taken for a whole model: ``model.1-of-3.onnx``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Protocol
 
 import numpy as np
 
 SEGMENT_OUTPUTS = ("next_states", "logits")
+FEWER_OUTPUTS = ("next_states", "next_mask", "next_places", "logits")
+"""The same of an encoder whose layers hand on fewer tokens."""
+TEXT_MASK = "text_mask"
 NAME = re.compile(r"(?P<whole>.+)\.\d+-of-(?P<count>\d+)")
 
 
@@ -60,6 +64,10 @@ def all_outputs(sessions: Iterable[SegmentSession], given: dict[str, np.ndarray]
         given = next_inputs(outputs, given)  # of the last one nobody reads them
 
 
-def next_inputs(outputs: list[np.ndarray], given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inputs of the segment after the one that gave these outputs."""
-    return {"states": outputs[0], "attention_mask": given["attention_mask"]}
+def next_inputs(outputs: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of the segment after the one that gave these outputs, which are arrays, or all of them tensors."""
+    if len(outputs) < len(FEWER_OUTPUTS):
+        return {"states": outputs[0], "attention_mask": given["attention_mask"]}
+    states, mask, places, _ = outputs
+    text = given.get(TEXT_MASK, given["attention_mask"])
+    return {"states": states, "attention_mask": mask, "places": places, TEXT_MASK: text}

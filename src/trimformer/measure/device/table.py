@@ -243,9 +243,14 @@ def _either(shape: LayerShape, removed: StandIn, keep: Number) -> list[tuple[Lay
 def frame_of(config: TrimformerConfig) -> dict[str, Any]:
     """What a configuration says that changes the time of a pass, its layers left aside but for their common maps.
 
-    Raises TrimformerError where the layers differ in their linear maps, or hand on fewer tokens.
+    Raises TrimformerError where the layers differ in their linear maps, hand on fewer tokens, or see texts apart.
     """
     check_tokens(config.shapes)
+    if config.split_layers:
+        raise TrimformerError(
+            f"The first {config.split_layers} layers see each text of a pair by itself, which a table of this device "
+            "does not count: time the whole model (trimformer bench MODEL)."
+        )
     fields = {name: getattr(config, name) for name in TrimformerConfig.__annotations__ if name not in TIMELESS}
     return fields | {"maps": common_maps(config.shapes)}
 

@@ -18,6 +18,8 @@ from ...encoder.checkpoints.load import load
 from ...encoder.checkpoints.shapes import PREFIX
 from ...encoder.model.exported import ExportedEncoder
 from ...encoder.parts.components import Component
+from ...encoder.parts.elimination import eliminates
+from ...encoder.shape.config import TrimformerConfig
 from ...errors import TrimformerError
 from ...hardware import hardware
 from ...inference.runtimes.backends import FILE_BACKENDS
@@ -156,7 +158,8 @@ def profile(
     on the modules, under ONNX Runtime and OpenVINO by their own profilers on the files that users get.
 
     Raises TrimformerError for a back-end that is unknown or does not time its operators, for sizes below 1 or more
-    tokens than the model takes, for texts that cannot be read, and as :func:`trimformer.load` does.
+    tokens than the model takes, for texts that cannot be read, for a model whose passes depend on what the texts say
+    (exits, layers that hand on fewer tokens or see each text of a pair by itself), and as :func:`trimformer.load` does.
     """
     threads = usable_cores() if threads is None else threads
     names = _backends(backends)
@@ -165,6 +168,7 @@ def profile(
     if texts is not None and length is not None:
         raise TrimformerError("Texts have lengths of their own: leave out the length, or the texts.")
     net = load(model) if isinstance(model, str | Path) else model
+    _check(net.config)
     if (length or LENGTH) > net.config.max_tokens and (length is not None or texts is None):
         raise TrimformerError(f"The model takes at most {net.config.max_tokens} tokens, not {length or LENGTH}.")
     data = None if texts is None else read_texts(model, texts)
@@ -192,6 +196,22 @@ def profile(
         fused_ms={backend: found.fused for backend, (_, found) in timed.items()},
         skipped=skipped,
     )  # fmt: skip
+
+
+def _check(config: TrimformerConfig) -> None:
+    """Raise TrimformerError where what a pass computes is only known of real texts, or a model is several graphs."""
+    if config.exits is not None:
+        what = "has exits"
+    elif eliminates(config):
+        what = "has layers that hand on fewer tokens"
+    elif config.split_layers:
+        what = "has layers that see each text of a pair by itself"
+    else:
+        return
+    raise TrimformerError(
+        f"The model {what}, so that its parts cost what the texts make of them: time it whole (trimformer bench MODEL "
+        "--data FILE), or see its operations (trimformer inspect MODEL)."
+    )
 
 
 def _backends(asked: Sequence[str] | None) -> list[str]:
