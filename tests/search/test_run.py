@@ -30,8 +30,10 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
     }  # fmt: skip
     assert not Path("whole.partial").exists()
     assert {point.name for point in whole.points} == {path.name for path in Path("whole/points").iterdir()}
-    assert len(whole.points) == 4
-    assert {point.name for point in whole.points} <= {one.name for one in whole.looked}
+    found = {point.name for point in whole.points}
+    looked = {one.name for one in whole.looked}
+    assert len(found & looked) == 4
+    assert found - looked <= {f"{name}-exits" for name in (*looked, "dense")}
     assert whole.reference == "eager"
     assert whole.conclusion
     tried = [(one.name, one.backend) for one in whole.confirmations]
@@ -54,7 +56,8 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "done"), [("candidates", False), ("rung-1", True), ("compare", False), ("confirm", False)]
+    ("name", "done"),
+    [("candidates", False), ("rung-1", True), ("exits", False), ("compare", False), ("confirm", False)],
 )
 def test_cut_and_resumed_equals_uninterrupted(
     home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, name: str, done: bool
@@ -122,7 +125,7 @@ def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Autopilot, "train", fake)
     report = run(recipe("halved", max_drop=1e3))
-    fastest = [point.name for point in sorted(report.points, key=lambda one: one.ms)]
+    fastest = [point.name for point in sorted(report.points, key=lambda one: one.ms) if point.layers is None]
     assert trained == [(rung, name) for rung, size in enumerate(rungs(len(fastest))) for name in fastest[:size]]
 
 
@@ -150,7 +153,7 @@ def test_who_was_left_behind_is_trained_on_where_there_is_time(home: Path, monke
     monkeypatch.setattr(Autopilot, "train", fake)
     report = run(recipe("longer", time_budget="10h"))
     assert len(trained) == len(set(trained)) == 2 * len(report.looked)
-    assert {name for _, name in trained} == {point.name for point in report.points}
+    assert {name for _, name in trained} == {point.name for point in report.points if point.layers is None}
     assert ENOUGH in report.notes
 
 
@@ -276,7 +279,8 @@ def fails(self: Autopilot, job: TrainingJob, seconds: float, ground: Any) -> Any
 def test_nothing_inside_the_budget(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Autopilot, "train", fails)
     data = ["--train", "train.csv", "--validation", "dev.csv", "--text", "review", "--label", "stars"]
-    found = trimformer("compress", "bert", *data, "--max-drop", 0.5, "--min-speedup", 100, "--out", "missed")
+    options = ["--max-drop", 0.5, "--min-speedup", 100, "--length", 8]
+    found = trimformer("compress", "bert", *data, *options, "--out", "missed")
     assert found.code == 0, found.err
     said = " ".join(found.out.split())
     assert "No model from which something was removed stayed inside the budget of 0.5 points" in said
@@ -284,6 +288,9 @@ def test_nothing_inside_the_budget(home: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "it takes --max-drop 10, or more --epochs and time." in said
     assert "That is less than the 100× asked for, which nothing reached." in said
     assert Path("missed/points").is_dir()
+    report = AutopilotReport.model_validate_json(Path("missed/autopilot.json").read_text())
+    assert not any(point.layers for point in report.points)
+    assert any("Exits were not tried: random ids of 8 tokens are timed" in note for note in report.notes)
 
 
 def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
@@ -293,6 +300,7 @@ def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
     assert any("in the time there was" in sentence for sentence in report.conclusion)
     assert any("The dense model got" in note and "of its 1 epochs" in note for note in report.notes)
     assert not report.points
+    assert any("Exits were not tried: there was no time to train them" in note for note in report.notes)
     assert "Models tried" not in Path("short/frontier.html").read_text("utf-8")
 
 

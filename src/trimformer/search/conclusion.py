@@ -104,15 +104,16 @@ def _missed(report: AutopilotReport) -> list[str]:
     if report.chosen.name != DENSE:
         return []
     settings = report.recipe["autopilot"]
-    if not report.points:
+    points = [point for point in report.points if point.layers is None]  # exits remove nothing
+    if not points:
         limited = settings["time_budget"] is not None
         why = "in the time there was: give a longer --time-budget" if limited else "that would be worth trying"
         return [f"The dense model was only exported, because no candidate was found {why}."]
     if any(not one.confirmed for one in report.confirmations):
         return []  # how they failed is told with the confirmation
-    if any(point.inside for point in report.points):
+    if any(point.inside for point in points):
         return ["What could be removed inside the budget brought no more speed than that."]
-    nearest = min(report.points, key=lambda point: point.drop)
+    nearest = min(points, key=lambda point: point.drop)
     other = "or training" if settings["post_training"] else "or more --epochs and time"
     return [
         f"No model from which something was removed stayed inside the budget of {_budget(report)} on the "

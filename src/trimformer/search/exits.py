@@ -27,7 +27,7 @@ FEWEST = 3
 """Layers of a model that gets exits."""
 LEARNING_RATE = 1e-3
 """Of the heads, which begin at random on layers that stay as they are."""
-MOST = 0.3
+MOST = 0.5
 """Exits are planned where they take no more than this share of the time that is left for candidates and for them."""
 SUFFIX = "-exits"
 NO_TIME = "there was no time to train them: give a longer --time-budget"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from trimformer.search.schedule.estimates import Estimates
@@ -16,6 +18,13 @@ TOOK = Estimates(seconds=60, backends=6, files=4, speed=20, selection=100, learn
 )
 def test_the_two_fastest_are_made_in_all_files_and_the_others_in_fp32(points: int, measurements: int) -> None:
     assert TOOK.ending(points) == pytest.approx(10 * measurements)
+
+
+def test_exits_take_more_files_and_a_fifth_of_a_pass_for_each_model() -> None:
+    early = dataclasses.replace(TOOK, exits=2)
+    assert early.measuring(2) - TOOK.measuring(2) == pytest.approx(10 * 2 * 2)
+    assert early.ending(2) - early.measuring(2) == pytest.approx(2 * 400 / 20 / 5)
+    assert TOOK.ending(2) == TOOK.measuring(2)
 
 
 def test_a_training_takes_longer_than_two_scorings() -> None:

@@ -12,6 +12,8 @@ EXITS = 2
 """So many models get exits: the fastest inside the budget, and the dense one."""
 SEGMENTS = 2
 """Making the file of a model with exits, one for each segment, and scoring it takes as long as so many others."""
+HEADS = 1 / 5
+"""Learning of exits, in batches and without a pass backwards, is given so much of the time of a pass one by one."""
 LOOK = 0.5
 """Nothing is looked at in less than this share of the time that the dense model's files took."""
 PASSES = 3
@@ -62,5 +64,5 @@ class Estimates:
         return self.seconds * files / self.backends
 
     def ending(self, points: int) -> float:
-        """What follows the candidates: exits, which learn for as long as a pass one by one takes, and measuring."""
-        return self.measuring(points) + self.exits * self.learned / self.speed
+        """What follows the candidates: learning of exits, and measuring."""
+        return self.measuring(points) + self.exits * HEADS * self.learned / self.speed
