@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.command import trimformer
 from tests.models import FAMILY_NAMES, padded_batch, points_of, random_gates, tiny, trained, with_layers
 from trimformer import Gates, TrimformerConfig, TrimformerError, cost, load, trim
 from trimformer.encoder.parts.apart import numbers
@@ -243,3 +245,9 @@ def test_a_stock_model_it_is_not() -> None:
 
     with pytest.raises(TrimformerError, match="numbers the tokens of each text"):
         FAMILIES["bert"].to_stock(split(tiny(), 1))
+
+
+def test_inspect_says_which_layers_are_split(tmp_path: Path) -> None:
+    split(tiny(), 1).save_pretrained(tmp_path)
+    shown = " ".join(trimformer("inspect", tmp_path).out.split())
+    assert "The first 1 layers see each text of a pair by itself." in shown
