@@ -17,7 +17,7 @@ from trimformer.deploy.scoring import Scorer
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
 from trimformer.errors import TrimformerError
 from trimformer.explanation.explain import _rows
-from trimformer.measure.bench.bench import Texts, _read, _training_rows
+from trimformer.measure.bench.bench import Texts, _training_rows, read_texts
 from trimformer.measure.bench.score import validation
 from trimformer.pipeline.accelerator import prepared
 from trimformer.pipeline.inputs import load_inputs
@@ -71,7 +71,7 @@ def test_every_reader_cuts_as_the_model_was_saved(model: Path, rows: TaskSetting
     inputs = load_inputs(*prepared(recipe.model_copy(update={"fine_tune": "never"})))
     found = [
         scorer.validation, scorer.training_texts(), validation(model, rows)[1], _training_rows(model, rows),
-        _read(model, Texts(Path(rows.data or ""))), *_rows(model, net, rows)[1:3],
+        read_texts(model, Texts(Path(rows.data or ""))), *_rows(model, net, rows)[1:3],
         inputs.train, inputs.selection, inputs.validation,
     ]  # fmt: skip
     assert [first(data) for data in found] == [expected] * len(found)
