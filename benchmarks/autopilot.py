@@ -1,6 +1,7 @@
 """The autopilot within half a point on five GLUE tasks, and beside a user's other choices.
 
     python benchmarks/autopilot.py --data GLUE                  # searches; a cut one goes on where it stopped
+    python benchmarks/autopilot.py --data GLUE --part sure      # the same with `--sure`; into autopilot_sure.json
     python benchmarks/autopilot.py --data GLUE --part times     # times what they chose, on a quiet machine
     python benchmarks/autopilot.py --data GLUE --part budgets   # what comes of little time, each with an empty cache
     python benchmarks/autopilot.py --data GLUE --part fitted    # what comes of a fine-tuned model without training
@@ -59,6 +60,8 @@ def recipe(task: str, seed: int, given: argparse.Namespace) -> Recipe:
         seed=seed,
     )
     made.measure.threads = given.threads
+    if given.part == "sure" and made.autopilot is not None:
+        made.autopilot.sure = True
     return made
 
 
@@ -70,7 +73,7 @@ def search(task: str, seed: int, given: argparse.Namespace) -> None:
     report = AutopilotReport.model_validate_json((out / "autopilot.json").read_text("utf-8"))
     found = report.model_dump(mode="json")
     found["recipe"]["task"]["data"], found["recipe"]["out"], found["task"]["source"] = "GLUE", "", "GLUE"
-    add(RESULTS, f"search {task} seed {seed}", found)
+    add(RESULTS.with_stem("autopilot_sure") if given.part == "sure" else RESULTS, f"search {task} seed {seed}", found)
     print(task, seed, *report.conclusion, sep="\n", flush=True)
 
 
@@ -139,7 +142,7 @@ def timed(made: Recipe, key: str, out: str) -> None:
     print(key, seconds, *report.conclusion, sep="\n", flush=True)
 
 
-PARTS = {"search": search, "times": times, "budgets": budgets, "fitted": fitted}
+PARTS = {"search": search, "sure": search, "times": times, "budgets": budgets, "fitted": fitted}
 
 
 def main() -> None:

@@ -1,5 +1,9 @@
 """AttendOut, its controls and other methods on GLUE with the demo encoder: ``python benchmarks/glue.py --data DIR``.
 
+``--part controls``: what finds the layers, REINFORCE or the comparison at its end? AttendOut beside the same training with
+gates that never learn, with sets that are drawn and compared, and with its choice reversed, all from one dense model;
+into benchmarks/results/controls_<task>.json.
+
 For each task and seed one dense model is fine-tuned, by the first run; it is the baseline, teacher and start of the
 others. All get as many epochs together as the layerwise variant gets for search and repair, the controls all of them
 for repair; ``trained-on`` removes nothing and distils from the dense model as the others do. Every
@@ -56,12 +60,16 @@ RUNS = [
     *("trained-on", "last-3", "random-3", "greedy-3", "layerwise-3", "hard-concrete", "hard-concrete-ms"),
     *("last-2", "layerwise-2", "faithful-2", "last-4", "layerwise-4", "faithful-4"),
 ]
+CONTROLS = ["untrained", "random-finalists", "reversed"]
+"""Of the layerwise variant."""
+COMPARED = ["layerwise-3", *(f"{control}-3" for control in CONTROLS), "last-3"]
 METHODS = {
     "trained-on": "finetune",
     "last": "last-k",
     "random": "random-k",
     "greedy": "greedy",
     "layerwise": "attendout",
+    **dict.fromkeys(CONTROLS, "attendout"),
     "faithful": "attendout-faithful",
     "hard-concrete": "hard-concrete",
     "hard-concrete-ms": "hard-concrete",
@@ -76,6 +84,8 @@ def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
     chosen: dict[str, object] = {"name": METHODS[method]}
     if removed:
         chosen["keep_layers"] = LAYERS - int(removed)
+    if method in CONTROLS:
+        chosen["control"] = method
     if method == "hard-concrete":
         chosen["target"] = SHARE
     if method == "hard-concrete-ms":
@@ -150,19 +160,20 @@ def times(task: str, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True, help="folder with SST-2/, MRPC/, …")
-    parser.add_argument("--part", choices=["runs", "times"], default="runs")
+    parser.add_argument("--part", choices=["runs", "controls", "times"], default="runs")
     parser.add_argument("--work", type=Path, default=Path("runs/glue"))
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
-    parser.add_argument("--runs", nargs="+", default=RUNS)
+    parser.add_argument("--runs", nargs="+", help="in place of those of the part")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, help="training rows used, in place of those of the task")
     parser.add_argument("--untimed", action="store_true", help="scores only: other work runs beside this")
     options = parser.parse_args()
+    options.runs = options.runs or (COMPARED if options.part == "controls" else RUNS)
     for task in options.tasks:
         if options.part == "times":
             times(task, options)
             continue
-        file = RESULTS / f"glue_{task}.json"
+        file = RESULTS / f"{'controls' if options.part == 'controls' else 'glue'}_{task}.json"
         for name in options.runs:
             key = f"{name} seed {options.seed}"
             if key in read(file):

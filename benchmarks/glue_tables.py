@@ -14,6 +14,8 @@ LEARNED = "layerwise"
 TRAINED_ON = {"trained-on": "dense, trained on", "dense": "dense, trained on less"}
 """By the name of the run; the second has the epochs of the repair alone, and no distillation."""
 OTHERS = (*TRAINED_ON.values(), "greedy", "last", "random")
+CONTROLS = ("untrained", "random-finalists", "reversed", "last", "dense, trained on")
+"""Ways that stand beside the layerwise variant in the runs of ``--part controls``."""
 COUNTS = ("2", "3", "4")
 
 Pair = tuple[str, str, str]
@@ -27,7 +29,8 @@ def runs(contents: dict[str, Any], speed: Callable[[Any], str]) -> Table:
         for key, run in sorted(found.items(), key=lambda entry: int(entry[0].rpartition(" ")[-1])):
             groups.setdefault(key.partition(" seed ")[0], []).append(run)
         metric = next(iter(found.values()))["metric"]
-        dense = {key.rpartition(" ")[-1]: run["dense_scores"][metric] for key, run in found.items()}
+        # Where a later run has fine-tuned another dense model with this seed, the row keeps the first one.
+        dense = {key.rpartition(" ")[-1]: run["dense_scores"][metric] for key, run in reversed(found.items())}
         rows.append([task, "dense", str(len(dense)), "none", f"{metric} {_spread(dense.values())}", "", "1.00", ""])
         for name in sorted(
             groups, key=lambda name: (name not in TRAINED_ON, name[-1] if name[-1].isdigit() else "", name)
@@ -76,11 +79,11 @@ def changes(contents: dict[str, Any]) -> dict[str, dict[Pair, float]]:
     return found
 
 
-def choices(contents: dict[str, Any]) -> Table:
+def choices(contents: dict[str, Any], ways: Iterable[str] = OTHERS) -> Table:
     """Learned layers against others, paired over tasks and seeds; the interval and p are those of a paired t-test."""
     found = changes(contents)
     rows = []
-    for way in OTHERS:
+    for way in ways:
         shared = sorted(found.get(LEARNED, {}).keys() & found.get(way, {}).keys())
         counts = sorted({pair[0] for pair in shared})
         groups = {count: [pair for pair in shared if pair[0] == count] for count in counts}

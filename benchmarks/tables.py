@@ -35,7 +35,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
-        *("tasks", "predict", "speed", "glue", "glue-choices", "methods-speed", "methods", "autopilot"),
+        *("tasks", "predict", "speed", "glue", "glue-choices", "controls", "methods-speed", "methods", "autopilot"),
         *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),
@@ -97,6 +97,23 @@ def glue_files() -> dict[str, Any]:
 def glue_choices() -> str:
     """Learned layers against others."""
     return markdown(*glue_tables.choices(glue_files()))
+
+
+def controls() -> str:
+    """The search of layers against its controls."""
+    return markdown(*glue_tables.choices(control_files(), glue_tables.CONTROLS))
+
+
+def control_files() -> dict[str, Any]:
+    """By task the runs of ``--part controls``, and the dense model that was trained on beside them."""
+    found = {file.stem.removeprefix("controls_"): read(file.stem) for file in sorted(RESULTS.glob("controls_*.json"))}
+    for task, runs in found.items():
+        runs |= {
+            key: run
+            for key, run in read(f"glue_{task}").items()
+            if key.startswith("trained-on ") and f"layerwise-3 {key.partition(' ')[2]}" in runs
+        }
+    return found
 
 
 def methods_speed() -> str:
@@ -331,6 +348,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "glue": glue,
     "glue-choices": glue_choices,
+    "controls": controls,
     "methods-speed": methods_speed,
     "methods": methods,
     "small-files": small_files,
