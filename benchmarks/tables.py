@@ -101,7 +101,8 @@ def glue_choices() -> str:
 
 def controls() -> str:
     """The search of layers against its controls."""
-    return markdown(*glue_tables.choices(control_files(), glue_tables.CONTROLS))
+    header, rows = glue_tables.choices(control_files(), glue_tables.CONTROLS)
+    return markdown(header, rows) if rows else "Not measured yet."
 
 
 def control_files() -> dict[str, Any]:
