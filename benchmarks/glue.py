@@ -1,8 +1,8 @@
 """AttendOut, its controls and other methods on GLUE with the demo encoder: ``python benchmarks/glue.py --data DIR``.
 
-``--part controls``: what finds the layers, REINFORCE or the comparison at its end? AttendOut beside the same training with
-gates that never learn, with sets that are drawn and compared, and with its choice reversed, all from one dense model;
-into benchmarks/results/controls_<task>.json.
+``--part controls``: what finds the layers, REINFORCE or the comparison at its end? AttendOut beside the same training
+with gates that never learn, with sets that are drawn and compared, and with its choice reversed, all from one dense
+model; into benchmarks/results/controls_<task>.json.
 
 For each task and seed one dense model is fine-tuned, by the first run; it is the baseline, teacher and start of the
 others. All get as many epochs together as the layerwise variant gets for search and repair, the controls all of them
