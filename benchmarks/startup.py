@@ -2,8 +2,8 @@
 
 Each environment, such as ``base=/tmp/base/bin/python`` with ``pip install trimformer`` in it, answers one text through
 ``predict`` with the exported int8 file in FOLDER, in a new process each time, taking turns. Seconds are from the start
-of the process to its end; memory is the most that was resident; installed is what its environment takes on the disk,
-pip included. Run it on a quiet machine. It goes into benchmarks/results/startup.json.
+of the process to the first line of its output; memory is the most that was resident; installed is what its environment
+takes on the disk, pip included. Run it on a quiet machine. It goes into benchmarks/results/startup.json.
 """
 
 from __future__ import annotations

@@ -44,6 +44,15 @@ def test_the_models_are_registered_in_both_orders(folder: Path, first: str) -> N
     assert fresh(f"{code}\n{LOAD}", folder) == "TrimformerForSequenceClassification"
 
 
+def test_who_only_looks_for_transformers_changes_nothing(folder: Path) -> None:
+    code = (
+        "import importlib.util, trimformer\n"
+        "importlib.util.find_spec('transformers'), importlib.util.find_spec('transformers')\n"
+        "from transformers import AutoModelForSequenceClassification\n"
+    )
+    assert fresh(code + LOAD, folder) == "TrimformerForSequenceClassification"
+
+
 def test_a_part_of_transformers_may_come_first(folder: Path) -> None:
     code = (
         "import trimformer\n"

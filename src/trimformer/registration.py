@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -35,18 +36,20 @@ class _Watch(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != LIBRARY:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        others = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, others), None)
         if spec is not None and spec.loader is not None:
-            _add_last_step(spec.loader)
+            self._add_last_step(spec.loader)
         return spec
 
+    def _add_last_step(self, loader: Any) -> None:
+        """Who only looks whether transformers is there loads nothing, so that this one stays until somebody does."""
+        execute = loader.exec_module
 
-def _add_last_step(loader: Any) -> None:
-    execute = loader.exec_module
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            with contextlib.suppress(ValueError):  # another thread has taken it out
+                sys.meta_path.remove(self)
+            _register()
 
-    def execute_and_register(module: ModuleType) -> None:
-        execute(module)
-        _register()
-
-    loader.exec_module = execute_and_register
+        loader.exec_module = execute_and_register

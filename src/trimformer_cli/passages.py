@@ -24,7 +24,7 @@ def encode_passages(
         str | None, typer.Option(help="Column of their names; default `id` where there is one, else numbers from 0.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="fp16, or fp32: twice the size, and answers equal to those without kept states.")
+        str, typer.Option(help="fp16, or fp32: twice the size, and states that are not rounded.")
     ] = "fp16",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default all cores.", min=1)] = None,
     json_: Json = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -141,11 +142,11 @@ def test_what_is_no_passage_is_refused(reader: Path, kept: Path) -> None:
 def test_what_is_no_folder_of_passages_is_refused(tmp_path: Path, reader: Path, kept: Path) -> None:
     with pytest.raises(TrimformerError, match="name a folder that trimformer encode-passages has made"):
         Predictor(reader, passages=tmp_path)
-    for name in ("states.npy", "offsets.npy", ABOUT):
-        broken = tmp_path / name
+    for name, size in itertools.product(("states.npy", "offsets.npy", ABOUT), (0, 40)):
+        broken = tmp_path / f"{name}-{size}"
         broken.mkdir()
         for file in kept.iterdir():
-            (broken / file.name).write_bytes(file.read_bytes()[: 40 if file.name == name else None])
+            (broken / file.name).write_bytes(file.read_bytes()[: size if file.name == name else None])
         with pytest.raises(TrimformerError, match="they are damaged or cut short"):
             Predictor(reader, passages=broken)
     other = tmp_path / "other"  # a file of another folder

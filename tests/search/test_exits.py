@@ -19,6 +19,7 @@ from trimformer.search import exits
 from trimformer.search.run import Autopilot, run
 from trimformer.search.schedule.budget import TimeBudget
 from trimformer.search.schedule.estimates import Estimates
+from trimformer.search.schedule.halving import Point
 from trimformer.search.schema import AutopilotReport
 
 LAYERS = 3
@@ -123,6 +124,13 @@ def test_why_a_search_tries_no_exits(
     found = exits.refused(one, ground, TOOK)
     assert why in found
     assert bool(found) == bool(why)
+
+
+def test_a_model_that_lost_the_whole_budget_has_nothing_left_for_exits() -> None:
+    """A drop of half a point comes out a little above it for most scores."""
+    point = Point("a", "", 1.0, "a", score=0.5, drop=0.5000000000000004)
+    assert exits.left_of(0.5, point) == 0
+    assert exits.left_of(0.5, dataclasses.replace(point, drop=0.2)) == pytest.approx(0.3)
 
 
 def test_exits_get_no_time_that_the_end_needs(monkeypatch: pytest.MonkeyPatch) -> None:

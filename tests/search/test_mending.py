@@ -12,6 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.deploy.test_agreement import outliers, texts
+from tests.inference.test_exits import outliers as outliers_with_exits
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy.agreement import agrees
 from trimformer.deploy.mend import Mended
@@ -52,6 +53,21 @@ def test_what_was_mended_is_opened_from_then_on(tmp_path: Path) -> None:
     assert mended.mended.before == scores["point", "onnx-int8"].agreement
     for again in (found, made()):  # the variant itself, and whoever asks for the file later
         assert scores_of(again, TASK, data)["point", "onnx-int8"][:2] == mended[:2]
+
+
+def test_the_segments_of_a_model_with_exits_are_mended_and_count_layers(tmp_path: Path) -> None:
+    model, data = tmp_path / "point" / "model", rows()
+    outliers_with_exits().save_pretrained(model)
+    words_tokenizer().save_pretrained(model)
+    variants = variants_of({"point": model}, ["onnx-int8"], tmp_path / "exports", 1, data)
+    scores = scores_of(variants, TASK, data)
+    low = {name: scored._replace(agreement=0.5) for name, scored in scores.items()}
+    (found,), scored = with_mended(variants, low, {"point": model}, TASK, data, data, 1)
+    assert scored["point", "onnx-int8"].mended is not None
+    assert found.executed is not None
+    found.executed.take()
+    scores_of([found], TASK, data)
+    assert sum(found.executed.take()) == len(data)
 
 
 def test_a_file_that_agrees_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,9 @@ class Predictor:
     ) -> None:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
-        self.config, self.kind, self.tokenizer = read_folder(folder, with_pytorch=file is None)
+        self.config, self.kind, self.tokenizer = read_folder(
+            folder, with_pytorch=file is None, files=[name for name in FILE_BACKENDS if _find(path, name)]
+        )
         if self.kind == "masked-lm":
             raise TrimformerError(
                 f"The model in {folder} finds masked tokens and answers no questions: fine-tune it on a task first "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,16 +23,19 @@ class Reading(NamedTuple):
     tokenizer: AnyTokenizer
 
 
-def read_folder(path_or_id: str | Path, with_pytorch: bool = False) -> Reading:
+def read_folder(path_or_id: str | Path, with_pytorch: bool = False, files: Sequence[str] = ()) -> Reading:
     """A folder that trimformer saved is read without transformers, all others with it.
 
-    with_pytorch: read by transformers whatever the folder is, because its weights are too.
+    with_pytorch: read by transformers whatever the folder is, because its weights are too. files: back-ends for which
+    it has a file, to name where PyTorch is missing.
     Raises TrimformerError for a folder that cannot be read, and where transformers is needed and missing.
     """
     folder = resolve(path_or_id)
     config = read_own(folder)
     if with_pytorch:
         why = "The back-end torch, which answers where no exported file (model.onnx, model.xml) is found,"
+        if files:
+            why = f"The folder has a file for the back-end {files[0]} (--backend {files[0]}), and the back-end torch"
     elif config is None:
         why = f"trimformer did not write the config.json in {folder} (`trimformer export` does), and reading it"
     elif not (folder / TOKENIZER).is_file():

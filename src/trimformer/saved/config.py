@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from ..errors import TrimformerError
 from ..files import require_readable
+from .exits import ExitShape
 
 CONFIG = "config.json"
 MODEL_TYPE = "trimformer"
@@ -97,6 +98,8 @@ class SavedConfig(Facts):
         if names is None:  # as transformers calls the outputs of a head whose labels have no names
             names = {number: f"LABEL_{number}" for number in range(values.get("num_labels") or 2)}
         own = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
+        if own.get("exits") is not None:
+            own["exits"] = ExitShape.read(own["exits"]).to_dict()
         return cls(**own | {"id2label": {int(number): name for number, name in names.items()}})
 
 

@@ -103,7 +103,7 @@ class ExitShape:
         """From the field of a configuration; raises TrimformerError for what is missing, unknown or means nothing."""
         try:
             return cls(**{**values, "after": tuple(values["after"])})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, AttributeError) as error:
             raise TrimformerError(
                 f"exits in config.json is not readable ({error}): give after, rule and threshold, or use the file that "
                 "was saved with the weights."
@@ -233,7 +233,7 @@ class Leaving:
     Call it once for each exit, first exit first, with the logits of the rows that are still there, (rows, N) or, where
     tokens are tagged, (rows, n, N) with ``real``, (rows, n): which tokens are no padding (None: all are real). It
     gives (rows,) of bool; the rows that do not leave are those that the next call is about, in the same order. Columns
-    may be gone from the end by then. A row that is NaN never leaves.
+    may be gone from the end by then. A row that is not finite never leaves.
     """
 
     def __init__(self, shape: ExitShape, kind: str) -> None:
@@ -245,7 +245,10 @@ class Leaving:
             real = None
         elif real is None:
             real = np.ones(logits.shape[:2], dtype=bool)
-        leaving: np.ndarray = self._rule(logits.astype(np.float64), None if real is None else real.astype(bool))
+        real = None if real is None else real.astype(bool)
+        finite = np.isfinite(logits).all(-1)
+        leaving: np.ndarray = self._rule(logits.astype(np.float64), real)
+        leaving = leaving & (_all(finite, real) if self._by_token else finite)
         self._rule.keep(~leaving)
         return leaving
 

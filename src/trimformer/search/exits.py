@@ -86,8 +86,7 @@ def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> 
     """The model with exits; None where no text can leave inside the budget."""
     name, before = f"{one.name}{SUFFIX}", _result(search, one, ground)
     training = search.settings.training.model_copy(update={"keep_best": False, "learning_rate": LEARNING_RATE})
-    # What is left of the budget; the rest was lost by what was removed.
-    method = {"name": METHOD, "max_drop": search.settings.max_drop - (one.drop or 0.0)}
+    method = {"name": METHOD, "max_drop": left_of(search.settings.max_drop, one)}
     stage = stage_of(name, training, METHODS[METHOD].standard.objective, method=method)
     stages = [ground.dense, before]
     stage = search.within(seconds, stage, f"plan-{name}", stages)
@@ -113,6 +112,11 @@ def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> 
     lost = ground.inputs.task.metric.lost(drop)
     console.print(f"{name}: {point.removed}; loses {lost}", markup=False, soft_wrap=True)
     return point
+
+
+def left_of(max_drop: float, point: Point) -> float:
+    """What is left of the budget; the rest was lost by what was removed. A loss may be above it by a rounding error."""
+    return max(0.0, max_drop - (point.drop or 0.0))
 
 
 def _result(search: Trainer, point: Point, ground: Ground) -> StageResult:

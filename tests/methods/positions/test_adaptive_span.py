@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -224,3 +225,13 @@ def test_learn_then_fine_tune_then_save_and_load(tmp_path: Any) -> None:
     model.save_pretrained(tmp_path / "model")
     loaded, batch = load_with_head(tmp_path / "model").eval(), inputs(batches(stage, 1)[0])
     torch.testing.assert_close(loaded(**batch).logits, model(**batch).logits, atol=0, rtol=0)
+
+
+def test_who_looks_over_the_longest_row_of_training_has_no_window() -> None:
+    method = make_method("adaptive-span", context())
+    assert method.spans.largest < method.model.config.max_tokens - 1
+    assert method.patterns() == {}
+    method.spans.shares[0].data[0] = 0.5
+    window, *others = method.patterns()[0]["pattern"]["spans"]
+    assert window == math.ceil(method.spans.largest / 2)
+    assert {*others} == {method.model.config.max_tokens - 1}

@@ -59,6 +59,8 @@ def test_a_group_of_several_weights_is_one_block() -> None:
     assert largest_eigenvalues(loss, [[a, b]], seed=0) == pytest.approx([3.0], rel=0.03)
     flat = (0 * a**2).sum()
     assert largest_eigenvalues(flat, [[a]], seed=0) == [0.0]
+    straight = (3 * a + b**2).sum()  # and what the loss does not read at all
+    assert largest_eigenvalues(straight, [[a], [torch.ones(1, requires_grad=True)]], seed=0) == [0.0, 0.0]
 
 
 def test_omega_is_the_mean_by_size_and_the_deviation() -> None:

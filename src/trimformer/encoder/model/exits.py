@@ -19,7 +19,7 @@ from ..shape.gates import Gates, hard_value
 
 
 class Left(NamedTuple):
-    """logits: in the order of the rows, that of the exit at which each row left; of tokens that were padding: 0.
+    """logits: in the order of the rows, that of the exit at which each row left; at padding they mean nothing.
 
     executed: (batch,), the layers that each row went through.
     """

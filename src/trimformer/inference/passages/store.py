@@ -71,7 +71,7 @@ class PassageStore:
             counts = {len(self.names), len(self.starts) - 1, len(self.bounds) - 1, len(self.digests), len(self.order)}
             if (len(tokens), len(counts), len(self.offsets) - 1) != (1, 1, int(self.starts[-1])):
                 raise ValueError("files of different sizes")
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
             raise TrimformerError(
                 f"The passages in {folder} are not readable ({type(error).__name__}), they are damaged or cut short: "
                 "encode them again (trimformer encode-passages)."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import TrimformerError
+from ...extras import explained
 from .halves import UPPER_INPUTS, HalvesSession, lower_of
 from .onnx import OnnxSession
 from .openvino import OpenVinoSession
@@ -17,7 +18,8 @@ from .session import Session
 
 
 def _torch_export(path: Path, threads: int | None = None) -> Session:
-    from .torch_export import TorchExportSession  # the only runtime that needs PyTorch
+    with explained("The back-end torch-export"):
+        from .torch_export import TorchExportSession  # the only runtime that needs PyTorch
 
     return TorchExportSession(path, threads)
 
@@ -91,7 +93,7 @@ def open_backend(path: Path, backend: str, threads: int | None = None, folder: P
     opened = file_backend(backend).session
     files = together(path)
     if len(files) > 1:
-        from .exits import open_exits  # reads the configuration, for which PyTorch is loaded
+        from .exits import open_exits  # only models with exits need it
 
         return open_exits(folder or path.parent, [partial(opened, file, threads=threads) for file in files])
     session = opened(path, threads=threads)

@@ -57,7 +57,7 @@ class ExitSession:
         self.executed = LayerCount(layers)
 
     def run(self, inputs: Mapping[str, ArrayLike]) -> np.ndarray:
-        """The logits of each text, from the exit where it left; those of its tokens are 0 at padding.
+        """The logits of each text, from the exit where it left; those at padding mean nothing.
 
         inputs: int64 (batch, n); ``token_type_ids`` may be left out (then all 0).
         """
@@ -115,11 +115,19 @@ def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSessio
             f"The files of {len(openers)} segments do not belong to {folder / 'config.json'}, which speaks of "
             f"{segments_in(config.exits if config else None)}: export the model again."
         )
-    shape = ExitShape.read(config.exits)
-    return ExitSession([opened() for opened in openers], shape, kind_of(folder), len(config.layers or []))
+    shape, kind, layers = ExitShape.read(config.exits), kind_of(folder), len(config.layers or [])
+    shape.check_kind(kind, len(config.label_names))
+    shape.check_layers(layers)
+    return ExitSession([opened() for opened in openers], shape, kind, layers)
+
+
+def counts_of(session: Any) -> LayerCount | None:
+    """What counts the layers of the texts that a session answers; None where it counts none."""
+    counts: LayerCount | None = getattr(session, "executed", None)
+    return counts
 
 
 def executed_of(session: Any, config: Any) -> LayerCount | None:
     """What counts the layers of texts: the session does, or whoever runs the model in PyTorch; None without exits."""
-    counts: LayerCount | None = getattr(session, "executed", None)
+    counts = counts_of(session)
     return LayerCount(len(config.layers)) if counts is None and config.exits is not None else counts

@@ -69,7 +69,7 @@ def digest_of_lower(model: Any) -> str:
     config = model.config
     shape = {
         "layers": (config.layers or [])[: config.split_layers],
-        "kind": [config.layer_kind, config.hidden_act, config.layer_norm_eps, config.positions],
+        "kind": [*(config.layer_kind, config.hidden_act, config.layer_norm_eps, config.positions, config.pad_token_id)],
     }
     digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
     body = model.encoder if isinstance(model, TrimformerWithHead) else model

@@ -138,10 +138,14 @@ class AdaptiveSpan(StudentMethod):
     def patterns(self) -> dict[int, dict[str, Any]]:
         """What the layers become in which a head does not see all that a text can have."""
         config, own = self.model.config, self._of_layers(self.spans.whole())
-        found = {}
+        found, longest = {}, config.max_tokens - 1
         for index, given in enumerate(own):
-            if given is not None and given.min() < config.max_tokens - 1:
-                most = given.clamp(max=config.max_tokens - 1)
+            if given is None:
+                continue
+            if self.settings.max_span is None:  # who looks over the longest row of training looks over longer ones, too
+                given = given.where(given < self.spans.largest, longest)
+            if given.min() < longest:
+                most = given.clamp(max=longest)
                 found[index] = spans([int(span) for span in most], self.settings.special)
         return found
 

@@ -48,9 +48,12 @@ def largest_eigenvalues(loss: Tensor, groups: Sequence[Sequence[Tensor]], seed: 
     """The eigenvalue of largest size of each diagonal block of a loss's Hessian, that of a group of weights."""
     generator, found = torch.Generator().manual_seed(seed), []
     weights = [weight for group in groups for weight in group]
-    gradients = iter(torch.autograd.grad(loss, weights, create_graph=True))
+    gradients = iter(torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True))
     for group in groups:
         own = [next(gradients) for _ in group]
+        if not any(gradient.requires_grad for gradient in own):  # the loss does not bend here
+            found.append(0.0)
+            continue
         vector = [torch.randn(weight.shape, generator=generator).to(weight) for weight in group]
         value, last = 0.0, float("nan")
         for _ in range(ROUNDS):
@@ -58,7 +61,7 @@ def largest_eigenvalues(loss: Tensor, groups: Sequence[Sequence[Tensor]], seed: 
             if not size:  # the loss does not bend here
                 break
             vector = [part / size for part in vector]
-            product = torch.autograd.grad(own, group, vector, retain_graph=True)
+            product = torch.autograd.grad(own, group, vector, retain_graph=True, materialize_grads=True)
             value = sum(float((part * moved).sum()) for part, moved in zip(vector, product, strict=True))
             if abs(value - last) <= CLOSE * abs(value):
                 break
