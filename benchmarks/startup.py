@@ -1,6 +1,6 @@
 """From nothing to the first answer: ``python benchmarks/startup.py --model FOLDER --python NAME=PYTHON ...``.
 
-Each environment, such as ``base=/tmp/base/bin/python`` with ``pip install trimformer`` in it, answers one text through
+Each environment, such as ``base=base/bin/python`` with ``pip install trimformer`` in it, answers one text through
 ``predict`` with the exported int8 file in FOLDER, in a new process each time, taking turns. Seconds are from the start
 of the process to the first line of its output; memory is the most that was resident; installed is what its environment
 takes on the disk, pip included. Run it on a quiet machine. It goes into benchmarks/results/startup.json.
