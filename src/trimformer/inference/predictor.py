@@ -64,8 +64,8 @@ class Predictor:
     ) -> None:
         path = self._folder = resolve(folder)
         self.backend, file = _choose(path, backend)
-        self.config, self.kind, self.tokenizer = read_folder(
-            folder, with_pytorch=file is None, files=[name for name in FILE_BACKENDS if _find(path, name)]
+        self.config, self.kind, self.tokenizer = (
+            read_folder(folder, with_pytorch=True, files=_backends_in(path)) if file is None else read_folder(folder)
         )
         if self.kind == "masked-lm":
             raise TrimformerError(
@@ -210,16 +210,26 @@ def _choose(path: Path, backend: str) -> tuple[str, Path | None]:
     """The backend that is meant, and its file (None for torch)."""
     if backend not in BACKENDS:
         raise TrimformerError(f"Unknown backend {backend!r}: use one of {', '.join(BACKENDS)}.")
+    exits = exits_in(path)
     if backend == "auto":
-        backend = next((name for name in ("onnx", "openvino") if _find(path, name)), "torch")
+        backend = next((name for name in ("onnx", "openvino") if _find(path, name, exits)), "torch")
     if backend == "torch":
         return backend, None
-    return backend, _find(path, backend) or file_in(path, backend, exits_in(path))
+    return backend, _find(path, backend, exits) or file_in(path, backend, exits)
 
 
-def _find(folder: Path, backend: str) -> Path | None:
-    """The file in the model folder, in the runtime's folder below it, or beside it in the folder of a run."""
-    wanted, exits = FILE_BACKENDS[backend], exits_in(folder)
+def _backends_in(folder: Path) -> list[str]:
+    """The back-ends for which there is a file."""
+    exits = exits_in(folder)
+    return [name for name in FILE_BACKENDS if _find(folder, name, exits)]
+
+
+def _find(folder: Path, backend: str, exits: dict[str, Any] | None) -> Path | None:
+    """The file in the model folder, in the runtime's folder below it, or beside it in the folder of a run.
+
+    exits: those that config.json names.
+    """
+    wanted = FILE_BACKENDS[backend]
     places = [folder, folder / wanted.folder]
     folder = folder.resolve()
     if folder.name == "model":  # beside a folder of another name lies the export of who knows which model

@@ -23,7 +23,7 @@ from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
 from ...hardware import has_native_bf16
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
-from ...inference.runtimes.exits import ExitSession, LayerCount, executed_of
+from ...inference.runtimes.exits import LayerCount, counts_of, executed_of
 from ...inference.runtimes.segments import whole
 from ...quiet import no_foreign_bars
 from ...tasks.encoding.encoded import Encoded
@@ -255,7 +255,7 @@ def open_variant(
         return _onnx_cuda(path), None
     if backend in FILE_BACKENDS:
         session = open_backend(path, backend, threads)
-        return session.run, session.executed if isinstance(session, ExitSession) else None
+        return session.run, counts_of(session)
     form: Any = STOCK[backend] if backend in STOCK else TORCH[backend]
     if (path, form) not in modules:
         modules[path, form] = _stock(path, form) if backend in STOCK else load(path).to(form)
