@@ -103,6 +103,18 @@ def test_after_a_pruning_step_the_opponents_are_equal_and_the_cache_is_empty():
     assert len(method.history.curves["reward"]) == 1
 
 
+def test_how_far_the_generator_has_come_is_told():
+    still, moved = trained(3, control="untrained"), trained(6)
+    assert still.history.curves["generator_change"] == [(3, 0.0)]
+    (_, early), (_, late) = moved.history.curves["generator_change"]
+    query, key, value = (getattr(moved.generator, name).weight.detach().flatten() for name in ("query", "key", "value"))
+    by_hand = (torch.cat([query, key, value]) - moved.first).norm() / moved.first.norm()
+    assert late == pytest.approx(by_hand.item())
+    assert 0 < early < late
+    moved.decide()
+    assert moved.notes()[0] == f"In 2 updates G's weights moved by {late:.1%} of their norm."
+
+
 def test_opponents_stay_separate_after_they_were_made_equal():
     method = trained(3)
     before = method.networks["D"].bare.head.output.weight.clone()

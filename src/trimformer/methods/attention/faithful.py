@@ -96,6 +96,7 @@ class Faithful(Method):
         self.networks["D"] = context.student("D", copy.deepcopy(context.model))
         self.networks["A"] = context.student("A", context.model)
         self.generator = self._make_generator()
+        self.first = weights_of(self.generator)  # to tell how far G has come
         self.networks["G"] = context.network(
             # Decay would pull G's scores towards the threshold.
             "G",
@@ -186,6 +187,7 @@ class Faithful(Method):
         batch, masks = episodes[-1]
         self.history.add("keep_probability", step, keep)
         self.history.add("reward", step, mean)
+        self.history.add("generator_change", step, self.generator_change())
         empty = empty_rows(masks, batch["attention_mask"]).item()
         return {"reward": mean, "kept": sum(keep), "empty_rows": empty}
 
@@ -213,6 +215,10 @@ class Faithful(Method):
             log_p = log_probability(self.keep_logits(batch), masks, real_pairs(batch["attention_mask"])[:, None])
             self.networks["G"].backward(-advantage * log_p, 1 / len(episodes))
         self.networks["G"].step()
+
+    def generator_change(self) -> float:
+        """How far G's weights are from where they began, as a share of their norm there."""
+        return ((weights_of(self.generator) - self.first).norm() / self.first.norm()).item()
 
     def _held_out_episodes(self, step: int) -> list[tuple[Batch, Tensor]]:
         data, size = self.context.selection, self.context.training.batch_size
@@ -261,14 +267,16 @@ class Faithful(Method):
             ]
         listed = ", ".join(f"{index}: {share:.3f}" for index, share in enumerate(self.shares))
         strict = [str(index) for index, share in enumerate(self.shares) if share <= 0.01]
+        updates = len(self.history.curves["reward"])
         return [
+            f"In {updates:,} updates G's weights moved by {self.generator_change():.1%} of their norm.",
             f"Share of positions that G keeps, by layer: {listed}.",
             f"The strict rule (at most 1 % kept) would remove: {', '.join(strict) or 'none'}.",
         ]
 
     def state_dict(self) -> dict[str, Any]:
         cache = [{"batch": batch, "masks": masks} for batch, masks in self.cache]
-        return super().state_dict() | {"cache": cache, "baseline": self.baseline}
+        return super().state_dict() | {"cache": cache, "baseline": self.baseline, "first": self.first}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
@@ -277,4 +285,9 @@ class Faithful(Method):
             ({name: value.to(device) for name, value in entry["batch"].items()}, entry["masks"].to(device))
             for entry in state["cache"]
         ]
-        self.baseline = state["baseline"]
+        self.baseline, self.first = state["baseline"], state["first"]
+
+
+def weights_of(generator: Generator) -> Tensor:
+    """All of G's weights in one vector, on the CPU."""
+    return torch.cat([parameter.detach().flatten().float().cpu() for parameter in generator.parameters()])
