@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -29,7 +30,7 @@ class LastK(Method):
     """Remove the attention of the last layers."""
 
     name = "last-k"
-    Settings = LastKSettings
+    Settings: ClassVar[type[KeepSettings]] = LastKSettings
     example = {"keep_layers": 1}  # noqa: RUF012  (never written to)
     trains = False
 
@@ -37,24 +38,21 @@ class LastK(Method):
     def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
         return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
 
+    def order(self) -> Sequence[int]:
+        """The layers that can lose their attention, those that keep it first."""
+        return self.removable
+
     def decide(self) -> Gates:
-        return keep_gates(self.layers, set(self.removable[: self.settings.keep_layers]), self.settings.replace_by)
+        return keep_gates(self.layers, set(self.order()[: self.settings.keep_layers]), self.settings.replace_by)
 
 
 @register
-class RandomK(Method):
+class RandomK(LastK):
     """Remove the attention of layers drawn with the run's seed."""
 
     name = "random-k"
     Settings = RandomKSettings
-    example = {"keep_layers": 1}  # noqa: RUF012  (never written to)
-    trains = False
 
-    @classmethod
-    def after(cls, settings: Any, config: TrimformerConfig) -> TrimformerConfig:
-        return shape_keeping(super().after(settings, config), settings.keep_layers, settings.replace_by)
-
-    def decide(self) -> Gates:
+    def order(self) -> Sequence[int]:
         generator = torch.Generator().manual_seed(self.context.seed)
-        order = [i for i in torch.randperm(self.layers, generator=generator).tolist() if i in self.removable]
-        return keep_gates(self.layers, set(order[: self.settings.keep_layers]), self.settings.replace_by)
+        return [i for i in torch.randperm(self.layers, generator=generator).tolist() if i in self.removable]
