@@ -14,7 +14,9 @@ from tests.search.conftest import Cut, recipe, result, weights
 from trimformer import load
 from trimformer.errors import TrimformerError
 from trimformer.lock import hold
+from trimformer.pipeline import stages
 from trimformer.pipeline.run_folder import RunFolder
+from trimformer.search import candidates
 from trimformer.search.executors.job import TrainingJob
 from trimformer.search.run import ENOUGH, Autopilot, run
 from trimformer.search.schedule.halving import rungs
@@ -157,6 +159,20 @@ def test_who_was_left_behind_is_trained_on_where_there_is_time(home: Path, monke
     assert ENOUGH in report.notes
 
 
+def test_rungs_go_on_in_the_order_of_the_rows_where_the_dense_model_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, float]] = []
+    train = stages.train
+    monkeypatch.setattr(stages, "train", lambda *a, **k: (begun.append((k["title"], k["begin"])), train(*a, **k))[1])
+    monkeypatch.setattr("trimformer.search.run.add_exits", lambda *_: (_ for _ in ()).throw(Cut))
+    with pytest.raises(Cut):
+        run(recipe("ordered"))
+    assert begun[0] == ("dense", 0.0)
+    first = int(5 * 2 / 3) / 5  # a third of two epochs, of 5 batches each
+    assert [begin for _, begin in begun[1:]] == pytest.approx([1.0] * 4 + [1.0 + first] * 2)
+
+
 def test_a_search_with_a_time_budget_goes_on_after_it_was_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of the trainings of those that were left behind, whose weights are still needed."""
     write, train = RunFolder.write_json, Autopilot.train
@@ -242,6 +258,57 @@ def test_without_training(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatc
     assert len(report.points) == 2
     assert not any(point.epochs for point in report.points)
     assert all(len(load(Path("fitted", point.folder)).config.shapes) == 3 for point in report.points)
+
+
+def fitted_recipe(out: str, **changes: Any) -> Any:
+    """A search without training in the dense model of another one, with time for everything."""
+    budget = {"max_drop": 50.0, "post_training": True, "time_budget": "10h"} | changes
+    return recipe(out, **budget).model_copy(update={"model": "whole/dense/model", "fine_tune": "never"})
+
+
+def test_without_training_cut_and_resumed_equals_uninterrupted(
+    home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second look, when the first one is inside the budget and has been left for whoever stops here."""
+    uninterrupted = run(fitted_recipe("fitted-whole"))
+    assert len(uninterrupted.looked) > 1
+    assert ENOUGH in uninterrupted.notes
+    looks: list[str] = []
+
+    def cutting(search: Any, one: Any, *given: Any) -> Any:
+        looks.append(one.combination.name)
+        if len(looks) == 2:
+            raise Cut
+        return look(search, one, *given)
+
+    look = candidates._look
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates, "_look", cutting)
+        with pytest.raises(Cut):
+            run(fitted_recipe("fitted-cut"))
+    best, first = (Path("fitted-cut.partial", *place) for place in (("best",), ("work", f"0-{looks[0]}")))
+    assert weights(best) == weights(first)
+    assert (best / "onnx").is_dir()
+    assert result(run(fitted_recipe("fitted-cut"), resume=True)) == result(uninterrupted)
+    assert weights(Path("fitted-cut")) == weights(Path("fitted-whole"))
+
+
+def test_looks_that_the_time_cut_short_are_said(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = candidates._look
+
+    def slow(search: Any, *given: Any) -> Any:
+        found = look(search, *given)
+        search.budget.end = 0.0
+        search.budget.clock = lambda: 1e12
+        return found
+
+    monkeypatch.setattr(candidates, "_look", slow)
+    report = run(fitted_recipe("hurried"))
+    assert len(report.looked) == 1
+    assert (
+        "1 combination was looked at in the time there was: a longer --time-budget looks for a faster one among others."
+    ) in report.notes
+    assert ENOUGH not in report.notes
 
 
 def test_without_training_and_without_labels(home: Path, whole: Any) -> None:

@@ -149,7 +149,9 @@ class Trainer:
         # The best of many epochs on the rows that also decide on the budget would look better than it is.
         training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
-        before = [ground.dense, StageResult.read(point.name, self.folder.work / point.folder)]
+        last = StageResult.read(point.name, self.folder.work / point.folder)
+        # What was only looked at goes on in the order of the rows where the dense model stopped.
+        before = [ground.dense, dataclasses.replace(last, info=last.info or ground.dense.info)]
         stage = stage_of(point.name, training, objective)
         stage = self.within(seconds, stage, f"plan-{job.rung + 1}-{point.name}", before)
         folder = self.folder.work / f"{job.rung + 1}-{point.name}"
