@@ -29,6 +29,7 @@ from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
+from ..training.memory import freed_memory_kept
 from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import LARGEST, size_of
@@ -206,15 +207,17 @@ class Trainer:
         size, rows = stage.training.batch_size, context.rows
         batches = itertools.cycle(bucketed_batches(rows.lengths, size, self.recipe.seed, 0))
         started = 0.0
-        for step in range(TRIAL + 1):
-            if step == 1:  # the first one pays for what is made once
-                started = time.perf_counter()
-            for _ in range(stage.training.accumulate):
-                batch = rows.batch(next(batches))
-                method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
-            method.update(step)
+        with freed_memory_kept():  # as in a training
+            for step in range(TRIAL + 1):
+                if step == 1:  # the first one pays for what is made once
+                    started = time.perf_counter()
+                for _ in range(stage.training.accumulate):
+                    batch = rows.batch(next(batches))
+                    method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
+                method.update(step)
+            taken = time.perf_counter() - started
         self.accelerator.free_memory()
-        return (time.perf_counter() - started) / TRIAL
+        return taken / TRIAL
 
 
 def stage_of(
