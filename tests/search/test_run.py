@@ -215,7 +215,9 @@ def test_the_plan_gives_the_dense_model_its_epochs_or_its_share(
     assert not plans["10h"].notes
     assert plans["100s"].epochs < 1
     assert plans["100s"].dense == pytest.approx(40, rel=0.1)
-    assert "Plan: " in capsys.readouterr().err
+    (_, said) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Plan: ")]
+    assert f" s for the dense model ({plans['100s'].epochs:.2g} of 1 epochs), " in said
+    assert said.endswith(" s for comparing and testing.")
 
 
 def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +298,18 @@ def test_without_training_cut_and_resumed_equals_uninterrupted(
     assert (best / "onnx").is_dir()
     assert result(run(fitted_recipe("fitted-cut"), resume=True)) == result(uninterrupted)
     assert weights(Path("fitted-cut")) == weights(Path("fitted-whole"))
+
+
+def test_who_stops_a_search_is_told_where_the_best_is(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Autopilot, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    found = trimformer(
+        "compress", "whole/dense/model", "--train", "train.csv", "--validation", "dev.csv", "--text", "review",
+        "--label", "stars", "--post-training", "--max-drop", 50, "--fine-tune", "never", "--out", "told",
+    )  # fmt: skip
+    assert found.code == 130
+    assert "Go on with: trimformer run told.partial/recipe.yaml --resume" in found.err
+    assert "The best model by now and its file are in told.partial/best" in found.err
+    assert load(Path("told.partial/best/model")).config.shapes != load(Path("whole/dense/model")).config.shapes
 
 
 def test_looks_that_the_time_cut_short_are_said(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
