@@ -2,7 +2,8 @@
 
 ``--part controls``: what finds the layers, REINFORCE or the comparison at its end? AttendOut beside the same training
 with gates that never learn, with sets that are drawn and compared, and with its choice reversed, all from one dense
-model; into benchmarks/results/controls_<task>.json.
+model; and what it gains where the means are fitted to the dense model before the repair (``fitted``); into
+benchmarks/results/controls_<task>.json.
 
 For each task and seed one dense model is fine-tuned, by the first run; it is the baseline, teacher and start of the
 others. All get as many epochs together as the layerwise variant gets for search and repair, the controls all of them
@@ -31,7 +32,7 @@ from trimformer.measure.bench.workload import own_lengths
 from trimformer.methods.base import DISTILLED
 from trimformer.pipeline.run import run
 from trimformer.pipeline.run_folder import partial_folder
-from trimformer.recipe.settings import Recipe
+from trimformer.recipe.settings import Recipe, StageSettings
 from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report
 from trimformer.tasks.cuts import cuts_of
@@ -62,13 +63,14 @@ RUNS = [
 ]
 CONTROLS = ["untrained", "random-finalists", "reversed"]
 """Of the layerwise variant."""
-COMPARED = ["layerwise-3", *(f"{control}-3" for control in CONTROLS), "last-3"]
+COMPARED = ["layerwise-3", *(f"{control}-3" for control in CONTROLS), "last-3", "fitted-3"]
 METHODS = {
     "trained-on": "finetune",
     "last": "last-k",
     "random": "random-k",
     "greedy": "greedy",
     "layerwise": "attendout",
+    "fitted": "attendout",
     **dict.fromkeys(CONTROLS, "attendout"),
     "faithful": "attendout-faithful",
     "hard-concrete": "hard-concrete",
@@ -108,6 +110,9 @@ def recipe(task: str, name: str, data: str, work: Path, seed: int) -> Recipe:
     }.get(method, (search_epochs, repair_epochs))
     for stage, count in zip(made.stages, epochs, strict=True):
         stage.training = training.model_copy(update={"epochs": count})
+    if method == "fitted":
+        fit = {"name": "fit", "start": "previous", "method": {"name": "repair"}}
+        made.stages.insert(1, StageSettings.model_validate(fit))
     return made
 
 

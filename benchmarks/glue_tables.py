@@ -14,7 +14,7 @@ LEARNED = "layerwise"
 TRAINED_ON = {"trained-on": "dense, trained on", "dense": "dense, trained on less"}
 """By the name of the run; the second has the epochs of the repair alone, and no distillation."""
 OTHERS = (*TRAINED_ON.values(), "greedy", "last", "random")
-CONTROLS = ("untrained", "random-finalists", "reversed", "last", "dense, trained on")
+CONTROLS = ("untrained", "random-finalists", "reversed", "last", "fitted", "dense, trained on")
 """Ways that stand beside the layerwise variant in the runs of ``--part controls``."""
 COUNTS = ("2", "3", "4")
 

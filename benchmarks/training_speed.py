@@ -29,6 +29,7 @@ from trimformer.tasks.encode import encode
 from trimformer.tasks.encoding.batches import bucketed_batches
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
+from trimformer.training.memory import freed_memory_kept
 from trimformer.training.settings import ObjectiveSettings, TrainingSettings
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
@@ -76,7 +77,7 @@ def learners(data: Any, folder: Path, names: list[str]) -> dict[str, Any]:
 def measure(data: Any, rounds: int, steps: int, names: list[str]) -> dict[str, list[float]]:
     """Examples per second of each variant in each round."""
     speeds: dict[str, list[float]] = {name: [] for name in names}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, freed_memory_kept():  # as in a training
         methods = learners(data, Path(folder), names)
         train = next(iter(methods.values())).context.train
         # The same batches in every round, so that the best round is not the one with the shortest texts.

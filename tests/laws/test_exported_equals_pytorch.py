@@ -16,8 +16,10 @@ from tests.models import (
 )
 from trimformer import Gates, export, trim
 from trimformer.deploy.writers import write
+from trimformer.encoder.shape.kinds import stand_ins
 from trimformer.inference.runtimes.backends import open_backend
 from trimformer.methods.structure.deformer import split
+from trimformer.methods.weights.repair import repair
 
 # XLM-RoBERTa and CamemBERT are RoBERTa's encoder under other names.
 DISTINCT = [family for family in FAMILY_NAMES if family not in ("xlm-roberta", "camembert")]
@@ -129,6 +131,19 @@ def parts_removed(family):
 @pytest.mark.parametrize("family", SMALLER)
 def test_the_files_of_models_with_parts_removed(tmp_path, family):
     check_files(parts_removed(family), tmp_path)
+
+
+def test_the_files_of_what_was_fitted_to_the_dense_model(tmp_path):
+    """Everything that can stand in for attention, and a layer with parts removed."""
+    kinds = {2 + index: kind for index, kind in enumerate(stand_ins())}
+    dense = tiny(2 + len(kinds)).double()
+    gates = random_gates(dense, ["heads", "ffn"], keep=1.0)
+    gates.heads[1][0] = gates.ffn[1][::2] = 0
+    model = trim(trim(dense, gates), attention=kinds)
+    fitted = repair(model.encoder, dense.encoder, [padded_batch(dense, 16, n, seed=n) for n in (7, 12)], 0.01)
+    left = [f"attention {layer}" for layer, kind in kinds.items() if kind != "none"]  # of that nothing is
+    assert fitted == ["attention 1", "ffn 1", *left]
+    check_files(model.float(), tmp_path, backends=("onnx",))
 
 
 @pytest.mark.slow

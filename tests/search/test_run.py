@@ -14,7 +14,10 @@ from tests.search.conftest import Cut, recipe, result, weights
 from trimformer import load
 from trimformer.errors import TrimformerError
 from trimformer.lock import hold
+from trimformer.pipeline import stages
 from trimformer.pipeline.run_folder import RunFolder
+from trimformer.report.headline import sentence
+from trimformer.search import candidates
 from trimformer.search.executors.job import TrainingJob
 from trimformer.search.run import ENOUGH, Autopilot, run
 from trimformer.search.schedule.halving import rungs
@@ -44,7 +47,11 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
     assert whole.confirmations[-1].confirmed
     assert [one.confirmed for one in whole.confirmations[:-1]] == [False] * (len(tried) - 1)
     assert whole.task.n_selection == whole.confirmations[-1].n_examples == 6
+    said = sentence(whole.headline, whole.task.score_name)
+    assert whole.conclusion[0] == said
+    assert f"<h1>{said}</h1>" in Path("whole/frontier.html").read_text("utf-8")
     card = Path("whole/model/README.md").read_text("utf-8")
+    assert f"# whole/model\n\n{said} " in card
     removed = next((point.removed for point in whole.points if point.name == whole.chosen.name), "nothing")
     assert f"## What was removed\n\n{removed.capitalize()}." in card
     assert 'from_pretrained("whole/model")' in card
@@ -157,6 +164,20 @@ def test_who_was_left_behind_is_trained_on_where_there_is_time(home: Path, monke
     assert ENOUGH in report.notes
 
 
+def test_rungs_go_on_in_the_order_of_the_rows_where_the_dense_model_stopped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, float]] = []
+    train = stages.train
+    monkeypatch.setattr(stages, "train", lambda *a, **k: (begun.append((k["title"], k["begin"])), train(*a, **k))[1])
+    monkeypatch.setattr("trimformer.search.run.add_exits", lambda *_: (_ for _ in ()).throw(Cut))
+    with pytest.raises(Cut):
+        run(recipe("ordered"))
+    assert begun[0] == ("dense", 0.0)
+    first = int(5 * 2 / 3) / 5  # a third of two epochs, of 5 batches each
+    assert [begin for _, begin in begun[1:]] == pytest.approx([1.0] * 4 + [1.0 + first] * 2)
+
+
 def test_a_search_with_a_time_budget_goes_on_after_it_was_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of the trainings of those that were left behind, whose weights are still needed."""
     write, train = RunFolder.write_json, Autopilot.train
@@ -194,7 +215,9 @@ def test_the_plan_gives_the_dense_model_its_epochs_or_its_share(
     assert not plans["10h"].notes
     assert plans["100s"].epochs < 1
     assert plans["100s"].dense == pytest.approx(40, rel=0.1)
-    assert "Plan: " in capsys.readouterr().err
+    (_, said) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Plan: ")]
+    assert f" s for the dense model ({plans['100s'].epochs:.2g} of 1 epochs), " in said
+    assert said.endswith(" s for comparing and testing.")
 
 
 def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,6 +265,69 @@ def test_without_training(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatc
     assert len(report.points) == 2
     assert not any(point.epochs for point in report.points)
     assert all(len(load(Path("fitted", point.folder)).config.shapes) == 3 for point in report.points)
+
+
+def fitted_recipe(out: str, **changes: Any) -> Any:
+    """A search without training in the dense model of another one, with time for everything."""
+    budget = {"max_drop": 50.0, "post_training": True, "time_budget": "10h"} | changes
+    return recipe(out, **budget).model_copy(update={"model": "whole/dense/model", "fine_tune": "never"})
+
+
+def test_without_training_cut_and_resumed_equals_uninterrupted(
+    home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second look, when the first one is inside the budget and has been left for whoever stops here."""
+    uninterrupted = run(fitted_recipe("fitted-whole"))
+    assert len(uninterrupted.looked) > 1
+    assert ENOUGH in uninterrupted.notes
+    looks: list[str] = []
+
+    def cutting(search: Any, one: Any, *given: Any) -> Any:
+        looks.append(one.combination.name)
+        if len(looks) == 2:
+            raise Cut
+        return look(search, one, *given)
+
+    look = candidates._look
+    with monkeypatch.context() as patch:
+        patch.setattr(candidates, "_look", cutting)
+        with pytest.raises(Cut):
+            run(fitted_recipe("fitted-cut"))
+    best, first = (Path("fitted-cut.partial", *place) for place in (("best",), ("work", f"0-{looks[0]}")))
+    assert weights(best) == weights(first)
+    assert (best / "onnx").is_dir()
+    assert result(run(fitted_recipe("fitted-cut"), resume=True)) == result(uninterrupted)
+    assert weights(Path("fitted-cut")) == weights(Path("fitted-whole"))
+
+
+def test_who_stops_a_search_is_told_where_the_best_is(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Autopilot, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    found = trimformer(
+        "compress", "whole/dense/model", "--train", "train.csv", "--validation", "dev.csv", "--text", "review",
+        "--label", "stars", "--post-training", "--max-drop", 50, "--fine-tune", "never", "--out", "told",
+    )  # fmt: skip
+    assert found.code == 130
+    assert "Go on with: trimformer run told.partial/recipe.yaml --resume" in found.err
+    assert "The best model by now and its file are in told.partial/best" in found.err
+    assert load(Path("told.partial/best/model")).config.shapes != load(Path("whole/dense/model")).config.shapes
+
+
+def test_looks_that_the_time_cut_short_are_said(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = candidates._look
+
+    def slow(search: Any, *given: Any) -> Any:
+        found = look(search, *given)
+        search.budget.end = 0.0
+        search.budget.clock = lambda: 1e12
+        return found
+
+    monkeypatch.setattr(candidates, "_look", slow)
+    report = run(fitted_recipe("hurried"))
+    assert len(report.looked) == 1
+    assert (
+        "1 combination was looked at in the time there was: a longer --time-budget looks for a faster one among others."
+    ) in report.notes
+    assert ENOUGH not in report.notes
 
 
 def test_without_training_and_without_labels(home: Path, whole: Any) -> None:
@@ -293,9 +379,14 @@ def test_nothing_inside_the_budget(home: Path, monkeypatch: pytest.MonkeyPatch) 
     assert any("Exits were not tried: random ids of 8 tokens are timed" in note for note in report.notes)
 
 
-def test_a_budget_that_is_too_short_ends_in_time(home: Path) -> None:
-    """The dense model gets one step and is exported; the report says that it was cut, and why nothing was removed."""
+def test_a_budget_that_is_too_short_ends_in_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dense model gets one step and is exported; the report says that it was cut, and why nothing was removed.
+
+    Of three files that could be made there are the one in fp32 and that in int8, which most often wins.
+    """
+    monkeypatch.setattr("trimformer.search.run.installed", lambda: ["onnx", "openvino-bf16", "onnx-int8"])
     report = run(recipe("short", time_budget="0.001s"))
+    assert {one.backend for one in report.files} == {"onnx", "onnx-int8"}
     assert report.chosen.name == "dense"
     assert any("in the time there was" in sentence for sentence in report.conclusion)
     assert any("The dense model got" in note and "of its 1 epochs" in note for note in report.notes)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import resource
 import signal
 import time
 
@@ -214,3 +216,23 @@ def test_a_training_after_half_an_epoch_sees_the_other_half_also_when_it_is_resu
     halves = [row for batch in first + whole[: 10 - len(first)] for row in batch]
     assert sorted(halves) == list(range(80))
     assert whole[10 - len(first) :] != first[: len(first)]  # the next pass has an order of its own
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has other rules")
+def test_what_a_step_frees_is_there_for_the_next(tmp_path):
+    """A block that is large enough for glibc to give it back is not cleared by the system anew in each step."""
+
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.zeros(2**24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    stage = context(rows=48, layers=1, keep_best=False)
+    method = make_method("none", stage)
+    seen = []
+    method.micro_step = lambda batch, share: seen.append(faults()) or {}
+    method.update = lambda step: {}
+    train(method, stage.train, stage.training, stage.accelerator, tmp_path, seed=0, title="stage")
+    assert len(seen) == 6
+    assert max(seen[2:]) < 8  # 64 MB have 32 pages of the largest kind, and 16,384 of the usual one
+    assert faults() > 8

@@ -48,6 +48,16 @@ class Candidates:
     spare: list[Point]
     all: bool
 
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of a search for which the time was short; of one without any look its conclusion
+        tells."""
+        looks = len(self.taken) + len(self.spare)
+        if self.all or not looks:
+            return []
+        were = "1 combination was" if looks == 1 else f"{looks} combinations were"
+        return [f"{were} looked at in the time there was: a longer --time-budget looks for a faster one among others."]
+
 
 def find_candidates(
     search: Trainer,

@@ -104,6 +104,7 @@ class Autopilot(Trainer):
         without = self.folder.kept("without-exits", str, lambda: refused(self, ground, estimates))
         self.exits = 0 if without else EXITS
         found = self.folder.step("candidates", lambda: self._candidates(ground, plan))
+        inputs.notes.extend(found.notes)
         points = found.taken
         sizes = [] if self.settings.post_training else rungs(len(points))
         self.folder.step("teacher", lambda: self._ask_teacher(points if sizes else [], ground))

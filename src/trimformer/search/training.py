@@ -29,6 +29,7 @@ from ..tasks.encoding.batches import bucketed_batches
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import predict_logits
+from ..training.memory import freed_memory_kept
 from ..training.objective import readings_of, terms_of
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from ..training.teacher_cache import LARGEST, size_of
@@ -149,7 +150,9 @@ class Trainer:
         # The best of many epochs on the rows that also decide on the budget would look better than it is.
         training = settings.model_copy(update={"epochs": epochs, "keep_best": False})
         objective = self._objective(ground)
-        before = [ground.dense, StageResult.read(point.name, self.folder.work / point.folder)]
+        last = StageResult.read(point.name, self.folder.work / point.folder)
+        # What was only looked at goes on in the order of the rows where the dense model stopped.
+        before = [ground.dense, dataclasses.replace(last, info=last.info or ground.dense.info)]
         stage = stage_of(point.name, training, objective)
         stage = self.within(seconds, stage, f"plan-{job.rung + 1}-{point.name}", before)
         folder = self.folder.work / f"{job.rung + 1}-{point.name}"
@@ -204,15 +207,17 @@ class Trainer:
         size, rows = stage.training.batch_size, context.rows
         batches = itertools.cycle(bucketed_batches(rows.lengths, size, self.recipe.seed, 0))
         started = 0.0
-        for step in range(TRIAL + 1):
-            if step == 1:  # the first one pays for what is made once
-                started = time.perf_counter()
-            for _ in range(stage.training.accumulate):
-                batch = rows.batch(next(batches))
-                method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
-            method.update(step)
+        with freed_memory_kept():  # as in a training
+            for step in range(TRIAL + 1):
+                if step == 1:  # the first one pays for what is made once
+                    started = time.perf_counter()
+                for _ in range(stage.training.accumulate):
+                    batch = rows.batch(next(batches))
+                    method.micro_step({k: v.to(self.accelerator.device) for k, v in batch.items()}, 1.0)
+                method.update(step)
+            taken = time.perf_counter() - started
         self.accelerator.free_memory()
-        return (time.perf_counter() - started) / TRIAL
+        return taken / TRIAL
 
 
 def stage_of(

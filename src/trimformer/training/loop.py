@@ -28,6 +28,7 @@ from ..tasks.encoding.encoded import Encoded
 from ..tasks.encoding.part import Part
 from ..work_files import explain_damage
 from .clock import Clock
+from .memory import freed_memory_kept
 from .network import Network, NonFiniteLoss
 from .paired import Paired
 from .settings import TrainingSettings
@@ -111,7 +112,7 @@ def train(
     batches: list[list[int]] = []
     drawn, loaded_epoch = data, -1
     last_saved = time.monotonic()
-    with _signals_noted() as signals:
+    with freed_memory_kept(), _signals_noted() as signals:
         while run.step < steps and not run.finished:
             logged: dict[str, float] = {}
             try:

@@ -9,10 +9,12 @@ import torch
 from tests.learning import context, make_method, toy_data
 from tests.models import FAMILY_NAMES, points_of, random_gates, tiny, with_layers
 from trimformer import TrimformerError, trim
+from trimformer.encoder.shape.kinds import stand_ins
 from trimformer.methods import METHODS
 from trimformer.methods.weights.least_squares import LeastSquares
 from trimformer.methods.weights.repair import repair, seen
 
+FITTED_STAND_INS = [kind for kind in stand_ins() if kind != "none"]  # nothing is left of that to be fitted
 ALONE = [family for family in FAMILY_NAMES if tiny(family=family).config.sharing is None]
 DATA = toy_data(64)
 
@@ -73,18 +75,19 @@ def test_last_maps_that_were_lost_are_found_again(family):
 
 
 @pytest.mark.parametrize("family", ALONE)
-@pytest.mark.parametrize(("block", "point"), [("attention", None), ("attention", "heads"), ("ffn", "ffn")])
-def test_a_block_comes_nearer_to_the_dense_one(family, block, point):
-    """A mean in the place of attention, fewer heads, fewer units: in the last layer, whose inputs stay the same."""
+@pytest.mark.parametrize("removed", [*FITTED_STAND_INS, "heads", "values", "query_key", "ffn"])
+def test_a_block_comes_nearer_to_the_dense_one(family, removed):
+    """What stands in for attention, and parts that are gone: in the last layer, whose inputs stay the same."""
     dense = tiny(2, family=family).double()
-    if point is None:
-        smaller = trim(dense, attention={1: "mean"})
-    elif point in points_of(dense):
-        gates = random_gates(dense, [point], seed=1)
-        getattr(gates, point)[0][:] = 1
+    if removed in FITTED_STAND_INS:
+        smaller = trim(dense, attention={1: removed})
+    elif removed in points_of(dense):
+        gates = random_gates(dense, [removed], seed=1)
+        getattr(gates, removed)[0][:] = 1
         smaller = trim(dense, gates)
     else:
-        pytest.skip(f"{family} cannot lose {point}")
+        pytest.skip(f"{family} cannot lose {removed}")
+    block = "ffn" if removed == "ffn" else "attention"
     fitted = copy.deepcopy(smaller)
     assert repair(fitted.encoder, dense.encoder, batches(), 1e-3) == [f"{block} 1"]
     wanted, before, after = (answers(model, block) for model in (dense, smaller, fitted))
@@ -141,6 +144,18 @@ def test_as_a_stage():
     before, after = stage.model.encoder.layers[2].attention, result.model.encoder.layers[2].attention
     assert not torch.equal(before.output.weight, after.output.weight)
     assert torch.equal(before.value.weight, after.value.weight)
+
+
+def test_the_texts_are_drawn_with_the_seed_alone():
+    """And their labels are not read: others give the same maps."""
+    found = []
+    for rows in (20, 20, 21):
+        stage = context(objective={"logits": 1.0}, attention={2: "mean"}, teacher={})
+        stage.train.labels[:] = len(found)
+        torch.manual_seed(len(found))
+        found.append(METHODS["repair"](METHODS["repair"].Settings(rows=rows), stage).result().model.state_dict())
+    assert all(torch.equal(weight, found[1][name]) for name, weight in found[0].items())
+    assert not all(torch.equal(weight, found[2][name]) for name, weight in found[0].items())
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ class Plan:
             "training them": self.training,
             "comparing and testing": self.ending,
         }
-        return "Plan: " + ", ".join(f"{duration(seconds)} for {part}" for part, seconds in parts.items() if seconds)
+        shares = ", ".join(f"{duration(seconds)} for {part}" for part, seconds in parts.items() if seconds)
+        return f"Plan: {shares}."
 
     @property
     def notes(self) -> list[str]:
