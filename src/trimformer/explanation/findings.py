@@ -12,6 +12,8 @@ from ..measure.significance import Interval
 from ..recipe.settings import Recipe
 from ..tasks.metric import metric
 
+SURE = 0.9
+"""The probability from which on an exit counts as sure of its answer."""
 MOST = 0.9
 """The share of the importance by which tables and sentences say how much of a layer carries it."""
 
@@ -59,12 +61,27 @@ class FileFinding:
 
 
 @dataclasses.dataclass(frozen=True)
+class Depth:
+    """How many layers texts need, by exits that were fitted in closed form.
+
+    executed: of texts that no exit was fitted on, how many an exit is first sure of behind 1, 2, … layers; the last
+    number has those that need all. same: share of these answers that are those of the model. fitted: how many texts the
+    exits were fitted on.
+    """
+
+    executed: list[int]
+    same: float
+    fitted: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Explanation:
     """The result of ``explain``.
 
     rows: of the ``split`` that is scored. drawn: of these, the ones that losses and importance are of. loss: of the
     model as it is. table_backend: what the milliseconds of the layers are of; rest_ms: of embeddings, head, and what a
-    pass costs whatever the layers. recipe: what is suggested, None where nothing can be. conclusion: in sentences.
+    pass costs whatever the layers. depth: None where the model has exits, or gives no single label to a text. recipe:
+    what is suggested, None where nothing can be. conclusion: in sentences.
     """
 
     model: str
@@ -83,6 +100,7 @@ class Explanation:
     table_backend: str
     rest_ms: float
     files: list[FileFinding]
+    depth: Depth | None = None
     recipe: Recipe | None = None
     conclusion: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
