@@ -20,10 +20,9 @@ from trimformer.explanation.tables import tables
 
 class Toy(nn.Module):
     """A classifier of three layers: a text's third token says its answer, and how sure it is. States say so from the
-    layer ``known`` on."""
+    layer ``known`` on, and before of those texts alone whose third token is odd."""
 
     kind = "classification"
-    scale = 1.0
     config = SimpleNamespace(num_hidden_layers=3, hidden_size=2, label_names=["a", "b"])
 
     def __init__(self, known: int) -> None:
@@ -33,39 +32,59 @@ class Toy(nn.Module):
         self.head = SimpleNamespace(pool=lambda x, mask: x[:, 0])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, output_hidden_states: bool, **_: Any) -> Any:
-        sure = (input_ids[:, 2] % 4 - 1.5) * 10  # -15, -5, 5 or 15
-        states = [torch.stack([sure if layer >= self.known else 0 * sure, 0 * sure], 1)[:, None] for layer in range(4)]
-        return SimpleNamespace(hidden_states=states, logits=torch.stack([sure, -sure], 1) * self.scale)
+        third = input_ids[:, 2]
+        answer = torch.where(third % 4 < 2, -5.0, 5.0)
+        early = torch.where(third % 2 == 1, answer, 0.0)
+        states = [torch.stack([answer if layer >= self.known else early, 0 * answer], 1)[:, None] for layer in range(4)]
+        return SimpleNamespace(hidden_states=states, logits=torch.stack([answer, -answer], 1))
 
 
-def test_texts_leave_where_the_answer_is_known() -> None:
-    rows = toy_data(200, seed=0)
-    for known in (1, 2):
-        found = depth(Toy(known), rows, rows)  # type: ignore[arg-type]
-        assert found == Depth([100 * (layer == known) for layer in (1, 2, 3)], 1.0, 100)
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_texts_leave_where_their_answer_is_known(known: int) -> None:
+    given, asked = toy_data(200, seed=0), toy_data(60, seed=3)
+    found = depth(Toy(known), given, asked)  # type: ignore[arg-type]
+    assert found is not None
+    odd = sum(int(asked.ids[start + 2]) % 2 for start in asked.offsets[:-1])
+    assert 0 < odd < 60
+    expected = [0, 0, 0]
+    expected[0] = 60 if known == 1 else odd
+    expected[known - 1] += 60 - sum(expected)
+    assert found == Depth(expected, 1.0, found.sure, 100)
+    assert 0.5 <= found.sure < 1
 
 
-def test_texts_that_the_model_is_unsure_of_need_all_layers() -> None:
-    rows, model = toy_data(200, seed=0), Toy(1)
-    model.scale = 0.05  # 15 is then a logit of 0.75 against -0.75, which is no more than 82 % sure
-    found = depth(model, rows, toy_data(60, seed=3))  # type: ignore[arg-type]
-    assert found == Depth([0, 0, 60], 1.0, 200)
+def test_each_third_of_rows_that_are_alone_has_one_use() -> None:
+    rows = toy_data(90, seed=0)
+    assert depth(Toy(1), rows, rows) == Depth([30, 0, 0], 1.0, 0.5, 30)  # type: ignore[arg-type]
 
 
-def test_an_exit_that_is_wrong_is_counted() -> None:
-    """Exits are fitted on texts that are known after one layer, and asked for such that are not: they answer alike."""
-    rows, other = toy_data(200, seed=0), toy_data(60, seed=3)
+def test_where_exits_know_nothing_texts_need_all_layers() -> None:
+    class Nothing(Toy):
+        def forward(self, *given: Any, **others: Any) -> Any:
+            out = super().forward(*given, **others)
+            return SimpleNamespace(
+                hidden_states=[torch.zeros_like(own) for own in out.hidden_states], logits=out.logits
+            )
 
-    class Late(Toy):
+    found = depth(Nothing(1), toy_data(200, seed=0), toy_data(60, seed=3))  # type: ignore[arg-type]
+    assert found is not None
+    assert found.executed == [0, 0, 60]
+
+
+def test_how_many_answers_stay_is_counted_on_other_texts() -> None:
+    """Exits are right on the texts that they are fitted and chosen on, and say one label alone of those that count."""
+
+    class Other(Toy):
+        passes = 0
+
         def forward(self, input_ids: Tensor, **given: Any) -> Any:
             out = super().forward(input_ids, **given)
-            if len(seen) >= 200:  # the second pass
-                out.hidden_states[1] = torch.tensor([15.0, 0.0]).expand(len(input_ids), 1, 2)
-            seen.extend(input_ids)
+            if self.passes >= 200:
+                out.hidden_states[1] = torch.tensor([5.0, 0.0]).expand(len(input_ids), 1, 2)
+            self.passes += len(input_ids)
             return out
 
-    seen: list[Tensor] = []
-    found = depth(Late(1), rows, other)  # type: ignore[arg-type]
+    found = depth(Other(1), toy_data(200, seed=0), toy_data(60, seed=3))  # type: ignore[arg-type]
     assert found is not None
     assert found.executed == [60, 0, 0]
     assert 0.2 < found.same < 0.8
@@ -78,7 +97,7 @@ def test_nothing_is_said_of_other_kinds(kind: str) -> None:
 
 
 def said(executed: list[int]) -> str:
-    found = dataclasses.replace(explanation(), depth=Depth(executed, 0.993, 1024))
+    found = dataclasses.replace(explanation(), depth=Depth(executed, 0.993, 0.74, 1024))
     (sentence,) = [line for line in conclude(found) if "exit behind each layer" in line]
     return sentence
 
@@ -86,7 +105,7 @@ def said(executed: list[int]) -> str:
 def test_what_is_said_of_it() -> None:
     early = said([0, 60, 40])
     assert early.startswith("With an exit behind each layer 60 % of the selection texts need at most 2 of 3 layers, ")
-    assert "and 99.3 % of the answers there are those of all layers." in early
+    assert "where one is at least 74 % sure, and 99.3 % of the answers are then those of all layers." in early
     assert "trimformer compress 'my model' --method pabee" in early
     late = said([0, 4, 96])
     assert late.endswith("Exits would save little here.")
@@ -95,7 +114,7 @@ def test_what_is_said_of_it() -> None:
 
 
 def test_the_table_adds_up() -> None:
-    found = dataclasses.replace(explanation(), depth=Depth([20, 40, 20], 1.0, 500))
+    found = dataclasses.replace(explanation(), depth=Depth([20, 40, 20], 1.0, 0.9, 500))
     (table,) = [one for one in tables(found) if one.title == "Layers that texts need"]
     assert table.rows == [["1", "25 %", "25 %"], ["2", "50 %", "75 %"], ["3", "25 %", "100 %"]]
     assert [one.title for one in tables(explanation())] == ["Layers", "Precisions"]

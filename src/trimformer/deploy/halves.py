@@ -20,7 +20,7 @@ from ..inference.runtimes.torch_model import digest_of_lower
 from . import onnx
 
 
-def write_halves(model: TrimformerModel | TrimformerWithHead, path: Path) -> None:
+def write_halves(model: Any, path: Path) -> None:
     """Write the ONNX files of a split fp32 model in evaluation mode, which is of no other use afterwards.
 
     Raises TrimformerError where the ``onnx`` extra is missing.

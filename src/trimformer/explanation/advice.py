@@ -16,7 +16,7 @@ from ..report import numbers
 from ..saved.exits import executed_words
 from ..tasks.metric import metric, within
 from ..tasks.settings import TaskSettings
-from .findings import MOST, SURE, Explanation, FileFinding, carriers
+from .findings import MOST, Explanation, FileFinding, carriers
 
 WORTH = 0.9
 """The share of the layers that texts need on average, above which exits save little."""
@@ -86,8 +86,8 @@ def _depth(found: Explanation) -> list[str]:
     mean = sum(number * count for number, count in enumerate(needed.executed, 1)) / total
     said = (
         f"With an exit behind each layer {executed_words(needed.executed, f'{found.split} texts')} Such exits were "
-        f"fitted to the model's answers in closed form on {needed.fitted:,} texts; where one is at least "
-        f"{100 * SURE:.0f} % sure counts, and {percent(needed.same)} of the answers there are those of all layers."
+        f"fitted to the model's answers in closed form on {needed.fitted:,} texts. A text leaves where one is at least "
+        f"{100 * needed.sure:.0f} % sure, and {percent(needed.same)} of the answers are then those of all layers."
     )
     if mean > WORTH * layers:
         return [f"{said} Exits would save little here."]

@@ -12,8 +12,6 @@ from ..measure.significance import Interval
 from ..recipe.settings import Recipe
 from ..tasks.metric import metric
 
-SURE = 0.9
-"""The probability from which on an exit counts as sure of its answer."""
 MOST = 0.9
 """The share of the importance by which tables and sentences say how much of a layer carries it."""
 
@@ -65,12 +63,13 @@ class Depth:
     """How many layers texts need, by exits that were fitted in closed form.
 
     executed: of texts that no exit was fitted on, how many an exit is first sure of behind 1, 2, … layers; the last
-    number has those that need all. same: share of these answers that are those of the model. fitted: how many texts the
-    exits were fitted on.
+    number has those that need all. same: share of these answers that are those of the model. sure: the probability of
+    an answer from which on an exit counts as sure. fitted: how many texts the exits were fitted on.
     """
 
     executed: list[int]
     same: float
+    sure: float
     fitted: int
 
 

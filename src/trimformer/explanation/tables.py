@@ -8,7 +8,7 @@ from ..deploy.agreement import percent
 from ..encoder.shape.kinds import ATTENTION
 from ..report import numbers
 from ..report.bench_tables import TextTable
-from .findings import MOST, SURE, Depth, Explanation, FileFinding, carriers
+from .findings import MOST, Depth, Explanation, FileFinding, carriers
 
 
 def tables(found: Explanation) -> list[TextTable]:
@@ -46,8 +46,8 @@ def _depth(needed: Depth) -> TextTable:
         for number, (count, upto) in enumerate(zip(needed.executed, shares, strict=True), 1)
     ]
     notes = [
-        f"Texts: of {total:,} that no exit was fitted on, the share of which an exit is first {100 * SURE:.0f} % sure "
-        "behind so many layers; at most: behind so many or fewer."
+        f"Texts: of {total:,} that no exit was fitted on, the share of which an exit is {100 * needed.sure:.0f} % sure "
+        "behind so many layers and not before; at most: behind so many or fewer."
     ]
     return TextTable("Layers that texts need", ["layers", "texts", "at most"], rows, notes)
 
