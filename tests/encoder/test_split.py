@@ -266,6 +266,6 @@ def test_a_stock_model_it_is_not() -> None:
 
 
 def test_inspect_says_which_layers_are_split(tmp_path: Path) -> None:
-    split(tiny(), 1).save_pretrained(tmp_path)
+    split(tiny(), 1, 4).save_pretrained(tmp_path)
     shown = " ".join(trimformer("inspect", tmp_path).out.split())
-    assert "The first 1 layers see each text of a pair by itself." in shown
+    assert "The first 1 layers see each text of a pair by itself, the second one numbered from 4 on." in shown
