@@ -169,8 +169,8 @@ def inspect(
     print_table(["layer", "attention", "heads", "head size", "ffn", "weights", f"FLOPs at {length}"], rows, model)
     if net.config.split_layers:
         print_line(
-            f"The first {net.config.split_layers} layers see each text of a pair by itself. The FLOPs are those of a "
-            "row of one text."
+            f"The first {net.config.split_layers} layers see each text of a pair by itself, the second one numbered "
+            f"from {net.config.passage_start} on. The FLOPs are those of a row of one text."
         )
     if net.config.exits is not None:
         shape = ExitShape.read(net.config.exits)

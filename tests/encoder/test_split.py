@@ -63,9 +63,10 @@ def block_masked(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("start", [0, 3])
 @pytest.mark.parametrize("make", [pairs, padded_batch], ids=["pairs", "mixed"])
-def test_texts_apart_equal_a_mask_with_a_block_for_each(layers: int, make: Any) -> None:
-    model = split(tiny().double(), layers)
+def test_texts_apart_equal_a_mask_with_a_block_for_each(layers: int, start: int, make: Any) -> None:
+    model = split(tiny().double(), layers, start)
     batch = make(model)
     with torch.no_grad():
         expected = block_masked(model, batch)
@@ -76,9 +77,9 @@ def test_texts_apart_equal_a_mask_with_a_block_for_each(layers: int, make: Any) 
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids=str)
-@pytest.mark.parametrize("layers", [1, 2])
-def test_the_states_of_a_text_do_not_depend_on_the_other(kinds: dict[int, Any], layers: int) -> None:
-    model = trained(trim(split(tiny().double(), layers), attention=kinds))
+@pytest.mark.parametrize(("layers", "start"), [(1, 0), (2, 0), (2, 5)])
+def test_the_states_of_a_text_do_not_depend_on_the_other(kinds: dict[int, Any], layers: int, start: int) -> None:
+    model = trained(trim(split(tiny().double(), layers, start), attention=kinds))
     batch = pairs(model)
     types, real = batch["token_type_ids"], batch["attention_mask"].bool()
     with torch.no_grad():
@@ -126,7 +127,7 @@ def test_known_states_take_the_place_of_the_lower_layers(kinds: dict[int, Any]) 
 
 @pytest.mark.parametrize("kinds", KINDS, ids=str)
 def test_padding_and_other_rows_change_nothing(kinds: dict[int, Any]) -> None:
-    model = trained(trim(split(tiny().double(), 2), attention=kinds))
+    model = trained(trim(split(tiny().double(), 2, 4), attention=kinds))
     batch = pairs(model)
     longer = {name: F.pad(value, (0, 5), value=0) for name, value in batch.items()}
     with torch.no_grad():
@@ -139,7 +140,7 @@ def test_padding_and_other_rows_change_nothing(kinds: dict[int, Any]) -> None:
 
 
 def test_a_text_alone_and_rows_of_padding_give_numbers() -> None:
-    model = split(tiny(), 2)
+    model = split(tiny(), 2, 4)
     batch = pairs(model)
     nothing = batch | {"attention_mask": torch.zeros_like(batch["attention_mask"])}
     with torch.no_grad():
@@ -150,7 +151,7 @@ def test_a_text_alone_and_rows_of_padding_give_numbers() -> None:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_trimmed_equals_gated(layers: int) -> None:
-    model = trained(trim(split(tiny(4).double(), layers), attention={0: "conv"}))
+    model = trained(trim(split(tiny(4).double(), layers, 4), attention={0: "conv"}))
     batch = pairs(model)
     for seed in range(4):
         gates = random_gates(model, points_of(model), seed, keep=0.8)
@@ -194,15 +195,29 @@ def test_cost_is_what_is_computed(kinds: dict[int, Any], first: int) -> None:
 def test_positions_are_those_of_each_text() -> None:
     types = torch.tensor([[0, 0, 0, 1, 1, 0], [1, 1, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1]])
     real = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]).bool()
-    assert numbers(types, real).tolist() == [[0, 1, 2, 0, 1, 2], [0, 1, 0, 1, 2, 3], [0, 0, 0, 1, 0, 1]]
+    assert numbers(types, real, 0, 9).tolist() == [[0, 1, 2, 0, 1, 2], [0, 1, 0, 1, 2, 3], [0, 0, 0, 1, 0, 1]]
+    assert numbers(types, real, 7, 9).tolist() == [[0, 1, 2, 7, 8, 2], [7, 8, 0, 1, 8, 8], [0, 0, 0, 1, 7, 8]]
+
+
+def test_a_passage_that_starts_where_it_stood_keeps_its_states() -> None:
+    """Numbered as in the pair that the encoder was trained on, the texts have the embeddings that they had there."""
+    model = tiny().double()
+    batch = pairs(model, batch=2)
+    first = 2  # tokens of the first row's first text
+    row = {name: value[:1] for name, value in batch.items()}
+    inputs = row["input_ids"], row["token_type_ids"]
+    with torch.no_grad():
+        before = model.encoder.embeddings(*inputs)
+        torch.testing.assert_close(split(model, 2, first).encoder.embeddings(*inputs), before, atol=1e-12, rtol=0)
+        assert not torch.allclose(split(model, 2, 0).encoder.embeddings(*inputs), before, atol=1e-3)
 
 
 def test_saved_equals_loaded(tmp_path: Any) -> None:
-    model = split(tiny(), 2)
+    model = split(tiny(), 2, 3)
     model.save_pretrained(tmp_path)
     again = load(tmp_path)
     batch = pairs(model)
-    assert again.config.split_layers == 2
+    assert (again.config.split_layers, again.config.passage_start) == (2, 3)
     with torch.no_grad():
         assert torch.equal(again(**batch).logits, model(**batch).logits)
 
@@ -223,10 +238,13 @@ def test_families_that_cannot_are_refused(family: str) -> None:
         ({"split_layers": 3}, "at least the last one must see both"),
         ({"split_layers": -1}, "set it to 0 to 2"),
         ({"positions": "absolute"}, "numbered by_segment"),
+        ({"passage_start": -1}, "set it to 0 to "),
+        ({"passage_start": 10**6}, "set it to 0 to "),
+        ({"positions": "absolute", "split_layers": 0, "passage_start": 3}, "set it to 0[.]"),
         ({"type_vocab_size": 1}, "numbered by_segment"),
         ({"exits": {"after": [0], "rule": "entropy", "threshold": 0}}, "cannot have exits"),
     ],
-    ids=["all", "negative", "absolute", "one-segment", "exits"],
+    ids=["all", "negative", "absolute", "before", "behind", "unnumbered", "one-segment", "exits"],
 )
 def test_shapes_that_are_none_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(TrimformerError, match=said):
@@ -248,6 +266,6 @@ def test_a_stock_model_it_is_not() -> None:
 
 
 def test_inspect_says_which_layers_are_split(tmp_path: Path) -> None:
-    split(tiny(), 1).save_pretrained(tmp_path)
+    split(tiny(), 1, 4).save_pretrained(tmp_path)
     shown = " ".join(trimformer("inspect", tmp_path).out.split())
-    assert "The first 1 layers see each text of a pair by itself." in shown
+    assert "The first 1 layers see each text of a pair by itself, the second one numbered from 4 on." in shown

@@ -94,6 +94,17 @@ def test_times_are_those_of_the_table_and_every_file_is_scored(found: dict[str, 
     assert max(file["speedup"] for file in found["files"] if file["precision"] == "fp32") == 1
 
 
+def test_how_many_layers_texts_need_is_found_and_shown(found: dict[str, Any]) -> None:
+    depth = found["depth"]
+    assert (sum(depth["executed"]), len(depth["executed"])) == (found["rows"], 3)
+    assert depth["fitted"] == (80 - 12 - found["rows"]) / 2  # the training rows; the others choose when exits are sure
+    assert 0 <= depth["same"] <= 1
+    (said,) = [line for line in found["conclusion"] if "exit behind each layer" in line]
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert said.partition(" texts need")[0] in page
+    assert "Layers that texts need" in page
+
+
 def test_the_recipe_is_one(found: dict[str, Any]) -> None:
     recipe = load_recipe("fast.yaml")
     assert recipe.model_dump(mode="json") == found["recipe"]

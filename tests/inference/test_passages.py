@@ -33,9 +33,11 @@ ROWS = [(" ".join(WORDS[(i + j) % len(WORDS)] for j in range(1 + i % 6)), NAMES[
 KINDS = {"classification": ["no", "yes"], "regression": ["score"], "ranking": [], "spans": []}
 
 
-def write(folder: Path, kind: Any, *, layers: int = 2, seed: float = 0, max_length: int = 64, **others: Any) -> Path:
+def write(
+    folder: Path, kind: Any, *, layers: int = 2, start: int = 5, seed: float = 0, max_length: int = 64, **others: Any
+) -> Path:
     config = with_labels(tiny_config(("full", "mean", "full", "full"), **others), KINDS[kind], kind)
-    model = split(randomized(head_class(kind), config), layers)
+    model = split(randomized(head_class(kind), config), layers, start)
     model.encoder.embeddings.word.weight.data += seed
     model.save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast(
@@ -109,6 +111,7 @@ def test_a_question_is_cut_whatever_the_passage(reader: Path, kept: Path) -> Non
     [
         ({"seed": 0.1}, "by another model, whose lower layers differ"),
         ({"layers": 1}, "for 2 layers that see each text by itself, and this model has 1"),
+        ({"start": 0}, "with positions from 5 on, and this model numbers them from 0 on"),
         ({"max_length": 40}, "for rows of 64 tokens, and this model reads 40"),
         ({"hidden_act": "relu"}, "by another model, whose lower layers differ"),
     ],
@@ -118,6 +121,18 @@ def test_states_of_another_model_are_refused(tmp_path: Path, kept: Path, changes
     other = write(tmp_path / "model", "spans", **changes)
     with pytest.raises(TrimformerError, match=f"were encoded {said}: encode them again"):
         Predictor(other, passages=kept)
+
+
+def test_passages_of_before_there_was_a_start_are_numbered_from_0(tmp_path: Path, kept: Path) -> None:
+    model = write(tmp_path / "model", "spans", start=0)
+    encode_passages(model, PASSAGES, tmp_path / "kept", names=NAMES)
+    file = tmp_path / "kept" / ABOUT
+    about = json.loads(file.read_text())
+    assert about["made_by"].pop("passage_start") == 0
+    file.write_text(json.dumps(about))
+    assert Predictor(model, passages=tmp_path / "kept").predict("good", "p0")
+    with pytest.raises(TrimformerError, match="with positions from 0 on, and this model numbers them from 5 on"):
+        Predictor(write(tmp_path / "other", "spans"), passages=tmp_path / "kept")
 
 
 def test_other_upper_layers_can_read_them(tmp_path: Path, reader: Path, kept: Path) -> None:

@@ -92,8 +92,8 @@ def test_the_files_of_patterns_computed_by_blocks(tmp_path, backend, pattern):
 
 def test_the_halves_of_a_split_model(tmp_path):
     """A whole layer and a convolution see each text by itself, another convolution sees both."""
-    model = trained(trim(split(tiny(4), 2), attention={1: "conv", 2: "conv"}))
-    check_files(model, tmp_path, backends=("onnx",))
+    model = trained(trim(split(tiny(4), 2, 5), attention={1: "conv", 2: "conv"}))
+    check_files(model, tmp_path)
 
 
 def check_files(model, folder, sizes=((1, 2), (4, 9), (5, 21)), backends=("onnx", "openvino")):

@@ -15,6 +15,7 @@ from tests.tinymodel import words_tokenizer
 from trimformer import TrimformerError
 from trimformer.encoder.model.heads import task_loss
 from trimformer.methods import METHODS
+from trimformer.methods.structure.deformer import split
 from trimformer.training.distill import hidden_loss, logit_loss
 
 OBJECTIVE = METHODS["deformer"].standard.objective
@@ -55,16 +56,33 @@ def test_it_learns_and_leaves_a_split_encoder() -> None:
     result = method.result()
     assert (result.model.config.split_layers, result.model.config.positions) == (2, "by_segment")
     assert any(not torch.equal(weight, before[name]) for name, weight in result.model.state_dict().items())
-    first, second = result.notes
+    first, second, third = result.notes
     assert first == "the first 2 layers see each text of a pair by itself, and the last one sees both."
-    assert "training rows have 3 and " in second
-    assert "where what it makes of the second text is kept" in second
+    assert second == "the second text of each pair is numbered from 3 on."
+    assert "training rows have 3 and " in third
+    assert "where what it makes of the second text is kept" in third
 
 
 def test_its_costs_fall() -> None:
-    (note,) = make_method("deformer", stage_of(), split_layers=2).notes()[1:]
+    *_, note = make_method("deformer", stage_of(), split_layers=2).notes()
     joint, apart, cached = map(float, re.findall(r"(?:computes|this one|and) ([0-9.e-]+)", note.partition(";")[2]))
     assert joint > apart > cached
+
+
+def test_passages_start_behind_the_median_first_text() -> None:
+    stage = stage_of()
+    lengths = np.minimum(np.arange(len(stage.train)) % 3 + 1, stage.train.lengths)
+    types = [(np.arange(n) >= first).astype(np.uint8) for n, first in zip(stage.train.lengths, lengths, strict=True)]
+    longer = dataclasses.replace(stage, train=dataclasses.replace(stage.train, types=np.concatenate(types)))
+
+    def start(stage: Any, **settings: Any) -> int:
+        found: int = make_method("deformer", stage, split_layers=1, **settings).model.config.passage_start
+        return found
+
+    assert start(longer) == int(np.median(lengths)) == 2
+    assert start(longer, passage_start=7) == 7
+    # An encoder that numbers each text by itself was trained on these numbers, wherever its rows' texts begin.
+    assert start(dataclasses.replace(longer, model=split(longer.model, 1, 1))) == 1
 
 
 @pytest.mark.parametrize(("layers", "said"), [(3, "set it to 1 to 2"), (7, "leaves none of the 3 layers")])

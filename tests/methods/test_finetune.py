@@ -58,6 +58,7 @@ def test_layers_that_see_each_text_by_itself_are_not_those_of_a_dense_model_that
     apart = dataclasses.replace(found, model=split(found.model, 1))
     assert (unchanged_layers(found), unchanged_layers(apart)) == (2, None)
     assert unchanged_layers(dataclasses.replace(apart, teacher=split(found.teacher, 2))) == 0
+    assert unchanged_layers(dataclasses.replace(apart, teacher=split(found.teacher, 1, 3))) is None
 
 
 def test_all_weights_are_trained_where_nobody_says_more():

@@ -1,5 +1,6 @@
 """Hard-concrete gates: their distribution, the budget, what is settled in the end, a toy whose best mask is known."""
 
+import dataclasses
 import io
 import math
 
@@ -10,6 +11,7 @@ from tests.learning import batches, context, make_method
 from tests.models import padded_batch
 from tests.tables import PIECES, cached
 from trimformer import Gates, TrimformerError, trim
+from trimformer.methods import METHODS
 from trimformer.methods.structure.hard_concrete import LIMIT, keep_probability, sample, settled
 from trimformer.training.loop import train
 
@@ -195,6 +197,22 @@ def test_what_is_resumed_goes_on_with_the_times_that_it_began_with(tmp_path, mon
 def test_milliseconds_that_cannot_be_known(settings, said):
     with pytest.raises(TrimformerError, match=said):
         make_method("hard-concrete", context(), target=0.5, **MS | settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"positions": "by_segment", "split_layers": 1}, "Layers of this model see each text of a pair by itself"),
+        ({"tokens": 3}, "Layers of this model hand on fewer tokens than they are given"),
+    ],
+    ids=["split", "fewer"],
+)
+def test_milliseconds_of_layers_that_see_less_are_refused_before_any_work(changes, said):
+    config, settings = context().model.config, METHODS["hard-concrete"].Settings(target=0.5, **MS)
+    shapes = [dataclasses.replace(shape, tokens=changes.pop("tokens", None)) for shape in config.shapes]
+    config = type(config).from_dict(config.with_shapes(shapes).to_dict() | changes)
+    with pytest.raises(TrimformerError, match=f"{said}.*: set cost to flops or params"):
+        METHODS["hard-concrete"].check(settings, config)
 
 
 def test_units_that_matter_stay(tmp_path):

@@ -28,8 +28,9 @@ from ..tasks.settings import TaskSettings
 from .agreement import agrees, warning
 from .mend import Mended, mended
 from .onnx import Model, random_inputs
+from .pieces import segments_of
 from .scoring import Judge, Scorer
-from .writers import CALIBRATED, INT8, save_config, segments_of, write
+from .writers import CALIBRATED, INT8, save_config, write
 
 MAX_FP32_ERROR = 1e-4
 CHECK_SHAPES = ((1, 5), (3, 40), (32, 16), (8, 64))  # (batch, length)
@@ -174,8 +175,7 @@ class _Exporter:
         calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
         texts = self.texts if calibrated else None
         file = self._checked(write(self.model, backend, self.folder, texts), backend)
-        whole = not self.model.config.split_layers
-        if whole and backend in INT8 and file.agreement is not None and not agrees(file.agreement):
+        if backend in INT8 and file.agreement is not None and not agrees(file.agreement):
             file = self._mended(file, file.agreement)
         if self.scorer is not None:
             self.scorer.keep(backend, self.outcomes[file.path])

@@ -17,14 +17,14 @@ import numpy as np
 from ..console import Ticker
 from ..inference.runtimes.backends import FILE_BACKENDS, parts
 from ..inference.runtimes.onnx import OnnxSession
-from ..inference.runtimes.segments import all_outputs, files_of, next_inputs, together
 from ..tasks.encoding.encoded import Encoded
 from .agreement import percent
 from .onnx import Model
+from .pieces import beside, inputs_of, outputs, pieces_of
 from .quantize_onnx import maps_of, onnx_int8
 from .quantize_openvino import Samples, samples
 from .quantize_static import input_ranges, static_int8
-from .writers import segments_of, write_int8
+from .writers import write_int8
 
 RANKED_BY = 64
 """Texts that each map is tried on alone."""
@@ -57,12 +57,12 @@ def mended(
 ) -> Mended | None:
     """Write an int8 file anew with as few maps in fp32 as make it agree; None where too many would be needed.
 
-    file: of a model with exits that of the first segment; beside it lies the fp32 ONNX file of the model. texts: what
+    file: of a model in several pieces the first one; beside it lies the fp32 ONNX file of the model. texts: what
     sets ranges and what maps are tried on; None: random tokens. before: how much it agrees now. agrees: whether a file
     does in which these maps stay in fp32.
     """
-    sources = files_of(file.with_name(FILE_BACKENDS["onnx"].file), segments_of(model))
-    order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges)
+    sources, halves = pieces_of(file.with_name(FILE_BACKENDS["onnx"].file), model), model.config.split_layers > 0
+    order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges, halves=halves)
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
 
         def place(kept: Sequence[str]) -> Path:
@@ -70,7 +70,7 @@ def mended(
 
         def agrees_with(kept: Sequence[str]) -> bool:
             place(kept).parent.mkdir()
-            write_int8(model, backend, sources, together(place(kept)), texts, kept)
+            write_int8(model, backend, sources, beside(place(kept), model), texts, kept)
             return agrees(place(kept), kept)
 
         kept = fewest(order, agrees_with)
@@ -99,42 +99,46 @@ def fewest(order: Sequence[str], agrees: Callable[[Sequence[str]], bool]) -> lis
 
 
 def costliest_first(
-    sources: Sequence[Path], backend: str, inputs: Samples, trained: Mapping[str, float] | None = None
+    sources: Sequence[Path],
+    backend: str,
+    inputs: Samples,
+    trained: Mapping[str, float] | None = None,
+    *,
+    halves: bool = False,
 ) -> list[str]:
     """The maps of the fp32 ONNX files of a model, that first which alone in int8 changes its outputs most.
 
-    sources: one file, or of a model with exits that of each segment; the outputs are then those at all exits and at the
-    end, of all texts. For OpenVINO inputs are rounded in one range, as its int8 files do it, but outliers are not moved
-    before: a map that has some may come too early in the order, which costs time and no answer. trained: the ranges of
-    a model that was trained for int8, which its files of both runtimes have.
+    sources: of all pieces of the model. Of one with exits the outputs are those at all exits and at the end, of all
+    texts. halves: whether the pieces are the halves of a split model. For OpenVINO inputs are rounded in one range, as
+    its int8 files do it, but outliers are not moved before: a map that has some may come too early in the order, which
+    costs time and no answer. trained: the ranges of a model that was trained for int8, which its files of both runtimes
+    have.
     """
     some = _spread(inputs)
     dynamic = backend == "onnx-int8" and trained is None
     sessions = [OnnxSession(source) for source in sources]
-    exact = _outputs(sessions, some)
+    exact = _outputs(sessions, halves, some)
     maps = [maps_of(source) for source in sources]
     errors = {}
     title, count = "Finding what costs int8", sum(map(len, maps))
     with tempfile.TemporaryDirectory(dir=sources[0].parent) as folder, Ticker(title, count) as tick:
-        file, given = Path(folder) / "alone.onnx", some
-        for place, source in enumerate(sources):
-            ranges = trained if trained is not None else {} if dynamic else input_ranges(source, given)
+        file, given = Path(folder) / "alone.onnx", inputs_of(sessions, halves, some)
+        for place, (source, own) in enumerate(zip(sources, given, strict=True)):
+            ranges = trained if trained is not None else {} if dynamic else input_ranges(source, own)
             for name in maps[place]:
                 others = [other for other in maps[place] if other != name]
                 if dynamic:
                     onnx_int8(source, file, others)
                 else:
                     static_int8(source, file, ranges, others)
-                found = _outputs([*sessions[:place], OnnxSession(file), *sessions[place + 1 :]], some)
+                found = _outputs([*sessions[:place], OnnxSession(file), *sessions[place + 1 :]], halves, some)
                 errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(exact, found, strict=True))
                 tick.advance()
-            if place < len(sources) - 1:
-                given = [next_inputs(sessions[place].outputs(sample), sample) for sample in given]
     return sorted(errors, key=lambda name: -errors[name])
 
 
-def _outputs(sessions: Sequence[OnnxSession], inputs: Samples) -> list[np.ndarray]:
-    return [output for sample in inputs for output in all_outputs(sessions, sample)]
+def _outputs(sessions: Sequence[OnnxSession], halves: bool, inputs: Samples) -> list[np.ndarray]:
+    return [output for sample in inputs for output in outputs(sessions, halves, sample)]
 
 
 def _spread(inputs: Samples) -> Samples:

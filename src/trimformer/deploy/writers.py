@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..encoder import TrimformerWithHead
-from ..errors import explain_write_errors
+from ..errors import TrimformerError, explain_write_errors
 from ..inference.runtimes.backends import file_backend, parts
 from ..inference.runtimes.onnx import OnnxSession
 from ..inference.runtimes.openvino import require_openvino
-from ..inference.runtimes.segments import files_of, next_inputs, segments_in, together
 from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 from .halves import write_halves
+from .pieces import beside, inputs_of, pieces_of
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -44,42 +44,43 @@ def write(
     """Export a model for a back-end into ``folder``, unless the file is there already; returns the file.
 
     Of a model with exits it is the file of its first segment, the others and config.json, which says when texts leave,
-    lie beside it. The fp32 ONNX file that others are made from is written there too. calibration: texts that set the
-    ranges of static int8 activations; None = random tokens. quick: for files that are only timed, see
-    :mod:`trimformer.deploy.quick`.
-    Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
+    lie beside it; of a split model that of the upper half, the lower one lies beside it. The fp32 ONNX file that others
+    are made from is written there too. calibration: texts that set the ranges of static int8 activations; None = random
+    tokens. quick: for files that are only timed, see :mod:`trimformer.deploy.quick`.
+    Raises TrimformerError for an unknown back-end, one that cannot run a split model, a missing extra, or a folder that
+    cannot be written.
     """
-    if model.config.split_layers:
-        return write_halves(model, backend, folder)
     wanted = file_backend(backend)
-    targets = files_of(folder / wanted.file, segments_of(model))
+    split = model.config.split_layers > 0
+    if split and wanted.runtime == "torch":
+        raise TrimformerError(
+            "A model whose first layers see each text of a pair by itself is written in two files, which torch.export "
+            "has no form for: export it for ONNX Runtime or OpenVINO."
+        )
+    targets = pieces_of(folder / wanted.file, model)
     if targets[0].is_file():
         return targets[0]
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if wanted.runtime == "openvino":
             require_openvino()
-        sources = [] if backend in FROM_MODEL else together(write(model, "onnx", folder, quick=quick))
+        sources = [] if backend in FROM_MODEL else beside(write(model, "onnx", folder, quick=quick), model)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             files = [Path(scratch) / target.name for target in targets]
             if not sources:
-                make = partial(onnx.write_fp32, quick=True) if quick and backend == "onnx" else FROM_MODEL[backend]
+                whole = partial(onnx.write_fp32, quick=True) if quick and backend == "onnx" else FROM_MODEL[backend]
+                make: Callable[[onnx.Model, Path], None] = write_halves if split else whole
                 make(copy.deepcopy(model).cpu().float().eval(), Path(scratch) / wanted.file)
             elif backend in INT8:
                 write_int8(model, backend, sources, files, calibration)
             else:
                 for source, file in zip(sources, files, strict=True):
                     FROM_ONNX[backend](source, file)
-            if len(files) > 1:
+            if len(files) > 1 and not split:
                 save_config(model, folder)
             for part in reversed(parts(files[0])):  # the weights first
                 part.replace(folder / part.name)
     return targets[0]
-
-
-def segments_of(model: onnx.Model) -> int:
-    """How many files a model is divided into."""
-    return segments_in(model.config.exits) if isinstance(model, TrimformerWithHead) else 1
 
 
 def save_config(model: onnx.Model, folder: Path) -> None:
@@ -97,16 +98,16 @@ def write_int8(
     calibration: Encoded | None,
     kept: Collection[str] = (),
 ) -> None:
-    """The int8 files of all segments from the fp32 ONNX files; a model trained with ranges has these in them.
+    """The int8 files of all pieces from the fp32 ONNX files; a model trained with ranges has these in them.
 
     kept: plain names of maps that stay as they are.
     """
     ranges = model.config.input_ranges
-    inputs = [quantize_openvino.samples(model.config, calibration)] if backend in CALIBRATED and ranges is None else []
-    for source, target in zip(sources, targets, strict=True):
+    sampled = backend in CALIBRATED and ranges is None
+    inputs = _calibrating(model, sources, calibration) if sampled else itertools.repeat([])
+    for source, target, own in zip(sources, targets, inputs, strict=False):
         if ranges is None:
-            INT8[backend](source, target, *inputs, kept=kept)
-            inputs = [after(source, given) for given in inputs] if target != targets[-1] else []
+            INT8[backend](source, target, *([own] if sampled else []), kept=kept)
         elif file_backend(backend).runtime == "openvino":
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 graph = Path(scratch) / "static.onnx"
@@ -116,7 +117,10 @@ def write_int8(
             quantize_static.static_int8(source, target, ranges, kept)
 
 
-def after(source: Path, inputs: quantize_openvino.Samples) -> quantize_openvino.Samples:
-    """What the segment after this one is given where this one is given these inputs."""
-    session = OnnxSession(source)
-    return [next_inputs(session.outputs(given), given) for given in inputs]
+def _calibrating(
+    model: onnx.Model, sources: Sequence[Path], calibration: Encoded | None
+) -> Iterator[quantize_openvino.Samples]:
+    """What sets the ranges of each piece."""
+    given = quantize_openvino.samples(model.config, calibration)
+    sessions = [OnnxSession(source) for source in sources] if len(sources) > 1 else []
+    return inputs_of(sessions, model.config.split_layers > 0, given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from ..deploy.agreement import agrees, warning
+from ..deploy.agreement import agrees, percent, warning
 from ..encoder import TrimformerConfig
 from ..encoder.shape.kinds import ATTENTION, left_of
 from ..hardware import has_native_bf16
@@ -13,9 +13,13 @@ from ..measure.bench.target import TIE
 from ..recipe.settings import Recipe
 from ..recipe.standard import autopilot_recipe
 from ..report import numbers
+from ..saved.exits import executed_words
 from ..tasks.metric import metric, within
 from ..tasks.settings import TaskSettings
 from .findings import MOST, Explanation, FileFinding, carriers
+
+WORTH = 0.9
+"""The share of the layers that texts need on average, above which exits save little."""
 
 
 def conclude(found: Explanation) -> list[str]:
@@ -25,6 +29,7 @@ def conclude(found: Explanation) -> list[str]:
         _times(found),
         *_attention(found),
         *_parts(found),
+        *_depth(found),
         *(_precision(found, kind) for kind in ("int8", "bf16")),
         *([_export(found, min(paying, key=lambda file: file.ms))] if paying else []),
     ]
@@ -69,6 +74,26 @@ def _parts(found: Explanation) -> list[str]:
     return [
         f"{' and '.join(said)} carry {100 * MOST:.0f} % of their importance. Every layer with half of its units would "
         f"save {numbers.milliseconds(units)}, with half of its heads {numbers.milliseconds(heads)}."
+    ]
+
+
+def _depth(found: Explanation) -> list[str]:
+    """How many layers texts need, and what would use that."""
+    needed = found.depth
+    if needed is None:
+        return []
+    layers, total = len(needed.executed), sum(needed.executed)
+    mean = sum(number * count for number, count in enumerate(needed.executed, 1)) / total
+    said = (
+        f"With an exit behind each layer {executed_words(needed.executed, f'{found.split} texts')} Such exits were "
+        f"fitted to the model's answers in closed form on {needed.fitted:,} texts. A text leaves where one is at least "
+        f"{100 * needed.sure:.0f} % sure, and {percent(needed.same)} of the answers are then those of all layers."
+    )
+    if mean > WORTH * layers:
+        return [f"{said} Exits would save little here."]
+    return [
+        f"{said} Exits that are trained use this: trimformer compress {shlex.quote(found.model)} --method pabee, or "
+        "--method deebert, which leaves the model as it is, and the data options as here."
     ]
 
 

@@ -49,6 +49,7 @@ from ..tasks.task import check_kind, load_task, with_label_order
 from ..training.evaluate import Executed, mean_loss, predict_logits
 from ..training.settings import ObjectiveSettings, TrainingSettings
 from .advice import conclude, suggest
+from .depth import depth
 from .findings import Explanation, FileFinding, LayerFinding
 
 REUSED = (
@@ -96,6 +97,7 @@ def explain(
         return mean_loss(net, rows, rows=drawn, gates=gates)
 
     found, loss = sensitivity(context, ROWS, loss_with), loss_with(None)
+    needed = None if exits else depth(net, calibration, rows, context.seed)
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
     shapes, times = net.config.shapes, table.by_layer(net.config)
     saved = [_saved(table, shapes, index) for index in range(len(shapes))]
@@ -109,7 +111,7 @@ def explain(
         model=str(model), task=known.name, source=known.source, metric=known.metrics[0],
         split=split, rows=len(rows.examples), drawn=len(drawn),
         batch=batch, length=size, threads=threads, hardware=hardware(), loss=loss, layers=layers,
-        table_backend=exact, rest_ms=table.pieces["rest"][0], files=files,
+        table_backend=exact, rest_ms=table.pieces["rest"][0], files=files, depth=needed,
         notes=[
             *([REUSED] if settings.validation_only else seen_rows(known.kind)),
             *exits, *patterns(table, shapes), *skipped, *reading,

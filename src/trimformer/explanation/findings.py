@@ -59,12 +59,28 @@ class FileFinding:
 
 
 @dataclasses.dataclass(frozen=True)
+class Depth:
+    """How many layers texts need, by exits that were fitted in closed form.
+
+    executed: of texts that no exit was fitted on, how many an exit is first sure of behind 1, 2, … layers; the last
+    number has those that need all. same: share of these answers that are those of the model. sure: the probability of
+    an answer from which on an exit counts as sure. fitted: how many texts the exits were fitted on.
+    """
+
+    executed: list[int]
+    same: float
+    sure: float
+    fitted: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Explanation:
     """The result of ``explain``.
 
     rows: of the ``split`` that is scored. drawn: of these, the ones that losses and importance are of. loss: of the
     model as it is. table_backend: what the milliseconds of the layers are of; rest_ms: of embeddings, head, and what a
-    pass costs whatever the layers. recipe: what is suggested, None where nothing can be. conclusion: in sentences.
+    pass costs whatever the layers. depth: None where the model has exits, or gives no single label to a text. recipe:
+    what is suggested, None where nothing can be. conclusion: in sentences.
     """
 
     model: str
@@ -83,6 +99,7 @@ class Explanation:
     table_backend: str
     rest_ms: float
     files: list[FileFinding]
+    depth: Depth | None = None
     recipe: Recipe | None = None
     conclusion: list[str] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)

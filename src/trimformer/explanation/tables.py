@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..deploy.agreement import percent
 from ..encoder.shape.kinds import ATTENTION
 from ..report import numbers
 from ..report.bench_tables import TextTable
-from .findings import MOST, Explanation, FileFinding, carriers
+from .findings import MOST, Depth, Explanation, FileFinding, carriers
 
 
 def tables(found: Explanation) -> list[TextTable]:
-    """The layers, then the precisions, the fastest first."""
-    return [_layers(found), _precisions(found)]
+    """The layers, how many of them texts need, then the precisions, the fastest first."""
+    return [_layers(found), *([] if found.depth is None else [_depth(found.depth)]), _precisions(found)]
 
 
 def _layers(found: Explanation) -> TextTable:
@@ -35,6 +37,19 @@ def _layers(found: Explanation) -> TextTable:
         f"tokens, from the table of the device; embeddings and head take {found.rest_ms:.2f} more."
     ]
     return TextTable("Layers", header, rows, notes)
+
+
+def _depth(needed: Depth) -> TextTable:
+    total, shares = sum(needed.executed), np.cumsum(needed.executed)
+    rows = [
+        [str(number), f"{100 * count / total:.0f} %", f"{100 * upto / total:.0f} %"]
+        for number, (count, upto) in enumerate(zip(needed.executed, shares, strict=True), 1)
+    ]
+    notes = [
+        f"Texts: of {total:,} that no exit was fitted on, the share of which an exit is {100 * needed.sure:.0f} % sure "
+        "behind so many layers and not before; at most: behind so many or fewer."
+    ]
+    return TextTable("Layers that texts need", ["layers", "texts", "at most"], rows, notes)
 
 
 def _precisions(found: Explanation) -> TextTable:

@@ -104,7 +104,9 @@ def unchanged_layers(context: Context) -> int | None:
     """
     assert context.teacher is not None, "a recipe that freezes without a teacher is refused"
     ours, theirs = context.model.encoder, context.teacher.encoder
-    numbered = ours.config.positions == theirs.config.positions
+    numbered = all(
+        getattr(ours.config, name) == getattr(theirs.config, name) for name in ("positions", "passage_start")
+    )
     if context.teacher_train is not None or not numbered or not same(ours.embeddings, theirs.embeddings):
         return None
     if ours.config.sharing is not None or not same(ours.positions, theirs.positions):

@@ -31,6 +31,7 @@ SIZES: dict[str, tuple[int, int]] = {
     **dict.fromkeys(("max_position_embeddings", "num_labels"), (1, MOST // 100)),
     **dict.fromkeys(("type_vocab_size", "pad_token_id"), (0, MOST)),
     "split_layers": (0, MOST_LAYERS),
+    "passage_start": (0, MOST // 100),
     **dict.fromkeys(("relative_buckets", "relative_span", "relative_attention_num_buckets"), (0, MOST // 100)),
 }
 # Those that may be null, which says that the checkpoint has none.
@@ -88,6 +89,7 @@ class SavedConfig(Facts):
     id2label: dict[int, str] | None = None
     layers: list[dict[str, Any]] | None = None
     split_layers: int = 0
+    passage_start: int = 0
     exits: dict[str, Any] | None = None
 
     @classmethod

@@ -41,9 +41,6 @@ def with_mended(
         known = scores.get((one.name, one.backend))
         if one.backend in INT8 and known is not None and known.agreement is not None and not agrees(known.agreement):
             model = load_with_head(models[one.name])
-            if model.config.split_layers:  # its files are two halves, which are not mended
-                found.append(one)
-                continue
             exact = predict_logits(on_fastest(model), data, title="Scoring PyTorch")
             trials = Trials(one, task, data, exact, threads)
             kept = trials.mend(model.cpu(), calibration, known.agreement)

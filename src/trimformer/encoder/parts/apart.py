@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 
-def numbers(token_type_ids: Tensor, real: Tensor) -> Tensor:
-    """How many tokens of its own text stand before each token: (batch, n) -> (batch, n); 0 for padding before a text.
+def numbers(token_type_ids: Tensor, real: Tensor, start: int, positions: int) -> Tensor:
+    """The position of each token in its own text: (batch, n) -> (batch, n); 0 for padding before a text.
 
-    real: boolean, False: padding, which is of neither text.
+    real: boolean, False: padding, which is of neither text. start: position of the second text's first token.
+    positions: how many there are; where a second text goes on behind the last one, its tokens all have that.
     """
     second = token_type_ids > 0
-    before = [(real & own).long().cumsum(1) - 1 for own in (~second, second)]
-    return torch.where(second, before[1], before[0]).clamp(min=0)
+    before = [((real & own).long().cumsum(1) - 1).clamp(min=0) for own in (~second, second)]
+    return torch.where(second, (before[1] + start).clamp(max=positions - 1) if start else before[1], before[0])
 
 
 class Text:

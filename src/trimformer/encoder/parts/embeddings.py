@@ -25,6 +25,7 @@ class Embeddings(nn.Module):
         self.pad_token_id = config.pad_token_id or 0
         self.from_padding = config.positions == "from_padding"
         self.by_segment = config.positions == "by_segment"
+        self.passage_start, self.positions = config.passage_start, config.max_position_embeddings
         width = config.embedding_size or config.hidden_size
         self.word = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         has_positions = config.positions != "none"
@@ -82,7 +83,8 @@ class Embeddings(nn.Module):
     def number(self, input_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The position of each token, as (batch, n) or (1, n)."""
         if self.by_segment and token_type_ids is not None:
-            return numbers(token_type_ids, input_ids.ne(self.pad_token_id))
+            real = input_ids.ne(self.pad_token_id)
+            return numbers(token_type_ids, real, self.passage_start, self.positions)
         if self.from_padding:
             real = input_ids.ne(self.pad_token_id).long()
             return real.cumsum(1) * real + self.pad_token_id

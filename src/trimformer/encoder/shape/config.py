@@ -130,8 +130,8 @@ class TrimformerConfig(Facts, PreTrainedConfig):
 
     family: the architecture the weights came from, so that a uniform dense encoder can go back to it.
     positions: ``absolute`` numbers tokens from 0 (BERT); ``from_padding`` numbers the real tokens from
-        ``pad_token_id + 1`` (RoBERTa); ``by_segment`` numbers the tokens of each text of a pair from 0; ``none``: the
-        embeddings know of no positions.
+        ``pad_token_id + 1`` (RoBERTa); ``by_segment`` numbers the tokens of the first text of a pair from 0, and those
+        of the second from ``passage_start``, however long the first is; ``none``: the embeddings know of no positions.
     embedding_size: width of the embedding tables, which a linear map then brings to ``hidden_size`` (ALBERT, ELECTRA);
         None: they are ``hidden_size`` wide and there is no such map.
     attention_positions: how positions enter attention beyond that, a mechanism in
@@ -143,6 +143,8 @@ class TrimformerConfig(Facts, PreTrainedConfig):
     attention_bias, ffn_bias, norm_bias: whether these maps have a bias.
     split_layers: so many first layers see each text of a pair by itself, as its segments say, so that the states of one
         do not depend on the other and can be kept (``encoder/parts/apart.py``); 0: all layers see both.
+    passage_start: the position of the first token of a second text, with ``by_segment``; where positions end before the
+        text does, its last tokens have the last one.
     sharing: which layers have the same weights: layer i those of layer ``sharing[i]``, the first of its group (ALBERT);
         None: every layer has its own. Layers of a group differ at most in their attention kind.
     type_vocab_size: segments; 0: there is no segment table, and segments that are given are ignored (DistilBERT).
@@ -178,6 +180,7 @@ class TrimformerConfig(Facts, PreTrainedConfig):
     relative_heads: int | None = None
     layer_kind: str = "post-norm"
     split_layers: int = SavedConfig.split_layers
+    passage_start: int = SavedConfig.passage_start
     attention_bias: bool = True
     ffn_bias: bool = True
     norm_bias: bool = True
@@ -272,6 +275,12 @@ class TrimformerConfig(Facts, PreTrainedConfig):
             raise TrimformerError(
                 f"A model whose first layers see each text of a pair by itself (split_layers) cannot have {what}: use "
                 "one of the two."
+            )
+        room = self.max_position_embeddings if self.positions == "by_segment" else 1
+        if not 0 <= self.passage_start < room:
+            raise TrimformerError(
+                f"passage_start is {self.passage_start}, the position of the first token of a second text, of which "
+                f"this model has {room}: set it to {f'0 to {room - 1}' if room > 1 else 0}."
             )
         numbered = (self.positions, self.attention_positions) == ("by_segment", "none")
         if self.split_layers and not (numbered and self.type_vocab_size > 1):

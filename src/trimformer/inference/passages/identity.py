@@ -29,6 +29,7 @@ def made_by(config: Any, kind: Kind, weights: str, tokenizer: AnyTokenizer, cuts
     """All that the states of a passage depend on. weights: a digest of those of the lower layers."""
     return {
         "split_layers": config.split_layers,
+        "passage_start": config.passage_start,
         "hidden_size": config.hidden_size,
         "weights": weights,
         "tokenizer": _tokenizer(tokenizer),

@@ -27,6 +27,7 @@ FORMAT = 1
 PRECISIONS = {"fp16": np.float16, "fp32": np.float32}
 SAID = {
     "split_layers": "for {theirs} layers that see each text by itself, and this model has {ours}",
+    "passage_start": "with positions from {theirs} on, and this model numbers them from {ours} on",
     "hidden_size": "with states of {theirs} dimensions, and this model has {ours}",
     "weights": "by another model, whose lower layers differ",
     "tokenizer": "with another tokenizer",
@@ -59,7 +60,8 @@ class PassageStore:
                     f"The passages in {folder} are of format {about['format']}, newer than the format {FORMAT} that "
                     "this trimformer reads: upgrade trimformer."
                 )
-            self.made_by: dict[str, Any] = dict(about["made_by"])
+            # Passages that say nothing of it were encoded when all were numbered from 0.
+            self.made_by: dict[str, Any] = {"passage_start": 0, **about["made_by"]}
             self.names: list[str] = list(about["names"])
             self.precision: str = about["precision"]
             self.states, self.ids, self.chars, self.texts = (self._open(n) for n in ("states", "ids", "chars", "texts"))

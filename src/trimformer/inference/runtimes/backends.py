@@ -73,11 +73,11 @@ def file_in(folder: Path, backend: str, exits: Mapping[str, Any] | None) -> Path
 
 
 def parts(path: Path) -> list[Path]:
-    """The file, those of the other segments where it is of one, of OpenVINO's those of the weights, and of a split
-    model's upper half that of the lower one."""
-    pairs = ([file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file] for file in together(path))
-    found = [part for pair in pairs for part in pair]
-    return [*found, lower_of(path)] if lower_of(path).is_file() else found
+    """The file, those of the other segments where it is of one, of a split model's upper half that of the lower one,
+    and of OpenVINO's those of the weights."""
+    files = [*together(path), *([lower_of(path)] if lower_of(path).is_file() else [])]
+    pairs = ([file, file.with_suffix(".bin")] if file.suffix == ".xml" else [file] for file in files)
+    return [part for pair in pairs for part in pair]
 
 
 def open_backend(path: Path, backend: str, threads: int | None = None, folder: Path | None = None) -> Session:
@@ -88,16 +88,17 @@ def open_backend(path: Path, backend: str, threads: int | None = None, folder: P
     Raises TrimformerError for an unknown back-end, a missing extra, a file that is missing or not readable, and a .pt2
     archive that this process did not write.
     """
-    if lower_of(path).is_file():
-        return HalvesSession(path, threads)
     opened = file_backend(backend).session
+    if lower_of(path).is_file():
+        halves: list[Any] = [opened(file, threads=threads) for file in (path, lower_of(path))]
+        return HalvesSession(*halves)
     files = together(path)
     if len(files) > 1:
         from .exits import open_exits  # only models with exits need it
 
         return open_exits(folder or path.parent, [partial(opened, file, threads=threads) for file in files])
-    session = opened(path, threads=threads)
-    if isinstance(session, OnnxSession) and set(session.inputs) == set(UPPER_INPUTS):
+    session: Session = opened(path, threads=threads)
+    if isinstance(session, OnnxSession | OpenVinoSession) and set(session.inputs) == set(UPPER_INPUTS):
         raise TrimformerError(
             f"{path} is the upper half of a split model, and {lower_of(path).name} is not beside it: copy both files."
         )

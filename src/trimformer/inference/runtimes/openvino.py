@@ -46,10 +46,15 @@ class OpenVinoSession:
         require("openvino", [RUNTIME])
         require_file(path)
         try:
-            compiled = core().compile_model(str(path), "CPU", compile_options(precision, threads))
+            model = core().read_model(str(path))
+            compiled = core().compile_model(model, "CPU", compile_options(precision, threads))
         except Exception as error:
             raise damaged(path, "OpenVINO model", error) from error
         self.output: str = compiled.output(0).any_name
+        self.inputs = [given.any_name for given in compiled.inputs]
+        # What the ONNX file says of itself that it was made from.
+        said = model.get_rt_info(["framework"]).value if model.has_rt_info(["framework"]) else {}
+        self.about = {name: str(value) for name, value in said.items()}
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()  # a request holds one call; with one stream a second would wait anyhow
 

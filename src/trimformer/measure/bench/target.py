@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from ...cores import usable_cores
 from ...deploy.agreement import agrees, percent
 from ...deploy.export import ExportedFile, Model, export_all, notes_of, save_tokenizer, scorer_for
-from ...deploy.writers import segments_of
+from ...deploy.pieces import segments_of
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts

@@ -40,8 +40,8 @@ FIRST = "first "
 """Before the name of a piece that is computed for the first token alone."""
 TIMELESS = (
     "model_type", "format_version", "family", "vocab_size", "max_position_embeddings", "pad_token_id",
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout", "layer_norm_eps",
-    "initializer_range", "layers", "sharing",
+    "passage_start", "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "pooler_dropout",
+    "layer_norm_eps", "initializer_range", "layers", "sharing",
 )  # fmt: skip
 """Fields of a configuration that do not change the time of a pass, and those of the layers."""
 ELSEWHERE = ("torch threads", "memory", "os", "python", "transformers")

@@ -39,9 +39,16 @@ class CostSettings(MethodSettings):
 
 
 def check_cost(settings: CostSettings, config: TrimformerConfig) -> None:
-    """Raise TrimformerError where no table of this machine can be made of what the settings ask for."""
+    """Raise TrimformerError where no milliseconds of layers can be measured here as the settings ask for."""
     if settings.cost != "ms":
         return
+    fewer = any(shape.tokens is not None for shape in config.shapes)
+    if fewer or config.split_layers:
+        what = "hand on fewer tokens than they are given" if fewer else "see each text of a pair by itself"
+        raise TrimformerError(
+            f"Layers of this model {what}, and milliseconds are those of layers that see all tokens of a row: set cost "
+            "to flops or params."
+        )
     known = [name for name in available_backends() if name not in STOCK]
     if settings.backend not in known:
         raise TrimformerError(f"Backend {settings.backend!r} cannot be timed here: use one of {', '.join(known)}.")
