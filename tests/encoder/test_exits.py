@@ -34,8 +34,8 @@ KINDS = {
 }
 
 
-def exits(rule="entropy", threshold=0.5, after=(0, 1, 2), **others):
-    return {"after": list(after), "rule": rule, "threshold": threshold, **others}
+def exits(rule="entropy", threshold=0.5, after=(0, 1, 2), reads="mean", **others):
+    return {"after": list(after), "rule": rule, "threshold": threshold, "reads": reads, **others}
 
 
 def with_exits(kind="classification", given=None, family="bert", layers=4):
@@ -237,7 +237,7 @@ def test_an_exit_without_weights_is_refused(tmp_path):
     model = with_exits(given=exits(after=[1]))
     model.config.exits = exits()
     model.save_pretrained(tmp_path)
-    with pytest.raises(TrimformerError, match=r"exits\.0\.dense\.bias is missing"):
+    with pytest.raises(TrimformerError, match=r"exits\.0\.output\.bias is missing"):
         TrimformerForSequenceClassification.from_pretrained(tmp_path)
     with pytest.raises(TrimformerError, match=r"exits\.0\.\S+ is missing"):
         load(tmp_path)
@@ -266,6 +266,11 @@ def test_counted_equals_computed(kind):
         (exits(threshold=None), "numbers of at least 0"),
         (exits("patience", 0.5), "a whole number of at least 1"),
         (exits(tolerance=0.1), "leave tolerance out"),
+        (exits(reads="tea leaves"), "use one of head, mean"),
+        (exits(max_drop=-1), "numbers of at least 0"),
+        (exits(thresholds={"onnx-int8": -1}), "numbers of at least 0"),
+        (exits("patience", 1, thresholds={"onnx-int8": 0.5}), "a whole number of at least 1"),
+        (exits(thresholds=[0.5]), "exits in config.json is not readable"),
         (exits(mood=1), "unexpected keyword argument 'mood'"),
         ({"rule": "entropy", "threshold": 0.5}, "give after, rule and threshold"),
     ],

@@ -121,7 +121,7 @@ def test_saved_files_answer_in_a_fresh_process(tmp_path):
 @pytest.fixture(scope="module")
 def fewer(tmp_path_factory):
     """Layers hand on fewer tokens before and after the exit, as a share of the text and as a number."""
-    model: Any = with_tokens(with_exits("classification", exits(after=(0,)), "bert", 3), 0.7, 5)
+    model: Any = with_tokens(with_exits("classification", exits(after=(0,), reads="head"), "bert", 3), 0.7, 5)
     batch = padded_batch(model, 8, 21)
     model.config.exits["threshold"] = first_half(model, batch)
     return model, batch, tmp_path_factory.mktemp("fewer")
@@ -154,7 +154,9 @@ def test_where_layers_hand_on_fewer_tokens(fewer, backend):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["deberta-v2", "mpnet"])
 def test_what_is_left_stays_where_it_was_in_the_text(family, tmp_path):
-    model: Any = with_tokens(with_exits("classification", exits("patience", 9, after=(0,)), family, 3), 0.7, 5)
+    model: Any = with_tokens(
+        with_exits("classification", exits("patience", 9, after=(0,), reads="head"), family, 3), 0.7, 5
+    )
     batch = padded_batch(model, 8, 21)
     session = open_backend(write(model, "onnx", tmp_path), "onnx", threads=1)
     with torch.no_grad():

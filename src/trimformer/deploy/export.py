@@ -29,6 +29,7 @@ from .agreement import agrees, warning
 from .mend import Mended, mended
 from .onnx import Model, random_inputs
 from .scoring import Judge, Scorer
+from .thresholds import keep_thresholds, settle
 from .writers import CALIBRATED, INT8, save_config, segments_of, write
 
 MAX_FP32_ERROR = 1e-4
@@ -52,7 +53,7 @@ class ExportedFile:
     metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
         that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
     calibration: what set the ranges of static int8. mended: what stays in fp32 of an int8 file that would not agree
-        with fp32 else; None: nothing.
+        with fp32 else; None: nothing. threshold: of the exits, where it was chosen by the answers of the file itself.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class ExportedFile:
     metric: str | None = None
     agreement: float | None = None
     mended: Mended | None = None
+    threshold: float | None = None
 
     def note(self, name: str) -> str | None:
         """What has to be said of the agreement, under this name of the file; None: nothing."""
@@ -100,6 +102,7 @@ def export(
     validation rows; needs a tokenizer. Without it static int8 gets its ranges from random tokens.
 
     Where an int8 file gives fewer than 98 % of the answers of fp32, the maps that cost it stay in fp32 (``mended``).
+    With a task, a file of a model with exits that rounds gets a threshold of its own, which is written to config.json.
 
     Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
     ``logits`` (batch, labels), for tokens (batch, n, labels), for spans (batch, n, 2: start and end), or
@@ -153,6 +156,7 @@ def export_all(
                     if part.is_file():  # of two precisions of the same file the first has moved it
                         part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
+        keep_thresholds(folder, thresholds_of(exported))
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
 
 
@@ -188,6 +192,9 @@ class _Exporter:
         file = _compared(self.model, session, path, backend)
         if self.scorer is None:
             return file
+        rows = self.scorer.selection_rows() if isinstance(session, ExitSession) and file.precision != "fp32" else None
+        if rows is not None and isinstance(session, ExitSession):
+            file = dataclasses.replace(file, threshold=settle(session, self.scorer.task, rows))
         self.outcomes[path], same = self.scorer.judge(session)
         metric = self.scorer.task.metric
         score = self.scorer.score(self.outcomes[path])
@@ -214,6 +221,11 @@ class _Exporter:
 def notes_of(files: Sequence[ExportedFile]) -> list[str]:
     """A sentence for each file that does not answer as the model does in fp32, or does with maps in fp32 alone."""
     return [note for file in files if (note := file.note(file.backend)) is not None]
+
+
+def thresholds_of(files: Sequence[ExportedFile]) -> dict[str, float]:
+    """The thresholds that were chosen for files, by their back-ends."""
+    return {file.backend: file.threshold for file in files if file.threshold is not None}
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:

@@ -226,18 +226,26 @@ def describe(
 
 
 def export_model(
-    settings: ExportSettings, trimmed: Path, folder: Path, task: Task, validation: Encoded, train: Encoded
+    settings: ExportSettings,
+    trimmed: Path,
+    folder: Path,
+    task: Task,
+    validation: Encoded,
+    train: Encoded,
+    selection: Encoded,
 ) -> list[ExportInfo]:
     """Write the ONNX files beside the model; parity is checked there, and each is scored by its own answers.
 
-    train: rows by which maps are found that int8 would cost answers.
+    train: rows by which maps are found that int8 would cost answers. selection: those by which the threshold of exits
+    is chosen.
     """
     if not settings.onnx:
         return []
     backends = ("onnx", "onnx-int8") if settings.int8 else ("onnx",)
     model = load_with_head(trimmed)
     on_fastest(model)
-    files = export_all(model, folder, backends, load_tokenizer(trimmed), Judge(model, task, validation, train))
+    judge = Judge(model, task, validation, train, selection)
+    files = export_all(model, folder, backends, load_tokenizer(trimmed), judge)
     return [
         ExportInfo(
             file=f"{folder.name}/{file.path.name}",
@@ -248,6 +256,7 @@ def export_model(
             score=file.score,
             kept=[] if file.mended is None else list(file.mended.kept),
             agreement_before=None if file.mended is None else file.mended.before,
+            threshold=file.threshold,
         )
         for file in files
     ]

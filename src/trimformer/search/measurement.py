@@ -11,9 +11,11 @@ import numpy as np
 
 from ..deploy.agreement import agreement
 from ..deploy.mend import Mended
+from ..deploy.thresholds import keep_thresholds, settle
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
-from ..inference.runtimes.backends import FILE_BACKENDS
+from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
+from ..inference.runtimes.exits import ExitSession
 from ..measure.bench.latency import Timing, time_variants
 from ..measure.bench.score import as_model
 from ..measure.bench.variants import Variant, available_backends, make_variants, precision
@@ -104,6 +106,18 @@ def variants_of(
         )
     ]
     return [variant for variant in made if variant.run is not None]
+
+
+def settled(variant: Variant, task: Task, data: Encoded, threads: int) -> Variant:
+    """A file that rounds and whose texts leave early, with a threshold that is chosen by its own answers on these rows
+    and kept beside it; any other variant as it is."""
+    if variant.executed is None or variant.path is None or precision(variant.backend) == "fp32":
+        return variant
+    session = open_backend(variant.path, variant.backend, threads)
+    if not isinstance(session, ExitSession):
+        return variant
+    keep_thresholds(variant.path.parent, {variant.backend: settle(session, task, data)})
+    return dataclasses.replace(variant, run=session.run, executed=session.executed)
 
 
 def timed(variants: Sequence[Variant], workload: Workload, threads: int) -> Iterable[tuple[Variant, Timing]]:

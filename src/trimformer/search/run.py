@@ -38,6 +38,7 @@ from .measurement import (
     measurements_of,
     outcome_of,
     scores_of,
+    settled,
     variants_of,
 )
 from .mending import with_mended
@@ -401,11 +402,12 @@ class Autopilot(Trainer):
 
         int8 files that do not answer as fp32 does are mended, but not under a limit of time: each map is tried for it.
         """
-        own = [one for one in variants if one.backend not in STOCK]
-        scores = scores_of(own, inputs.task, inputs.selection)
+        rows = inputs.task, inputs.selection
+        variants = [settled(one, *rows, self.threads) for one in variants]
+        scores = scores_of([one for one in variants if one.backend not in STOCK], *rows)
         if not math.isinf(self.budget.seconds):
             return variants, scores
-        return with_mended(variants, scores, models, inputs.task, inputs.selection, inputs.train, self.threads)
+        return with_mended(variants, scores, models, *rows, inputs.train, self.threads)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
         return measurements_of(variants, scores, self._workload(inputs), self.threads, inputs.task.metric)

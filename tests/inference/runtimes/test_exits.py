@@ -110,6 +110,6 @@ def test_the_threshold_is_that_of_the_configuration(tmp_path: Path) -> None:
         file = tmp_path / "config.json"
         values = json.loads(file.read_text()) | {"exits": exits(threshold=threshold, after=[0])}
         file.write_text(json.dumps(values))
-        session = open_exits(tmp_path, openers)
+        session = open_exits(tmp_path, "onnx", openers)
         session.run(batch([5, 6], [3, 2]))
         assert session.executed.take() == counts
