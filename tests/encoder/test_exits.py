@@ -243,9 +243,20 @@ def test_an_exit_without_weights_is_refused(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def first_layer_attends():
+    """Exits above the last layer that mixes the tokens read all of them; behind the last exit one is computed."""
+    return trim(with_exits(given=exits(after=(0, 1))), Gates(attention=torch.tensor([1.0, 0.0, 0.0, 0.0])))
+
+
+def test_exits_above_the_last_layer_that_mixes_tokens():
+    model = first_layer_attends().double()
+    assert (model.config.last_mixing, model.config.first_alone) == (0, 2)
+    check_batch(model, "entropy")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "above the last that mixes"])
 def test_counted_equals_computed(kind):
-    model = with_exits(kind)
+    model = with_exits(kind) if kind in KINDS else first_layer_attends()
     model = changed(model, threshold=3 if kind == "regression" else 0)
     computed = cost(model, 12)
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):

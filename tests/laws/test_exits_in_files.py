@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import fresh
-from tests.encoder.test_exits import KINDS, exits, midst, with_exits
+from tests.encoder.test_exits import KINDS, exits, first_layer_attends, midst, with_exits
 from tests.models import DISTINCT_FAMILIES, padded_batch, with_tokens
 from trimformer import export
 from trimformer.deploy.writers import write
@@ -64,6 +64,18 @@ def test_exported_equals_pytorch(kind, family, rule, tmp_path):
     for found, wanted in zip(session.run_through(batch), [*every.exit_logits, every.logits], strict=True):
         close(found, wanted, batch)
     assert (kind, rule) != ("classification", "entropy") or len(set(expected.executed.tolist())) > 1
+
+
+def test_exported_equals_pytorch_above_the_last_layer_that_mixes_tokens(tmp_path):
+    model = first_layer_attends()
+    batch = padded_batch(model, 8, 21)
+    model.config.exits["threshold"] = midst(model, batch)
+    session = open_backend(write(model, "onnx", tmp_path, quick=True), "onnx", threads=1)
+    with torch.no_grad():
+        expected, every = model(**batch), model(**batch, output_exits=True)
+    close(session.run(batch), expected.logits, batch)
+    for found, wanted in zip(session.run_through(batch), [*every.exit_logits, every.logits], strict=True):
+        close(found, wanted, batch)
 
 
 def test_the_files_that_users_get(tmp_path):

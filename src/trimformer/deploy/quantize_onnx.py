@@ -23,8 +23,8 @@ SMALLEST = np.float32(1e-30)
 """In place of the largest value of a row that is all 0."""
 WORD_TABLE = "embeddings.word.weight"
 EXITS = "exits."
-"""What the names of the weights of exits begin with. These maps are small, and where a text has one answer they read one
-vector of it: to round that takes longer than integers save."""
+"""What the names of the weights of exits begin with. These maps are small, and where a text has one answer they read
+one vector of it: to round that takes longer than integers save."""
 DOMAIN = "com.microsoft"
 
 

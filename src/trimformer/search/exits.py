@@ -16,6 +16,7 @@ from ..encoder.checkpoints.load import load_with_head, read_config
 from ..methods import METHODS
 from ..methods.exits.findings import ExitFindings
 from ..pipeline.stages import StageResult
+from ..saved.exits import ExitShape
 from ..training.evaluate import predict_logits
 from .measurement import DENSE
 from .schedule.estimates import FASTEST, Estimates
@@ -97,8 +98,9 @@ def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> 
         return None
     model: Any = load_with_head(result.model_folder)
     score, drop = ground.scored(predict_logits(model.to(search.accelerator.device), ground.inputs.selection))
+    after = ", ".join(str(layer + 1) for layer in ExitShape.read(model.config.exits).after)
     layers = len(model.encoder.layers)
-    exits = f"exits after layers 1 to {layers - 1}; texts leave after {chosen.layers:.1f} of {layers} layers on average"
+    exits = f"exits after layers {after}; texts leave after {chosen.layers:.1f} of {layers} layers on average"
     point = dataclasses.replace(
         one,
         name=name,

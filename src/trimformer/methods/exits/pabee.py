@@ -4,9 +4,9 @@ Zhou, Xu, Ge, McAuley, Xu and Wei, "BERT Loses Patience: Fast and Robust Inferen
 The loss is the mean of the exits' losses, weighted by how many layers are before each: sum_j j L_j / sum_j j.
 Numbers agree where they differ by less than a tolerance.
 
-Where the published code is left: it tests the agreement of a whole batch, and here each text leaves for itself; the
-stage goes on from the fine-tuned model unless the recipe says ``start: pretrained``, as in the paper; and the patience
-is chosen for a budget.
+Where the published code is left: it tests the agreement of a whole batch, and here each text leaves for itself; by
+default there are fewer exits, which read the mean over the tokens and not the first one; the stage goes on from the
+fine-tuned model unless the recipe says ``start: pretrained``, as in the paper; and the patience is chosen for a budget.
 """
 
 from __future__ import annotations
