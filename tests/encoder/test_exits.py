@@ -227,8 +227,11 @@ def test_saved_equals_loaded(kind, tmp_path):
     with torch.no_grad():
         expected = model(**batch)
         for found in (loaded(**batch), own(**batch)):
-            assert torch.equal(found.logits, expected.logits)
+            # Weights that lie elsewhere in memory may be added up in another order.
+            torch.testing.assert_close(found.logits, expected.logits, atol=1e-6, rtol=0)
             assert torch.equal(found.executed, expected.executed)
+    for other in (loaded, own):
+        assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in model.state_dict().items())
     assert TrimformerModel.from_pretrained(tmp_path).config.exits == model.config.exits
     assert load(tmp_path, labels=["yes", "no"]).config.exits is None
 

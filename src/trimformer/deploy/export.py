@@ -219,8 +219,15 @@ class _Exporter:
 
 
 def notes_of(files: Sequence[ExportedFile]) -> list[str]:
-    """A sentence for each file that does not answer as the model does in fp32, or does with maps in fp32 alone."""
-    return [note for file in files if (note := file.note(file.backend)) is not None]
+    """A sentence for each file that does not answer as the model does in fp32, or does with maps in fp32 alone, and for
+    each whose texts leave at a threshold of its own."""
+    notes = [note for file in files if (note := file.note(file.backend)) is not None]
+    return notes + [own_threshold(file.backend, file.threshold) for file in files if file.threshold is not None]
+
+
+def own_threshold(name: str, threshold: float) -> str:
+    """The sentence on a file of this name whose threshold was chosen by its own answers."""
+    return f"{name}: its texts leave at the threshold {threshold:g}, chosen by its own answers on the selection rows."
 
 
 def thresholds_of(files: Sequence[ExportedFile]) -> dict[str, float]:

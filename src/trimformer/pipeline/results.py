@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from ..cores import usable_cores
 from ..deploy.agreement import agreement, agrees, percent
-from ..deploy.export import export_all
+from ..deploy.export import export_all, own_threshold
 from ..deploy.scoring import Judge
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
@@ -263,7 +263,8 @@ def export_model(
 
 
 def notes_of(exported: list[ExportInfo], metric: str) -> list[str]:
-    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can.
+    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can, and
+    for each whose texts leave at a threshold of its own.
 
     metric: that of the scores.
     """
@@ -271,7 +272,7 @@ def notes_of(exported: list[ExportInfo], metric: str) -> list[str]:
     def shown(one: ExportInfo) -> str:
         return numbers.hundredths(one.score or 0.0, metric)
 
-    notes = []
+    notes = [own_threshold(one.file, one.threshold) for one in exported if one.threshold is not None]
     for one in exported:
         if one.label_agreement is None:
             continue

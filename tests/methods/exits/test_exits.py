@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from tests.learning import batches, context, make_method
 from trimformer import LayerShape, TrimformerError
+from trimformer.encoder.parts.attention.base import replaced
 from trimformer.measure.cost import flops_by_exit, mean_flops
 from trimformer.methods import METHODS
 from trimformer.methods.exits.base import ExitMethod
@@ -162,7 +163,7 @@ def test_where_no_exit_is_inside_the_budget_no_text_leaves() -> None:
 def test_operations_until_an_exit_count_the_heads_that_were_met() -> None:
     method = make_method("deebert", context())
     model = method.model
-    head = model.head_type(model.config).flops(model.config, 2)
+    head = model.exit_type(model.config).flops(model.config, 2)
     first, second, whole = flops_by_exit(model.config, 12, type(model))
     layer = second - first - head
     assert first == pytest.approx(layer + head)
@@ -232,7 +233,8 @@ def test_a_budget_of_an_error_is_refused() -> None:
 
 def test_by_default_each_exit_is_twice_as_deep_as_the_one_before() -> None:
     def after(layers: int, attending: int) -> tuple[int, ...]:
-        shapes = [LayerShape("full" if index < attending else "none", 2, 8) for index in range(layers)]
+        full = LayerShape("full", 2, 8, 24)
+        shapes = [full] * attending + [replaced(full, "none")] * (layers - attending)
         return standard_places(context(layers=1).model.config.with_shapes(shapes))
 
     assert [after(layers, layers) for layers in (2, 3, 4, 6, 12, 24)] == [
