@@ -48,7 +48,7 @@ class ExportedFile:
         of random tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
     random_agreement: share of these inputs with the same arg-max label; None where there are no labels.
     agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
-        one, else on these inputs; None for a bare body, which has no answers.
+        one, else on these inputs; None for a bare body, which has no answers. With exits, at the threshold of fp32.
     largest_output: largest absolute output on these inputs.
     metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
         that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
@@ -192,14 +192,23 @@ class _Exporter:
         file = _compared(self.model, session, path, backend)
         if self.scorer is None:
             return file
-        rows = self.scorer.selection_rows() if isinstance(session, ExitSession) and file.precision != "fp32" else None
-        if rows is not None and isinstance(session, ExitSession):
-            file = dataclasses.replace(file, threshold=settle(session, self.scorer.task, rows))
         self.outcomes[path], same = self.scorer.judge(session)
+        if isinstance(session, ExitSession) and file.precision != "fp32":
+            file = self._settled(file, session)
         metric = self.scorer.task.metric
         score = self.scorer.score(self.outcomes[path])
         drop = metric.drop(score - self.scorer.reference)
         return dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
+
+    def _settled(self, file: ExportedFile, session: ExitSession) -> ExportedFile:
+        """The file with a threshold of its own, which its score is then measured at; the same without rows for it."""
+        assert self.scorer is not None
+        rows = self.scorer.selection_rows()
+        if rows is None:
+            return file
+        threshold = settle(session, self.scorer.task, rows)
+        self.outcomes[file.path], _ = self.scorer.judge(session)
+        return dataclasses.replace(file, threshold=threshold)
 
     def _mended(self, file: ExportedFile, before: float) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""

@@ -263,8 +263,8 @@ def export_model(
 
 
 def notes_of(exported: list[ExportInfo], metric: str) -> list[str]:
-    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can, and
-    for each whose texts leave at a threshold of its own.
+    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can,
+    and for each whose texts leave at a threshold of its own.
 
     metric: that of the scores.
     """

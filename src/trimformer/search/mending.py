@@ -10,18 +10,17 @@ import numpy as np
 
 from ..deploy.agreement import agreement, agrees
 from ..deploy.mend import Mended, mended
-from ..deploy.thresholds import settle
 from ..deploy.writers import INT8
 from ..encoder.checkpoints.load import load_with_head
 from ..encoder.model.heads import TrimformerWithHead
 from ..inference.runtimes.backends import open_backend
-from ..inference.runtimes.exits import ExitSession, counts_of
+from ..inference.runtimes.exits import counts_of
 from ..measure.bench.variants import Variant
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import on_fastest, predict_logits
-from .measurement import Scored, Scores, logits_of, settled
+from .measurement import Scored, Scores, logits_of
 
 
 def with_mended(
@@ -51,7 +50,7 @@ def with_mended(
             if kept is not None:
                 scored[one.name, one.backend] = trials.scored[len(kept.kept)]._replace(mended=kept)
                 assert one.path is not None
-                one = settled(trials.opened(one.path), task, data, threads)
+                one = trials.opened(one.path)
         found.append(one)
     return found, scored
 
@@ -78,8 +77,6 @@ class Trials:
         """The variant with the file that is there now."""
         assert self.variant.path is not None
         session = open_backend(path, self.variant.backend, self.threads, self.variant.path.parent)
-        if isinstance(session, ExitSession):
-            settle(session, self.task, self.data)
         return dataclasses.replace(self.variant, run=session.run, executed=counts_of(session))
 
     def _agrees(self, path: Path, kept: Sequence[str]) -> bool:
