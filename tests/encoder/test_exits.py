@@ -248,12 +248,13 @@ def test_an_exit_without_weights_is_refused(tmp_path):
 
 def first_layer_attends():
     """Exits above the last layer that mixes the tokens read all of them; behind the last exit one is computed."""
-    return trim(with_exits(given=exits(after=(0, 1))), Gates(attention=torch.tensor([1.0, 0.0, 0.0, 0.0])))
+    gates = Gates(attention=torch.tensor([1.0, 0.0, 0.0, 0.0]), removed="none")
+    return trim(with_exits(), gates)
 
 
 def test_exits_above_the_last_layer_that_mixes_tokens():
     model = first_layer_attends().double()
-    assert (model.config.last_mixing, model.config.first_alone) == (0, 2)
+    assert (model.config.last_mixing, model.config.first_alone) == (0, 3)
     check_batch(model, "entropy")
 
 

@@ -26,8 +26,6 @@ from .training import Ground, Trainer, stage_of
 METHOD = "fastbert"
 FEWEST = 3
 """Layers of a model that gets exits."""
-LEARNING_RATE = 1e-3
-"""Of the heads, which begin at random on layers that stay as they are."""
 MOST = 0.5
 """Exits are planned where they take no more than this share of the time that is left for candidates and for them."""
 SUFFIX = "-exits"
@@ -86,7 +84,7 @@ def add_exits(search: Trainer, points: Sequence[Point], ground: Ground, estimate
 def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> Point | None:
     """The model with exits; None where no text can leave inside the budget."""
     name, before = f"{one.name}{SUFFIX}", _result(search, one, ground)
-    training = search.settings.training.model_copy(update={"keep_best": False, "learning_rate": LEARNING_RATE})
+    training = search.settings.training.model_copy(update={"keep_best": False})
     method = {"name": METHOD, "max_drop": left_of(search.settings.max_drop, one)}
     stage = stage_of(name, training, METHODS[METHOD].standard.objective, method=method)
     stages = [ground.dense, before]

@@ -36,8 +36,8 @@ PRECISIONS = ("fp32", "bf16", "int8")
 class Scored(NamedTuple):
     """On the selection split: the official metric, and the share of the answers that are those of the model in fp32.
 
-    agreement: with exits at the threshold of fp32; None where nothing in fp32 was scored beside it. mended: what stays in
-    fp32 of an int8 file that would not agree else; None: nothing.
+    agreement: with exits at the threshold of fp32; None where nothing in fp32 was scored beside it. mended: what stays
+    in fp32 of an int8 file that would not agree else; None: nothing.
     """
 
     score: float

@@ -250,6 +250,13 @@ def test_by_default_each_exit_is_twice_as_deep_as_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("name", EXITS)
+def test_exits_learn_at_a_rate_of_their_own(name: str) -> None:
+    method = make_method(name, context(), exit_learning_rate=0.02)
+    apart = [group for group in method.networks["model"].optimizer.param_groups if group["initial_lr"] == 0.02]
+    assert [{*map(id, group["params"])} for group in apart] == [{*map(id, method.model.exits.parameters())}]
+
+
+@pytest.mark.parametrize("name", EXITS)
 def test_an_exit_reads_the_mean_over_the_real_tokens(name: str) -> None:
     method = make_method(name, context())
     batch = {key: value for key, value in batches(method.context, 1)[0].items() if key != "labels"}

@@ -43,6 +43,7 @@ class ExitSettings(MethodSettings):
     reads: Literal["mean", "head"] = Field(
         "mean", description="what an exit reads: the mean over the tokens, or what the last head reads, by one like it"
     )
+    exit_learning_rate: float = Field(1e-3, gt=0, description="of the exits, which begin at random")
     max_drop: float | None = Field(
         None, ge=0, description="points of the metric that exits may lose on the selection rows; none: half a point"
     )
@@ -79,6 +80,10 @@ class ExitMethod(StudentMethod):
             )
         self.shape = self.exits(settings, context.model.config, ANSWERS[context.task.kind].entropy is None)
         super().__init__(settings, dataclasses.replace(context, model=with_exits(context.model, self.shape)))
+
+    def options(self) -> dict[str, Any]:
+        exits: Any = self.context.model.exits
+        return {"apart": [*exits.parameters()], "apart_rate": self.settings.exit_learning_rate}
 
     @classmethod
     def exits(cls, settings: Any, config: TrimformerConfig, number: bool) -> ExitShape:
