@@ -27,7 +27,7 @@ from trimformer.report.schema import Report
 RESULTS = Path(__file__).parent / "results" / "exits.json"
 TASKS: dict[str, tuple[int | None, float]] = {"sst2": (8000, 2), "mrpc": (None, 3), "qqp": (None, 2)}
 """Of each task: rows that are used, and epochs of the dense model."""
-HEADS = {"epochs": 3, "learning_rate": 1e-3}
+HEADS = {"epochs": 3}
 """How exits are trained where nothing else is; all weights are trained as those of the dense model."""
 METHODS: dict[str, dict[str, Any]] = {
     "deebert": {"training": HEADS},

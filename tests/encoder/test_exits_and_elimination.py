@@ -13,7 +13,8 @@ from trimformer.saved.exits import RULES
 
 def fewer(family="bert", rule="entropy", *tokens, layers=4):
     """A model whose texts leave at different exits, and a batch of them."""
-    model: Any = with_tokens(with_exits("classification", exits(rule, 1), family, layers), *tokens or (0.7, None, 5))
+    given = exits(rule, 1, reads="head")
+    model: Any = with_tokens(with_exits("classification", given, family, layers), *tokens or (0.7, None, 5))
     batch = padded_batch(model, 8, 21)
     return changed(model, threshold=midst(model, batch)) if rule == "entropy" else model, batch
 

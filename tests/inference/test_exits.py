@@ -18,18 +18,23 @@ from trimformer.deploy.mend import costliest_first
 from trimformer.deploy.onnx import random_inputs
 from trimformer.deploy.quantize_onnx import maps_of
 from trimformer.deploy.quantize_openvino import samples
+from trimformer.deploy.scoring import Scorer
+from trimformer.deploy.thresholds import settle
 from trimformer.deploy.writers import write
 from trimformer.encoder import TrimformerForSequenceClassification
 from trimformer.encoder.checkpoints.load import load
 from trimformer.errors import TrimformerError
 from trimformer.inference.predictor import Predictor
+from trimformer.inference.reading import exits_in
 from trimformer.inference.runtimes.backends import open_backend
+from trimformer.inference.runtimes.exits import ExitSession
 from trimformer.inference.runtimes.segments import together
 from trimformer.measure.bench.bench import Texts, bench
 from trimformer.measure.bench.target import export_for
 from trimformer.measure.device.pieces import latency_tables
 from trimformer.saved.exits import ANSWERS
 from trimformer.tasks.settings import TaskSettings
+from trimformer.tasks.task import load_task
 
 NAMES = {0: "neg", 1: "pos"}
 LINES = [text for text, _ in texts(40)]
@@ -128,7 +133,8 @@ def test_a_target_is_chosen_by_texts(tmp_path: Path) -> None:
 
 def outliers() -> Any:
     """Each feed-forward block has a large bias, and int8 sees little else; half of random inputs have each label."""
-    model = TrimformerForSequenceClassification(tiny(2, exits=exits(after=[0]), id2label=NAMES).config).eval()
+    given = exits(after=[0], reads="head")
+    model = TrimformerForSequenceClassification(tiny(2, exits=given, id2label=NAMES).config).eval()
     coded = random_inputs(model.config, 64, 20, padded=True)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -151,6 +157,37 @@ def test_files_are_scored_by_the_texts_that_leave_early(tmp_path: Path) -> None:
     assert (fp32.score_drop, fp32.agreement) == (0, 1)
 
 
+def test_a_file_that_rounds_has_a_threshold_of_its_own(tmp_path: Path) -> None:
+    """It is that at which the file itself loses nothing that the budget does not allow, and stays with the file."""
+    settings = TaskSettings(data=str(write_csv(tmp_path / "reviews.csv")), text="review", label="stars")
+    model = classifier()
+    fp32, int8 = export(model, tmp_path / "a", tokenizer=words_tokenizer(), task=settings)
+    own = {"onnx-int8": int8.threshold}
+    assert fp32.threshold is None
+    assert (exits_in(tmp_path / "a") or {})["thresholds"] == own
+    exact, rounded = (open_backend(file.path, file.backend, threads=1) for file in (fp32, int8))
+    assert isinstance(exact, ExitSession)
+    assert isinstance(rounded, ExitSession)
+    assert (exact.shape.threshold, rounded.shape.threshold) == (model.config.exits["threshold"], int8.threshold)
+    rows = Scorer(model, words_tokenizer(), settings).selection_rows()
+    assert rows is not None
+    rounded.run(rows.batch([*range(len(rows))]))
+    counts = rounded.executed.take()
+    assert settle(rounded, load_task(settings).task, rows) == int8.threshold
+    rounded.run(rows.batch([*range(len(rows))]))
+    assert rounded.executed.take() == counts
+    export(model, tmp_path / "a", precision=["fp32"])  # the file in int8 is still that of this model
+    assert (exits_in(tmp_path / "a") or {})["thresholds"] == own
+
+
+def test_threads_of_segments_do_not_spin(run: Path) -> None:
+    """Each segment has threads of its own, which would be in the way of the next one's."""
+    session = open_backend(run / "onnx" / "model.1-of-2.onnx", "onnx", threads=2)
+    assert isinstance(session, ExitSession)
+    options = [segment._session.get_session_options() for segment in session._segments]  # type: ignore[attr-defined]
+    assert [one.get_session_config_entry("session.intra_op.allow_spinning") for one in options] == ["0", "0"]
+
+
 def test_int8_files_are_mended_through_all_segments(tmp_path: Path) -> None:
     model = outliers()
     (int8,) = export(model, tmp_path / "out", precision=["int8"])
@@ -164,7 +201,8 @@ def test_int8_files_are_mended_through_all_segments(tmp_path: Path) -> None:
     for backend in ("onnx-int8", "openvino-int8"):
         order = costliest_first(sources, backend, samples(model.config, None))
         assert sorted(order) == sorted(name for source in sources for name in maps_of(source))
-        assert {"layers.0.ffn_in", "layers.1.ffn_in", "exits.0.dense", "head.dense"} <= set(order)
+        assert {"layers.0.ffn_in", "layers.1.ffn_in", "head.dense"} <= set(order)
+        assert not any(name.startswith("exits.") for name in order)  # they are in fp32 as it is
         assert sorted(order[:2]) == ["layers.0.ffn_out", "layers.1.ffn_out"]
 
 

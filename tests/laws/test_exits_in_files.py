@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import fresh
-from tests.encoder.test_exits import KINDS, exits, midst, with_exits
+from tests.encoder.test_exits import KINDS, exits, first_layer_attends, midst, with_exits
 from tests.models import DISTINCT_FAMILIES, padded_batch, with_tokens
 from trimformer import export
 from trimformer.deploy.writers import write
@@ -66,6 +66,18 @@ def test_exported_equals_pytorch(kind, family, rule, tmp_path):
     assert (kind, rule) != ("classification", "entropy") or len(set(expected.executed.tolist())) > 1
 
 
+def test_exported_equals_pytorch_above_the_last_layer_that_mixes_tokens(tmp_path):
+    model = first_layer_attends()
+    batch = padded_batch(model, 8, 21)
+    model.config.exits["threshold"] = midst(model, batch)
+    session = open_backend(write(model, "onnx", tmp_path, quick=True), "onnx", threads=1)
+    with torch.no_grad():
+        expected, every = model(**batch), model(**batch, output_exits=True)
+    close(session.run(batch), expected.logits, batch)
+    for found, wanted in zip(session.run_through(batch), [*every.exit_logits, every.logits], strict=True):
+        close(found, wanted, batch)
+
+
 def test_the_files_that_users_get(tmp_path):
     model, batch = midway(layers=2, after=(0,))
     (fp32,) = export(model, tmp_path, precision=["fp32"])
@@ -121,7 +133,7 @@ def test_saved_files_answer_in_a_fresh_process(tmp_path):
 @pytest.fixture(scope="module")
 def fewer(tmp_path_factory):
     """Layers hand on fewer tokens before and after the exit, as a share of the text and as a number."""
-    model: Any = with_tokens(with_exits("classification", exits(after=(0,)), "bert", 3), 0.7, 5)
+    model: Any = with_tokens(with_exits("classification", exits(after=(0,), reads="head"), "bert", 3), 0.7, 5)
     batch = padded_batch(model, 8, 21)
     model.config.exits["threshold"] = first_half(model, batch)
     return model, batch, tmp_path_factory.mktemp("fewer")
@@ -154,7 +166,9 @@ def test_where_layers_hand_on_fewer_tokens(fewer, backend):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["deberta-v2", "mpnet"])
 def test_what_is_left_stays_where_it_was_in_the_text(family, tmp_path):
-    model: Any = with_tokens(with_exits("classification", exits("patience", 9, after=(0,)), family, 3), 0.7, 5)
+    model: Any = with_tokens(
+        with_exits("classification", exits("patience", 9, after=(0,), reads="head"), family, 3), 0.7, 5
+    )
     batch = padded_batch(model, 8, 21)
     session = open_backend(write(model, "onnx", tmp_path), "onnx", threads=1)
     with torch.no_grad():

@@ -85,7 +85,7 @@ def test_evaluate_and_inspect_say_it_too(report: Report) -> None:
     assert evaluate("out/dense/model", TASK).executed is None
     assert json.loads(trimformer("inspect", "out/model", "--json").out)["exits"]["rule"] == "entropy"
     shown = " ".join(trimformer("inspect", "out/model").out.split())
-    assert "Exits stand after the layers 0-2: a text leaves where the entropy" in shown
+    assert "Exits stand after the layers 0,2: a text leaves where the entropy" in shown
 
 
 def test_explain_says_it_of_the_rows_that_it_looks_at(report: Report) -> None:

@@ -42,7 +42,7 @@ def early(home: Path, counted: None) -> AutopilotReport:
 def test_the_chosen_file_has_exits_and_the_report_says_what_texts_need(early: AutopilotReport) -> None:
     assert early.chosen.name == "dense-exits"
     point = next(point for point in early.points if point.name == "dense-exits")
-    assert point.removed.startswith("exits after layers 1 to 2; texts leave after ")
+    assert point.removed.startswith("exits after layers 1, 2; texts leave after ")
     assert point.inside
     assert point.layers is not None
     assert 1 <= point.layers < LAYERS

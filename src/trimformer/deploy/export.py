@@ -30,6 +30,7 @@ from .mend import Mended, mended
 from .onnx import Model, random_inputs
 from .pieces import segments_of
 from .scoring import Judge, Scorer
+from .thresholds import keep_thresholds, settle
 from .writers import CALIBRATED, INT8, save_config, write
 
 MAX_FP32_ERROR = 1e-4
@@ -48,12 +49,12 @@ class ExportedFile:
         of random tokens of several shapes. Random tokens are a harder test than text: give a task for the score.
     random_agreement: share of these inputs with the same arg-max label; None where there are no labels.
     agreement: share of the answers that are those of PyTorch in fp32, on the validation rows of a task where there is
-        one, else on these inputs; None for a bare body, which has no answers.
+        one, else on these inputs; None for a bare body, which has no answers. With exits, at the threshold of fp32.
     largest_output: largest absolute output on these inputs.
     metric: the name of the task's. score: that metric on its validation rows. score_drop: by how much it is worse than
         that of PyTorch in fp32, in points (hundredths), of an error in its own unit. All None without a task.
     calibration: what set the ranges of static int8. mended: what stays in fp32 of an int8 file that would not agree
-        with fp32 else; None: nothing.
+        with fp32 else; None: nothing. threshold: of the exits, where it was chosen by the answers of the file itself.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class ExportedFile:
     metric: str | None = None
     agreement: float | None = None
     mended: Mended | None = None
+    threshold: float | None = None
 
     def note(self, name: str) -> str | None:
         """What has to be said of the agreement, under this name of the file; None: nothing."""
@@ -101,6 +103,7 @@ def export(
     validation rows; needs a tokenizer. Without it static int8 gets its ranges from random tokens.
 
     Where an int8 file gives fewer than 98 % of the answers of fp32, the maps that cost it stay in fp32 (``mended``).
+    With a task, a file of a model with exits that rounds gets a threshold of its own, which is written to config.json.
 
     Inputs input_ids, attention_mask, token_type_ids: int64 (batch, n), all three always given. Output
     ``logits`` (batch, labels), for tokens (batch, n, labels), for spans (batch, n, 2: start and end), or
@@ -154,6 +157,7 @@ def export_all(
                     if part.is_file():  # of two precisions of the same file the first has moved it
                         part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
+        keep_thresholds(folder, thresholds_of(exported))
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
 
 
@@ -189,10 +193,22 @@ class _Exporter:
         if self.scorer is None:
             return file
         self.outcomes[path], same = self.scorer.judge(session)
+        if isinstance(session, ExitSession) and file.precision != "fp32":
+            file = self._settled(file, session)
         metric = self.scorer.task.metric
         score = self.scorer.score(self.outcomes[path])
         drop = metric.drop(score - self.scorer.reference)
         return dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
+
+    def _settled(self, file: ExportedFile, session: ExitSession) -> ExportedFile:
+        """The file with a threshold of its own, which its score is then measured at; the same without rows for it."""
+        assert self.scorer is not None
+        rows = self.scorer.selection_rows()
+        if rows is None:
+            return file
+        threshold = settle(session, self.scorer.task, rows)
+        self.outcomes[file.path], _ = self.scorer.judge(session)
+        return dataclasses.replace(file, threshold=threshold)
 
     def _mended(self, file: ExportedFile, before: float) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
@@ -212,8 +228,20 @@ class _Exporter:
 
 
 def notes_of(files: Sequence[ExportedFile]) -> list[str]:
-    """A sentence for each file that does not answer as the model does in fp32, or does with maps in fp32 alone."""
-    return [note for file in files if (note := file.note(file.backend)) is not None]
+    """A sentence for each file that does not answer as the model does in fp32, or does with maps in fp32 alone, and for
+    each whose texts leave at a threshold of its own."""
+    notes = [note for file in files if (note := file.note(file.backend)) is not None]
+    return notes + [own_threshold(file.backend, file.threshold) for file in files if file.threshold is not None]
+
+
+def own_threshold(name: str, threshold: float) -> str:
+    """The sentence on a file of this name whose threshold was chosen by its own answers."""
+    return f"{name}: its texts leave at the threshold {threshold:g}, chosen by its own answers on the selection rows."
+
+
+def thresholds_of(files: Sequence[ExportedFile]) -> dict[str, float]:
+    """The thresholds that were chosen for files, by their back-ends."""
+    return {file.backend: file.threshold for file in files if file.threshold is not None}
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:

@@ -22,11 +22,14 @@ UNSIGNED = 128
 SMALLEST = np.float32(1e-30)
 """In place of the largest value of a row that is all 0."""
 WORD_TABLE = "embeddings.word.weight"
+EXITS = "exits."
+"""What the names of the weights of exits begin with. These maps are small, and where a text has one answer they read
+one vector of it: to round that takes longer than integers save."""
 DOMAIN = "com.microsoft"
 
 
 def onnx_int8(source: Path, target: Path, kept: Collection[str] = ()) -> None:
-    """Linear maps and the word table in int8; everything else stays fp32, and what is kept by its plain name.
+    """Linear maps and the word table in int8; everything else stays fp32, exits, and what is kept by its plain name.
 
     Signed weights use the fast kernels of CPUs with VNNI. On a processor whose sums of signed products overflow the
     weights are unsigned: a sixth slower there than 7 bits, with half of their error.
@@ -97,7 +100,7 @@ class IntegerGraph:
         """The name of the weight of a linear map or of the look-up of a word; None for all other nodes."""
         if node.op_type == "Gather" and node.input[0] == WORD_TABLE:
             return WORD_TABLE
-        return str(node.input[1]) if self.linear(node) else None
+        return str(node.input[1]) if self.linear(node) and not node.input[1].startswith(EXITS) else None
 
     def linear(self, node: Any) -> bool:
         """Whether it is the product of a plain matrix of weights and something else.

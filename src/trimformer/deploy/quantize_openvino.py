@@ -23,7 +23,7 @@ from ..inference.runtimes.session import arrays
 from ..tasks.encoding.encoded import Encoded
 from .onnx import random_inputs
 from .openvino import read, save
-from .quantize_onnx import plain_name
+from .quantize_onnx import EXITS, plain_name
 
 Samples = list[dict[str, np.ndarray]]
 TEXTS = 300
@@ -91,7 +91,7 @@ def openvino_int4(source: Path, target: Path) -> None:
 
 
 def _unquantized(model: Any, kept: Collection[str] = ()) -> list[str]:
-    """Products of two activations, convolutions, and the maps that are kept by their plain names.
+    """Products of two activations, convolutions, exits, and the maps that are kept by their plain names.
 
     One range for all lengths is too coarse for attention scores, attention outputs and means of long texts. The
     convolutions are a small part of the work, and NNCF cannot collect their ranges over texts of several lengths.
@@ -100,17 +100,17 @@ def _unquantized(model: Any, kept: Collection[str] = ()) -> list[str]:
         node.get_friendly_name()
         for node in model.get_ops()
         if node.get_type_name() == "GroupConvolution"
-        or (node.get_type_name() == "MatMul" and not any(_constant(end) for end in node.inputs()))
-        or (kept and any(plain_name(_constant(end) or "") in kept for end in node.inputs()))
+        or (node.get_type_name() == "MatMul" and not any(map(_weight, node.inputs())))
+        or any(weight.startswith(EXITS) or plain_name(weight) in kept for weight in map(_weight, node.inputs()))
     ]
 
 
-def _constant(end: Any) -> str | None:
-    """The name of the constant that an input is made of, None for any other."""
+def _weight(end: Any) -> str:
+    """The name of the constant that an input is made of, empty for any other."""
     node = end.get_source_output().get_node()
     if node.get_type_name() in ("Convert", "Reshape", "Transpose"):
-        return _constant(node.input(0))
-    return str(node.get_friendly_name()) if node.get_type_name() == "Constant" else None
+        return _weight(node.input(0))
+    return str(node.get_friendly_name()) if node.get_type_name() == "Constant" else ""
 
 
 def _quiet_bars() -> contextlib.AbstractContextManager[Any]:

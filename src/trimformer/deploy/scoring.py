@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from ..encoder import TrimformerWithHead
 from ..inference.runtimes.session import Session
 from ..tasks.balance import balance_notes
-from ..tasks.data import Examples, Task
+from ..tasks.data import Examples, Task, TaskData
 from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
@@ -31,12 +31,20 @@ PYTORCH = "The model in fp32"
 class Judge:
     """Scores other forms of a model on the rows of its task, and compares their answers with those of PyTorch in fp32.
 
-    train: the rows to learn from, none of which is scored on or chosen by.
+    train: the rows to learn from, none of which is scored on. selection: the rows by which the threshold of exits is
+    chosen; None: there are none.
     """
 
-    def __init__(self, model: TrimformerWithHead, task: Task, validation: Encoded, train: Encoded | None) -> None:
+    def __init__(
+        self,
+        model: TrimformerWithHead,
+        task: Task,
+        validation: Encoded,
+        train: Encoded | None,
+        selection: Encoded | None = None,
+    ) -> None:
         self.model, self.task, self.validation = model, task, validation
-        self._train = train
+        self._train, self._selection = train, selection
         self._outcomes: dict[str, Outcome] = {}
 
     @functools.cached_property
@@ -70,6 +78,10 @@ class Judge:
         """Rows to learn from; None where there are none."""
         return self._train
 
+    def selection_rows(self) -> Encoded | None:
+        """Rows to choose by; None where there are none."""
+        return self._selection
+
     @functools.cached_property
     def _exact(self) -> np.ndarray:
         return predict_logits(self.model, self.validation, title="Scoring PyTorch")
@@ -93,9 +105,17 @@ class Scorer(Judge):
 
     def training_texts(self) -> Encoded | None:
         """The task's rows to learn from; None where only a validation file is given."""
+        return None if self._data is None else self._read(self._data.train)[0]
+
+    def selection_rows(self) -> Encoded | None:
+        """The rows that are held out of those to learn from; None where only a validation file is given."""
+        return None if self._data is None else self._read(self._data.selection)[0]
+
+    @functools.cached_property
+    def _data(self) -> TaskData | None:
         if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
             return None
-        return self._read(load_task(self.settings, labels=names_of(self.model.config)).train)[0]
+        return load_task(self.settings, labels=names_of(self.model.config))
 
     def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
         folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None

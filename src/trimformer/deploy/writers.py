@@ -17,6 +17,7 @@ from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 from .halves import write_halves
 from .pieces import beside, inputs_of, pieces_of
+from .thresholds import thresholds_in
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -84,8 +85,13 @@ def write(
 
 
 def save_config(model: onnx.Model, folder: Path) -> None:
-    """The model's config.json, which says what the outputs mean, and of a model with exits when texts leave."""
+    """The model's config.json, which says what the outputs mean, and of a model with exits when texts leave.
+
+    The thresholds of files in the folder stay.
+    """
     config = copy.deepcopy(model.config)
+    if config.exits is not None and (known := thresholds_in(folder, config.exits)):
+        config.exits = config.exits | {"thresholds": known}
     config.architectures = [type(model).__name__]  # only a saved model names its class
     config.save_pretrained(folder)
 

@@ -77,9 +77,7 @@ class Predictor:
             require_segments(self.tokenizer)
         self.threads = threads
         self.cuts = saved_cuts(self.tokenizer, self.config.max_tokens, max_length)
-        self.session: Session = (
-            self._opened(folder) if file is None else open_backend(file, self.backend, threads, path)
-        )
+        self.session: Session = self._opened(folder) if file is None else open_backend(file, self.backend, threads)
         if self.session.output != "logits":
             raise TrimformerError(f"The model in {folder} has no task head to predict with: fine-tune it first.")
         self.executed = executed_of(self.session, self.config)

@@ -71,7 +71,7 @@ def cost(
     if isinstance(model, TrimformerWithHead):
         head = type(model)
     reads_first = head is not None and head.reads_first(config)
-    last = config.last_mixing if reads_first else config.num_hidden_layers
+    last = config.first_alone if reads_first else config.num_hidden_layers
     kind = LAYERS[config.layer_kind]
     apart = [length] if first is None else [first] if cached else [first, length - first]
     counted = zip(config.shapes, handed_on([shape.tokens for shape in config.shapes], length), strict=True)
@@ -89,10 +89,10 @@ def cost(
     embedded = sum(apart) if config.split_layers else length
     flops = Embeddings.flops(config, embedded) + sum(layer.flops for layer in layers)
     if head is not None:
-        module, outputs = head.head_type(config), head.outputs(config)
-        heads = 1 + (0 if config.exits is None else len(ExitShape.read(config.exits).after))
-        params += heads * module.params(config, outputs)
-        flops += heads * module.flops(config, outputs) * (1 if head.for_texts else length)
+        exits = 0 if config.exits is None else len(ExitShape.read(config.exits).after)
+        for module, count in ((head.head_type(config), 1), (head.exit_type(config), exits)):
+            params += count * module.params(config, head.outputs(config))
+            flops += count * module.flops(config, head.outputs(config)) * (1 if head.for_texts else length)
     return Cost(params, params * bytes_per_weight, flops, length, layers)
 
 
@@ -101,7 +101,7 @@ def flops_by_exit(config: TrimformerConfig, length: int, head: type[TrimformerWi
     included.
     """
     whole = cost(config, length, head=head)
-    heads = head.head_type(config).flops(config, head.outputs(config)) * (1 if head.for_texts else length)
+    heads = head.exit_type(config).flops(config, head.outputs(config)) * (1 if head.for_texts else length)
     after = () if config.exits is None else ExitShape.read(config.exits).after
     before = Embeddings.flops(config, length)
     found = [

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from ..cores import usable_cores
 from ..deploy.agreement import agreement, agrees, percent
-from ..deploy.export import export_all
+from ..deploy.export import export_all, own_threshold
 from ..deploy.scoring import Judge
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
@@ -226,18 +226,26 @@ def describe(
 
 
 def export_model(
-    settings: ExportSettings, trimmed: Path, folder: Path, task: Task, validation: Encoded, train: Encoded
+    settings: ExportSettings,
+    trimmed: Path,
+    folder: Path,
+    task: Task,
+    validation: Encoded,
+    train: Encoded,
+    selection: Encoded,
 ) -> list[ExportInfo]:
     """Write the ONNX files beside the model; parity is checked there, and each is scored by its own answers.
 
-    train: rows by which maps are found that int8 would cost answers.
+    train: rows by which maps are found that int8 would cost answers. selection: those by which the threshold of exits
+    is chosen.
     """
     if not settings.onnx:
         return []
     backends = ("onnx", "onnx-int8") if settings.int8 else ("onnx",)
     model = load_with_head(trimmed)
     on_fastest(model)
-    files = export_all(model, folder, backends, load_tokenizer(trimmed), Judge(model, task, validation, train))
+    judge = Judge(model, task, validation, train, selection)
+    files = export_all(model, folder, backends, load_tokenizer(trimmed), judge)
     return [
         ExportInfo(
             file=f"{folder.name}/{file.path.name}",
@@ -248,13 +256,15 @@ def export_model(
             score=file.score,
             kept=[] if file.mended is None else list(file.mended.kept),
             agreement_before=None if file.mended is None else file.mended.before,
+            threshold=file.threshold,
         )
         for file in files
     ]
 
 
 def notes_of(exported: list[ExportInfo], metric: str) -> list[str]:
-    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can.
+    """A sentence for each file that should not be used in place of the fp32 one, or has maps in fp32 so that it can,
+    and for each whose texts leave at a threshold of its own.
 
     metric: that of the scores.
     """
@@ -262,7 +272,7 @@ def notes_of(exported: list[ExportInfo], metric: str) -> list[str]:
     def shown(one: ExportInfo) -> str:
         return numbers.hundredths(one.score or 0.0, metric)
 
-    notes = []
+    notes = [own_threshold(one.file, one.threshold) for one in exported if one.threshold is not None]
     for one in exported:
         if one.label_agreement is None:
             continue

@@ -72,7 +72,7 @@ def _finish(
         return measure(recipe.measure, inputs.task, *models, exports, beside)
 
     exports = folder.path / "onnx"
-    split = (inputs.task, own.validation, own.train)
+    split = (inputs.task, own.validation, own.train, own.selection)
     files = folder.step("export", lambda: export_model(recipe.export, trimmed, exports, *split))
     figures = folder.step("measure", lambda: folder.kept("measure", Measured, measured))
     report = assemble(

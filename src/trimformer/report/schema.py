@@ -221,6 +221,9 @@ class ExportInfo(_Strict):
     agreement_before: float | None = Field(
         default=None, description="label_agreement with all maps in int8; null: they are, or it is not that precision"
     )
+    threshold: float | None = Field(
+        default=None, description="of exits, chosen by the file's own answers on the selection rows; null: the model's"
+    )
 
 
 class Headline(_Strict):

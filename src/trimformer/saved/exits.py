@@ -64,6 +64,9 @@ WITHOUT: Mapping[str, str] = {
 """The kinds of task that cannot have exits, and why."""
 
 
+READS = ("head", "mean")
+
+
 @dataclasses.dataclass(frozen=True)
 class ExitShape:
     """Where the exits of an encoder are, and when a text leaves.
@@ -73,15 +76,23 @@ class ExitShape:
     threshold: of ``entropy``: 0 lets nobody leave, and above 1 everybody leaves at the first exit. Of ``patience``: a
         whole number of at least 1; as many as there are exits let nobody leave.
     tolerance: of ``patience`` where the answer is a number: up to which difference two exits agree.
+    reads: ``head``: an exit has the form of the last head and reads the same. ``mean``: where a text is answered once,
+        it is a linear map of the mean over the real tokens.
+    max_drop: points that the threshold was chosen to lose at most; None: half a point.
+    thresholds: by the back-end of an exported file, where one was chosen by the answers of the file itself.
     """
 
     after: tuple[int, ...]
     rule: str
     threshold: float
     tolerance: float | None = None
+    reads: str = "head"
+    max_drop: float | None = None
+    thresholds: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        after, numbers = self.after, [self.threshold, *([] if self.tolerance is None else [self.tolerance])]
+        after = self.after
+        numbers = [self.threshold, *(one for one in (self.tolerance, self.max_drop) if one is not None)]
         if not after or any(type(layer) is not int for layer in after) or [*after] != sorted({*after}) or after[0] < 0:
             raise TrimformerError(
                 f"The exits stand after the layers {[*after]}: name at least one layer, each once, from the lowest on, "
@@ -93,10 +104,14 @@ class ExitShape:
             0 <= one < math.inf for one in numbers
         ):
             raise TrimformerError(
-                f"The exits have the threshold {self.threshold!r} and the tolerance {self.tolerance!r}: both are "
-                "numbers of at least 0."
+                f"The exits have the threshold {self.threshold!r}, the tolerance {self.tolerance!r} and max_drop "
+                f"{self.max_drop!r}: all are numbers of at least 0."
             )
+        if self.reads not in READS:
+            raise TrimformerError(f"The exits read {self.reads!r}: use one of {', '.join(READS)}.")
         RULES[self.rule].check(self)
+        for backend in self.thresholds or {}:
+            self.of_file(backend)
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> ExitShape:
@@ -113,6 +128,16 @@ class ExitShape:
         """As a configuration keeps it."""
         values = dataclasses.asdict(self) | {"after": list(self.after)}
         return {name: value for name, value in values.items() if value is not None}
+
+    def of_file(self, backend: str) -> ExitShape:
+        """As the texts of a file under this back-end leave."""
+        threshold = (self.thresholds or {}).get(backend, self.threshold)
+        return dataclasses.replace(self, threshold=threshold, thresholds=None)
+
+    @property
+    def all_read(self) -> int:
+        """How many layers, from the first on, must give all tokens, whatever the last head reads."""
+        return self.after[-1] + 1 if self.reads == "mean" else 0
 
     @property
     def when(self) -> str:

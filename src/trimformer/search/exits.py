@@ -16,6 +16,7 @@ from ..encoder.checkpoints.load import load_with_head, read_config
 from ..methods import METHODS
 from ..methods.exits.findings import ExitFindings
 from ..pipeline.stages import StageResult
+from ..saved.exits import ExitShape
 from ..training.evaluate import predict_logits
 from .measurement import DENSE
 from .schedule.estimates import FASTEST, Estimates
@@ -25,8 +26,6 @@ from .training import Ground, Trainer, stage_of
 METHOD = "fastbert"
 FEWEST = 3
 """Layers of a model that gets exits."""
-LEARNING_RATE = 1e-3
-"""Of the heads, which begin at random on layers that stay as they are."""
 MOST = 0.5
 """Exits are planned where they take no more than this share of the time that is left for candidates and for them."""
 SUFFIX = "-exits"
@@ -85,7 +84,7 @@ def add_exits(search: Trainer, points: Sequence[Point], ground: Ground, estimate
 def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> Point | None:
     """The model with exits; None where no text can leave inside the budget."""
     name, before = f"{one.name}{SUFFIX}", _result(search, one, ground)
-    training = search.settings.training.model_copy(update={"keep_best": False, "learning_rate": LEARNING_RATE})
+    training = search.settings.training.model_copy(update={"keep_best": False})
     method = {"name": METHOD, "max_drop": left_of(search.settings.max_drop, one)}
     stage = stage_of(name, training, METHODS[METHOD].standard.objective, method=method)
     stages = [ground.dense, before]
@@ -97,8 +96,9 @@ def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> 
         return None
     model: Any = load_with_head(result.model_folder)
     score, drop = ground.scored(predict_logits(model.to(search.accelerator.device), ground.inputs.selection))
+    after = ", ".join(str(layer + 1) for layer in ExitShape.read(model.config.exits).after)
     layers = len(model.encoder.layers)
-    exits = f"exits after layers 1 to {layers - 1}; texts leave after {chosen.layers:.1f} of {layers} layers on average"
+    exits = f"exits after layers {after}; texts leave after {chosen.layers:.1f} of {layers} layers on average"
     point = dataclasses.replace(
         one,
         name=name,

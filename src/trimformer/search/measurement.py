@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..deploy.agreement import agreement
 from ..deploy.mend import Mended
+from ..deploy.thresholds import keep_thresholds, settle
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
-from ..inference.runtimes.backends import FILE_BACKENDS
+from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
+from ..inference.runtimes.segments import together
 from ..measure.bench.latency import Timing, time_variants
 from ..measure.bench.score import as_model
 from ..measure.bench.variants import Variant, available_backends, make_variants, precision
@@ -34,8 +36,8 @@ PRECISIONS = ("fp32", "bf16", "int8")
 class Scored(NamedTuple):
     """On the selection split: the official metric, and the share of the answers that are those of the model in fp32.
 
-    agreement: None where nothing in fp32 was scored beside it. mended: what stays in fp32 of an int8 file that would
-    not agree else; None: nothing.
+    agreement: with exits at the threshold of fp32; None where nothing in fp32 was scored beside it. mended: what stays
+    in fp32 of an int8 file that would not agree else; None: nothing.
     """
 
     score: float
@@ -104,6 +106,23 @@ def variants_of(
         )
     ]
     return [variant for variant in made if variant.run is not None]
+
+
+def with_thresholds(
+    variants: Sequence[Variant], scores: Scores, task: Task, data: Encoded, threads: int
+) -> tuple[list[Variant], Scores]:
+    """Files that round and whose texts leave early get thresholds that are chosen by their own answers on these rows,
+    and are kept beside them; all other variants stay as they are."""
+    found, scored = [], dict(scores)
+    for one in variants:
+        if one.path is not None and len(together(one.path)) > 1 and precision(one.backend) != "fp32":
+            session: Any = open_backend(one.path, one.backend, threads)
+            keep_thresholds(one.path.parent, {one.backend: settle(session, task, data)})
+            one = dataclasses.replace(one, run=session.run, executed=session.executed)
+            score = outcome_of(one, task, data).scores[task.metrics[0]]
+            scored[one.name, one.backend] = scored[one.name, one.backend]._replace(score=score)
+        found.append(one)
+    return found, scored
 
 
 def timed(variants: Sequence[Variant], workload: Workload, threads: int) -> Iterable[tuple[Variant, Timing]]:

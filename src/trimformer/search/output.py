@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from ..deploy.export import save_tokenizer
+from ..deploy.thresholds import keep_thresholds, thresholds_in
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..inference.runtimes.backends import parts
 
@@ -20,4 +21,7 @@ def copy_file(file: Path, to: Path, model: Path) -> None:
     to.mkdir(exist_ok=True)
     for part in parts(file):
         shutil.copy2(part, to)
-    save_tokenizer(load_with_head(model), to, load_tokenizer(model))
+    net = load_with_head(model)
+    save_tokenizer(net, to, load_tokenizer(model))
+    if net.config.exits is not None:
+        keep_thresholds(to, thresholds_in(file.parent, net.config.exits))

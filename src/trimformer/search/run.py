@@ -39,6 +39,7 @@ from .measurement import (
     outcome_of,
     scores_of,
     variants_of,
+    with_thresholds,
 )
 from .mending import with_mended
 from .output import copy_file, copy_model
@@ -398,15 +399,15 @@ class Autopilot(Trainer):
         return variants_of(models, backends, self.folder.work / "exports", self.threads, inputs.train)
 
     def _scored(self, variants: list[Variant], models: dict[str, Path], inputs: Inputs) -> tuple[list[Variant], Scores]:
-        """The variants and their scores on the selection rows, without those of stock models.
+        """The variants and their scores on the selection rows, without those of stock models, at their own thresholds.
 
         int8 files that do not answer as fp32 does are mended, but not under a limit of time: each map is tried for it.
         """
-        own = [one for one in variants if one.backend not in STOCK]
-        scores = scores_of(own, inputs.task, inputs.selection)
-        if not math.isinf(self.budget.seconds):
-            return variants, scores
-        return with_mended(variants, scores, models, inputs.task, inputs.selection, inputs.train, self.threads)
+        rows = inputs.task, inputs.selection
+        scores = scores_of([one for one in variants if one.backend not in STOCK], *rows)
+        if math.isinf(self.budget.seconds):
+            variants, scores = with_mended(variants, scores, models, *rows, inputs.train, self.threads)
+        return with_thresholds(variants, scores, *rows, self.threads)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
         return measurements_of(variants, scores, self._workload(inputs), self.threads, inputs.task.metric)

@@ -110,6 +110,15 @@ def test_the_threshold_is_that_of_the_configuration(tmp_path: Path) -> None:
         file = tmp_path / "config.json"
         values = json.loads(file.read_text()) | {"exits": exits(threshold=threshold, after=[0])}
         file.write_text(json.dumps(values))
-        session = open_exits(tmp_path, openers)
+        session = open_exits(tmp_path, "onnx", openers)
+        session.run(batch([5, 6], [3, 2]))
+        assert session.executed.take() == counts
+
+
+def test_a_file_may_have_a_threshold_of_its_own(tmp_path: Path) -> None:
+    with_exits(given=exits(threshold=2, after=[0], thresholds={"onnx-int8": 0})).save_pretrained(tmp_path)
+    segments = [Segment(0, False), Segment(None, True)]
+    for backend, counts in (("onnx", [2, 0, 0, 0]), ("onnx-int8", [0, 0, 0, 2])):
+        session = open_exits(tmp_path, backend, [lambda: segments[0], lambda: segments[1]])
         session.run(batch([5, 6], [3, 2]))
         assert session.executed.take() == counts

@@ -11,12 +11,15 @@ import torch
 from torch.nn import functional as F
 
 from tests.learning import batches, context, make_method
-from trimformer import TrimformerError
+from trimformer import LayerShape, TrimformerError
+from trimformer.encoder.parts.attention.base import replaced
 from trimformer.measure.cost import flops_by_exit, mean_flops
 from trimformer.methods import METHODS
 from trimformer.methods.exits.base import ExitMethod
-from trimformer.methods.exits.thresholds import answered, choose, entropies, every_exit, where
+from trimformer.methods.exits.base import places as standard_places
+from trimformer.methods.exits.thresholds import choose, every_exit
 from trimformer.saved.exits import ExitShape, executed_words
+from trimformer.tasks.exits import answered, where
 from trimformer.training.evaluate import Executed, predict_logits
 from trimformer.training.loop import train
 
@@ -136,8 +139,8 @@ def toy() -> tuple[Any, list[np.ndarray], Any]:
 
 def test_the_threshold_with_the_fewest_operations_inside_the_budget_is_chosen() -> None:
     method, logits, data = toy()
-    thresholds = entropies(data, logits)
-    found, findings = choose(method.model, method.shape, thresholds, method.context.task, data, logits, 0.5)
+    task, half = method.context.task, dataclasses.replace(method.shape, max_drop=0.5)
+    found, findings = choose(method.model, half, task, data, logits)
     assert findings.executed == [12, 12, 0]
     assert findings.points[findings.chosen].score == 1
     assert findings.points[0].layers == 3
@@ -145,14 +148,14 @@ def test_the_threshold_with_the_fewest_operations_inside_the_budget_is_chosen() 
     assert places.tolist() == [0] * 12 + [1] * 12
     assert np.array_equal(answered(data, logits, places), np.where(data.labels[:, None] == np.arange(2), 2.0, -2.0))
     # Half of the rows may be wrong: all leave at once.
-    _, loose = choose(method.model, method.shape, thresholds, method.context.task, data, logits, 50.0)
+    _, loose = choose(method.model, dataclasses.replace(half, max_drop=50.0), task, data, logits)
     assert loose.executed == [24, 0, 0]
 
 
 def test_where_no_exit_is_inside_the_budget_no_text_leaves() -> None:
     method, logits, data = toy()
     logits = [-logits[1], -logits[1], logits[2]]
-    _, findings = choose(method.model, method.shape, entropies(data, logits), method.context.task, data, logits, 0.5)
+    _, findings = choose(method.model, method.shape, method.context.task, data, logits)
     assert findings.executed == [0, 0, 24]
     assert findings.chosen == 0
 
@@ -160,7 +163,7 @@ def test_where_no_exit_is_inside_the_budget_no_text_leaves() -> None:
 def test_operations_until_an_exit_count_the_heads_that_were_met() -> None:
     method = make_method("deebert", context())
     model = method.model
-    head = model.head_type(model.config).flops(model.config, 2)
+    head = model.exit_type(model.config).flops(model.config, 2)
     first, second, whole = flops_by_exit(model.config, 12, type(model))
     layer = second - first - head
     assert first == pytest.approx(layer + head)
@@ -225,4 +228,44 @@ def test_a_budget_of_an_error_is_refused() -> None:
     stage = dataclasses.replace(stage, task=dataclasses.replace(stage.task, metrics=("mse",)))
     with pytest.raises(TrimformerError, match="max_drop counts points"):
         make_method("pabee", stage, max_drop=0.5)
-    assert make_method("pabee", stage).shape == ExitShape((0, 1), "patience", 2, 0.1)
+    assert make_method("pabee", stage).shape == ExitShape((0, 1), "patience", 2, 0.1, reads="mean")
+
+
+def test_by_default_each_exit_is_twice_as_deep_as_the_one_before() -> None:
+    def after(layers: int, attending: int) -> tuple[int, ...]:
+        full = LayerShape("full", 2, 8, 24)
+        shapes = [full] * attending + [replaced(full, "none")] * (layers - attending)
+        return standard_places(context(layers=1).model.config.with_shapes(shapes))
+
+    assert [after(layers, layers) for layers in (2, 3, 4, 6, 12, 24)] == [
+        (0,),
+        (0, 1),
+        (0, 2),
+        (0, 1, 3),
+        (1, 3, 7),
+        (3, 7, 15),
+    ]
+    assert after(12, 6) == (0, 1, 3)  # no token reads another one above
+    assert after(6, 0) == (0, 1, 3)
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_exits_learn_at_a_rate_of_their_own(name: str) -> None:
+    method = make_method(name, context(), exit_learning_rate=0.02)
+    apart = [group for group in method.networks["model"].optimizer.param_groups if group["initial_lr"] == 0.02]
+    assert [{*map(id, group["params"])} for group in apart] == [{*map(id, method.model.exits.parameters())}]
+
+
+@pytest.mark.parametrize("name", EXITS)
+def test_an_exit_reads_the_mean_over_the_real_tokens(name: str) -> None:
+    method = make_method(name, context())
+    batch = {key: value for key, value in batches(method.context, 1)[0].items() if key != "labels"}
+    model = method.model.eval()
+    with torch.no_grad():
+        states = model(**batch, output_hidden_states=True, output_exits=True)
+        real = batch["attention_mask"][..., None]
+        mean = (states.hidden_states[1] * real).sum(1) / real.sum(1)
+        head = model.exits["0"].output
+        torch.testing.assert_close(states.exit_logits[0], mean @ head.weight.T + head.bias)
+    as_published = make_method(name, context(), reads="head").model
+    assert type(as_published.exits["0"]) is type(as_published.head)

@@ -180,7 +180,7 @@ class TrimformerModel(TrimformerPreTrainedModel):
             states += apart if output_hidden_states else apart[-1:]
         x = states[-1]
         for index in range(max(len(known_states), split), len(self.layers)):
-            x, tokens = self.step(index, x, tokens, gates, first_only)
+            x, tokens = self.step(index, x, tokens, gates, first_only and index == max(self.last_mixing, split))
             if output_hidden_states:
                 states.append(x)
         x = normed(self.norm, x, hidden)
@@ -205,8 +205,8 @@ class TrimformerModel(TrimformerPreTrainedModel):
     def step(
         self, index: int, x: Tensor, tokens: Tokens, gates: Gates | None = None, first_only: bool = False
     ) -> tuple[Tensor, Tokens]:
-        """One layer that sees all texts of a row. first_only: as in :meth:`forward`."""
-        if first_only and index == max(self.last_mixing, self.config.split_layers):
+        """One layer that sees all texts of a row. first_only: no other token is read from here on."""
+        if first_only:
             tokens = tokens.ask(first=1)
             if index > self.last_mixing:  # no layer from here on mixes the tokens
                 x, tokens = tokens.of(x), tokens.left()

@@ -55,13 +55,14 @@ def early_exit(
     Each row gets the answer that it gets alone, to the rounding of sums over other paddings.
     """
     body, shape = model.encoder, ExitShape.read(model.config.exits)
-    leaving, first_only = Leaving(shape, model.kind), model.reads_first(model.config)
+    leaving, reads_first = Leaving(shape, model.kind), model.reads_first(model.config)
+    first_alone = max(body.last_mixing, shape.all_read)
     x, tokens = body.begin(input_ids, attention_mask, token_type_ids)
     rows = torch.arange(len(input_ids), device=input_ids.device)
     executed = torch.full_like(rows, len(body.layers))
     parts: list[tuple[Tensor, Tensor]] = []
     for index in range(len(body.layers)):
-        x, tokens = body.step(index, x, tokens, first_only=first_only)
+        x, tokens = body.step(index, x, tokens, first_only=reads_first and index == first_alone)
         if index not in shape.after:
             continue
         logits = model.exits[str(index)](body.norm(x), tokens.attention_mask)

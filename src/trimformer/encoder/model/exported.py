@@ -60,10 +60,11 @@ class ExportedEncoder(nn.Module):
             self.exits = nn.ModuleDict({str(stop - 1): cast(Any, model).exits[str(stop - 1)]})
         elif isinstance(model, TrimformerWithHead):
             self.head = model.head
-        # From this layer on only the first token is computed; before the first one, if no layer mixes the tokens.
+        # From this layer on only the first token is computed; before it, if it does not mix the tokens.
         reads_first = isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
-        last = body.config.last_mixing if reads_first else len(body.layers)
-        self.first_from_start = last < 0
+        last = body.config.first_alone if reads_first else len(body.layers)
+        mixes = last == body.config.last_mixing
+        self.first_from_start = start == last and not mixes
         self.embeddings, self.norm = body.embeddings, body.norm
         self.positions = body.positions
         # The same bias in all layers is added to the padding's before the first one.
@@ -72,7 +73,7 @@ class ExportedEncoder(nn.Module):
         known: dict[tuple[nn.Module, type, bool], nn.Module] = {}
         self.layers = nn.ModuleDict()  # by their places in the whole, after which their weights are named
         for index, layer in list(enumerate(cast(Iterable[Any], body.layers)))[start:stop]:
-            key = (layer.whose, type(layer.attention), index == last)
+            key = (layer.whose, type(layer.attention), mixes and index == last)
             if key not in known:
                 known[key] = layer.exported(in_layers, first_only=key[-1])
             self.layers[str(index)] = known[key]
@@ -83,10 +84,11 @@ class ExportedEncoder(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Any:
         x = self.embeddings(input_ids, token_type_ids)
         places = torch.arange(attention_mask.shape[1], device=x.device)[None]
-        return self.answer(x[:, :1] if self.first_from_start else x, attention_mask, places, attention_mask)
+        return self.answer(x, attention_mask, places, attention_mask)
 
     def answer(self, x: Tensor, attention_mask: Tensor, places: Tensor, text_mask: Tensor) -> Any:
         """The outputs, from the states that the first layer reads. text_mask: of whole texts, (batch, n)."""
+        x = x[:, :1] if self.first_from_start else x
         mask, length = attention_mask.to(x.dtype), text_mask.shape[1]
         tokens = ExportedTokens(mask, places, text_mask.sum(1), length, self.positions)
         for layer, kept in zip(self.layers.values(), self.handed, strict=True):

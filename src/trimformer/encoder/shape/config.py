@@ -229,6 +229,11 @@ class TrimformerConfig(Facts, PreTrainedConfig):
         if self.exits is not None:
             exits = ExitShape.read(self.exits)
             exits.check_layers(len(shapes))
+            if exits.reads == "mean" and any(shape.tokens is not None for shape in shapes):
+                raise TrimformerError(
+                    "Layers of this encoder hand on fewer tokens, and its exits read the mean over all: let them read "
+                    "what the head reads."
+                )
             self.exits = exits.to_dict()
         for name, largest in (self.input_ranges or {}).items():
             if not isinstance(largest, int | float) or not 0 <= largest < math.inf:
@@ -305,6 +310,12 @@ class TrimformerConfig(Facts, PreTrainedConfig):
         mixes = LAYERS[self.layer_kind].mixes
         mixing = [index for index, shape in enumerate(self.shapes) if mixes or ATTENTION[shape.attention].mixes]
         return mixing[-1] if mixing else -1
+
+    @property
+    def first_alone(self) -> int:
+        """The layer that gives the first token alone under a head that reads no other: the last one that mixes the
+        tokens, or the one after the last exit that reads all of them."""
+        return max(self.last_mixing, 0 if self.exits is None else ExitShape.read(self.exits).all_read)
 
     def with_shapes(self, shapes: tuple[LayerShape, ...] | list[LayerShape]) -> TrimformerConfig:
         """A copy of this configuration with other layers."""

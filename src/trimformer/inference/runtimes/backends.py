@@ -96,7 +96,7 @@ def open_backend(path: Path, backend: str, threads: int | None = None, folder: P
     if len(files) > 1:
         from .exits import open_exits  # only models with exits need it
 
-        return open_exits(folder or path.parent, [partial(opened, file, threads=threads) for file in files])
+        return open_exits(folder or path.parent, backend, [partial(opened, file, threads=threads) for file in files])
     session: Session = opened(path, threads=threads)
     if isinstance(session, OnnxSession | OpenVinoSession) and set(session.inputs) == set(UPPER_INPUTS):
         raise TrimformerError(

@@ -46,13 +46,13 @@ class LayerCount:
 class ExitSession:
     """The segments of a model, opened, as a session whose texts may leave early.
 
-    kind: of task. layers: of the encoder. ``executed`` counts those of each text.
+    kind: of task. layers: of the encoder. ``shape`` says when a text leaves, ``executed`` counts the layers of each.
     """
 
     output = "logits"
 
     def __init__(self, segments: Sequence[SegmentSession], shape: ExitShape, kind: str, layers: int) -> None:
-        self._segments, self._shape, self._kind = segments, shape, kind
+        self._segments, self.shape, self._kind, self.layers = segments, shape, kind, layers
         self._done = [*(layer + 1 for layer in shape.after), layers]  # after each segment
         self.executed = LayerCount(layers)
 
@@ -63,21 +63,22 @@ class ExitSession:
         """
         given = arrays(inputs)
         rows = np.arange(len(given["input_ids"]))
-        executed, leaving = np.zeros_like(rows), Leaving(self._shape, self._kind)
+        executed, leaving = np.zeros_like(rows), Leaving(self.shape, self._kind)
         found: np.ndarray | None = None
         for segment, done in zip(self._segments, self._done, strict=True):
             outputs = segment.outputs(given)
             logits, is_last = outputs[-1], len(outputs) == 1
             found = np.zeros_like(logits) if found is None else found
             gone = np.ones(len(rows), dtype=bool) if is_last else leaving(logits, given["attention_mask"])
+            given = next_inputs(outputs, given)  # of the last one nobody reads them
+            if not gone.any():
+                continue
             at = rows[gone] if logits.ndim == 2 else (rows[gone], slice(logits.shape[1]))
             found[at], executed[rows[gone]] = logits[gone], done
             rows = rows[~gone]
             if not len(rows):
                 break
-            given = next_inputs(outputs, given)
-            if gone.any():
-                given = _of_rows(given, ~gone)
+            given = _of_rows(given, ~gone)
         self.executed.add(executed.tolist())
         assert found is not None
         return found
@@ -100,8 +101,9 @@ def _columns(mask: np.ndarray) -> int:
     return int(columns[-1]) + 1 if len(columns) else 1
 
 
-def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSession:
-    """The segments of a model, each opened by its function, with the rule that config.json in ``folder`` gives.
+def open_exits(folder: Path, backend: str, openers: Sequence[Callable[[], Any]]) -> ExitSession:
+    """The segments of a model, each opened by its function, with the rule that config.json in ``folder`` gives the
+    files of this back-end.
 
     Raises TrimformerError where there is no config.json, or where it is that of another model.
     """
@@ -118,7 +120,7 @@ def open_exits(folder: Path, openers: Sequence[Callable[[], Any]]) -> ExitSessio
     shape, kind, layers = ExitShape.read(config.exits), kind_of(folder), len(config.layers or [])
     shape.check_kind(kind, len(config.label_names))
     shape.check_layers(layers)
-    return ExitSession([opened() for opened in openers], shape, kind, layers)
+    return ExitSession([opened() for opened in openers], shape.of_file(backend), kind, layers)
 
 
 def counts_of(session: Any) -> LayerCount | None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ...cores import usable_cores
 from ...extras import require
+from .segments import together
 from .session import arrays, damaged, require_file
 
 RUNTIME = "onnxruntime"
@@ -22,8 +23,11 @@ def require_onnx() -> None:
     require("onnx", PACKAGES)
 
 
-def session_options(threads: int | None) -> Any:
-    """How ONNX Runtime works here; ``threads`` as of :class:`OnnxSession`."""
+def session_options(threads: int | None, *, spins: bool = True) -> Any:
+    """How ONNX Runtime works here; ``threads`` as of :class:`OnnxSession`.
+
+    spins: whether threads that wait for their share of an operator keep their cores busy, which starts them sooner.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -31,6 +35,7 @@ def session_options(threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     # Threads that go on spinning after a run would take the cores from whatever runs next in this process.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
     options.log_severity_level = 4  # what goes wrong is raised; it need not be printed as well
     return options
 
@@ -46,7 +51,8 @@ class OnnxSession:
         import onnxruntime
 
         require_file(path)
-        options = session_options(threads)
+        # Each segment of a model has threads of its own, and those that spin would be in the way of the next one's.
+        options = session_options(threads, spins=len(together(path)) == 1)
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:

@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ...cores import usable_cores
 from ...deploy.agreement import agrees, percent
-from ...deploy.export import ExportedFile, Model, export_all, notes_of, save_tokenizer, scorer_for
+from ...deploy.export import ExportedFile, Model, export_all, notes_of, save_tokenizer, scorer_for, thresholds_of
 from ...deploy.pieces import segments_of
+from ...deploy.thresholds import keep_thresholds
 from ...errors import TrimformerError, explain_write_errors
 from ...hardware import cpu_flags
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend, parts
@@ -91,6 +92,7 @@ def export_for(
             for part in parts(chosen.file.path):
                 part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
+        keep_thresholds(folder, thresholds_of([chosen.file]))
     written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
     notes = _notes(target, candidates, max_drop)
     if scorer is not None:  # first, for a score may hide it

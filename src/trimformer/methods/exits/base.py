@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...encoder.model.exits import with_exits
 from ...encoder.model.heads import TrimformerForSequenceClassification
+from ...encoder.parts.elimination import eliminates
 from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
 from ...errors import TrimformerError
@@ -36,11 +37,31 @@ class ExitSettings(MethodSettings):
     """Settings of all methods that learn exits."""
 
     after: list[NonNegativeInt] | None = Field(
-        None, description="layers, from 0, after which an exit stands; none: after all but the last"
+        None,
+        description="layers, from 0, after which an exit stands; none: up to three, see [exits](../exits.md)",
     )
+    reads: Literal["mean", "head"] = Field(
+        "mean", description="what an exit reads: the mean over the tokens, or what the last head reads, by one like it"
+    )
+    exit_learning_rate: float = Field(1e-3, gt=0, description="of the exits, which begin at random")
     max_drop: float | None = Field(
         None, ge=0, description="points of the metric that exits may lose on the selection rows; none: half a point"
     )
+
+
+SHARES = (1 / 6, 1 / 3, 2 / 3)
+
+
+def places(config: TrimformerConfig) -> tuple[int, ...]:
+    """Where exits stand by default: at a sixth, a third and two thirds of the layers, each twice as deep as the one
+    before.
+
+    A text that is sure at some depth then leaves before twice that depth, and meets no more than three exits, each of
+    which costs a good part of a layer. Behind the last layer that mixes the tokens there is little left to save.
+    """
+    mixing = config.last_mixing + 1
+    layers = mixing if mixing > 1 else config.num_hidden_layers
+    return tuple(sorted({max(1, round(share * layers)) - 1 for share in SHARES}))
 
 
 class ExitMethod(StudentMethod):
@@ -60,11 +81,22 @@ class ExitMethod(StudentMethod):
         self.shape = self.exits(settings, context.model.config, ANSWERS[context.task.kind].entropy is None)
         super().__init__(settings, dataclasses.replace(context, model=with_exits(context.model, self.shape)))
 
+    def options(self) -> dict[str, Any]:
+        exits: Any = self.context.model.exits
+        return {"apart": [*exits.parameters()], "apart_rate": self.settings.exit_learning_rate}
+
     @classmethod
     def exits(cls, settings: Any, config: TrimformerConfig, number: bool) -> ExitShape:
         """The exits before any threshold is chosen: no text leaves. number: whether the answer is one."""
-        after = range(config.num_hidden_layers - 1) if settings.after is None else settings.after
-        return ExitShape(tuple(after), cls.rule, 0)
+        after = places(config) if settings.after is None else tuple(settings.after)
+        reads = "head" if eliminates(config) else settings.reads
+        limits = cls.limits(settings, after, number)
+        return ExitShape(after, cls.rule, **limits, reads=reads, max_drop=settings.max_drop)
+
+    @classmethod
+    def limits(cls, settings: Any, after: Sequence[int], number: bool) -> dict[str, Any]:
+        """The threshold at which no text leaves, and the tolerance where the answer is a number."""
+        return {"threshold": 0}
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
@@ -134,14 +166,10 @@ class ExitMethod(StudentMethod):
 
     # What it leaves.
 
-    @abstractmethod
-    def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
-        """Those that are tried; at one of them no text leaves."""
-
     def result(self) -> Result:
         task, data, model = self.context.task, self.context.selection, self.model
         logits = self.logits()
-        found, findings = choose(model, self.shape, self.thresholds(logits), task, data, logits, self.settings.max_drop)
+        found, findings = choose(model, self.shape, task, data, logits)
         model.config.exits = found.to_dict()
         name = task.metrics[0]
         known, chosen, full = metric(name), findings.points[findings.chosen], findings.points[0]

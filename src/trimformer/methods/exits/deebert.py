@@ -5,7 +5,7 @@ fine-tuned model; in stage 2 it is frozen, and the exits minimise the sum of the
 entropy of an exit's answer is below a threshold, here divided by log N so that it lies between 0 and 1.
 
 Where the published code is left: nothing is dropped in the frozen layers, so that the exits learn from what they will
-see, and the threshold is chosen for a budget.
+see, the threshold is chosen for a budget, and by default there are fewer exits, which read the mean over the tokens.
 """
 
 from __future__ import annotations

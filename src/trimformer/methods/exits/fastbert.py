@@ -6,8 +6,9 @@ from the teacher's. No label is read. The uncertainty of an answer is its entrop
 where it is below Speed, here the threshold.
 
 The paper writes KL(p_s || p_t) and its code computes KL(p_t || p_s), which is what is computed here. Where the paper is
-left: the exits are heads of the form of the last one, and the threshold is chosen for a budget. What the stage's
-objective says is added for each exit; with ``task: 0`` it says nothing, as in the paper.
+left: the exits have no attention of their own and read the mean over the tokens, by default there are fewer of them,
+and the threshold is chosen for a budget. What the stage's objective says is added for each exit; with ``task: 0`` it
+says nothing, as in the paper.
 """
 
 from __future__ import annotations

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from ..base import Context
 from .base import NO_ENTROPY, ExitMethod
-from .thresholds import entropies
 
 
 class FrozenExits(ExitMethod):
@@ -31,7 +28,3 @@ class FrozenExits(ExitMethod):
         """The sum over the exits."""
         _, losses = self.heads(batch)
         return sum(losses[1:-1], losses[0])
-
-    def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
-        found: Sequence[float] = entropies(self.context.selection, logits).tolist()
-        return found

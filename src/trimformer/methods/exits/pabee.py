@@ -4,9 +4,9 @@ Zhou, Xu, Ge, McAuley, Xu and Wei, "BERT Loses Patience: Fast and Robust Inferen
 The loss is the mean of the exits' losses, weighted by how many layers are before each: sum_j j L_j / sum_j j.
 Numbers agree where they differ by less than a tolerance.
 
-Where the published code is left: it tests the agreement of a whole batch, and here each text leaves for itself; the
-stage goes on from the fine-tuned model unless the recipe says ``start: pretrained``, as in the paper; and the patience
-is chosen for a budget.
+Where the published code is left: it tests the agreement of a whole batch, and here each text leaves for itself; by
+default there are fewer exits, which read the mean over the tokens and not the first one; the stage goes on from the
+fine-tuned model unless the recipe says ``start: pretrained``, as in the paper; and the patience is chosen for a budget.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from ...encoder.shape.config import TrimformerConfig
-from ...saved.exits import ExitShape
 from ...training.settings import ObjectiveSettings
 from ..base import Standard, register
 from .base import ExitMethod, ExitSettings
@@ -44,10 +41,9 @@ class Pabee(ExitMethod):
     standard = Standard(stage="exits", objective=ObjectiveSettings(), repair=None)
 
     @classmethod
-    def exits(cls, settings: Any, config: TrimformerConfig, number: bool) -> ExitShape:
-        after = range(config.num_hidden_layers - 1) if settings.after is None else settings.after
+    def limits(cls, settings: Any, after: Sequence[int], number: bool) -> dict[str, Any]:
         # As many agreements as there are exits never come about: the first exit has none before it.
-        return ExitShape(tuple(after), cls.rule, max(1, len(after)), settings.tolerance if number else None)
+        return {"threshold": max(1, len(after)), "tolerance": settings.tolerance if number else None}
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         _, losses = self.heads(batch)
@@ -59,6 +55,3 @@ class Pabee(ExitMethod):
         if self.shape.tolerance is None:
             return []
         return [f"numbers agree up to a difference of {self.shape.tolerance:g} standard deviations of the labels."]
-
-    def thresholds(self, logits: Sequence[np.ndarray]) -> Sequence[float]:
-        return range(1, len(self.shape.after) + 1)

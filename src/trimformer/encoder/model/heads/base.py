@@ -79,6 +79,11 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
         raise NotImplementedError
 
     @classmethod
+    def exit_type(cls, config: TrimformerConfig) -> Any:
+        """The module that each exit is."""
+        return cls.head_type(config)
+
+    @classmethod
     def outputs(cls, config: TrimformerConfig) -> int:
         """How many numbers it gives, for a text or for each token."""
         return len(config.label_names)
@@ -93,7 +98,7 @@ class TrimformerWithHead(TrimformerPreTrainedModel):
             return nn.ModuleDict()
         exits, outputs = ExitShape.read(config.exits), cls.outputs(config)
         exits.check_kind(cls.kind_under(config), outputs)
-        return nn.ModuleDict({str(layer): cls.head_type(config)(config, outputs) for layer in exits.after})
+        return nn.ModuleDict({str(layer): cls.exit_type(config)(config, outputs) for layer in exits.after})
 
     def kind_of(self, labels: Tensor) -> Kind:
         """The kind of task that labels of this form belong to."""

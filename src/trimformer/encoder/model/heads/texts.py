@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 
+from ....saved.exits import ExitShape
 from ....saved.kinds import HEADS, RELEVANCE, Kind, kind_of_texts
 from ...parts.axes import Axes
 from ...parts.norms import layer_norm
@@ -58,12 +59,39 @@ class ClassificationHead(nn.Module):
 
     def pool(self, x: Tensor, attention_mask: Tensor | None) -> Tensor:
         """(batch, n, hidden) -> (batch, hidden)"""
-        if not self.takes_mean:
-            return x[:, 0]
-        if attention_mask is None:
-            return x.mean(1)
-        mask = attention_mask.to(x.dtype)
-        return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        return mean_of(x, attention_mask) if self.takes_mean else x[:, 0]
+
+
+class MeanHead(nn.Module):
+    """Dropout, linear, of the mean over the real tokens: (batch, n, hidden) -> (batch, labels)."""
+
+    axes: ClassVar[dict[str, Axes]] = {"output": (None, "hidden")}
+
+    def __init__(self, config: TrimformerConfig, outputs: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout_of(config))
+        self.output = nn.Linear(config.hidden_size, outputs)
+
+    @classmethod
+    def params(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Its weights."""
+        return (config.hidden_size + 1) * outputs
+
+    @classmethod
+    def flops(cls, config: TrimformerConfig, outputs: int) -> int:
+        """Operations for one vector."""
+        return 2 * config.hidden_size * outputs
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.output(self.dropout(mean_of(x, attention_mask)))
+
+
+def mean_of(x: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """The mean over the real tokens, (batch, n, hidden) -> (batch, hidden)."""
+    if attention_mask is None:
+        return x.mean(1)
+    mask = attention_mask.to(x.dtype)
+    return (x * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 class TrimformerForSequenceClassification(TrimformerWithHead):
@@ -102,6 +130,11 @@ class TrimformerForSequenceClassification(TrimformerWithHead):
     @classmethod
     def head_type(cls, config: TrimformerConfig) -> Any:
         return ClassificationHead
+
+    @classmethod
+    def exit_type(cls, config: TrimformerConfig) -> Any:
+        reads_mean = config.exits is not None and ExitShape.read(config.exits).reads == "mean"
+        return MeanHead if reads_mean else ClassificationHead
 
     def kind_of(self, labels: Tensor) -> Kind:
         if self.config.problem_type is None and labels.is_floating_point():
