@@ -65,7 +65,9 @@ class Progressive(StudentMethod):
         return {"loss": self.learn(batch, share, gates), "layer": layer}
 
     def update(self, step: int) -> dict[str, float]:
-        slow = [weight for module in self._below() for weight in module.parameters()] if self.settings.below else []
+        slow: list[Tensor] = (
+            [weight for module in self._below() for weight in module.parameters()] if self.settings.below else []
+        )
         before = [weight.detach().clone() for weight in slow]
         logged = super().update(step)
         if slow:  # AdamW moves a weight in proportion to the learning rate
