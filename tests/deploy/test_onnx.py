@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import trimformer.deploy.export as deploy
+from tests.models import with_layers
 from tests.wordmodels import tiny_body, tiny_classifier
 from trimformer.deploy.export import export
 from trimformer.deploy.onnx import OPSET, random_inputs
@@ -91,3 +92,12 @@ def test_missing_extra_and_unknown_format(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrimformerError, match=r"pip install \"trimformer\[onnx\]\""):
         export(tiny_body(), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("users_exporter")
+def test_each_file_of_an_lstm_has_an_open_length(tmp_path: Path) -> None:
+    model = with_layers("bilstm")
+    for name in ("first", "second"):
+        (file,) = export(model, tmp_path / name, precision=["fp32"])
+        np.testing.assert_allclose(*outputs(file.path, model, 2, 5), atol=1e-5)

@@ -47,11 +47,22 @@ def test_it_gives_what_the_stock_layer_gives(asked: int | None) -> None:
     ours.load_state_dict(found)
     x, mask = torch.randn(3, 5, 16), (torch.arange(5)[None] < torch.tensor([5, 3, 1])[:, None]).long()
     bias = (1 - mask[:, None, None].float()) * torch.finfo(torch.float32).min
+    tokens = Tokens(x, mask, traced=asked is None)
     with torch.no_grad():
         expected = stock(x, attention_mask=bias)
         expected = expected[0] if isinstance(expected, tuple) else expected
-        left, _ = ours(x, Tokens(x, mask).ask(asked))
+        left, _ = ours(x, tokens.ask(asked))
     torch.testing.assert_close(left, expected[:, :asked], atol=1e-5, rtol=1e-5)
+    if tokens.trace is None:
+        return
+    found = tokens.trace[ours.attention]
+    context = torch.softmax(found.scores + bias, -1) @ found.value
+    with torch.no_grad():
+        body = ours.down_norm(ours.down(x)) + ours.output(context.transpose(1, 2).flatten(2))
+        y = ours.attention_norm(body)
+        for block in ours.blocks:
+            y = block(y)
+        torch.testing.assert_close(ours.up_norm(x + ours.up(y)), left, atol=1e-5, rtol=1e-5)
 
 
 def test_its_norm_is_an_affine_map() -> None:

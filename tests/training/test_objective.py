@@ -17,7 +17,8 @@ from trimformer.training.terms.base import TERMS
 
 MINILM = {"relations": 1.0, "relation_terms": ["attention", "value"]}
 DISTANCES = [name for name, term in TERMS.items() if term.needs_teacher]
-each_distance = pytest.mark.parametrize("terms", [*({name: 1.0} for name in DISTANCES), MINILM], ids=str)
+MOBILEBERT = {"attention": 1.0, "attention_distance": "divergence"}
+each_distance = pytest.mark.parametrize("terms", [*({name: 1.0} for name in DISTANCES), MINILM, MOBILEBERT], ids=str)
 
 
 def objective(terms, student, teacher):

@@ -78,6 +78,8 @@ def _example(before: Sequence[nn.Module], config: TrimformerConfig, batch: int, 
 
 def traced(encoder: nn.Module, example: dict[str, Tensor], outputs: Sequence[str]) -> Any:
     """The ONNX graph with batch and length left open. example: inputs (batch, n, …) by their names."""
+    # The exporter puts an LSTM of any length in the place of torch's own, which is found again where it has run before.
+    torch.ops.aten.lstm.input._dispatch_cache.clear()
     sizes = {name: torch.export.Dim(name) for name in ("batch", "length", "text")}
     program = torch.onnx.export(
         encoder,

@@ -37,6 +37,10 @@ class TaskSettings(BaseModel, extra="forbid"):
     packed: bool = Field(
         default=False, description="text: rows are filled with one text after another; else each text begins a row"
     )
+    pairs: bool = Field(
+        default=False,
+        description="text: a row has two texts, half of the time two that follow one another; whether is not asked",
+    )
     unit: Literal["line", "paragraph"] = Field(
         default="line", description="text: what a text is in files without columns; paragraph: lines up to a blank one"
     )

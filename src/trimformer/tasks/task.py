@@ -38,7 +38,7 @@ _GLUE = Source(
 )
 _TREEBANK = Source(lambda settings, _: conll.load(settings), conll.load_validation, ("data", "truncation"))
 _TAGS = _TREEBANK._replace(reads=("data", "tags", "scheme", "truncation"))
-OF_PLAIN_TEXT = ("packed", "unit", "masked", "whole_words")
+OF_PLAIN_TEXT = ("packed", "pairs", "unit", "masked", "whole_words")
 NOT_EVERYWHERE = (
     *("data", "train", "validation", "text", "text_pair", "label", "kind"),
     *OF_PLAIN_TEXT,

@@ -76,3 +76,13 @@ def attended_pairs(mask: Tensor, *traces: AttentionTrace) -> Tensor:
 def removed(scores: Tensor, where: Tensor) -> Tensor:
     """Scores that a softmax turns into 0. Finite: minus infinity on both sides would make their difference NaN."""
     return scores.masked_fill(where, torch.finfo(scores.dtype).min)
+
+
+def divergence(student: Tensor, teacher: Tensor, pairs: Tensor, mask: Tensor) -> Tensor:
+    """KL(teacher ‖ student) of the rows of scores (batch, heads, n, n), a mean over heads and real queries.
+
+    pairs: (batch, heads or 1, n, n) boolean, the keys that each query has.
+    """
+    ours, theirs = (F.log_softmax(removed(scores.float(), ~pairs), -1) for scores in (student, teacher))
+    rows = F.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1)
+    return rows.transpose(1, 2)[mask.bool()].mean()

@@ -9,7 +9,7 @@ from functools import cached_property
 from ..encoder.parts.elimination import eliminates
 from ..encoder.parts.trace import Trace
 from ..encoder.shape.config import LayerShape, TrimformerConfig
-from ..encoder.shape.kinds import ATTENTION
+from ..encoder.shape.kinds import ATTENTION, LAYERS
 from ..errors import TrimformerError
 
 Pair = tuple[int, int]
@@ -46,8 +46,8 @@ class Layers:
         return tuple(pair for pair in self.attending if len({shape.heads for shape in self.shapes(pair)}) == 1)
 
     def shapes(self, pair: Pair) -> tuple[LayerShape, LayerShape]:
-        """What the two layers of a pair are made of, the student's first."""
-        return self.student.shapes[pair[0]], self.teacher.shapes[pair[1]]
+        """What the two layers of a pair attend with, the student's first."""
+        return attending(self.student, pair[0]), attending(self.teacher, pair[1])
 
     def _split(self, pair: Pair) -> tuple[bool, bool]:
         """Whether each layer of a pair sees the texts of a row by themselves."""
@@ -69,6 +69,12 @@ class Layers:
             )
         # TinyBERT, section 4.2: g(m) = m N / M for layers numbered from 1, here rounded down where that is no integer.
         return [(index + 1) * teacher // student - 1 for index in range(student)]
+
+
+def attending(model: TrimformerConfig, layer: int) -> LayerShape:
+    """The sizes of what a layer leaves in a trace."""
+    shape: LayerShape = LAYERS[model.layer_kind].attending(model.shapes[layer])
+    return shape
 
 
 def attends(shape: LayerShape) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..encoder.shape.config import TrimformerConfig
-from ..encoder.shape.kinds import POSITIONS
+from ..encoder.shape.kinds import ATTENTION, POSITIONS
 from ..errors import TrimformerError
 
 
@@ -41,8 +41,15 @@ def state(model: TrimformerConfig, index: int) -> Reading:
 
 
 def vectors(model: TrimformerConfig, layer: int, name: str) -> Reading:
-    """What a layer that attends has of each token and head: its ``query``, ``key`` or ``value``."""
+    """What a layer that attends has of each token and head: its ``query``, ``key`` or ``value``.
+
+    Raises TrimformerError where no attention of its own but the layer itself attends.
+    """
     shape = model.shapes[layer]
+    if not ATTENTION[shape.attention].attends:
+        raise TrimformerError(
+            f"The cache cannot hold the queries, keys and values of {model.layer_kind} layers: switch `cache` off."
+        )
     return Reading(name, layer, (shape.heads, shape.head_size if name == "value" else shape.query_key_size))
 
 

@@ -27,7 +27,7 @@ def load(folder, lines=80, seed=0, **settings):
 
 
 def rows_of(data):
-    return [tuple(data.ids[a : a + n].tolist()) for a, n in zip(data.begins, data.lengths, strict=True)]
+    return [tuple(data.ids[a : a + n].tolist()) for a, n in zip(data.begins[:, 0], data.lengths, strict=True)]
 
 
 def test_no_row_is_in_two_parts(tmp_path):

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from tests.training.terms.formulas import LENGTHS, MASK, dot, mean, trace
+from tests.training.terms.formulas import LENGTHS, MASK, divergence, dot, mean, trace
 from trimformer.encoder.parts.patterns.base import read
-from trimformer.training.terms.attention import attention_loss
+from trimformer.training.terms.attention import attention_loss, distribution_loss
 
 
 @pytest.mark.parametrize("window", [None, 2])
@@ -54,3 +54,22 @@ def test_padding_has_no_part_in_scores():
     for x in (teacher.query, teacher.key, teacher.value, student.key):
         x[1, :, 2] = 1e4
     assert attention_loss([student], [teacher], MASK) == before
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_the_distance_of_the_distributions_is_their_divergence(window):
+    student, teacher = trace(0, size=2), trace(1, window=window)
+    expected = mean(
+        divergence(*([t.scores[text, head, i, j].item() for j in keys] for t in (teacher, student)))
+        for text, n in enumerate(LENGTHS)
+        for head in range(2)
+        for i in range(n)
+        for keys in [[j for j in range(n) if window is None or abs(i - j) <= 1]]
+    )
+    assert expected > 0.01
+    assert distribution_loss([student], [teacher], MASK).item() == pytest.approx(expected, rel=1e-5)
+    both = distribution_loss([student, teacher], [teacher, teacher], MASK)
+    assert both.item() == pytest.approx(expected / 2, rel=1e-5)
+    assert distribution_loss([], [], MASK).item() == 0
+    student.key[1, :, 2] = 1e4  # padding has no part in it
+    assert distribution_loss([student], [teacher], MASK).item() == pytest.approx(expected, rel=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..task import check_settings
 from .masking import SHARE, masking_of
+from .pairs import pairing_of
 from .rows import MaskedRows, masked_rows
 from .store import Stored, stored
 
@@ -55,13 +57,13 @@ def load_plain_text(
     check_settings(settings)
     if not settings.texts:
         raise TrimformerError("A task of plain text needs files: name them in task.texts.")
-    files = _paths(settings.texts)
-    rows = _stored(settings, files, tokenizer, max_length)
+    files, pairing = _paths(settings.texts), pairing_of(tokenizer) if settings.pairs else None
+    room = max_length if pairing is None else pairing.room(max_length)
+    rows = _stored(settings, files, tokenizer, room)
     masking, held_masking = (
         masking_of(tokenizer, config.vocab_size, share, whole_words=settings.whole_words)
         for share in (settings.masked, SHARE)
     )
-    pad = padding_id(tokenizer)
     order = np.argsort(rows.hashes, kind="stable")
     sorted_hashes = np.asarray(rows.hashes)[order]
     different = np.flatnonzero(np.diff(sorted_hashes, prepend=~sorted_hashes[:1]))  # the first of equal rows
@@ -78,20 +80,21 @@ def load_plain_text(
         train = np.sort(np.random.default_rng(seed).permutation(train)[: settings.train_limit])
     held = {"validation": order[different[:scored]], "selection": order[different[scored : scored + chosen]]}
     parts = {name: np.sort(numbers) for name, numbers in held.items()}
-    selection = masked_rows(rows, parts["selection"], held_masking, pad, max_length, held=True)
+    made = partial(masked_rows, pad_id=padding_id(tokenizer), max_length=max_length, pairing=pairing)
+    selection = made(rows, parts["selection"], held_masking, held=True)
     source, notes = f"{_said(rows, files)}", _unknown(rows, files)
     if settings.validation is None:
-        validation = masked_rows(rows, parts["validation"], held_masking, pad, max_length, held=True)
+        validation = made(rows, parts["validation"], held_masking, held=True)
         source += f"; validation: {scored:,} of them, held out"
     else:
         own = _paths([settings.validation])
-        others = _stored(settings, own, tokenizer, max_length)
-        validation = masked_rows(others, np.arange(len(others.ends)), held_masking, pad, max_length, held=True)
+        others = _stored(settings, own, tokenizer, room)
+        validation = made(others, np.arange(len(others.ends)), held_masking, held=True)
         source, notes = f"{source}; validation: {_said(others, own)}", notes + _unknown(others, own)
     task = KINDS["masked-lm"].scored_by(
         Task(NAME, "masked-lm", (), KINDS["masked-lm"].metrics(()), source), settings.metric
     )
-    return TextRows(task, masked_rows(rows, train, masking, pad, max_length, held=False), selection, validation, notes)
+    return TextRows(task, made(rows, train, masking, held=False), selection, validation, notes)
 
 
 def held_out(rows: int, share: float) -> int:

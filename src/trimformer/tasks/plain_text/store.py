@@ -22,6 +22,7 @@ from ...work_files import read_work_file
 from ..encoding.cache import fingerprint
 from ..encoding.chunks import CHARACTERS, ROWS
 from .reading import Text, Unit, texts
+from .template import TEXTS, template
 
 FORMAT = 1
 """Part of every folder's name: raise it when the arrays or their meaning change."""
@@ -98,8 +99,8 @@ class _Writer:
         self, folder: Path, tokenizer: PreTrainedTokenizerBase, max_length: int, packed: bool, done: Progress
     ) -> None:
         self.folder, self.tokenizer, self.done, self.packed = folder, tokenizer, done, packed
-        empty = tokenizer.build_inputs_with_special_tokens([-1]) if not tokenizer.is_fast else _around(tokenizer)
-        at = empty.index(-1)
+        empty, _ = template(tokenizer, 1)
+        at = empty.index(TEXTS[0])
         self.before, self.after = empty[:at], empty[at + 1 :]
         self.room = max_length - len(self.before) - len(self.after)
         self.unknown_id = tokenizer.unk_token_id
@@ -177,14 +178,6 @@ def _progress(folder: Path, remedy: str) -> Progress:
     file = folder / "progress.json"
     found: Any = read_work_file(file, Progress, remedy) if file.is_file() else Progress()
     return found if isinstance(found, Progress) else Progress(**found)
-
-
-def _around(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens around a text, which -1 stands for."""
-    coded = tokenizer("a", verbose=False)
-    parts = coded.sequence_ids(0)
-    ids = [-1 if part is not None else token for token, part in zip(coded["input_ids"], parts, strict=True)]
-    return [token for at, token in enumerate(ids) if token != -1 or -1 not in ids[:at]]
 
 
 def _hash(row: np.ndarray) -> int:

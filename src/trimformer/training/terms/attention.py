@@ -1,9 +1,10 @@
-"""Distillation of attention scores, layer by layer (TinyBERT: Jiao et al., 2020, section 3.1)."""
+"""Distillation of attention, layer by layer: its scores (TinyBERT: Jiao et al., 2020, section 3.1) or its distributions
+(MobileBERT: Sun et al., 2020, section 3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -11,19 +12,22 @@ from torch import Tensor
 
 from ...encoder.model.heads import Kind
 from ...encoder.parts.trace import AttentionTrace
-from ..distill import attended_pairs
+from ..distill import attended_pairs, divergence
 from ..matching import Layers, Pair, traced
 from ..reading import Reading, scores
 from .base import TERMS, Term
 
 
 class AttentionSettings(BaseModel):
-    attention: float = Field(0.0, ge=0, description="distillation of the attention scores, layer by layer")
+    attention: float = Field(0.0, ge=0, description="distillation of attention, layer by layer")
+    attention_distance: Literal["squared", "divergence"] = Field(
+        "squared", description="of the scores, or divergence: of the attention distributions"
+    )
 
 
 @TERMS.add("attention")
 class AttentionTerm(Term):
-    """The distance of the scores of the layers that have as many heads as their teachers."""
+    """The distance of the attention of the layers that have as many heads as their teachers."""
 
     name = "attention"
     Settings = AttentionSettings
@@ -39,7 +43,8 @@ class AttentionTerm(Term):
     def loss(self, kind: Kind, batch: Mapping[str, Tensor], out: Any, target: Any) -> Tensor:
         pairs = traced(self.pairs, out.trace)
         student, teacher = [out.trace[s] for s, _ in pairs], [target.trace[t] for _, t in pairs]
-        return attention_loss(student, teacher, batch["attention_mask"])
+        loss = attention_loss if self.settings.attention_distance == "squared" else distribution_loss
+        return loss(student, teacher, batch["attention_mask"])
 
 
 def attention_loss(student: Sequence[AttentionTrace], teacher: Sequence[AttentionTrace], mask: Tensor) -> Tensor:
@@ -53,4 +58,15 @@ def attention_loss(student: Sequence[AttentionTrace], teacher: Sequence[Attentio
         error = (s.scores.float() - t.scores.float()).square()
         pairs = attended_pairs(mask, s, t).expand_as(error)
         terms.append(error.masked_fill(~pairs, 0).sum() / pairs.sum().clamp(min=1))
+    return torch.stack(terms).mean() if terms else torch.zeros((), device=mask.device)
+
+
+def distribution_loss(student: Sequence[AttentionTrace], teacher: Sequence[AttentionTrace], mask: Tensor) -> Tensor:
+    """KL(teacher ‖ student) of what the softmax makes of the scores, a mean over heads, real queries and layers.
+
+    Over the keys that both layers attend to (MobileBERT, section 3: attention transfer); 0 without any layer.
+    """
+    terms = [
+        divergence(s.scores, t.scores, attended_pairs(mask, s, t), mask) for s, t in zip(student, teacher, strict=True)
+    ]
     return torch.stack(terms).mean() if terms else torch.zeros((), device=mask.device)

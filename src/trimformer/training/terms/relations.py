@@ -9,12 +9,11 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...encoder.model.heads import Kind
 from ...encoder.parts.trace import AttentionTrace
 from ...errors import TrimformerError
-from ..distill import attended_pairs, real_pairs, removed
+from ..distill import attended_pairs, divergence, real_pairs
 from ..matching import Layers, Pair, traced
 from ..reading import Reading, scores, vectors
 from .base import TERMS, Term
@@ -95,7 +94,7 @@ def relation_loss(
         else:
             ours, theirs = getattr(student, relation), getattr(teacher, relation)
             compared, pairs = (self_relation(ours, heads), self_relation(theirs, heads)), real_pairs(mask)[:, None]
-        total = total + _divergence(*compared, pairs, mask)
+        total = total + divergence(*compared, pairs, mask)
     return total
 
 
@@ -103,10 +102,3 @@ def self_relation(x: Tensor, heads: int) -> Tensor:
     """XXᵀ/√d of queries, keys or values (batch, their heads, n, size): (batch, heads, n, n)."""
     x = x.float().transpose(1, 2).flatten(2).unflatten(-1, (heads, -1)).transpose(1, 2)
     return x @ x.transpose(-1, -2) / math.sqrt(x.shape[-1])
-
-
-def _divergence(student: Tensor, teacher: Tensor, pairs: Tensor, mask: Tensor) -> Tensor:
-    """KL(teacher ‖ student) of the rows of scores (batch, heads, n, n), a mean over heads and real queries."""
-    ours, theirs = (F.log_softmax(removed(scores.float(), ~pairs), -1) for scores in (student, teacher))
-    rows = F.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1)
-    return rows.transpose(1, 2)[mask.bool()].mean()

@@ -91,6 +91,11 @@ class Layer(nn.Module):
             raise TrimformerError(f"Layers of kind {cls.kind} have no attention, got {shape}: set it to {NONE}.")
 
     @classmethod
+    def attending(cls, shape: LayerShape) -> LayerShape:
+        """Heads and sizes of the queries, keys and values that it leaves in a trace, as of a layer of attention."""
+        return shape
+
+    @classmethod
     def count_operations(cls, shape: LayerShape) -> int:
         """How many operations its cell has."""
         return 0

@@ -25,6 +25,7 @@ from ..linear.base import Number
 from ..norms import NoNorm
 from ..sizes import Sizes
 from ..tokens import Tokens
+from ..trace import AttentionTrace
 from .base import NOTHING_TO_LOSE, Layer
 
 
@@ -81,6 +82,8 @@ class BottleneckLayer(Layer):
 
     def run(self, x: Tensor, tokens: Tokens, gates: LayerGates | None) -> Tensor:
         def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            if tokens.trace is not None:
+                tokens.trace[self.attention] = AttentionTrace(query, key, value, query.shape[-1] ** -0.5, None, None)
             return F.scaled_dot_product_attention(query, key, value, tokens.keys)
 
         return self.read(x, tokens.of(x), attend)
@@ -109,6 +112,11 @@ class BottleneckLayer(Layer):
                 f"A layer of kind bottleneck has {', '.join(cls.settings)}, whole numbers of at least 1 of which heads "
                 f"divides body, got {shape}."
             )
+
+    @classmethod
+    def attending(cls, shape: LayerShape) -> LayerShape:
+        body, heads = shape.cell["body"], shape.cell["heads"]
+        return LayerShape("full", heads, body // heads, 0)
 
     @classmethod
     def params(cls, config: TrimformerConfig, shape: LayerShape, sizes: Sizes, first: bool) -> dict[str, Number]:
