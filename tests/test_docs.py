@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHOD_PAGES = (
     {name: f"methods/{name}.md" for name in METHODS}
-    | dict.fromkeys(["last-k", "random-k", "finetune"], "methods/controls.md")
+    | dict.fromkeys(["last-k", "random-k", "random-dimensions", "finetune"], "methods/controls.md")
     | dict.fromkeys(["uniform", "random", "tpe"], "methods/baselines.md")
     | {"attendout-faithful": "methods/attendout.md"}
 )
