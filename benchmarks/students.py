@@ -151,8 +151,8 @@ def corpus(options: argparse.Namespace, target: Path, count: int) -> str:
     return str(target)
 
 
-def general(options: argparse.Namespace, folder: Path) -> Path:
-    """TinyBERT's general step, once for all tasks and seeds."""
+def general(options: argparse.Namespace, folder: Path, file: Path) -> Path:
+    """TinyBERT's general step, once for all tasks and seeds. file: the results that it is added to."""
     out = folder / "general"
     if not out.exists():
         objective = {"task": 0.0, "embeddings": 1.0, "hidden": 1.0, "attention": 1.0}
@@ -170,7 +170,7 @@ def general(options: argparse.Namespace, folder: Path) -> Path:
             ],
         }
         report = done(content, out, 0)
-        add(RESULTS / "students_tinybert.json", "general", found_by(report, out))
+        add(file, "general", found_by(report, out))
     return out
 
 
@@ -197,8 +197,8 @@ def anywhere(found: Any, places: dict[str, str]) -> Any:
     return json.loads(text)
 
 
-def teacher(options: argparse.Namespace, task: str, seed: int) -> str:
-    """The fine-tuned model that the runs of a task and seed learn from."""
+def teacher(options: argparse.Namespace, task: str, seed: int, file: Path) -> str:
+    """The fine-tuned model that the runs of a task and seed learn from. file: the results that it is added to."""
     limit, epochs = TASKS[task]
     out = options.work / f"{task}-{seed}" / "dense"
     if not out.exists():
@@ -206,7 +206,7 @@ def teacher(options: argparse.Namespace, task: str, seed: int) -> str:
         training = {"learning_rate": 1e-4, "epochs": epochs}
         all_stay = {"name": "all-stay", "start": "dense", "method": {"name": "last-k", "keep_layers": 6}}
         report = done({"model": "demo", "task": settings, "dense": training, "stages": [all_stay]}, out, seed)
-        add(RESULTS / f"students_{options.experiment}.json", f"{task} dense seed {seed}", found_by(report, out))
+        add(file, f"{task} dense seed {seed}", found_by(report, out))
     return str(out / "dense" / "model")
 
 
@@ -216,7 +216,7 @@ def sentences(options: argparse.Namespace, target: Path) -> str:
     return written(target, [text.strip() for text, _ in drawn])
 
 
-def runs_of(options: argparse.Namespace, task: str, seed: int) -> dict[str, dict[str, Any]]:
+def runs_of(options: argparse.Namespace, task: str, seed: int, file: Path) -> dict[str, dict[str, Any]]:
     """The recipes of an experiment."""
     glue, folder = options.data / "glue", options.work / f"{task}-{seed}"
     limit, _ = TASKS.get(task, (None, 0))
@@ -233,11 +233,11 @@ def runs_of(options: argparse.Namespace, task: str, seed: int) -> dict[str, dict
         settings = texts | held
         return {name: {"model": options.base, "task": settings, "stages": stages}
                 for name, stages in embedding().items()}  # fmt: skip
-    base = {"model": "demo", "task": labelled, "baseline": teacher(options, task, seed)}
+    base = {"model": "demo", "task": labelled, "baseline": teacher(options, task, seed, file)}
     if options.experiment == "words":
         found = words({"name": "bilstm"}) | words({"name": "cnn"})
     elif options.experiment == "tinybert":
-        found = tinybert(options, general(options, options.work))
+        found = tinybert(options, general(options, options.work, file))
     elif options.experiment == "architecture":
         found = architecture()
     else:
@@ -296,7 +296,7 @@ def main() -> None:
         if options.part == "times":
             times(options, task, options.seed)
             continue
-        for name, content in runs_of(options, task, options.seed).items():
+        for name, content in runs_of(options, task, options.seed, file).items():
             key = f"{task} {name} seed {options.seed}"
             if key in read(file) or (options.runs and name not in options.runs):
                 continue

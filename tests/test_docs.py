@@ -149,6 +149,8 @@ def test_measured_tables_and_figures_are_up_to_date(monkeypatch: pytest.MonkeyPa
     for page, names in tables.PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         assert tables.filled(text, names) == text, f"run python benchmarks/tables.py: {page}"
+    drawn = tables.PICTURE.read_text(encoding="utf-8") if tables.PICTURE.exists() else ""
+    assert tables.picture() == drawn, "run python benchmarks/tables.py: the picture"
 
 
 def test_a_speed_is_the_same_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
