@@ -1,4 +1,6 @@
-"""The runs of ``students.py --experiment architecture``: searched shapes of one cost, and their baselines."""
+"""The runs of ``students.py --experiment architecture`` and ``milliseconds``: searched shapes of one cost, and their
+baselines.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,25 @@ FOUND: dict[str, Stage] = {
 TRAINED: dict[str, Stage] = {
     "hard-concrete": {"name": "hard-concrete", "target": TARGET},
     "tas": {"name": "tas", "target": TARGET},
+    "dynabert": {"name": "dynabert", "width": TARGET, "widths": [1.0, TARGET], "depths": [1.0]},
     "nas-masks": {"name": "nas-masks", "target": TARGET, "cost": "flops", "spaces": SPACES},
     "darts": {"name": "darts", "target": MIXERS},
     "attendout": {"name": "attendout", "keep_layers": 3},
 }  # fmt: skip
 """Methods that train weights while they search."""
+
+
+MILLISECONDS: dict[str, Stage] = {
+    "uniform": {"cost": "ms"},
+    "hard-concrete": {"cost": "ms"},
+    "tas": {"cost": "ms", "parts": ["heads", "units"]},
+    "dynabert": {},
+    "darts": {"cost": "ms"},
+    "attendout": {},
+}
+"""The same methods where milliseconds of this machine are counted, and what they are asked for then; widths and numbers
+of layers that a method is given stay.
+"""
 
 
 def architecture() -> dict[str, list[Stage]]:
@@ -42,6 +58,14 @@ def architecture() -> dict[str, list[Stage]]:
     for name, method in TRAINED.items():
         made[name] = [trained(method, 1, LOGITS), trained("finetune", EPOCHS - 1, LAYERWISE)]
     return made
+
+
+def milliseconds() -> dict[str, list[Stage]]:
+    """Those of them that can count milliseconds, beside the training without a search."""
+    made = architecture()
+    for name, asked in MILLISECONDS.items():
+        made[name][0]["method"] = made[name][0]["method"] | asked
+    return {name: made[name] for name in ("trained-on", *MILLISECONDS)}
 
 
 def trained(method: Any, epochs: float, objective: Stage) -> Stage:

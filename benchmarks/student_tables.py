@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
-EXPERIMENTS = ("words", "tinybert", "no-labels", "embedding", "architecture")
+EXPERIMENTS = ("words", "tinybert", "no-labels", "embedding", "architecture", "milliseconds")
 SPEEDS = ("torch", "onnx", "onnx-int8")
 
 RUNS = {
@@ -16,6 +16,7 @@ RUNS = {
     "cnn-labels": "CNN, labels alone",
     "cnn-teacher": "CNN, teacher",
     "cnn-augmented": "CNN, teacher on augmented rows",
+    "adabert": "adabert, teacher",
     "whole": "TinyBERT, all steps",
     "no-general": "without the general step",
     "no-augmentation": "without augmentation",
@@ -31,6 +32,7 @@ RUNS = {
     "tpe": "tpe, best of 30 untrained",
     "hard-concrete": "hard-concrete",
     "tas": "tas",
+    "dynabert": "dynabert, one width of two",
     "nas-masks": "nas-masks",
     "last-k": "last-k, 3 of 6 attend",
     "attendout": "attendout, 3 of 6 attend",

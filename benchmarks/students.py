@@ -1,11 +1,13 @@
 """Students and searched shapes: what each step brings. ``benchmarks/students.py --data DATA --experiment words``.
 
-words: a BiLSTM and a CNN on SST-2, with labels alone, with the teacher, and with the teacher on augmented rows.
+words: a BiLSTM and a CNN on SST-2, with labels alone, with the teacher, and with the teacher on augmented rows; beside
+the CNN the cells that AdaBERT finds.
 tinybert: TinyBERT's general step on plain text and its two task steps, and what is left when one of them is left out;
 the controls are the same student trained on labels from random weights, and the teacher's first four layers.
 no-labels: half of the attention of a fine-tuned model becomes a mean, trained on its answers or on labels.
 embedding: an embedding model with half of its layers and fewer attention layers, trained on texts, and untrained.
 architecture: searches of a shape at one cost beside the baselines that they have to beat.
+milliseconds: those of them that count what this machine takes.
 
 Every finished run is added to benchmarks/results/students_<experiment>.json at once; runs that are there already are
 left out, and a cut one goes on. ``--part times``, on a quiet machine: the models of a seed taking turns.
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from result_files import add, read, summary
-from search_runs import architecture
+from search_runs import architecture, milliseconds
 from student_tables import EXPERIMENTS
 
 from trimformer.hardware import hardware
@@ -64,6 +66,14 @@ def words(start: Stage) -> dict[str, list[Stage]]:
         stage = {"start": start, "method": "finetune", "objective": objective, "training": training}
         made[f"{start['name']}-{name}"] = [stage | ({"augment": masking()} if augmented else {})]
     return made
+
+
+def adabert() -> dict[str, list[Stage]]:
+    """Cells in the place of the CNN's layers; a search and a training with half of the passes each."""
+    training = {"epochs": passes(2, False) / 2, "batch_size": 50, "learning_rate": 1e-3}
+    search = {"start": {"name": "cnn"}, "method": {"name": "adabert"}, "training": training}
+    objective = {"task": 0.0, "logits": 1.0, "logits_distance": "squared"}
+    return {"adabert": [search, {"method": "finetune", "objective": objective, "training": training}]}
 
 
 def masking() -> Stage:
@@ -235,11 +245,13 @@ def runs_of(options: argparse.Namespace, task: str, seed: int, file: Path) -> di
                 for name, stages in embedding().items()}  # fmt: skip
     base = {"model": "demo", "task": labelled, "baseline": teacher(options, task, seed, file)}
     if options.experiment == "words":
-        found = words({"name": "bilstm"}) | words({"name": "cnn"})
+        found = words({"name": "bilstm"}) | words({"name": "cnn"}) | adabert()
     elif options.experiment == "tinybert":
         found = tinybert(options, general(options, options.work, file))
     elif options.experiment == "architecture":
         found = architecture()
+    elif options.experiment == "milliseconds":
+        found = milliseconds()
     else:
         found = no_labels()
     made = {name: base | {"stages": stages} for name, stages in found.items()}

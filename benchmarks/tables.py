@@ -37,8 +37,8 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "controls", "methods-speed", "methods", "autopilot"),
-        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "nas-report"),
-        "small-files",
+        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "milliseconds"),
+        *("nas-report", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
@@ -309,7 +309,8 @@ def components(run: str) -> str:
 
 def students(experiment: str) -> str:
     """What each step of a student's training brings."""
-    return markdown(*student_tables.runs(read(f"students_{experiment}")))
+    header, rows = student_tables.runs(result_files.read(RESULTS / f"students_{experiment}.json"))
+    return markdown(header, rows) if rows else "Not measured yet."
 
 
 def nas_report() -> str:
