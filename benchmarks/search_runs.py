@@ -1,6 +1,4 @@
-"""The runs of ``students.py --experiment architecture`` and ``milliseconds``: searched shapes of one cost, and their
-baselines.
-"""
+"""The runs of ``students.py --experiment architecture``: searched shapes of one cost, and their baselines."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from typing import Any
 Stage = dict[str, Any]
 
 TARGET = 0.6
-"""Share of the operations of the dense model's layers that stays."""
+"""Share of the operations of the dense model's layers that stays; of their milliseconds on this machine in -ms."""
 MIXERS = 0.85
 """The same where only what mixes the tokens is searched: what is left with half of the attention layers a mean."""
 EPOCHS = 2
@@ -20,6 +18,7 @@ LOGITS = {"task": 1.0, "logits": 1.0}
 
 FOUND: dict[str, Stage] = {
     "uniform": {"name": "uniform", "target": TARGET},
+    "uniform-ms": {"name": "uniform", "target": TARGET, "cost": "ms"},
     "importance": {"name": "importance", "target": TARGET},
     "random": {"name": "random", "target": TARGET, "trials": 30, "rows": 300},
     "tpe": {"name": "tpe", "target": TARGET, "trials": 30, "rows": 300},
@@ -28,26 +27,16 @@ FOUND: dict[str, Stage] = {
 """Methods that train nothing."""
 TRAINED: dict[str, Stage] = {
     "hard-concrete": {"name": "hard-concrete", "target": TARGET},
+    "hard-concrete-ms": {"name": "hard-concrete", "target": TARGET, "cost": "ms"},
     "tas": {"name": "tas", "target": TARGET},
+    "tas-ms": {"name": "tas", "target": TARGET, "cost": "ms", "parts": ["heads", "units"]},
     "dynabert": {"name": "dynabert", "width": TARGET, "widths": [1.0, TARGET], "depths": [1.0]},
     "nas-masks": {"name": "nas-masks", "target": TARGET, "cost": "flops", "spaces": SPACES},
     "darts": {"name": "darts", "target": MIXERS},
+    "darts-ms": {"name": "darts", "target": MIXERS, "cost": "ms"},
     "attendout": {"name": "attendout", "keep_layers": 3},
 }  # fmt: skip
 """Methods that train weights while they search."""
-
-
-MILLISECONDS: dict[str, Stage] = {
-    "uniform": {"cost": "ms"},
-    "hard-concrete": {"cost": "ms"},
-    "tas": {"cost": "ms", "parts": ["heads", "units"]},
-    "dynabert": {},
-    "darts": {"cost": "ms"},
-    "attendout": {},
-}
-"""The same methods where milliseconds of this machine are counted, and what they are asked for then; widths and numbers
-of layers that a method is given stay.
-"""
 
 
 def architecture() -> dict[str, list[Stage]]:
@@ -58,14 +47,6 @@ def architecture() -> dict[str, list[Stage]]:
     for name, method in TRAINED.items():
         made[name] = [trained(method, 1, LOGITS), trained("finetune", EPOCHS - 1, LAYERWISE)]
     return made
-
-
-def milliseconds() -> dict[str, list[Stage]]:
-    """Those of them that can count milliseconds, beside the training without a search."""
-    made = architecture()
-    for name, asked in MILLISECONDS.items():
-        made[name][0]["method"] = made[name][0]["method"] | asked
-    return {name: made[name] for name in ("trained-on", *MILLISECONDS)}
 
 
 def trained(method: Any, epochs: float, objective: Stage) -> Stage:

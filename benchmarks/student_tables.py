@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 Table = tuple[list[str], list[list[str]]]
-EXPERIMENTS = ("words", "tinybert", "no-labels", "embedding", "architecture", "milliseconds")
+EXPERIMENTS = ("words", "tinybert", "no-labels", "embedding", "architecture")
 SPEEDS = ("torch", "onnx", "onnx-int8")
 
 RUNS = {
@@ -27,16 +27,20 @@ RUNS = {
     "labels": "trained with labels",
     "trained-on": "dense, trained on",
     "uniform": "uniform",
+    "uniform-ms": "uniform, milliseconds",
     "importance": "importance",
     "random": "random, best of 30 untrained",
     "tpe": "tpe, best of 30 untrained",
     "hard-concrete": "hard-concrete",
+    "hard-concrete-ms": "hard-concrete, milliseconds",
     "tas": "tas",
+    "tas-ms": "tas, milliseconds",
     "dynabert": "dynabert, one width of two",
     "nas-masks": "nas-masks",
     "last-k": "last-k, 3 of 6 attend",
     "attendout": "attendout, 3 of 6 attend",
     "darts": "darts",
+    "darts-ms": "darts, milliseconds",
     "cut": "cut, untrained",
     "distilled": "cut and distilled",
 }

@@ -7,7 +7,6 @@ the controls are the same student trained on labels from random weights, and the
 no-labels: half of the attention of a fine-tuned model becomes a mean, trained on its answers or on labels.
 embedding: an embedding model with half of its layers and fewer attention layers, trained on texts, and untrained.
 architecture: searches of a shape at one cost beside the baselines that they have to beat.
-milliseconds: those of them that count what this machine takes.
 
 Every finished run is added to benchmarks/results/students_<experiment>.json at once; runs that are there already are
 left out, and a cut one goes on. ``--part times``, on a quiet machine: the models of a seed taking turns.
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from result_files import add, read, summary
-from search_runs import architecture, milliseconds
+from search_runs import architecture
 from student_tables import EXPERIMENTS
 
 from trimformer.hardware import hardware
@@ -250,8 +249,6 @@ def runs_of(options: argparse.Namespace, task: str, seed: int, file: Path) -> di
         found = tinybert(options, general(options, options.work, file))
     elif options.experiment == "architecture":
         found = architecture()
-    elif options.experiment == "milliseconds":
-        found = milliseconds()
     else:
         found = no_labels()
     made = {name: base | {"stages": stages} for name, stages in found.items()}

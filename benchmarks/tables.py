@@ -37,7 +37,7 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "controls", "methods-speed", "methods", "autopilot"),
-        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "milliseconds"),
+        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture"),
         *("nas-report", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),

@@ -214,5 +214,5 @@ class NasMasks(Alternating):
 
 def mask_sizes(settings: NasMasksSettings, config: TrimformerConfig) -> dict[str, list[int]]:
     """The sizes of the masks of each space."""
-    sizes = {space: sizes_of(space, config) for space in settings.spaces}
+    sizes: dict[str, list[int]] = {space: sizes_of(space, config) for space in settings.spaces}
     return sizes | ({"inputs": sizes["inputs"][:1]} if settings.shared and "inputs" in sizes else {})
