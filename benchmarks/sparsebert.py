@@ -6,6 +6,7 @@ removed: all positions, all but the diagonal, and all but as many random ones, t
 score of each on labelled tasks after a fine-tuning.
 dam: masks that are learned, by structure and λ, then fixed; beside each structured one as many distances for each head,
 drawn at random, and the shortest; all are trained alike, and so is the dense encoder.
+patterns: those that are written down, at the length of the rows, each trained alike.
 
 Every finished run is added to benchmarks/results/sparsebert.json at once; runs that are there already are left out, and
 a cut one goes on.
@@ -41,8 +42,26 @@ ORIGINS = {"scratch": (1e-3, 32_000), "continued": (2e-4, 4_000)}
 SMALL = (6, 128, 4, 512)
 """From scratch: layers, hidden size, heads, units of the feed-forward block."""
 STRUCTURES = ("structured", "unstructured")
-TASKS = {"sst2": (8000, 1.5), "mrpc": (None, 3), "cola": (None, 3)}
-"""Of each task: rows that are used, and epochs."""
+TASKS: dict[str, tuple[dict[str, Any], float]] = {
+    "sst2": ({"train_limit": 8000}, 1.5),
+    "mrpc": ({}, 3),
+    "cola": ({}, 3),
+    "rte": ({}, 3),
+    "stsb": ({}, 3),
+    "imdb": ({"train_limit": 4000, "max_length": 512}, 1),
+}
+"""Of each task: settings beside its files, and epochs; of IMDB, whose reviews are long, few rows."""
+PATTERNS: dict[str, dict[str, Any]] = {
+    "window": {"window": 2},
+    "star": {},
+    "longformer": {"window": 12},
+    "bigbird": {"window": 6},
+    "logsparse": {},
+    "fixed": {},
+    "strided": {},
+    "no-diagonal": {},
+}
+"""With settings that leave out about as much as learned masks."""
 TUNE = 0.5
 """Passes with the mask fixed, as a share of those in which it is learned."""
 
@@ -108,8 +127,8 @@ def fine_tuned(options: argparse.Namespace, key: str, model: Path) -> None:
         own = f"{name} {task} seed {seed}"
         if own in read(FILE):
             continue
-        limit, epochs = TASKS[task]
-        settings = {"name": task, "data": str(options.data / "glue")} | ({"train_limit": limit} if limit else {})
+        more, epochs = TASKS[task]
+        settings = {"name": task, "data": str(options.data / ("imdb" if task == "imdb" else "glue"))} | more
         all_stay = {"name": "all-stay", "start": "dense", "method": {"name": "depth", "keep": 6}}
         content = {
             "model": str(model / "model"), "task": settings, "stages": [all_stay],
@@ -227,12 +246,24 @@ def like(pattern: Content, control: str, options: argparse.Namespace) -> Content
     return pattern | {"offsets": chosen}
 
 
-PARTS = {"study": study, "removed": removed, "dam": dam}
+def patterns(options: argparse.Namespace, origin: str) -> None:
+    for name, settings in PATTERNS.items():
+        if options.runs and name not in options.runs:
+            continue
+        attention = {"kind": "sparse", "pattern": {"name": name} | settings}
+        model = started(origin, options.work / f"start-{origin}-{name}-{options.seed}", options.seed, attention)
+        method = {"name": "finetune"}
+        stage = {"name": "train", "start": "dense", "method": method, "training": training(options, origin)}
+        key = f"patterns {origin} {name} seed {options.seed}"
+        fine_tuned(options, key, pre_trained(options, key, model, [stage], nothing))
+
+
+PARTS = {"study": study, "removed": removed, "dam": dam, "patterns": patterns}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", required=True, type=Path, help="folder with glue/ and corpus/")
+    parser.add_argument("--data", required=True, type=Path, help="folder with glue/, imdb/ and corpus/")
     parser.add_argument("--part", required=True, choices=PARTS)
     parser.add_argument("--work", type=Path, default=Path("runs/sparsebert"))
     parser.add_argument("--origins", nargs="+", choices=list(ORIGINS), default=list(ORIGINS))
@@ -240,7 +271,7 @@ def main() -> None:
         "--tasks", nargs="*", choices=list(TASKS), default=["sst2", "mrpc"], help="none: held-out loss alone"
     )
     parser.add_argument(
-        "--runs", nargs="+", help="of removed and dam, such as full, or 'structured 0.0001'; default: all"
+        "--runs", nargs="+", help="of all parts but study, such as full, star or 'structured 0.0001'; default: all"
     )
     parser.add_argument("--penalties", nargs="+", type=float, default=[1e-5, 1e-4, 1e-3], help="λ of dam")
     parser.add_argument("--per-layer", action="store_true", help="study: factors of each layer")

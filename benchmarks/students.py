@@ -1,6 +1,7 @@
 """Students and searched shapes: what each step brings. ``benchmarks/students.py --data DATA --experiment words``.
 
-words: a BiLSTM and a CNN on SST-2, with labels alone, with the teacher, and with the teacher on augmented rows.
+words: a BiLSTM and a CNN on SST-2, with labels alone, with the teacher, and with the teacher on augmented rows; beside
+the CNN the cells that AdaBERT finds.
 tinybert: TinyBERT's general step on plain text and its two task steps, and what is left when one of them is left out;
 the controls are the same student trained on labels from random weights, and the teacher's first four layers.
 no-labels: half of the attention of a fine-tuned model becomes a mean, trained on its answers or on labels.
@@ -64,6 +65,14 @@ def words(start: Stage) -> dict[str, list[Stage]]:
         stage = {"start": start, "method": "finetune", "objective": objective, "training": training}
         made[f"{start['name']}-{name}"] = [stage | ({"augment": masking()} if augmented else {})]
     return made
+
+
+def adabert() -> dict[str, list[Stage]]:
+    """Cells in the place of the CNN's layers; a search and a training with half of the passes each."""
+    training = {"epochs": passes(2, False) / 2, "batch_size": 50, "learning_rate": 1e-3}
+    search = {"start": {"name": "cnn"}, "method": {"name": "adabert"}, "training": training}
+    objective = {"task": 0.0, "logits": 1.0, "logits_distance": "squared"}
+    return {"adabert": [search, {"method": "finetune", "objective": objective, "training": training}]}
 
 
 def masking() -> Stage:
@@ -151,8 +160,8 @@ def corpus(options: argparse.Namespace, target: Path, count: int) -> str:
     return str(target)
 
 
-def general(options: argparse.Namespace, folder: Path) -> Path:
-    """TinyBERT's general step, once for all tasks and seeds."""
+def general(options: argparse.Namespace, folder: Path, file: Path) -> Path:
+    """TinyBERT's general step, once for all tasks and seeds. file: the results that it is added to."""
     out = folder / "general"
     if not out.exists():
         objective = {"task": 0.0, "embeddings": 1.0, "hidden": 1.0, "attention": 1.0}
@@ -170,7 +179,7 @@ def general(options: argparse.Namespace, folder: Path) -> Path:
             ],
         }
         report = done(content, out, 0)
-        add(RESULTS / "students_tinybert.json", "general", found_by(report, out))
+        add(file, "general", found_by(report, out))
     return out
 
 
@@ -197,8 +206,8 @@ def anywhere(found: Any, places: dict[str, str]) -> Any:
     return json.loads(text)
 
 
-def teacher(options: argparse.Namespace, task: str, seed: int) -> str:
-    """The fine-tuned model that the runs of a task and seed learn from."""
+def teacher(options: argparse.Namespace, task: str, seed: int, file: Path) -> str:
+    """The fine-tuned model that the runs of a task and seed learn from. file: the results that it is added to."""
     limit, epochs = TASKS[task]
     out = options.work / f"{task}-{seed}" / "dense"
     if not out.exists():
@@ -206,7 +215,7 @@ def teacher(options: argparse.Namespace, task: str, seed: int) -> str:
         training = {"learning_rate": 1e-4, "epochs": epochs}
         all_stay = {"name": "all-stay", "start": "dense", "method": {"name": "last-k", "keep_layers": 6}}
         report = done({"model": "demo", "task": settings, "dense": training, "stages": [all_stay]}, out, seed)
-        add(RESULTS / f"students_{options.experiment}.json", f"{task} dense seed {seed}", found_by(report, out))
+        add(file, f"{task} dense seed {seed}", found_by(report, out))
     return str(out / "dense" / "model")
 
 
@@ -216,7 +225,7 @@ def sentences(options: argparse.Namespace, target: Path) -> str:
     return written(target, [text.strip() for text, _ in drawn])
 
 
-def runs_of(options: argparse.Namespace, task: str, seed: int) -> dict[str, dict[str, Any]]:
+def runs_of(options: argparse.Namespace, task: str, seed: int, file: Path) -> dict[str, dict[str, Any]]:
     """The recipes of an experiment."""
     glue, folder = options.data / "glue", options.work / f"{task}-{seed}"
     limit, _ = TASKS.get(task, (None, 0))
@@ -233,11 +242,11 @@ def runs_of(options: argparse.Namespace, task: str, seed: int) -> dict[str, dict
         settings = texts | held
         return {name: {"model": options.base, "task": settings, "stages": stages}
                 for name, stages in embedding().items()}  # fmt: skip
-    base = {"model": "demo", "task": labelled, "baseline": teacher(options, task, seed)}
+    base = {"model": "demo", "task": labelled, "baseline": teacher(options, task, seed, file)}
     if options.experiment == "words":
-        found = words({"name": "bilstm"}) | words({"name": "cnn"})
+        found = words({"name": "bilstm"}) | words({"name": "cnn"}) | adabert()
     elif options.experiment == "tinybert":
-        found = tinybert(options, general(options, options.work))
+        found = tinybert(options, general(options, options.work, file))
     elif options.experiment == "architecture":
         found = architecture()
     else:
@@ -296,7 +305,7 @@ def main() -> None:
         if options.part == "times":
             times(options, task, options.seed)
             continue
-        for name, content in runs_of(options, task, options.seed).items():
+        for name, content in runs_of(options, task, options.seed, file).items():
             key = f"{task} {name} seed {options.seed}"
             if key in read(file) or (options.runs and name not in options.runs):
                 continue

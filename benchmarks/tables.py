@@ -7,10 +7,8 @@ Every figure comes from a JSON file in benchmarks/results; a table stands betwee
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import re
-import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,13 @@ import gain_tables
 import glue_tables
 import long_tables
 import method_tables
+import nas_report_tables
 import peer_tables
 import pruning_tables
 import result_files
+import runtime_tables
 import small_tables
+import sparsebert_curves
 import sparsebert_tables
 import speed_tables
 import student_tables
@@ -36,15 +37,17 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "controls", "methods-speed", "methods", "autopilot"),
-        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "small-files"),
+        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture"),
+        *("nas-report", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),
     "docs/tutorial.md": (),
     "docs/deploy.md": ("startup",),
     "docs/methods/movement.md": ("pruning",),
     "docs/methods/attendout.md": ("attendout",),
-    "docs/methods/position-importance.md": ("importance", "removed"),
-    "docs/methods/dam.md": ("dam",),
+    "docs/methods/position-importance.md": ("importance", "removed", "claims"),
+    "docs/methods/dam.md": ("dam", "dam-curves"),
+    "docs/methods/sparse.md": ("patterns",),
     "docs/serve.md": ("serve",),
     "docs/profile.md": ("components-small", "components-base"),
     "docs/benchmarks.md": (
@@ -52,6 +55,7 @@ PAGES = {
         *("long-speed", "long-memory"),
     ),
 }
+PICTURE = ROOT / "docs" / "images" / "dam.svg"
 SPEED = {
     "speed": speed_tables.short,
     "targets": speed_tables.targets,
@@ -234,41 +238,18 @@ def long_memory() -> str:
 
 def serve() -> str:
     """The service under load beside the offline predictor."""
-    rows = []
-    for name, found in read("serve")["models"].items():
-        for load, pair in zip(found["load"], itertools.pairwise(found["offline"]), strict=True):
-            offline = statistics.mean(one["texts_per_s"] for one in pair)
-            times = " / ".join(f"{load[key]:.0f}" for key in ("median_ms", "p95_ms", "p99_ms"))
-            rows.append(
-                [
-                    f"{name}, {found['backend']}",
-                    str(load["workers"]),
-                    str(load["texts_per_request"]),
-                    str(load["errors"]),
-                    f"{load['requests_per_s']:,.0f}",
-                    f"{load['texts_per_s']:,.0f}",
-                    f"{offline:,.0f}",
-                    f"{100 * load['share_of_offline']:.0f} %",
-                    times,
-                ]
-            )
-    header = ["model", "workers", "texts in a request", "errors", "requests/s", "texts/s", "offline texts/s", "share"]
-    return markdown([*header, "ms, median / p95 / p99"], rows)
+    return markdown(*runtime_tables.serve(read("serve")))
 
 
 def latency_table() -> str:
     """What the table of the device predicts, and what was measured."""
-    rows = []
-    for model, backends in read("latency_table")["models"].items():
-        for backend, found in backends.items():
-            for size in dict.fromkeys((check["batch"], check["length"]) for check in found["checks"]):
-                dense, *others = [c for c in found["checks"] if (c["batch"], c["length"]) == size]
-                errors = sorted(abs(check["error"]) for check in (dense, *others))
-                times = [f"{dense[key]:.2f} ms" for key in ("predicted_ms", "measured_ms")]
-                shares = [f"{100 * error:.1f} %" for error in (errors[len(errors) // 2], errors[-1])]
-                rows.append([model.removeprefix("shape:"), backend, "×".join(map(str, size)), *times, *shares])
-    header = ["model", "back-end", "batch×length", "as it is, predicted", "measured", "median error", "largest"]
-    return markdown(header, rows)
+    return markdown(*runtime_tables.latency_table(read("latency_table")))
+
+
+def startup() -> str:
+    """What the first answer takes in each installation."""
+    found = result_files.read(RESULTS / "startup.json")
+    return markdown(*runtime_tables.startup(found)) if found else "Not measured yet."
 
 
 def attendout() -> str:
@@ -305,29 +286,20 @@ def figures() -> dict[str, str]:
     )
 
 
-def startup() -> str:
-    """What the first answer takes in each installation."""
-    found = result_files.read(RESULTS / "startup.json")
-    if not found:
-        return "Not measured yet."
-    rows = [
-        [
-            {"base": "base installation", "train": "with `train`", "before": "before, with `train`"}[name],
-            f"{one['first_answer_s']:.2f} s",
-            f"{one['cpu_s']:.2f} s",
-            f"{one['memory_mb']:.0f} MB",
-            f"{one['installed_mb']:,.0f} MB",
-        ]
-        for name, one in found["environments"].items()
-    ]
-    header = ["demo encoder, int8, one text", "first answer", "processor time", "most memory", "installed"]
-    return markdown(header, rows)
-
-
 def sparsebert(table: Callable[[Any], sparsebert_tables.Table]) -> str:
     """Which positions count, and what is lost without some."""
-    header, rows = table(read("sparsebert"))
+    header, rows = table(result_files.read(RESULTS / "sparsebert.json"))
     return markdown(header, rows) if rows else "Not measured yet."
+
+
+def dam_curves() -> str:
+    """A link to the picture of λ."""
+    return f"![{sparsebert_curves.SAID}](../images/{PICTURE.name})" if picture() else "Not measured yet."
+
+
+def picture() -> str:
+    """That of λ; empty where it is not measured."""
+    return sparsebert_curves.picture(result_files.read(RESULTS / "sparsebert.json"))
 
 
 def components(run: str) -> str:
@@ -337,7 +309,14 @@ def components(run: str) -> str:
 
 def students(experiment: str) -> str:
     """What each step of a student's training brings."""
-    return markdown(*student_tables.runs(read(f"students_{experiment}")))
+    header, rows = student_tables.runs(result_files.read(RESULTS / f"students_{experiment}.json"))
+    return markdown(header, rows) if rows else "Not measured yet."
+
+
+def nas_report() -> str:
+    """A published search of dimensions beside its controls."""
+    header, rows = nas_report_tables.runs(result_files.read(RESULTS / "nas_report.json"))
+    return markdown(header, rows) if rows else "Not measured yet."
 
 
 def pruning() -> str:
@@ -357,6 +336,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,
     "predict": predict,
+    "nas-report": nas_report,
+    "dam-curves": dam_curves,
     "pruning": pruning,
     "attendout": attendout,
     "training-speed": training_speed,
@@ -376,7 +357,8 @@ MAKERS |= {
     for name, run in {"small": "demo 128", "base": "bert-base 128"}.items()
 }
 MAKERS |= {
-    name: functools.partial(sparsebert, getattr(sparsebert_tables, name)) for name in ("importance", "removed", "dam")
+    name: functools.partial(sparsebert, getattr(sparsebert_tables, name))
+    for name in ("importance", "removed", "dam", "patterns", "claims")
 }
 
 
@@ -402,6 +384,8 @@ def main() -> None:
     for page, names in PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         (ROOT / page).write_text(filled(text, names), encoding="utf-8")
+    if drawn := picture():
+        PICTURE.write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 METHOD_PAGES = (
     {name: f"methods/{name}.md" for name in METHODS}
-    | dict.fromkeys(["last-k", "random-k", "finetune"], "methods/controls.md")
+    | dict.fromkeys(["last-k", "random-k", "random-dimensions", "finetune"], "methods/controls.md")
     | dict.fromkeys(["uniform", "random", "tpe"], "methods/baselines.md")
     | {"attendout-faithful": "methods/attendout.md"}
 )
@@ -149,6 +149,8 @@ def test_measured_tables_and_figures_are_up_to_date(monkeypatch: pytest.MonkeyPa
     for page, names in tables.PAGES.items():
         text = (ROOT / page).read_text(encoding="utf-8")
         assert tables.filled(text, names) == text, f"run python benchmarks/tables.py: {page}"
+    drawn = tables.PICTURE.read_text(encoding="utf-8") if tables.PICTURE.exists() else ""
+    assert tables.picture() == drawn, "run python benchmarks/tables.py: the picture"
 
 
 def test_a_speed_is_the_same_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:

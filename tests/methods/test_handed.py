@@ -90,6 +90,15 @@ def test_the_student_starts_anew_in_the_shape_that_the_search_found(home):
     assert "The target there is 0.500." in charts.curves(report)[0].alternative
 
 
+def test_the_control_starts_anew_without_what_was_drawn(home):
+    made = recipe({"name": "random-dimensions", "stay": {"inputs": [5, 9]}})
+    first = made.stages.pop(0)
+    made.stages[0].start = first.start
+    report = run(made)
+    assert [len(shape.reads) for shape in load("out/model").config.shapes] == [5, 9]
+    assert any(note.endswith("drawn at random, first layer first: 5 of 16, 9 of 16.") for note in report.notes)
+
+
 def test_a_stage_that_hands_on_no_gates_is_refused_before_any_training(home):
     with pytest.raises(TrimformerError, match=r"Stage anew: start\.cut: the stage before does not hand on what can go"):
         run(recipe({"name": "finetune"}))

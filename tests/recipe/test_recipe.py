@@ -51,7 +51,7 @@ def standard(**method: Any) -> Recipe:
 
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_every_method_makes_a_recipe_that_survives_saving(tmp_path: Path, name: str) -> None:
-    needed = {"keep_layers": 2, "keep": 2, "target": 0.5, "density": 0.5}
+    needed: dict[str, Any] = {"keep_layers": 2, "keep": 2, "target": 0.5, "density": 0.5, "stay": {"inputs": 0.5}}
     needed |= {"width": 8} if name == "factorise-embedding" else {}
     recipe = standard(name=name, **{key: needed[key] for key in METHODS[name].Settings.model_fields if key in needed})
     recipe.save(tmp_path / "r.yaml")

@@ -22,10 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ...curves import ALPHA
-from ...encoder.gating.limits import limits
-from ...encoder.shape.config import LayerShape, TrimformerConfig
+from ...encoder.shape.config import TrimformerConfig
 from ...encoder.shape.gates import Gates
-from ...encoder.shape.kinds import ATTENTION
 from ...encoder.shape.points import POINTS
 from ...errors import TrimformerError
 from ...training.settings import ObjectiveSettings
@@ -35,11 +33,9 @@ from ..result import Result
 from ..structure.hard_concrete import PUBLISHED_RATE, TRAVEL
 from .alternating import Alternating, AlternatingSettings
 from .masks import HEADS, Masks, Way, leap
+from .spaces import Space, check_space, gates_of, has, sizes_of, whole
 from .target import Cost
 
-Space = Literal["inputs", "query_key", "values", "ffn", "heads"]
-IN_HEADS = ("query_key", "values")
-"""Spaces of dimensions that every head has: one mask for all heads of a layer."""
 TIMED = ("inputs", "ffn", "heads")
 """Spaces of which a table of the device has times."""
 OTHER_MASKS = (
@@ -111,9 +107,7 @@ class NasMasks(Alternating):
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
         super().check(settings, config)
         for space in settings.spaces:
-            limits(config).require(space, f"leave {space} out of spaces")
-            if not any(has(space, shape) for shape in config.shapes):
-                raise TrimformerError(f"No layer of this encoder has any {space}: leave {space} out of spaces.")
+            check_space(space, config, "spaces")
             if settings.cost == "ms" and space not in TIMED:
                 raise TrimformerError(
                     f"The table of the device has no times for fewer {space}: with cost ms leave {space} out of spaces."
@@ -143,12 +137,7 @@ class NasMasks(Alternating):
 
     @classmethod
     def hands_gates(cls, settings: Any, config: TrimformerConfig) -> Gates | None:
-        if not settings.cut:
-            return None
-        whole: dict[str, Any] = {
-            space: [torch.ones(size) for size in POINTS[space].sizes(config)] for space in settings.spaces
-        }
-        return Gates(**whole)
+        return whole(settings.spaces, config) if settings.cut else None
 
     def move(self) -> None:
         if self.settings.masks == "straight-through":
@@ -168,13 +157,11 @@ class NasMasks(Alternating):
 
     def as_gates(self, masks: Mapping[str, list[Tensor]]) -> Gates:
         """The gates of the encoder that masks are."""
-        given: dict[str, Any] = {}
-        for space, own in masks.items():
-            each = own * self.config.num_hidden_layers if space == "inputs" and self.settings.shared else own
-            if space in IN_HEADS:
-                each = [mask.expand(shape.heads, -1) for mask, shape in zip(each, self.config.shapes, strict=True)]
-            given[space] = each
-        return Gates(**given)
+        layers = self.config.num_hidden_layers
+        every = {
+            space: own * layers if space == "inputs" and self.settings.shared else own for space, own in masks.items()
+        }
+        return gates_of(every, self.config)
 
     def now(self) -> float:
         return self._share(self.masks.hard()).item()
@@ -225,17 +212,7 @@ class NasMasks(Alternating):
         return said
 
 
-def has(space: str, shape: LayerShape) -> bool:
-    """Whether a layer has what the masks of a space are of."""
-    kind = ATTENTION[shape.attention]
-    if space == "ffn":
-        return shape.ffn > 0
-    return kind.attends if space == "query_key" else kind.has_values
-
-
 def mask_sizes(settings: NasMasksSettings, config: TrimformerConfig) -> dict[str, list[int]]:
     """The sizes of the masks of each space."""
-    sizes: dict[str, list[int]] = {
-        space: [size[-1] for size in POINTS[space].sizes(config)] for space in settings.spaces
-    }
+    sizes: dict[str, list[int]] = {space: sizes_of(space, config) for space in settings.spaces}
     return sizes | ({"inputs": sizes["inputs"][:1]} if settings.shared and "inputs" in sizes else {})
