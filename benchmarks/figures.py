@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from typing import Any
 
 import autopilot_tables
@@ -37,6 +38,10 @@ def autopilot(content: dict[str, Any]) -> dict[str, str]:
         "autopilot-drop-chosen": _signed(statistics.mean(chosen)),
         "autopilot-over-eager": f"{over_eager:.1f}",
         "autopilot-over-stock": f"{over_stock:.1f}",
+        "autopilot-least": _signed(min(every)),
+        "autopilot-most": _signed(max(every)),
+        **{f"autopilot-{task}-least": _signed(min(given)) for task, given in drops.items()},
+        **{f"autopilot-{task}-most": _signed(max(given)) for task, given in drops.items()},
     }
 
 
@@ -72,7 +77,11 @@ def choices(contents: dict[str, Any]) -> dict[str, str]:
     harmful = min(found["random"], key=found["random"].__getitem__)[2]  # a seed draws the same layers for all tasks
     greedy = [change - found["greedy"][pair] for pair, change in three.items() if pair in found["greedy"]]
     less = found["dense, trained on less"]
+    longer = {pair: change for pair, change in found.get("dense, trained on", {}).items() if pair in three}
     return figures | {
+        "choices-control-pairs": f"{len(longer)} of the {len(three)}",
+        "choices-control": _mean(longer.values()),
+        "choices-control-layerwise": _mean(three[pair] for pair in longer),
         "choices-random-without-draw": f"{statistics.mean(d for pair, d in drawn.items() if pair[2] != harmful):.1f}",
         "choices-layerwise": f"{statistics.mean(three.values()):+.2f}",
         "choices-layerwise-without-rte": _signed(
@@ -156,6 +165,11 @@ def speed(content: dict[str, Any]) -> dict[str, str]:
     }
     factors = [times["dense", *how] / ms for (name, *how), ms in times.items() if name == "mean 2-11"]
     return {"speed-means": f"{min(factors):.2f}x to {max(factors):.2f}x"}
+
+
+def _mean(values: Iterable[float]) -> str:
+    given = list(values)
+    return _signed(statistics.mean(given)) if given else "an unknown number of"
 
 
 def _signed(value: float, decimals: int = 1) -> str:

@@ -35,7 +35,18 @@ RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
-        *("tasks", "predict", "speed", "glue", "glue-choices", "controls", "methods-speed", "methods", "autopilot"),
+        *(
+            "tasks",
+            "predict",
+            "speed",
+            "glue",
+            "glue-choices",
+            "controls",
+            "methods-speed",
+            "methods",
+            "autopilot",
+            "sure",
+        ),
         *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),
@@ -145,6 +156,12 @@ def autopilot() -> str:
 def autopilot_short() -> str:
     """The searches within half a point, by task."""
     return markdown(*autopilot_tables.short(read("autopilot")))
+
+
+def sure() -> str:
+    """The searches within half a point before confirmation, and with ``--sure``."""
+    header, rows = autopilot_tables.sure(read("autopilot"), result_files.read(RESULTS / "autopilot_sure.json"))
+    return markdown(header, rows) if rows else "Not measured yet."
 
 
 def budgets() -> str:
@@ -356,6 +373,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "budgets": budgets,
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,
+    "sure": sure,
     "predict": predict,
     "pruning": pruning,
     "attendout": attendout,

@@ -37,7 +37,11 @@ _NAMES = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[][{}]')
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
 
-DIVIDERS = {";": ("semicolons", "save it with commas"), "|": ("bars", "save it with commas"), "\t": ("tabs", "call it .tsv")}
+DIVIDERS = {
+    ";": ("semicolons", "save it with commas"),
+    "|": ("bars", "save it with commas"),
+    "\t": ("tabs", "call it .tsv"),
+}
 """What stands between the columns of files that are called .csv, other than commas: its name, and the remedy."""
 
 RECORDS = "write an array with an object of columns for each row (orient='records' of pandas)"
