@@ -317,6 +317,7 @@ def figures() -> dict[str, str]:
         | in_sentences.against_speed(glue_files(), read("methods_speed"))
         | in_sentences.predict(read("predict"))
         | in_sentences.speed(read("speed_bert_base"))
+        | in_sentences.peers(read("peers"))
         | in_sentences.methods(method_files())
         | in_sentences.demo(read("demo"))
     )
