@@ -119,9 +119,13 @@ def test_the_generator_gets_no_gradient_from_the_loss_of_a_and_moves_only_at_pru
     assert all(p.grad is None for p in method.generator.parameters())
     method.update(1)
     assert torch.equal(method.generator.query.weight, start)
+    assert method.moved() == 0
     method.micro_step(two, 1.0)
     method.update(2)
     assert not torch.equal(method.generator.query.weight, start)
+    method.generator.load_state_dict({name: 3 * one for name, one in method.generator.state_dict().items()})
+    method.start = method._weights() / 3
+    assert method.moved() == pytest.approx(2)
     assert trained(3, control="untrained").generator.query.weight.grad is None
 
 

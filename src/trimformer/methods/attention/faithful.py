@@ -105,6 +105,7 @@ class Faithful(Method):
             decay=False,
         )
         self.objective = context.make_objective()
+        self.start = self._weights()
         self.cache: list[tuple[Batch, Tensor]] = []
         self.baseline: float | None = None  # the mean reward of the first update
 
@@ -134,6 +135,10 @@ class Faithful(Method):
             for name in ("query", "key", "value"):
                 getattr(generator, name).weight.data.copy_(getattr(first.attention, name).weight.data)
         return generator
+
+    def _weights(self) -> Tensor:
+        """G's weights in one row."""
+        return torch.cat([weight.detach().float().flatten() for weight in self.generator.parameters()]).cpu()
 
     def keep_logits(self, batch: Batch) -> Tensor:
         """G's keep logits for a batch, (layers, batch, 1, n, n); its input, A's embedding output, is detached."""
@@ -186,8 +191,13 @@ class Faithful(Method):
         batch, masks = episodes[-1]
         self.history.add("keep_probability", step, keep)
         self.history.add("reward", step, mean)
+        self.history.add("generator_moved", step, self.moved())
         empty = empty_rows(masks, batch["attention_mask"]).item()
         return {"reward": mean, "kept": sum(keep), "empty_rows": empty}
+
+    def moved(self) -> float:
+        """How far G's weights are from where they started, as a share of their norm there."""
+        return ((self._weights() - self.start).norm() / self.start.norm()).item()
 
     def rewards(self, episodes: list[tuple[Batch, Tensor]]) -> Tensor:
         """How much better A scores than D on each batch, in evaluation mode: (episodes,)."""
@@ -263,12 +273,13 @@ class Faithful(Method):
         strict = [str(index) for index, share in enumerate(self.shares) if share <= 0.01]
         return [
             f"Share of positions that G keeps, by layer: {listed}.",
+            f"G's weights moved by {100 * self.moved():.2f} % of their norm.",
             f"The strict rule (at most 1 % kept) would remove: {', '.join(strict) or 'none'}.",
         ]
 
     def state_dict(self) -> dict[str, Any]:
         cache = [{"batch": batch, "masks": masks} for batch, masks in self.cache]
-        return super().state_dict() | {"cache": cache, "baseline": self.baseline}
+        return super().state_dict() | {"cache": cache, "baseline": self.baseline, "start": self.start}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
@@ -277,4 +288,4 @@ class Faithful(Method):
             ({name: value.to(device) for name, value in entry["batch"].items()}, entry["masks"].to(device))
             for entry in state["cache"]
         ]
-        self.baseline = state["baseline"]
+        self.baseline, self.start = state["baseline"], state["start"]
