@@ -70,6 +70,36 @@ def short(content: dict[str, Any]) -> Table:
     return ["task", "inside", "drop", "against eager PyTorch", "against the best stock int8 file"], rows
 
 
+def sure(before: dict[str, Any], after: dict[str, Any]) -> Table:
+    """By task the searches that are inside on rows that chose nothing, without a confirmation and with ``--sure``.
+
+    The speed is over the dense model's fastest file of the search that is inside, as that search timed both.
+    """
+    rows = []
+    searches = list(searched(after))
+    tasks = list(dict.fromkeys(task for task, *_ in searches))
+    for task in [*tasks, "all"] if tasks else []:
+        given = [one for one in searches if task in ("all", one[0])]
+        known = [drop for name, _, _, drop, _ in searched(before) if task in ("all", name) and name in tasks]
+        drops = [drop for _, _, _, drop, _ in given]
+        smaller = sum(search["chosen"]["name"] != "dense" for _, _, search, _, _ in given)
+        speed = statistics.geometric_mean(_over_dense(search) for _, _, search, _, _ in given)
+        rows.append(
+            [
+                task, _inside(known), f"{statistics.mean(known):+.2f}" if known else "", _inside(drops),
+                f"{statistics.mean(drops):+.2f}", f"{smaller} of {len(given)}", f"{speed:.2f}x",
+            ]
+        )  # fmt: skip
+    header = ["task", "inside, without", "drop", "inside, `--sure`", "drop", "smaller than dense", "against dense"]
+    return header, rows
+
+
+def _over_dense(search: dict[str, Any]) -> float:
+    times: list[float] = [one["ms"] for one in search["files"] if one["name"] == "dense" and one["inside"]]
+    chosen: float = search["chosen"]["ms"]
+    return min(times, default=chosen) / chosen
+
+
 def searched(content: dict[str, Any]) -> Iterator[tuple[str, str, Any, float, list[float] | None]]:
     """Task, seed, what was found, drop on validation in points, and speeds where it was timed, of each search."""
     for key, found in sorted(content.items()):

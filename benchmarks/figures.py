@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from typing import Any
 
 import autopilot_tables
@@ -37,6 +38,10 @@ def autopilot(content: dict[str, Any]) -> dict[str, str]:
         "autopilot-drop-chosen": _signed(statistics.mean(chosen)),
         "autopilot-over-eager": f"{over_eager:.1f}",
         "autopilot-over-stock": f"{over_stock:.1f}",
+        "autopilot-least": _signed(min(every)),
+        "autopilot-most": _signed(max(every)),
+        **{f"autopilot-{task}-least": _signed(min(given)) for task, given in drops.items()},
+        **{f"autopilot-{task}-most": _signed(max(given)) for task, given in drops.items()},
     }
 
 
@@ -72,7 +77,11 @@ def choices(contents: dict[str, Any]) -> dict[str, str]:
     harmful = min(found["random"], key=found["random"].__getitem__)[2]  # a seed draws the same layers for all tasks
     greedy = [change - found["greedy"][pair] for pair, change in three.items() if pair in found["greedy"]]
     less = found["dense, trained on less"]
+    longer = {pair: change for pair, change in found.get("dense, trained on", {}).items() if pair in three}
     return figures | {
+        "choices-control-pairs": f"{len(longer)} of the {len(three)}",
+        "choices-control": _mean(longer.values()),
+        "choices-control-layerwise": _mean(three[pair] for pair in longer),
         "choices-random-without-draw": f"{statistics.mean(d for pair, d in drawn.items() if pair[2] != harmful):.1f}",
         "choices-layerwise": f"{statistics.mean(three.values()):+.2f}",
         "choices-layerwise-without-rte": _signed(
@@ -148,14 +157,53 @@ def predict(content: dict[str, Any]) -> dict[str, str]:
 
 
 def speed(content: dict[str, Any]) -> dict[str, str]:
-    """What means alone are worth in place of attention within a back-end, over the sizes of the short table."""
-    times = {
-        (t["name"], t["backend"], t["batch"], t["length"]): t["median_ms"]
-        for t in content["shapes"]["timings"]
-        if t["backend"] in speed_tables.SHORT and (t["batch"], t["length"]) in ((4, 256), (8, 128))
+    """What means, or nothing, are worth in place of attention within a back-end.
+
+    Means over the sizes of the short table and, of all back-ends, over all sizes; nothing at 4×256.
+    """
+    every, none = _within(content["shapes"], "mean 2-11"), _within(content["shapes"], "none 2-11")
+    short = [
+        factor
+        for (backend, *size), factor in every.items()
+        if backend in speed_tables.SHORT and size in ([4, 256], [8, 128])
+    ]
+    return {
+        "speed-means": _between(short, 2),
+        "speed-means-every": _between(every.values()),
+        "speed-none": _between(factor for (_, *size), factor in none.items() if size == [4, 256]),
+        "speed-means-long": f"{_within(content['sweep'], 'mean 2-11')['onnx-int8', 4, 512]:.2f}x",
     }
-    factors = [times["dense", *how] / ms for (name, *how), ms in times.items() if name == "mean 2-11"]
-    return {"speed-means": f"{min(factors):.2f}x to {max(factors):.2f}x"}
+
+
+def peers(content: dict[str, Any]) -> dict[str, str]:
+    """How many times as fast means under OpenVINO's int8 are as the stock model's int8 files, at 4×256."""
+    times = {
+        (one["name"], one["backend"]): one["median_ms"]
+        for one in content["speed"]["timings"]
+        if (one["batch"], one["length"]) == (4, 256)
+    }
+    ours = times["mean 2-11", "openvino-int8"]
+    return {f"peers-{how}": f"{times['dense', f'stock {how}-int8'] / ours:.2f}x" for how in ("openvino", "onnx")}
+
+
+def _within(content: dict[str, Any], name: str) -> dict[tuple[str, int, int], float]:
+    """By back-end, batch and length: how many times as fast a model is as the dense one."""
+    times = {(t["name"], t["backend"], t["batch"], t["length"]): t["median_ms"] for t in content["timings"]}
+    return {
+        (backend, batch, length): times["dense", backend, batch, length] / ms
+        for (who, backend, batch, length), ms in times.items()
+        if who == name and ms
+    }
+
+
+def _between(factors: Iterable[float], decimals: int = 1) -> str:
+    given = list(factors)
+    return f"{min(given):.{decimals}f}x to {max(given):.{decimals}f}x"
+
+
+def _mean(values: Iterable[float]) -> str:
+    given = list(values)
+    return _signed(statistics.mean(given)) if given else "an unknown number of"
 
 
 def _signed(value: float, decimals: int = 1) -> str:

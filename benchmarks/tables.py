@@ -37,7 +37,7 @@ PAGES = {
     "README.md": ("autopilot-short",),
     "docs/results.md": (
         *("tasks", "predict", "speed", "glue", "glue-choices", "controls", "methods-speed", "methods", "autopilot"),
-        *("training-speed", "words", "tinybert", "no-labels", "embedding", "architecture"),
+        *("sure", "training-speed", "words", "tinybert", "no-labels", "embedding", "architecture"),
         *("nas-report", "small-files"),
     ),
     "docs/autopilot.md": ("budgets",),
@@ -149,6 +149,12 @@ def autopilot() -> str:
 def autopilot_short() -> str:
     """The searches within half a point, by task."""
     return markdown(*autopilot_tables.short(read("autopilot")))
+
+
+def sure() -> str:
+    """The searches within half a point before confirmation, and with ``--sure``."""
+    header, rows = autopilot_tables.sure(read("autopilot"), result_files.read(RESULTS / "autopilot_sure.json"))
+    return markdown(header, rows) if rows else "Not measured yet."
 
 
 def budgets() -> str:
@@ -281,6 +287,7 @@ def figures() -> dict[str, str]:
         | in_sentences.against_speed(glue_files(), read("methods_speed"))
         | in_sentences.predict(read("predict"))
         | in_sentences.speed(read("speed_bert_base"))
+        | in_sentences.peers(read("peers"))
         | in_sentences.methods(method_files())
         | in_sentences.demo(read("demo"))
     )
@@ -335,6 +342,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "budgets": budgets,
     "autopilot": autopilot,
     "autopilot-short": autopilot_short,
+    "sure": sure,
     "predict": predict,
     "nas-report": nas_report,
     "dam-curves": dam_curves,

@@ -349,3 +349,7 @@ def test_ctrl_c_and_resume(bert: Path, home: Path) -> None:
 def test_nothing_to_resume(bert: Path, home: Path) -> None:
     message = refused("run", write_recipe(bert, "out"), "--resume")
     assert message == "There is no unfinished run in out.partial to resume: run without --resume."
+    Path("out").mkdir()
+    Path("out/recipe.yaml").touch()
+    message = refused("run", write_recipe(bert, "out"), "--resume")
+    assert message == "The run in out is complete, so that nothing is left to resume."

@@ -166,6 +166,36 @@ def test_a_speed_is_the_same_wherever_it_stands(monkeypatch: pytest.MonkeyPatch)
     assert "speed, int8" in header
 
 
+def test_searches_that_are_sure_stand_beside_those_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import autopilot_tables
+    import tables
+
+    before = tables.read("autopilot")
+    assert autopilot_tables.sure(before, {})[1] == []
+    cola = {key: found for key, found in before.items() if key.startswith("search cola")}
+    _, rows = autopilot_tables.sure(before, cola)
+    assert [row[0] for row in rows] == ["cola", "all"]
+    assert rows[0][1] == rows[0][3] == rows[1][1] == "2 of 3"
+
+
+def test_a_sentence_on_the_longer_control_says_on_how_many_pairs_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import figures
+    import tables
+
+    files = {
+        task: {k: v for k, v in runs.items() if "trained-on" not in k} for task, runs in tables.glue_files().items()
+    }
+    assert figures.choices(files)["choices-control-pairs"].startswith("0 of the ")
+    assert figures.choices(files)["choices-control"] == "an unknown number of"
+    files["mrpc"]["trained-on seed 1"] = files["mrpc"]["dense seed 1"]
+    found = figures.choices(files)
+    assert found["choices-control-pairs"].startswith("1 of the ")
+    change = files["mrpc"]["dense seed 1"]["comparison"]["difference"]
+    assert float(found["choices-control"].replace("−", "-")) == pytest.approx(100 * change, abs=0.05)
+
+
 def test_every_public_name_is_in_the_api_page():
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (\w+)$", page, flags=re.MULTILINE) == trimformer.__all__

@@ -307,9 +307,11 @@ def test_the_output_folder_must_be_new(tmp_path: Path, monkeypatch: pytest.Monke
     require_new_folder(tmp_path / "empty")
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
-    for taken in (tmp_path, tmp_path / "file", tmp_path / "pipe"):
-        with pytest.raises(TrimformerError, match="exists and is not empty"):
-            require_new_folder(taken)
+    with pytest.raises(TrimformerError, match="exists and is not empty"):
+        require_new_folder(tmp_path)
+    for taken in ("file", "pipe"):
+        with pytest.raises(TrimformerError, match="exists and is no folder"):
+            require_new_folder(tmp_path / taken)
     for place in ("empty", "nowhere"):
         (tmp_path / f"to {place}").symlink_to(tmp_path / place)
         with pytest.raises(TrimformerError, match="is a link: name the folder that it leads to"):

@@ -74,7 +74,7 @@ def folder_lock(target: Path) -> Path:
 
 
 def require_new_folder(folder: Path, remedy: str = "choose another one") -> None:
-    """Raise TrimformerError where the output folder exists and is not empty, is a link or a mount, or has no name.
+    """Raise TrimformerError where the output folder has something in it, is none or a mount, or has no name.
 
     remedy: what to do where something is in it.
     """
@@ -84,7 +84,9 @@ def require_new_folder(folder: Path, remedy: str = "choose another one") -> None
         raise TrimformerError(f"The output folder {folder} is a link: name the folder that it leads to.")
     if folder.is_mount():  # which nothing can be renamed to
         raise TrimformerError(f"The output folder {folder} is the root of a disk: name a new folder in it.")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise TrimformerError(f"The output folder {folder} exists and is no folder: choose another one.")
+    if folder.exists() and any(folder.iterdir()):
         raise TrimformerError(f"The output folder {folder} exists and is not empty: {remedy}.")
 
 

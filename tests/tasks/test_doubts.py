@@ -69,7 +69,8 @@ def test_names_that_hold_commas_are_not_doubted(names: tuple[str, ...]) -> None:
 
 def test_tags_of_no_known_scheme_are_said_to_be_words() -> None:
     words = [("x", "y")]
-    assert "words are scored and no entities" in notes("tokens", [(0, 1)], ("O", "M-X"), words)[0]
+    for tags in (("O", "M-X"), ("o", "b-x")):
+        assert "words are scored and no entities" in notes("tokens", [(0, 1)], tags, words)[0]
     assert notes("tokens", [(0, 1)], ("NN", "O"), words) == notes("tokens", [(0, 1)], ("O", "B-X"), words) == []
 
 

@@ -37,11 +37,11 @@ class RunFolder:
     def __init__(self, recipe: Recipe, resume: bool, accelerator: Accelerator) -> None:
         self.recipe, self.resume, self.accelerator = recipe, resume, accelerator
         self.out = Path(recipe.out)
-        if resume:
-            require_new_folder(self.out, REMEDY)
-        else:
-            require_new_folder(self.out)
         self.path = partial_folder(self.out)
+        if not resume:
+            require_new_folder(self.out)
+        elif self.path.exists():
+            require_new_folder(self.out, REMEDY)
         self.work = self.path / "work"
         self._claim = contextlib.ExitStack()
         self.continued = False
@@ -64,6 +64,8 @@ class RunFolder:
     def _check(self) -> None:
         """Refuse to touch another run."""
         if not self.path.exists():
+            if self.resume and (self.out / "recipe.yaml").is_file():
+                raise TrimformerError(f"The run in {self.out} is complete, so that nothing is left to resume.")
             if self.resume:
                 raise TrimformerError(f"There is no unfinished run in {self.path} to resume: run without --resume.")
             return
@@ -162,7 +164,7 @@ class RunFolder:
 
 def partial_folder(out: Path) -> Path:
     """Where a run works until it is complete."""
-    return out.with_name(f"{out.name}.partial")
+    return out.parent / f"{out.name}.partial"
 
 
 def resume_command(out: Path) -> str:

@@ -41,7 +41,7 @@ def _doubts(task: Task, validation: Examples, train: Examples | None) -> Iterato
             yield from _missing(task, part, f"{name} {rows}")
     yield from _separators(task, train or validation)
     dashed = any("-" in label for label in task.labels)
-    if task.kind == "tokens" and task.metrics[0] == "accuracy" and "O" in task.labels and dashed:
+    if task.kind == "tokens" and task.metrics[0] == "accuracy" and {"O", "o"} & {*task.labels} and dashed:
         yield (
             "The tags are not all of one scheme for spans (O with B-X and I-X, BIOES or BILOU), so that words are "
             "scored and no entities."

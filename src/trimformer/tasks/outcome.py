@@ -40,7 +40,8 @@ def outcome(task: Task, data: Encoded, logits: np.ndarray) -> Outcome:
     if not np.isfinite(logits).all():
         raise TrimformerError(
             f"The model's outputs on {task.name} are not all finite numbers: "
-            "lower the learning rate or train in full precision."
+            "lower the learning rate or train in full precision; if nothing was trained yet, take another copy of the "
+            "checkpoint."
         )
     kind = KINDS[task.kind]
     answers, truth = kind.compare(task, data, logits)

@@ -70,6 +70,14 @@ SOURCES = {
 }
 NAMES = tuple(SOURCES)
 AUTOMATIC_VALIDATION = 0.15
+REMEDIES: dict[tuple[Kind, Kind], str] = {
+    ("regression", "classification"): "; --kind regression reads numbers",
+    ("classification", "multilabel"): (
+        '; if it was trained for several labels, write "problem_type": "multi_label_classification" into its '
+        "config.json"
+    ),
+}
+"""Of a head for one kind beside data of another: what may be meant."""
 UNLABELLED_ROWS = 4000
 """Of training rows without labels, from which nothing is learned: more would only be waited for."""
 
@@ -177,7 +185,7 @@ def with_label_order(data: TaskData, labels: Sequence[str]) -> TaskData:
 def check_kind(task: Task, kind: Kind, model: str) -> None:
     """Raise TrimformerError where a model's head is for another kind than the task, which has the ids of the model."""
     if task.kind != kind and not (task.one_output and kind == "regression"):
-        remedy = "; --kind regression reads numbers" if (kind, task.kind) == ("regression", "classification") else ""
+        remedy = REMEDIES.get((kind, task.kind), "")
         raise TrimformerError(f"{model} has a head for {kind}, but the task is {task.kind}{remedy}.")
 
 

@@ -243,6 +243,12 @@ def test_quotes_of_tsv(tmp_path: Path, content: str, rows: list[Row], monkeypatc
     ("name", "content", "message"),
     [
         ("a.csv", "text;y\na;1\n", "The columns of a.csv are divided by semicolons (text;y): save it with commas."),
+        ("a.csv", "text\ty\na\t1\n", "The columns of a.csv are divided by tabs (text\\ty): call it .tsv."),
+        (
+            "a.jsonl",
+            '{"text": {"0": "a"}}',
+            "correct this row, or write an array with an object of columns for each row",
+        ),
         ("a.jsonl", '[{"text": "a"}]\n', "correct this line (of an array the file ends in .json)"),
         ("a.jsonl", '[\n{"text": "a"}\n]\n', "correct this line (of an array the file ends in .json)"),
         ("a.csv", "text,y\ra,1\rb,0\r", "end with a bare \\r: write \\n for each"),

@@ -130,6 +130,13 @@ def test_cell_text() -> None:
         ("a.jsonl", b'[{"text": "a"}]', "one {...} with the columns per line (jq -c '.[]' does it for an array)"),
         ("a.jsonl", b'[\n{"text": "a"}\n]', "correct this line (jq -c '.[]' does it for an array)"),
         ("a.csv", b"text;label\na;1\n", "divided by semicolons (text;label): save it with commas"),
+        ("a.csv", b"text|label\na|1\n", "divided by bars (text|label): save it with commas"),
+        ("a.csv", b"text\tlabel\na\t1\n", "divided by tabs (text\\tlabel): call it .tsv"),
+        (
+            "a.json",
+            b'{"text": {"0": "a"}}',
+            "is one JSON object: write an array with an object of columns for each row",
+        ),
     ],
 )
 def test_the_remedy_is_the_right_one(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -14,7 +14,7 @@ from ...errors import TrimformerError
 from ...saved.kinds import Kind
 from ...tasks.data import did_you_mean
 from ...tasks.kinds import KINDS
-from ...tasks.tables.files import SEMICOLONS, UTF16, by_semicolons, cell_text, is_utf16, load_json
+from ...tasks.tables.files import RECORDS, UTF16, cell_text, is_utf16, load_json, refuse_divider
 from ...tasks.tables.quotes import UNCLEAR, Quotes, quotes_of
 from ..batches import Row
 from .array import elements, opening, values
@@ -160,8 +160,8 @@ class Format:
         lines = self._lines(piece.data if piece.start else piece.data.removeprefix(BYTE_ORDER_MARK), piece.line)
         if self.ending in TABLES:
             names = next((cells for _, cells in self._cells(header, 1)), [])
-            if self.ending == ".csv" and by_semicolons(names):
-                raise TrimformerError(SEMICOLONS.format(name=self.name, header=names[0]))
+            if self.ending == ".csv":
+                refuse_divider(self.name, names)
             names = [name.strip() for name in names]
             if twice := [name for name in self.columns if names.count(name) > 1]:
                 raise TrimformerError(f"{self.name} names the column {twice[0]!r} twice: rename one of them.")
@@ -212,6 +212,7 @@ class Format:
                     yield number, load_json(line)
                 except (ValueError, RecursionError) as error:
                     hint = " (of an array the file ends in .json)" if line.lstrip().startswith("[") else ""
+                    hint = f", or {RECORDS}" if self.name.lower().endswith(".json") else hint
                     raise TrimformerError(
                         f"Line {number} of {self.name} is not valid JSON ({error}): correct this line{hint}."
                     ) from error
@@ -307,7 +308,10 @@ def _cell(row: dict[str, Any], column: str, where: str) -> Any:
 def _text(cell: Any, column: str, where: str) -> str:
     value = cell_text(cell)
     if value is None:
-        raise TrimformerError(f"In {where} the column {column!r} is empty or holds no plain value: correct this row.")
+        hint = f", or {RECORDS}" if isinstance(cell, dict | list) else ""
+        raise TrimformerError(
+            f"In {where} the column {column!r} is empty or holds no plain value: correct this row{hint}."
+        )
     return _encodable(value, where)
 
 

@@ -47,7 +47,7 @@ def from_validation(name: str, source: str, tagged: Tagged, labels: Sequence[str
     if labels is not None:
         folded = {composed(label).casefold() for label in labels}
         if known := sorted(tag for tag in tags if tag.casefold() in folded):
-            tagged.require(known)
+            tagged.require([*known, *labels])
     task = _task(name, label_names(tags), source)
     return task, _examples(task, tagged)
 

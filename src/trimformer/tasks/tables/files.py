@@ -37,7 +37,14 @@ _NAMES = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[][{}]')
 
 HALF_CHARACTER = "half of a surrogate pair (such as \\ud800) stands in the text"
 
-SEMICOLONS = "The columns of {name} are divided by semicolons ({header}): save it with commas."
+DIVIDERS = {
+    ";": ("semicolons", "save it with commas"),
+    "|": ("bars", "save it with commas"),
+    "\t": ("tabs", "call it .tsv"),
+}
+"""What stands between the columns of files that are called .csv, other than commas: its name, and the remedy."""
+
+RECORDS = "write an array with an object of columns for each row (orient='records' of pandas)"
 UTF16 = "{name} is UTF-16: save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8."
 
 # The csv module takes longer fields than its own limit, 131072 characters, for a mistake; whole documents are not.
@@ -148,9 +155,12 @@ def is_utf16(raw: bytes) -> bool:
     return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 3 * begin.count(0) > len(begin)
 
 
-def by_semicolons(header: Sequence[str]) -> bool:
-    """Whether the header of a CSV file is divided by them, as spreadsheets write it in some languages."""
-    return len(header) == 1 and ";" in header[0]
+def refuse_divider(name: str, header: Sequence[str]) -> None:
+    """Raise TrimformerError where the header of a CSV file has no commas, but what other programs write for them."""
+    for divider, (what, remedy) in DIVIDERS.items():
+        if len(header) == 1 and divider in header[0]:
+            shown = header[0].replace("\t", "\\t")
+            raise TrimformerError(f"The columns of {name} are divided by {what} ({shown}): {remedy}.")
 
 
 def cell_text(cell: object) -> str | None:
@@ -211,8 +221,8 @@ def _delimited(
     for number, cells in numbered:
         if names is None:
             names = [cell.strip() for cell in cells]
-            if ending(path) == "csv" and by_semicolons(names):
-                raise TrimformerError(SEMICOLONS.format(name=path, header=names[0]))
+            if ending(path) == "csv":
+                refuse_divider(str(path), names)
             if len(set(names)) < len(names):
                 raise TrimformerError(f"The file {path} names a column twice ({', '.join(names)}): rename one of them.")
         elif len(cells) == len(names):
@@ -288,10 +298,7 @@ def _json(path: Path) -> Table:
     except (ValueError, RecursionError) as error:
         raise TrimformerError(f"The file {path} is not valid JSON ({error}): correct it.") from error
     if not isinstance(values, list):
-        raise TrimformerError(
-            f"The file {path} is one JSON object: write an array with an object of columns for each row "
-            "(orient='records' of pandas)."
-        )
+        raise TrimformerError(f"The file {path} is one JSON object: {RECORDS}.")
     lines = list(range(1, len(values) + 1))
     for number, value in enumerate(values, 1):
         if not isinstance(value, dict):

@@ -18,7 +18,11 @@ SHOWN = 60
 
 
 def is_squad(path: Path) -> bool:
-    """Whether a file is one JSON object, as SQuAD is, and no table."""
+    """Whether a file is one JSON object with paragraphs, as SQuAD is, and no table."""
+    return _is_object(path) and '"paragraphs"' in read_text(path)
+
+
+def _is_object(path: Path) -> bool:
     return ending(path) == "json" and path.is_file() and json_form(read_text(path)) == "object"
 
 
@@ -33,7 +37,7 @@ def read_questions(path: Path, settings: TaskSettings) -> Examples:
     Raises TrimformerError, with file, line and question, for what is missing or of the wrong type, an answer that is
     not in its context, and questions without an answer, which SQuAD 2.0 has.
     """
-    if is_squad(path):
+    if _is_object(path):
         for field in ("text", "text_pair", "label"):
             if getattr(settings, field) is not None:
                 raise TrimformerError(
