@@ -62,7 +62,7 @@ def mended(
     does in which these maps stay in fp32.
     """
     sources, halves = pieces_of(file.with_name(FILE_BACKENDS["onnx"].file), model), model.config.split_layers > 0
-    order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges, halves=halves)
+    order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges, halves)
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
 
         def place(kept: Sequence[str]) -> Path:
@@ -103,7 +103,6 @@ def costliest_first(
     backend: str,
     inputs: Samples,
     trained: Mapping[str, float] | None = None,
-    *,
     halves: bool = False,
 ) -> list[str]:
     """The maps of the fp32 ONNX files of a model, that first which alone in int8 changes its outputs most.
