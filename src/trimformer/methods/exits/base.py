@@ -56,8 +56,8 @@ def places(config: TrimformerConfig) -> tuple[int, ...]:
     """Where exits stand by default: at a sixth, a third and two thirds of the layers, each twice as deep as the one
     before.
 
-    A text that is sure at some depth then leaves before twice that depth, and meets no more than three exits, each of
-    which costs a good part of a layer. Behind the last layer that mixes the tokens there is little left to save.
+    A text that is sure at some depth then leaves at twice that depth at the latest, and meets up to three exits, each
+    of which costs a good part of a layer. Behind the last layer that mixes the tokens there is little left to save.
     """
     mixing = config.last_mixing + 1
     layers = mixing if mixing > 1 else config.num_hidden_layers
