@@ -31,6 +31,7 @@ OTHERS = [
     {"name": "layerdrop", "keep": 1},
     {"name": "hard-concrete", "target": 0.7},
     {"name": "theseus", "keep": 1},
+    {"name": "progressive"},
     {"name": "dam"},
     {"name": "adaptive-span", "penalty": 0},
     {"name": "position-importance"},

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models import FAMILY_NAMES, hard_gates, padded_batch, tiny, trained
+from tests.models import FAMILY_NAMES, WITHOUT_FAMILY, hard_gates, padded_batch, tiny, trained, with_layers
 from trimformer import Gates, TrimformerForQuestionAnswering, cost, export, trim
 from trimformer.encoder.model.heads import HEADS
 from trimformer.inference.runtimes.onnx import OnnxSession
@@ -94,3 +94,20 @@ def test_the_loss_looks_at_real_tokens_only(model):
         wide = F.pad(labels, (0, 5), value=-100)
     with torch.no_grad():
         torch.testing.assert_close(model(**longer, labels=wide).loss, model(**batch, labels=labels).loss)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.__name__)
+@pytest.mark.parametrize("kind", WITHOUT_FAMILY)
+def test_of_students_that_no_family_has(kind, head, tmp_path):
+    """Padding changes nothing, counted equals computed, and saved equals loaded, behind every head."""
+    torch.manual_seed(0)
+    model = head(with_layers(kind).config).eval()
+    batch = padded_batch(model)
+    with torch.no_grad():
+        short, long = model(**batch).logits, model(**longer_by(5, model, batch)).logits
+    real = slice(None) if head.for_texts else batch["attention_mask"].bool()
+    torch.testing.assert_close(long[real] if head.for_texts else long[:, :9][real], short[real], atol=1e-5, rtol=1e-5)
+    assert cost(model, 12).params == sum(weight.numel() for weight in model.parameters())
+    model.save_pretrained(tmp_path)
+    with torch.no_grad():
+        assert torch.equal(head.from_pretrained(tmp_path).eval()(**batch).logits, short)

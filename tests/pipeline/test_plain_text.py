@@ -91,6 +91,27 @@ def test_minilm_with_a_teacher_assistant(home):
     assert (config.hidden_size, config.num_hidden_layers) == (8, 1)
 
 
+def test_mobilebert_layer_after_layer_on_pairs_and_then_its_teachers_answers(home):
+    start = {
+        "name": "mobilebert",
+        "layers": 2,
+        "hidden": 12,
+        "body": 8,
+        "heads": 2,
+        "blocks": 1,
+        "ffn": 8,
+        "embedding": 6,
+    }
+    objective = {"task": 0.0, "hidden": 1.0, "attention": 1.0, "attention_distance": "divergence"}
+    transfer = {"start": start, "method": {"name": "progressive"}, "objective": objective}
+    answers = {"objective": {"task": 0.5, "logits": 0.5}}
+    report = run(recipe(home, "mlm", transfer, answers, task={"pairs": True}))
+    assert any("the layers 0, 1 were trained one after another" in note for note in report.notes)
+    model = load(home / "out" / "model")
+    assert (type(model), model.config.layer_kind) == (TrimformerForMaskedLM, "bottleneck")
+    assert report.variants[1].score is not None
+
+
 def test_the_teacher_is_what_the_stage_before_leaves(home):
     """A copy of the assistant has nothing to learn from it."""
     assistant = {"start": {"name": "student", "layers": [0]}, "objective": {"task": 1.0}}

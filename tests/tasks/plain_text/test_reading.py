@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 
 import pyarrow
 import pyarrow.parquet
@@ -91,3 +92,17 @@ def test_a_file_that_is_missing_and_a_column(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"body": ["x"]}), tmp_path / "a.parquet")
     with pytest.raises(TrimformerError, match="has no column 'text': name one of its own \\(body\\)"):
         read(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(("unit", "line"), [("line", b"word " * 2**17), ("paragraph", b"word word\n" * 2**16)])
+def test_neither_a_long_line_nor_a_long_file_is_in_memory_as_a_whole(tmp_path, monkeypatch, unit, line):
+    monkeypatch.setattr(reading, "LONGEST", 2**14)
+    path = write(tmp_path / "a.txt.gz", line + b"\n\nend")
+    tracemalloc.start()
+    try:
+        count = sum(one.text.count("word") for one in texts(path, "text", unit, 0))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 2**17
+    assert most < 0.6 * len(line)

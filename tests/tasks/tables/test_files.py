@@ -106,6 +106,15 @@ def test_not_utf8_names_line_and_offset(tmp_path: Path, mark: bytes) -> None:
         read_table(path)
 
 
+def test_what_is_no_file_of_texts(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimformer.tasks.tables.files.LONGEST_LINE", 9)
+    with pytest.raises(TrimformerError, match=r"is binary \(a zero in line 2\): name a file of texts\.$"):
+        read_table(write("a.txt", "one\n" + "tw\0o" * 20))
+    with pytest.raises(TrimformerError, match=r"Line 2 of .* million characters, and each line is one text"):
+        read_table(write("b.txt", "one\nten letters\n"))
+    assert len(read_table(write("c.txt", "one\n9 letters\n")).rows) == 2
+
+
 def test_missing_column_lists_and_suggests(write: Write) -> None:
     table = read_table(write("a.csv", "text,label\na,1\n"))
     with pytest.raises(TrimformerError, match=r"no column 'txet': .*\(text, label\)\. Did you mean 'text'\?"):

@@ -25,6 +25,8 @@ LISTS = (".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz", ".json", ".json.gz", ".
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", *LISTS)
 PLAIN = (".txt", ".txt.gz")
 """Endings of files with one text a line, which are tables with the only column `text`."""
+LONGEST_LINE = 2**24
+"""Characters of a line in such a file; a tokenizer keeps many bytes for each."""
 
 DELIMITED = ("csv", "tsv")
 
@@ -310,6 +312,14 @@ def _json(path: Path) -> Table:
 
 def _lines(path: Path) -> Table:
     lines = [(number, line.strip()) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        if "\0" in line:
+            raise TrimformerError(f"The file {path} is binary (a zero in line {number}): name a file of texts.")
+        if len(line) > LONGEST_LINE:
+            raise TrimformerError(
+                f"Line {number} of {path} has {len(line) / 1e6:.0f} million characters, and each line is one text: "
+                "write a line for each text."
+            )
     return _filled(Table(path, ["text"], [[line] for _, line in lines], [number for number, _ in lines]))
 
 
