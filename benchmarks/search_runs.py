@@ -21,6 +21,7 @@ FOUND: dict[str, Stage] = {
     "uniform-ms": {"name": "uniform", "target": TARGET, "cost": "ms"},
     "importance": {"name": "importance", "target": TARGET},
     "random": {"name": "random", "target": TARGET, "trials": 30, "rows": 300},
+    "random-one": {"name": "random", "target": TARGET, "trials": 1, "rows": 300},
     "tpe": {"name": "tpe", "target": TARGET, "trials": 30, "rows": 300},
     "last-k": {"name": "last-k", "keep_layers": 3},
 }

@@ -30,6 +30,7 @@ RUNS = {
     "uniform-ms": "uniform, milliseconds",
     "importance": "importance",
     "random": "random, best of 30 untrained",
+    "random-one": "random, one layout for each seed",
     "tpe": "tpe, best of 30 untrained",
     "hard-concrete": "hard-concrete",
     "hard-concrete-ms": "hard-concrete, milliseconds",

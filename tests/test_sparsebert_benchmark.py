@@ -99,6 +99,19 @@ def test_a_picture_shows_every_point_where_it_belongs(made):
     assert {"dense", "<a>", "by λ", "left out", "50"} <= {one.text for one in root.iter(f"{name}text")}
 
 
+def test_written_patterns_leave_out_what_was_computed_by_hand(made):
+    import sparsebert
+
+    from trimformer.encoder.parts.patterns.base import read
+
+    found = {name: read({"name": name} | own).sparsity(128, 12) for name, own in sparsebert.PATTERNS.items()}
+    shares = {
+        "window": 0.9767, "star": 0.9613, "longformer": 0.8862, "bigbird": 0.8932, "logsparse": 0.8983, "fixed": 0.8372,
+        "strided": 0.7594, "no-diagonal": 0.0078,
+    }  # fmt: skip
+    assert found == pytest.approx(shares, abs=5e-5)
+
+
 def test_claims_are_told_in_differences_of_the_same_seeds(made):
     groups = [{"name": kind, "mean": mean} for kind, mean in zip(made.KINDS, (0.1, 0.6, 0.7, 0.4), strict=True)]
 
