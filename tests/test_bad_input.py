@@ -158,6 +158,9 @@ def test_how_data_are_read_is_refused_where_none_are_named(bert: Path, home: Pat
     said = "says how data are read, and none are named: name them with --data or --task."
     assert refused("export", bert, "--metric", "f1_macro", "--out", "out") == f"--metric {said}"
     assert refused("bench", bert, "--group", "author") == f"--group {said}"
+    assert refused("bench", bert, "--validation", "dev.csv").startswith(
+        "--validation names rows to score on: add --task"
+    )
     assert refused("export", bert, "--target", "size", "--max-drop", 1, "--out", "out").startswith("--max-drop is a")
 
 
@@ -196,6 +199,10 @@ def change_config(**changes: Any) -> Callable[[Path], None]:
     ("damage", "said"),
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "There is no model.safetensors in broken"),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "model.int8.onnx"),
+            "broken holds exported files alone (model.int8.onnx): predict and serve read them",
+        ),
         (cut, "cannot be read, it is truncated or not a safetensors file"),
         (lose_a_layer, "do not fit the shape in its config.json"),
         (change_config(hidden_size=32), "do not fit the shape in its config.json"),

@@ -79,6 +79,8 @@ def bench(
     if table is not None and (task.task or task.data or plot or thorough):
         fail("--table measures shapes alone: leave out --task, --data, --plot and --thorough.")
     if task.task is None:
+        if task.validation:
+            fail("--validation names rows to score on: add --task custom, which reads your own files.")
         task.refuse(but=("data", "text", "text_pair", "max_length"))
     settings = None if task.task is None else task.settings()
     from trimformer.cores import usable_cores

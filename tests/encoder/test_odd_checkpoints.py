@@ -1,7 +1,9 @@
 """Folders that are almost a model: what their config.json, index and weights say is checked before it is used."""
 
+import errno
 import json
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -223,3 +225,19 @@ def test_texts_that_are_read_otherwise_than_the_file_says(folder):
     odd, unknown = reading_notes(tokenizer, folder, ["GOOD FILM", "bad film"])
     assert "reads 1 of 2 texts otherwise than tokenizer.json says" in odd
     assert "50 % of the tokens of the first 2 texts are unknown" in unknown
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_what_this_user_may_not_read_is_not_called_damaged(folder, name, monkeypatch):
+    opened = Path.open
+
+    def refuse(path, *how, **more):
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(
+        TrimformerError, match=rf"{name} cannot be read \(Permission denied\): give this user the right"
+    ):
+        read_checkpoint(folder)

@@ -134,6 +134,7 @@ def test_validation_rows_alone_give_no_recipe() -> None:
     assert (found.split, found.rows, found.recipe) == ("validation", 30, None)
     assert found.conclusion[-1].startswith("No recipe can be suggested without training rows")
     assert found.notes[0].startswith("Only validation rows were given")
+    assert found.notes[1].startswith("WARNING: On these rows the checkpoint's head decides about as by chance")
 
 
 @pytest.mark.parametrize(

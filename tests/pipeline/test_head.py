@@ -57,6 +57,8 @@ def test_classes_by_chance_in_another_order_and_known():
         "classification", TRUTH, right[:, ::-1].copy()
     )
     assert "0.00" in why("classification", TRUTH, np.zeros((50, 2)))
+    with pytest.raises(TrimformerError, match="not all finite numbers, so that its weights are damaged"):
+        why("classification", TRUTH, np.full((50, 2), np.nan))
 
 
 def test_numbers_of_another_scale():

@@ -51,6 +51,7 @@ def test_contents(report: Report) -> None:
     assert "| PyTorch, batch 1, 32 tokens | 4.35 ms (0.874) | 2.78 ms (0.868) | 1.56× |" in card
     assert "Scores on 872 validation examples" in card
     assert "license" not in card
+    assert "http" not in card  # it is read where no page of this package need be reached
     assert "\n\n\n" not in card
 
 

@@ -68,6 +68,10 @@ def test_from_a_folder_and_a_file_to_a_model_in_use(home: Path, monkeypatch: pyt
             "--time-budget: '2 hours' is not a duration: write 2h, 45m or 1h30m.",
         ),
         (["--max-drop", 1, "--epochs", 0], "--epochs: input should be greater than 0"),
+        (
+            ["--max-drop", 1, "--train-limit", 12],
+            "rows are held out from train, and a search needs 10 to choose and to",
+        ),
     ],
 )
 def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:

@@ -30,7 +30,7 @@ from ..measure.device.pieces import latency_tables
 from ..measure.device.table import LatencyTable
 from ..measure.significance import paired_test
 from ..methods import Context
-from ..pipeline.head import read_for
+from ..pipeline.head import read_for, why_train
 from ..pipeline.results import default_lengths
 from ..recipe.reading import checked_task
 from ..report import numbers
@@ -55,6 +55,11 @@ from .findings import Explanation, FileFinding, LayerFinding
 REUSED = (
     "Only validation rows were given: int8 was calibrated on the rows that it is scored on, and a structure that is "
     "chosen by what stands here should not be reported on them."
+)
+
+UNTRAINED = (
+    "WARNING: On these rows the checkpoint's head {why}: what stands here says little of a model that is trained for "
+    "them, as compress would make it first."
 )
 
 ROWS = 512
@@ -96,6 +101,7 @@ def explain(
     def loss_with(gates: Gates | None) -> float:
         return mean_loss(net, rows, rows=drawn, gates=gates)
 
+    fresh = why_train(net, known, rows)
     found, loss = sensitivity(context, ROWS, loss_with), loss_with(None)
     needed = None if exits else depth(net, calibration, rows, context.seed)
     files, skipped = _files(net.cpu(), known, rows, calibration, (batch, size, threads))
@@ -114,7 +120,7 @@ def explain(
         table_backend=exact, rest_ms=table.pieces["rest"][0], files=files, depth=needed,
         notes=[
             *([REUSED] if settings.validation_only else seen_rows(known.kind)),
-            *exits, *patterns(table, shapes), *skipped, *reading,
+            *([UNTRAINED.format(why=fresh)] if fresh else []), *exits, *patterns(table, shapes), *skipped, *reading,
         ],
     )  # fmt: skip
     recipe, why = suggest(result, net.config, settings, batch, length)

@@ -105,12 +105,17 @@ def _are_some_ids(labels: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def why_train(model: nn.Module, task: Task, rows: Encoded) -> str | None:
-    """What shows on these rows that a head of the right form was not trained for them; None where it was."""
+    """What shows on these rows that a head of the right form was not trained for them; None where it was.
+
+    Raises TrimformerError where the weights are damaged.
+    """
     if task.kind == "embedding":
         return None  # vectors need no training for the data at hand
     logits = predict_logits(model, rows)
     if not np.isfinite(logits).all():
-        return None  # damaged weights, which scoring refuses
+        raise TrimformerError(
+            "The checkpoint's outputs are not all finite numbers, so that its weights are damaged: take another copy."
+        )
     if task.kind == "regression":
         truth = rows.labels.astype(np.float64)
         error = float(np.mean((logits[:, 0] - truth) ** 2))

@@ -7,6 +7,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from ..encoder.model.heads import TrimformerWithHead
 from ..errors import TrimformerError
 from ..recipe.settings import Recipe
 from ..report.schema import Report
@@ -50,10 +51,16 @@ def _run(recipe: Recipe, folder: RunFolder, accelerator: Accelerator) -> Report:
 
 def begin(recipe: Recipe, folder: RunFolder, accelerator: Accelerator) -> Inputs:
     """Read and check everything that a run starts from, and only then make its folder."""
+    inputs, baseline = read_all(recipe, accelerator)
+    folder.begin(inputs, baseline)
+    return inputs
+
+
+def read_all(recipe: Recipe, accelerator: Accelerator) -> tuple[Inputs, TrimformerWithHead | None]:
+    """What a run starts from, checked, with the model that ``baseline`` names."""
     inputs = load_inputs(recipe, accelerator)
     dense = given_dense(recipe, inputs)
-    folder.begin(inputs, None if recipe.baseline is None else dense)
-    return inputs
+    return inputs, None if recipe.baseline is None else dense
 
 
 def _finish(

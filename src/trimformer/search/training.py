@@ -21,7 +21,7 @@ from ..methods.base import DISTILLED
 from ..pipeline.accelerator import prepared
 from ..pipeline.dense import make_dense
 from ..pipeline.inputs import Inputs
-from ..pipeline.run import begin
+from ..pipeline.run import read_all
 from ..pipeline.run_folder import RunFolder
 from ..pipeline.stages import StageResult, Stages
 from ..recipe.settings import Recipe, StageSettings
@@ -114,8 +114,9 @@ class Trainer:
 
     def load(self) -> Inputs:
         """Read everything that the search starts from; from then on there are stages."""
-        inputs = begin(self.recipe, self.folder, self.accelerator)
-        inputs, self.confirming = set_apart(inputs, self.settings.confirmation, self.recipe.seed)
+        given, baseline = read_all(self.recipe, self.accelerator)
+        inputs, self.confirming = set_apart(given, self.settings.confirmation, self.recipe.seed)
+        self.folder.begin(given, baseline)  # where nothing is left that may be refused
         self.stages = Stages(inputs, self.accelerator, self.recipe.seed, self.folder.work)
         return inputs
 

@@ -55,6 +55,12 @@ def _files(folder: Path) -> list[str]:
             f"{folder} has only pickled weights (.bin), which are not read because they can run code: "
             f"convert them to {WEIGHTS} first."
         )
+    exported = sorted(file.name for ending in (".onnx", ".xml", ".pt2") for file in folder.glob(f"model*{ending}"))
+    if exported:
+        raise TrimformerError(
+            f"{folder} holds exported files alone ({', '.join(exported)}): predict and serve read them, those in lower "
+            "precision where --backend names them; for all else name the model that they were made of."
+        )
     raise TrimformerError(f"There is no {WEIGHTS} in {folder}: the weight file is missing.")
 
 
