@@ -26,7 +26,7 @@ from ..tasks.kinds import KINDS
 from ..tasks.outcome import Outcome
 from ..tasks.settings import TaskSettings
 from .agreement import agrees, warning
-from .mend import Mended, mended
+from .mend import Mended, maps_to_keep, write_mended
 from .onnx import Model, random_inputs
 from .scoring import Judge, Scorer
 from .writers import CALIBRATED, INT8, save_config, segments_of, write
@@ -202,9 +202,10 @@ class _Exporter:
             tried[len(kept)] = self._checked(path, file.backend)
             return agrees(tried[len(kept)].agreement)
 
-        found = mended(self.model, file.path, file.backend, self.texts, before, agrees_at)
+        found = maps_to_keep(self.model, file.path, file.backend, self.texts, before, agrees_at)
         if found is None:
             return file
+        write_mended(self.model, file.path, file.backend, self.texts, found.kept)
         chosen = tried[len(found.kept)]
         if self.scorer is not None:
             self.outcomes[file.path] = self.outcomes[chosen.path]

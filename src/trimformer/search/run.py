@@ -405,7 +405,9 @@ class Autopilot(Trainer):
         scores = scores_of(own, inputs.task, inputs.selection)
         if not math.isinf(self.budget.seconds):
             return variants, scores
-        return with_mended(variants, scores, models, inputs.task, inputs.selection, inputs.train, self.threads)
+        return with_mended(
+            variants, scores, models, inputs.task, inputs.selection, inputs.train, self.threads, self.folder.kept
+        )
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
         return measurements_of(variants, scores, self._workload(inputs), self.threads, inputs.task.metric)
