@@ -20,7 +20,7 @@ from trimformer.deploy.agreement import agrees
 from trimformer.deploy.mend import Mended
 from trimformer.measure.bench.latency import Timing
 from trimformer.pipeline.run_folder import RunFolder
-from trimformer.search import run
+from trimformer.search.goals import fastest
 from trimformer.search.measurement import Measurement, Scored, scores_of, variants_of
 from trimformer.search.mending import Trials, with_mended
 from trimformer.tasks.data import Examples, Task
@@ -120,13 +120,12 @@ def test_a_file_that_agrees_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("seconds", [math.inf, 60.0])
 def test_under_a_limit_of_time_nothing_is_mended(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(run, "scores_of", lambda *_: {})
-    monkeypatch.setattr(run, "with_mended", lambda variants, scores, *_: (asked.append(1) or variants, scores))
-    search: Any = SimpleNamespace(
-        budget=SimpleNamespace(seconds=seconds), threads=1, folder=SimpleNamespace(kept=at_once)
-    )
+    monkeypatch.setattr(fastest, "scores_of", lambda *_: {})
+    monkeypatch.setattr(fastest, "with_mended", lambda variants, scores, *_: (asked.append(1) or variants, scores))
+    search = SimpleNamespace(budget=SimpleNamespace(seconds=seconds), threads=1)
+    goal: Any = SimpleNamespace(search=search, folder=SimpleNamespace(kept=at_once))
     inputs: Any = type("Inputs", (), {"task": None, "selection": None, "train": None})
-    run.Autopilot._scored(search, [], {}, inputs)
+    fastest.Fastest._scored(goal, [], {}, inputs)
     assert len(asked) == math.isinf(seconds)
 
 
