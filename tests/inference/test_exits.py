@@ -151,7 +151,7 @@ def test_files_are_scored_by_the_texts_that_leave_early(tmp_path: Path) -> None:
     assert (fp32.score_drop, fp32.agreement) == (0, 1)
 
 
-def test_int8_files_are_mended_through_all_segments(tmp_path: Path) -> None:
+def test_int8_files_are_mended_through_all_segments(unsmoothed: None, tmp_path: Path) -> None:
     model = outliers()
     (int8,) = export(model, tmp_path / "out", precision=["int8"])
     assert int8.mended is not None

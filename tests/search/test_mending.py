@@ -30,6 +30,8 @@ from trimformer.tasks.encoding.encoded import Encoded
 TASK = Task("toy", "classification", ("a", "b"), ("accuracy",), "made in the test")
 BACKENDS = ["onnx", "onnx-int8"]
 
+pytestmark = pytest.mark.usefixtures("unsmoothed")
+
 
 def at_once(name: str, of: Any, work: Any) -> Any:
     """For what is not resumed: nothing is written down."""

@@ -166,13 +166,14 @@ class _Exporter:
 
     @functools.cached_property
     def texts(self) -> Encoded | None:
-        """What sets ranges; None: random tokens do."""
+        """What shows outliers and sets ranges; None: random tokens do."""
         return None if self.scorer is None else self.scorer.training_texts()
 
     def file(self, backend: str) -> ExportedFile:
         """One file; in int8 some maps stay in fp32 where its answers would be others."""
-        calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
-        texts = self.texts if calibrated else None
+        free = self.model.config.input_ranges is None
+        calibrated = backend in CALIBRATED and free
+        texts = self.texts if backend in INT8 and free else None
         file = self._checked(write(self.model, backend, self.folder, texts), backend)
         whole = not self.model.config.split_layers
         if whole and backend in INT8 and file.agreement is not None and not agrees(file.agreement):

@@ -114,9 +114,9 @@ def costliest_first(
     """The maps of the fp32 ONNX files of a model, that first which alone in int8 changes its outputs most.
 
     sources: one file, or of a model with exits that of each segment; the outputs are then those at all exits and at the
-    end, of all texts. For OpenVINO inputs are rounded in one range, as its int8 files do it, but outliers are not moved
-    before: a map that has some may come too early in the order, which costs time and no answer. trained: the ranges of
-    a model that was trained for int8, which its files of both runtimes have.
+    end, of all texts. Outliers are not moved before, as int8 files have it: a map that has some may come too early in
+    the order, which costs time and no answer. For OpenVINO inputs are rounded in one range. trained: the ranges of a
+    model that was trained for int8, which its files of both runtimes have.
     """
     some = _spread(inputs)
     dynamic = backend == "onnx-int8" and trained is None

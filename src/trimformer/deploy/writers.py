@@ -17,6 +17,7 @@ from ..inference.runtimes.segments import files_of, next_inputs, segments_in, to
 from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 from .halves import write_halves
+from .smooth import smoothed
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
     "onnx": onnx.write_fp32,
@@ -29,13 +30,21 @@ FROM_ONNX: dict[str, Callable[[Path, Path], None]] = {
     "openvino-int4": quantize_openvino.openvino_int4,
 }
 """These read the fp32 ONNX file."""
+
+
+def smooth_onnx_int8(source: Path, target: Path, inputs: quantize_openvino.Samples, kept: Collection[str] = ()) -> None:
+    """int8 for ONNX Runtime, of the graph whose outliers are moved into weights where there are some."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        quantize_onnx.onnx_int8(smoothed(source, Path(scratch) / "smooth.onnx", inputs), target, kept)
+
+
 INT8: dict[str, Callable[..., None]] = {
-    "onnx-int8": quantize_onnx.onnx_int8,
+    "onnx-int8": smooth_onnx_int8,
     "openvino-int8": quantize_openvino.openvino_int8,
 }
-"""These read it too, and are told which maps stay as they are (``kept``)."""
+"""These read it too and are given samples, which show outliers, and are told which maps stay as they are (``kept``)."""
 CALIBRATED = ("openvino-int8",)
-"""Those that are given samples as well, which set the ranges of the activations."""
+"""In these the samples set the ranges of the activations as well."""
 
 
 def write(
@@ -44,9 +53,9 @@ def write(
     """Export a model for a back-end into ``folder``, unless the file is there already; returns the file.
 
     Of a model with exits it is the file of its first segment, the others and config.json, which says when texts leave,
-    lie beside it. The fp32 ONNX file that others are made from is written there too. calibration: texts that set the
-    ranges of static int8 activations; None = random tokens. quick: for files that are only timed, see
-    :mod:`trimformer.deploy.quick`.
+    lie beside it. The fp32 ONNX file that others are made from is written there too. calibration: texts that show
+    outliers and set the ranges of static int8 activations; None = random tokens. quick: for files that are only timed,
+    see :mod:`trimformer.deploy.quick`.
     Raises TrimformerError for an unknown back-end, a missing extra, or a folder that cannot be written.
     """
     if model.config.split_layers:
@@ -102,11 +111,11 @@ def write_int8(
     kept: plain names of maps that stay as they are.
     """
     ranges = model.config.input_ranges
-    inputs = [quantize_openvino.samples(model.config, calibration)] if backend in CALIBRATED and ranges is None else []
+    inputs = quantize_openvino.samples(model.config, calibration) if ranges is None else []
     for source, target in zip(sources, targets, strict=True):
         if ranges is None:
-            INT8[backend](source, target, *inputs, kept=kept)
-            inputs = [after(source, given) for given in inputs] if target != targets[-1] else []
+            INT8[backend](source, target, inputs, kept=kept)
+            inputs = after(source, inputs) if target != targets[-1] else []
         elif file_backend(backend).runtime == "openvino":
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 graph = Path(scratch) / "static.onnx"
@@ -119,4 +128,6 @@ def write_int8(
 def after(source: Path, inputs: quantize_openvino.Samples) -> quantize_openvino.Samples:
     """What the segment after this one is given where this one is given these inputs."""
     session = OnnxSession(source)
-    return [next_inputs(session.outputs(given), given) for given in inputs]
+    # A file that is only timed has no inputs that nothing is computed from.
+    read = ({name: given[name] for name in session.inputs} for given in inputs)
+    return [next_inputs(session.outputs(own), given) for own, given in zip(read, inputs, strict=True)]
