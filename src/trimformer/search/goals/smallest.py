@@ -33,7 +33,7 @@ from ..schedule.halving import Point, inside
 from ..schedule.plan import Plan
 from ..schema import SizeReport
 from ..sensitivity import Sensitivity
-from ..shortlist import LOOKS, next_look
+from ..shortlist import next_look
 from ..training import Ground, stage_of
 from .base import Goal, Tested
 from .forms import FORMS, Form, bytes_beside_weights, bytes_in_form, bytes_of
@@ -43,6 +43,8 @@ WORDS = "vocabulary"
 """The method that takes the rows of words which the training rows do not use."""
 TIMED = 32
 """Batches of real texts that are timed, so that the seconds of trainings can be planned."""
+EARLY = 3
+"""Forms of each of the best models that there should be time for, each as long as measuring the dense model takes."""
 ENDING = 3
 """Confirming and testing take as long as so many measurements of the dense model."""
 
@@ -84,11 +86,10 @@ class Smallest(Goal):
         return measurements_of(variants, scores, workload, threads, inputs.task.metric)
 
     def estimates(self, ground: Ground) -> Estimates:
-        """Each of the forms that are looked at takes as long as the dense model did."""
         return Estimates(
             seconds=next(step["seconds"] for step in self.folder.steps if step["name"] == "files"),
             backends=1,
-            files=LOOKS,
+            files=EARLY,
             speed=ground.speed,
             selection=len(ground.inputs.selection),
             learned=len(ground.inputs.learned(DISTILLED)),
