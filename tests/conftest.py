@@ -44,6 +44,14 @@ def _own_precision() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+@pytest.fixture(scope="module")
+def unsmoothed() -> Iterator[None]:
+    """Outliers stay where they are, so that int8 collapses and what comes after that can be seen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trimformer.deploy.writers.smoothed", lambda source, *_: source)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with the real evaluation data: $TRIMFORMER_DATA, or `shared/data` beside the repository."""

@@ -21,7 +21,7 @@ from .recipe.standard import autopilot_recipe, standard_recipe, study_recipe
 from .report.schema import Report
 from .saved.exits import executed_words
 from .search.run import run as search
-from .search.schema import AutopilotReport
+from .search.schema import AutopilotReport, SizeReport
 from .tasks.balance import balance_notes
 from .tasks.data import Examples, Task
 from .tasks.doubts import data_notes
@@ -66,6 +66,7 @@ def compress_within(
     max_drop: float,
     out: str | Path,
     *,
+    max_size: int | str | None = None,
     sure: bool = False,
     confirmation: float = 0.5,
     min_speedup: float | None = None,
@@ -79,23 +80,25 @@ def compress_within(
     ray: str | None = None,
     seed: int = 0,
     resume: bool = False,
-) -> AutopilotReport:
+) -> AutopilotReport | SizeReport:
     """Find the fastest model whose measured loss is within ``max_drop`` points of the task's metric; leave it exported.
 
-    model, task, out: as in :func:`compress`. sure: ask for 95 % confidence that the drop is inside. confirmation:
-    share of the rows held out from train that choose nothing and only confirm. min_speedup: models that are
-    predicted to be at least this many times as fast as the stock dense one get half of the places among those that
-    are tried. post_training: train nothing, and fit what is left of a fine-tuned model in closed form. time_budget:
-    seconds, or a text such as ``2h``; None: as long as the epochs take, or 3 minutes without training. batch, length:
-    what is to be fast; None: texts as long as those of the training data. training: of the dense model and of each that
-    is tried. fine_tune: of the dense model, as in a recipe. storage: ``sqlite`` or the URL of a database, through which
-    ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
+    model, task, out: as in :func:`compress`. max_size: find the smallest model in place of the fastest, and say whether
+    its folder takes no more than so many bytes, or a text such as ``10MB``. sure: ask for 95 % confidence that the drop
+    is inside. confirmation: share of the rows held out from train that choose nothing and only confirm. min_speedup:
+    models that are predicted to be at least this many times as fast as the stock dense one get half of the places among
+    those that are tried. post_training: train nothing, and fit what is left of a fine-tuned model in closed form.
+    time_budget: seconds, or a text such as ``2h``; None: as long as the epochs take, or 3 minutes without training.
+    batch, length: what is to be fast; None: texts as long as those of the training data. training: of the dense model
+    and of each that is tried. fine_tune: of the dense model, as in a recipe. storage: ``sqlite`` or the URL of a
+    database, through which ``trimformer worker`` helps. ray: address of a cluster whose nodes do.
 
     Raises TrimformerError for every mistake in settings, data, checkpoint or output folder.
     """
     budget = {
-        "max_drop": max_drop, "sure": sure, "confirmation": confirmation, "min_speedup": min_speedup,
-        "post_training": post_training, "time_budget": time_budget, "storage": storage, "ray": ray,
+        "max_drop": max_drop, "max_size": max_size, "sure": sure, "confirmation": confirmation,
+        "min_speedup": min_speedup, "post_training": post_training, "time_budget": time_budget,
+        "storage": storage, "ray": ray,
     }  # fmt: skip
     settings = checked_task(task)
     recipe = autopilot_recipe(

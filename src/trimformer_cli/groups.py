@@ -138,6 +138,13 @@ class BudgetOptions:
             "many points of agreement with it (docs/tasks.md)."
         ),
     ] = None
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            help="With --max-drop: find the smallest model in place of the fastest, and say whether its folder is no "
+            "larger than this, such as 10MB."
+        ),
+    ] = None
     min_speedup: Annotated[
         float | None,
         typer.Option(
@@ -201,6 +208,8 @@ class BudgetOptions:
                 fail("--max-drop and --max-disagreement are both the budget: leave one out.")
             budget["max_drop"] = budget.pop("max_disagreement")
         measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
+        if self.max_size is not None and measured:
+            fail(f"{flag(next(iter(measured)))} has no meaning with --max-size, which times nothing: leave it out.")
         validated(AutopilotSettings, budget)
         validated(MeasureSettings, {name: [value] for name, value in measured.items()})
         return {"budget": budget, **measured}

@@ -75,9 +75,13 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     """What was trained, what the best was exported to, and the conclusion in the terminal; or the report as JSON."""
     from trimformer.deploy.agreement import percent
     from trimformer.search.report import figures, point_tables
+    from trimformer.search.schema import SizeReport
 
     if as_json:
         print(report.model_dump_json(indent=2))
+        return
+    if isinstance(report, SizeReport):
+        show_sizes(report, out)
         return
     for points in point_tables(report):
         print_table(points.header, points.rows, points.title)
@@ -97,6 +101,18 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
     print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))} --backend {report.chosen.backend}")
     where = f"Model, file, all trained models, picture: {out}  (open {out / 'frontier.html'})"
     print_line(where)
+
+
+def show_sizes(report: Any, out: Path) -> None:
+    """Models by size and the conclusion in the terminal."""
+    from trimformer.search.goals.size_report import size_tables
+
+    for table in size_tables(report):
+        print_table(table.header, table.rows, table.title)
+    for line in (*report.conclusion, *report.notes):
+        print_line(line)
+    print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))}")
+    print_line(f"Model, all models, picture: {out}  (open {out / 'frontier.html'})")
 
 
 def show_report(report: Any, out: Path, as_json: bool) -> None:

@@ -40,6 +40,9 @@ def texts() -> list[str]:
     return [" ".join(generator.choice(WORDS, size=generator.integers(2, 9))) for _ in range(60)]
 
 
+pytestmark = pytest.mark.usefixtures("unsmoothed")
+
+
 def outliers(of_texts: bool = True) -> Any:
     """A classifier whose feed-forward blocks have one large bias each: fp32 never sees it, int8 sees little else.
 
@@ -80,7 +83,7 @@ def settings_of(rows: Path) -> TaskSettings:
 
 
 @pytest.fixture(scope="module")
-def exported(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> list[ExportedFile]:
+def exported(rows: Path, unsmoothed: None, tmp_path_factory: pytest.TempPathFactory) -> list[ExportedFile]:
     """With no map left in fp32, as where too many would have to be."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trimformer.deploy.mend.MOST", 0)

@@ -188,7 +188,7 @@ def test_threads_of_segments_do_not_spin(run: Path) -> None:
     assert [one.get_session_config_entry("session.intra_op.allow_spinning") for one in options] == ["0", "0"]
 
 
-def test_int8_files_are_mended_through_all_segments(tmp_path: Path) -> None:
+def test_int8_files_are_mended_through_all_segments(unsmoothed: None, tmp_path: Path) -> None:
     model = outliers()
     (int8,) = export(model, tmp_path / "out", precision=["int8"])
     assert int8.mended is not None

@@ -85,9 +85,10 @@ def counted() -> Iterator[None]:
     fakes = {
         "predictor.latency_tables": counted_tables,
         "candidates._look": lossy,
-        "run.variants_of": fake_variants,
+        "goals.fastest.variants_of": fake_variants,
+        "goals.smallest.variants_of": fake_variants,
         "measurement.timed": fake_timed,
-        "run.installed": lambda: ["onnx", "onnx-int8"],
+        "goals.fastest.installed": lambda: ["onnx", "onnx-int8"],
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, fake in fakes.items():

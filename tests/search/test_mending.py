@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,19 +14,28 @@ from pydantic import TypeAdapter
 
 from tests.deploy.test_agreement import outliers, texts
 from tests.inference.test_exits import outliers as outliers_with_exits
+from tests.search.conftest import Cut
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy.agreement import agrees
 from trimformer.deploy.mend import Mended
 from trimformer.measure.bench.latency import Timing
-from trimformer.search import run
+from trimformer.pipeline.run_folder import RunFolder
+from trimformer.search.goals import fastest
 from trimformer.search.measurement import Measurement, Scored, scores_of, variants_of
-from trimformer.search.mending import with_mended
+from trimformer.search.mending import Trials, with_mended
 from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.encode import encode
 from trimformer.tasks.encoding.encoded import Encoded
 
 TASK = Task("toy", "classification", ("a", "b"), ("accuracy",), "made in the test")
 BACKENDS = ["onnx", "onnx-int8"]
+
+pytestmark = pytest.mark.usefixtures("unsmoothed")
+
+
+def at_once(name: str, of: Any, work: Any) -> Any:
+    """For what is not resumed: nothing is written down."""
+    return work()
 
 
 def rows() -> Encoded:
@@ -43,7 +53,7 @@ def test_what_was_mended_is_opened_from_then_on(tmp_path: Path) -> None:
     variants = made()
     scores = scores_of(variants, TASK, data)
     assert not agrees(scores["point", "onnx-int8"].agreement)
-    found, scored = with_mended(variants, scores, {"point": model}, TASK, data, data, 1)
+    found, scored = with_mended(variants, scores, {"point": model}, TASK, data, data, 1, at_once)
     assert found[0] is variants[0]
     assert scored["point", "onnx"] == scores["point", "onnx"]
     mended = scored["point", "onnx-int8"]
@@ -55,6 +65,36 @@ def test_what_was_mended_is_opened_from_then_on(tmp_path: Path) -> None:
         assert scores_of(again, TASK, data)["point", "onnx-int8"][:2] == mended[:2]
 
 
+@pytest.mark.parametrize("cut", ["maps_to_keep", "with_kept"])
+def test_cut_and_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
+    """Cut when the maps are known and nothing is written down yet, and when the file is written and not scored yet."""
+    model, data = tmp_path / "point" / "model", rows()
+    outliers().save_pretrained(model)
+
+    def searched(place: Path) -> Any:
+        folder: Any = RunFolder.__new__(RunFolder)
+        folder.work = place
+        place.mkdir(exist_ok=True)
+        variants = variants_of({"point": model}, BACKENDS, place, 1, data)
+        scores = scores_of(variants, TASK, data)
+        return with_mended(variants, scores, {"point": model}, TASK, data, data, 1, folder.kept)
+
+    work = getattr(Trials, cut)
+
+    def cutting(self: Trials, given: Any) -> Any:
+        work(self, given)
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trials, cut, cutting)
+        with pytest.raises(Cut):
+            searched(tmp_path / "cut")
+    again, whole = searched(tmp_path / "cut"), searched(tmp_path / "whole")
+    assert again[1] == whole[1]
+    assert again[1]["point", "onnx-int8"].mended is not None
+    assert again[0][1].path.read_bytes() == whole[0][1].path.read_bytes()
+
+
 def test_the_segments_of_a_model_with_exits_are_mended_and_count_layers(tmp_path: Path) -> None:
     model, data = tmp_path / "point" / "model", rows()
     outliers_with_exits().save_pretrained(model)
@@ -62,7 +102,7 @@ def test_the_segments_of_a_model_with_exits_are_mended_and_count_layers(tmp_path
     variants = variants_of({"point": model}, ["onnx-int8"], tmp_path / "exports", 1, data)
     scores = scores_of(variants, TASK, data)
     low = {name: scored._replace(agreement=0.5) for name, scored in scores.items()}
-    (found,), scored = with_mended(variants, low, {"point": model}, TASK, data, data, 1)
+    (found,), scored = with_mended(variants, low, {"point": model}, TASK, data, data, 1, at_once)
     assert scored["point", "onnx-int8"].mended is not None
     assert found.executed is not None
     found.executed.take()
@@ -73,19 +113,21 @@ def test_the_segments_of_a_model_with_exits_are_mended_and_count_layers(tmp_path
 def test_a_file_that_agrees_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trimformer.search.mending.load_with_head", None)
     variant: Any = type("Variant", (), {"name": "point", "backend": "onnx-int8"})()
+    models = {"point": Path("point")}
     for known in (Scored(0.9, 0.98), Scored(0.9, None)):
         scores = {("point", "onnx-int8"): known}
-        assert with_mended([variant], scores, {}, TASK, rows(), rows(), 1) == ([variant], scores)
+        assert with_mended([variant], scores, models, TASK, rows(), rows(), 1, at_once) == ([variant], scores)
 
 
 @pytest.mark.parametrize("seconds", [math.inf, 60.0])
 def test_under_a_limit_of_time_nothing_is_mended(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(run, "scores_of", lambda *_: {})
-    monkeypatch.setattr(run, "with_mended", lambda variants, scores, *_: (asked.append(1) or variants, scores))
-    search: Any = type("Search", (), {"budget": type("Budget", (), {"seconds": seconds}), "threads": 1})()
+    monkeypatch.setattr(fastest, "scores_of", lambda *_: {})
+    monkeypatch.setattr(fastest, "with_mended", lambda variants, scores, *_: (asked.append(1) or variants, scores))
+    search = SimpleNamespace(budget=SimpleNamespace(seconds=seconds), threads=1)
+    goal: Any = SimpleNamespace(search=search, folder=SimpleNamespace(kept=at_once))
     inputs: Any = type("Inputs", (), {"task": None, "selection": None, "train": None})
-    run.Autopilot._scored(search, [], {}, inputs)
+    fastest.Fastest._scored(goal, [], {}, inputs)
     assert len(asked) == math.isinf(seconds)
 
 

@@ -77,8 +77,7 @@ def test_an_error_is_confirmed_where_it_rises_little(sure: float | None) -> None
 
     def judged(error: float, max_drop: float) -> Any:
         before, after = (Outcome({}, truth + by, truth, KINDS["regression"].metric(PRICES)) for by in (1.0, error))
-        file = Measurement(timed("a", 1)[1], 0, 0)
-        return confirmation(file, PRICES.metric, before, after, max_drop, sure=sure, resamples=100)
+        return confirmation("a", "onnx", PRICES.metric, before, after, max_drop, sure=sure, resamples=100)
 
     assert judged(0.5, 0.0).confirmed  # better
     assert judged(3.0, 2.1).confirmed

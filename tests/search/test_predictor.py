@@ -26,7 +26,7 @@ def test_a_prediction_is_the_shape_of_the_trimmed_model_and_the_cost_of_its_part
         assert predicted[one].cost == pytest.approx(expected, abs=1e-6)
     assert predicted[all_three].cost == pytest.approx(sum(costs.values()), rel=1e-4)
     for one in (dense, structure, units, width, all_three):
-        assert predicted[one].ms == Counted().predict(trim(stage.model, gates_of(one, found)).config)
+        assert predicted[one].price == Counted().predict(trim(stage.model, gates_of(one, found)).config)
 
 
 def test_what_is_left_after_fitting_counts() -> None:

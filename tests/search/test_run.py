@@ -19,6 +19,7 @@ from trimformer.pipeline.run_folder import RunFolder
 from trimformer.report.headline import sentence
 from trimformer.search import candidates
 from trimformer.search.executors.job import TrainingJob
+from trimformer.search.goals.fastest import Fastest
 from trimformer.search.run import ENOUGH, Autopilot, run
 from trimformer.search.schedule.halving import rungs
 from trimformer.search.schema import AutopilotReport
@@ -128,7 +129,7 @@ def test_halves_are_trained_further(home: Path, monkeypatch: pytest.MonkeyPatch)
         """The slower, the better; all inside the budget in the end."""
         point = job.point
         trained.append((job.rung, point.name))
-        return dataclasses.replace(point, score=0.5, drop=1 / point.ms, epochs=point.epochs + 1)
+        return dataclasses.replace(point, score=0.5, drop=1 / point.price, epochs=point.epochs + 1)
 
     monkeypatch.setattr(Autopilot, "train", fake)
     report = run(recipe("halved", max_drop=1e3))
@@ -205,7 +206,7 @@ def test_the_plan_gives_the_dense_model_its_epochs_or_its_share(
 ) -> None:
     """A step takes ten seconds."""
     monkeypatch.setattr(Autopilot, "_seconds_of_a_step", lambda *_: 10.0)
-    monkeypatch.setattr(Autopilot, "_dense_files", lambda *_: (_ for _ in ()).throw(Cut))
+    monkeypatch.setattr(Autopilot, "_dense_measured", lambda *_: (_ for _ in ()).throw(Cut))
     plans = {}
     for budget in ("10h", "100s"):
         search = Autopilot(recipe(f"planned-{budget}", time_budget=budget), False)
@@ -238,13 +239,13 @@ def test_what_the_end_needs_is_left_to_it(home: Path, monkeypatch: pytest.Monkey
     assert Path("late/onnx").is_dir()
 
 
-@pytest.mark.parametrize(("cut", "smaller"), [("_rung", False), ("_compare", True)])
+@pytest.mark.parametrize(("where", "cut", "smaller"), [(Autopilot, "_rung", False), (Fastest, "_compare", True)])
 def test_whoever_stops_a_search_has_the_best_by_then(
-    home: Path, monkeypatch: pytest.MonkeyPatch, cut: str, smaller: bool
+    home: Path, monkeypatch: pytest.MonkeyPatch, where: Any, cut: str, smaller: bool
 ) -> None:
     """The dense model as long as nothing is inside the budget; training brings all of these inside."""
     monkeypatch.setattr(Autopilot, "train", lambda self, job, *_, **__: dataclasses.replace(job.point, drop=1.0))
-    monkeypatch.setattr(Autopilot, cut, lambda *_: (_ for _ in ()).throw(Cut))
+    monkeypatch.setattr(where, cut, lambda *_: (_ for _ in ()).throw(Cut))
     with pytest.raises(Cut):
         run(recipe(f"stopped{cut}"))
     found = Path(f"stopped{cut}.partial")

@@ -20,10 +20,10 @@ def test_the_frontier_without_the_dense_model():
 
 def test_half_of_them_are_fast_enough():
     dense, others = point(20, 0.0), [point(ms, 20 - ms) for ms in range(1, 17)]
-    assert [one.ms for one in promising([dense, *others], 3.5, 6)] == [1, 2, 3, 4, 10, 16]
-    assert [one.ms for one in promising([dense, *others], 1.5, 4)] == [1, 2, 9, 16]
-    assert [one.ms for one in promising([dense, *others], 15.5, 4)] == [1, 8, 15, 16]
-    chosen = [one.ms for one in promising([dense, *others], float("inf"), 5)]
+    assert [one.price for one in promising([dense, *others], 3.5, 6)] == [1, 2, 3, 4, 10, 16]
+    assert [one.price for one in promising([dense, *others], 1.5, 4)] == [1, 2, 9, 16]
+    assert [one.price for one in promising([dense, *others], 15.5, 4)] == [1, 8, 15, 16]
+    chosen = [one.price for one in promising([dense, *others], float("inf"), 5)]
     assert chosen == [1, 5, 8, 12, 16]
 
 
@@ -55,8 +55,8 @@ def test_what_is_faster_than_the_fastest_inside_may_be_worth_training():
     assert worth_training([far, looked(2, 9.0), near, looked(4, 5.0), best], 1.0, 2) == [best, looked(4, 5.0)]
     assert worth_training([far, looked(3, 30.0)], 1.0) == [far]
     many = [looked(ms, 5.0) for ms in range(1, 10)]
-    assert [one.ms for one in worth_training([*many, looked(10, 0.0)], 1.0)] == [10, 1, 5, 9]
-    assert [one.ms for one in worth_training(many, 1.0)] == [1, 4, 6, 9]
+    assert [one.price for one in worth_training([*many, looked(10, 0.0)], 1.0)] == [10, 1, 5, 9]
+    assert [one.price for one in worth_training(many, 1.0)] == [1, 4, 6, 9]
 
 
 def test_what_could_not_be_fitted_may_be_worth_training_whatever_it_loses():
@@ -68,7 +68,7 @@ def test_what_could_not_be_fitted_may_be_worth_training_whatever_it_loses():
 
 def test_without_training_the_fastest_inside_are_exported():
     inside = [looked(ms, 0.5) for ms in (9, 7, 5, 3)]
-    assert [one.ms for one in worth_exporting([*inside, looked(1, 2.0)], 1.0)] == [3, 5]
+    assert [one.price for one in worth_exporting([*inside, looked(1, 2.0)], 1.0)] == [3, 5]
     assert worth_exporting([looked(1, 4.0), looked(2, 2.0)], 1.0) == [looked(2, 2.0)]
 
 

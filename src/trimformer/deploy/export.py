@@ -26,7 +26,7 @@ from ..tasks.kinds import KINDS
 from ..tasks.outcome import Outcome
 from ..tasks.settings import TaskSettings
 from .agreement import agrees, warning
-from .mend import Mended, mended
+from .mend import Mended, maps_to_keep, write_mended
 from .onnx import Model, random_inputs
 from .pieces import segments_of
 from .scoring import Judge, Scorer
@@ -171,13 +171,14 @@ class _Exporter:
 
     @functools.cached_property
     def texts(self) -> Encoded | None:
-        """What sets ranges; None: random tokens do."""
+        """What shows outliers and sets ranges; None: random tokens do."""
         return None if self.scorer is None else self.scorer.training_texts()
 
     def file(self, backend: str) -> ExportedFile:
         """One file; in int8 some maps stay in fp32 where its answers would be others."""
-        calibrated = backend in CALIBRATED and self.model.config.input_ranges is None
-        texts = self.texts if calibrated else None
+        free = self.model.config.input_ranges is None
+        calibrated = backend in CALIBRATED and free
+        texts = self.texts if backend in INT8 and free else None
         file = self._checked(write(self.model, backend, self.folder, texts), backend)
         if backend in INT8 and file.agreement is not None and not agrees(file.agreement):
             file = self._mended(file, file.agreement)
@@ -218,9 +219,10 @@ class _Exporter:
             tried[len(kept)] = self._checked(path, file.backend)
             return agrees(tried[len(kept)].agreement)
 
-        found = mended(self.model, file.path, file.backend, self.texts, before, agrees_at)
+        found = maps_to_keep(self.model, file.path, file.backend, self.texts, before, agrees_at)
         if found is None:
             return file
+        write_mended(self.model, file.path, file.backend, self.texts, found.kept)
         chosen = tried[len(found.kept)]
         if self.scorer is not None:
             self.outcomes[file.path] = self.outcomes[chosen.path]

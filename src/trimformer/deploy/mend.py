@@ -47,7 +47,7 @@ class Mended(NamedTuple):
         )
 
 
-def mended(
+def maps_to_keep(
     model: Model,
     file: Path,
     backend: str,
@@ -55,30 +55,41 @@ def mended(
     before: float,
     agrees: Callable[[Path, Sequence[str]], bool],
 ) -> Mended | None:
-    """Write an int8 file anew with as few maps in fp32 as make it agree; None where too many would be needed.
+    """Find as few maps as make an int8 file agree that they stay in fp32; None where too many would be needed.
+
+    Nothing is changed: :func:`write_mended` writes the file.
 
     file: of a model in several pieces the first one; beside it lies the fp32 ONNX file of the model. texts: what
     sets ranges and what maps are tried on; None: random tokens. before: how much it agrees now. agrees: whether a file
     does in which these maps stay in fp32.
     """
-    sources, halves = pieces_of(file.with_name(FILE_BACKENDS["onnx"].file), model), model.config.split_layers > 0
-    order = costliest_first(sources, backend, samples(model.config, texts), model.config.input_ranges, halves)
+    halves = model.config.split_layers > 0
+    sources, given = _sources(model, file), samples(model.config, texts)
+    order = costliest_first(sources, backend, given, model.config.input_ranges, halves)
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
 
-        def place(kept: Sequence[str]) -> Path:
-            return Path(scratch) / str(len(kept)) / file.name
-
         def agrees_with(kept: Sequence[str]) -> bool:
-            place(kept).parent.mkdir()
-            write_int8(model, backend, sources, beside(place(kept), model), texts, kept)
-            return agrees(place(kept), kept)
+            place = Path(scratch) / str(len(kept)) / file.name
+            place.parent.mkdir()
+            write_int8(model, backend, sources, beside(place, model), texts, kept)
+            return agrees(place, kept)
 
         kept = fewest(order, agrees_with)
-        if kept is None:
-            return None
-        for part in reversed(parts(place(kept))):  # the weights first
+    return None if kept is None else Mended(tuple(sorted(kept)), len(order), before)
+
+
+def write_mended(model: Model, file: Path, backend: str, texts: Encoded | None, kept: Sequence[str]) -> None:
+    """Write an int8 file anew with these maps in fp32, as :func:`maps_to_keep` is given it."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+        place = Path(scratch) / file.name
+        write_int8(model, backend, _sources(model, file), beside(place, model), texts, kept)
+        for part in reversed(parts(place)):  # the weights first
             part.replace(file.parent / part.name)
-    return Mended(tuple(sorted(kept)), len(order), before)
+
+
+def _sources(model: Model, file: Path) -> list[Path]:
+    """The fp32 ONNX files beside an int8 file."""
+    return pieces_of(file.with_name(FILE_BACKENDS["onnx"].file), model)
 
 
 def fewest(order: Sequence[str], agrees: Callable[[Sequence[str]], bool]) -> list[str] | None:
@@ -108,9 +119,9 @@ def costliest_first(
     """The maps of the fp32 ONNX files of a model, that first which alone in int8 changes its outputs most.
 
     sources: of all pieces of the model. Of one with exits the outputs are those at all exits and at the end, of all
-    texts. halves: whether the pieces are the halves of a split model. For OpenVINO inputs are rounded in one range, as
-    its int8 files do it, but outliers are not moved before: a map that has some may come too early in the order, which
-    costs time and no answer. trained: the ranges of a model that was trained for int8, which its files of both runtimes
+    texts. halves: whether the pieces are the halves of a split model. Outliers are not moved before, as int8 files have
+    it: a map that has some may come too early in the order, which costs time and no answer. For OpenVINO inputs are
+    rounded in one range. trained: the ranges of a model that was trained for int8, which its files of both runtimes
     have.
     """
     some = _spread(inputs)

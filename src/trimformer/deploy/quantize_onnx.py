@@ -121,12 +121,12 @@ class IntegerGraph:
 
     def matrix(self, node: Any) -> dict[str, str]:
         """The names of a map's matrix (inputs, units) in integers, of the scales of its units, and of what is 0."""
-        weight, transposed = node.input[1], _attribute(node, "transB", 0) == 1
-        kind = "columns.transposed" if transposed else "columns"
+        weight = node.input[1]
+        kind = "columns.transposed" if transposed(node) else "columns"
         names = {part: f"{weight}.{kind}.{part}" for part in ("int8", "scale", "zero")}
         if names["int8"] not in self.made:
             values = self.values(weight)
-            integers, scale = rounded(values.T if transposed else values, axis=0)
+            integers, scale = rounded(values.T if transposed(node) else values, axis=0)
             zero = np.full(len(scale), UNSIGNED if self.unsigned else 0)
             kept = np.uint8 if self.unsigned else np.int8
             self.constant(names["int8"], (integers + zero).astype(kept))
@@ -213,6 +213,11 @@ def rounded(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(values).max(axis, keepdims=True)
     scale = np.where(largest > 0, largest / LARGEST, 1).astype(np.float32)
     return np.rint(values / scale), scale.squeeze(axis)
+
+
+def transposed(node: Any) -> bool:
+    """Whether the matrix of a map is (units, inputs) and not (inputs, units)."""
+    return _attribute(node, "transB", 0) == 1
 
 
 def _attribute(node: Any, name: str, default: float) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from ..console import Ticker
 from ..encoder import TrimformerConfig
 from ..hardware import int8_saturates
+from ..inference import batches
 from ..inference.runtimes.openvino import require_openvino, without_telemetry
 from ..inference.runtimes.session import arrays
 from ..tasks.encoding.encoded import Encoded
@@ -38,8 +39,8 @@ def samples(config: TrimformerConfig, texts: Encoded | None) -> Samples:
         lengths = np.linspace(1, min(128, config.max_tokens), RANDOM).astype(int).tolist()
         return [arrays(random_inputs(config, 1, n, seed=n)) for n in lengths]
     order = np.argsort(texts.lengths, kind="stable")
-    rows = order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).astype(int)].tolist()
-    return [arrays(texts.batch([row])) for row in rows]
+    rows = order[np.linspace(0, len(order) - 1, min(TEXTS, len(order))).astype(int)]
+    return [arrays(batches.inputs(texts, row)) for row in rows[:, None]]
 
 
 def openvino_int8(source: Path, target: Path, inputs: Samples, kept: Collection[str] = ()) -> None:

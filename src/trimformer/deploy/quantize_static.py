@@ -30,12 +30,26 @@ def static_int8(source: Path, target: Path, ranges: Mapping[str, float], kept: C
 def input_ranges(source: Path, inputs: Iterable[Mapping[str, np.ndarray]]) -> dict[str, float]:
     """The largest absolute input of each linear map of an fp32 file, over all inputs, by its plain name."""
     import onnx
+
+    model = onnx.load(str(source))
+    graph = IntegerGraph(model.graph, unsigned=False)
+    largest = largest_inputs(source, inputs)
+    return {
+        plain_name(node.input[1]): float(largest[node.input[0]].max())
+        for node in model.graph.node
+        if graph.linear(node)
+    }
+
+
+def largest_inputs(source: Path, inputs: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What the linear maps of an fp32 file read, by its name in the graph: the largest absolute value of each channel,
+    over all inputs."""
+    import onnx
     import onnxruntime
 
     model = onnx.load(str(source))
     graph = IntegerGraph(model.graph, unsigned=False)
-    read = {plain_name(node.input[1]): node.input[0] for node in model.graph.node if graph.linear(node)}
-    names = sorted(set(read.values()))
+    names = sorted({node.input[0] for node in model.graph.node if graph.linear(node)})
     del model.graph.output[:]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     with tempfile.TemporaryDirectory() as folder:
@@ -43,11 +57,12 @@ def input_ranges(source: Path, inputs: Iterable[Mapping[str, np.ndarray]]) -> di
         onnx.save(model, str(file))
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     known = {given.name for given in session.get_inputs()}
-    largest = dict.fromkeys(names, 0.0)
+    largest: dict[str, Any] = dict.fromkeys(names, 0.0)
     for sample in inputs:
         found = session.run(names, {name: value for name, value in sample.items() if name in known})
-        largest = {name: max(largest[name], float(np.abs(x).max())) for name, x in zip(names, found, strict=True)}
-    return {name: largest[x] for name, x in read.items()}
+        for name, x in zip(names, found, strict=True):
+            largest[name] = np.maximum(largest[name], np.abs(x).reshape(-1, x.shape[-1]).max(0))
+    return largest
 
 
 class _StaticGraph(IntegerGraph):

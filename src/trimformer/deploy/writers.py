@@ -17,6 +17,7 @@ from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 from .halves import write_halves
 from .pieces import beside, inputs_of, pieces_of
+from .smooth import smoothed
 from .thresholds import thresholds_in
 
 FROM_MODEL: dict[str, Callable[[onnx.Model, Path], None]] = {
@@ -30,13 +31,21 @@ FROM_ONNX: dict[str, Callable[[Path, Path], None]] = {
     "openvino-int4": quantize_openvino.openvino_int4,
 }
 """These read the fp32 ONNX file."""
+
+
+def smooth_onnx_int8(source: Path, target: Path, inputs: quantize_openvino.Samples, kept: Collection[str] = ()) -> None:
+    """int8 for ONNX Runtime, of the graph whose outliers are moved into weights where there are some."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        quantize_onnx.onnx_int8(smoothed(source, Path(scratch) / "smooth.onnx", inputs), target, kept)
+
+
 INT8: dict[str, Callable[..., None]] = {
-    "onnx-int8": quantize_onnx.onnx_int8,
+    "onnx-int8": smooth_onnx_int8,
     "openvino-int8": quantize_openvino.openvino_int8,
 }
-"""These read it too, and are told which maps stay as they are (``kept``)."""
+"""These read it too and are given samples, which show outliers, and are told which maps stay as they are (``kept``)."""
 CALIBRATED = ("openvino-int8",)
-"""Those that are given samples as well, which set the ranges of the activations."""
+"""In these the samples set the ranges of the activations as well."""
 
 
 def write(
@@ -46,8 +55,8 @@ def write(
 
     Of a model with exits it is the file of its first segment, the others and config.json, which says when texts leave,
     lie beside it; of a split model that of the upper half, the lower one lies beside it. The fp32 ONNX file that others
-    are made from is written there too. calibration: texts that set the ranges of static int8 activations; None = random
-    tokens. quick: for files that are only timed, see :mod:`trimformer.deploy.quick`.
+    are made from is written there too. calibration: texts that show outliers and set the ranges of static int8
+    activations; None = random tokens. quick: for files that are only timed, see :mod:`trimformer.deploy.quick`.
     Raises TrimformerError for an unknown back-end, one that cannot run a split model, a missing extra, or a folder that
     cannot be written.
     """
@@ -109,11 +118,10 @@ def write_int8(
     kept: plain names of maps that stay as they are.
     """
     ranges = model.config.input_ranges
-    sampled = backend in CALIBRATED and ranges is None
-    inputs = _calibrating(model, sources, calibration) if sampled else itertools.repeat([])
+    inputs = _calibrating(model, sources, calibration) if ranges is None else itertools.repeat([])
     for source, target, own in zip(sources, targets, inputs, strict=False):
         if ranges is None:
-            INT8[backend](source, target, *([own] if sampled else []), kept=kept)
+            INT8[backend](source, target, own, kept=kept)
         elif file_backend(backend).runtime == "openvino":
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 graph = Path(scratch) / "static.onnx"
@@ -126,7 +134,7 @@ def write_int8(
 def _calibrating(
     model: onnx.Model, sources: Sequence[Path], calibration: Encoded | None
 ) -> Iterator[quantize_openvino.Samples]:
-    """What sets the ranges of each piece."""
+    """What each piece is given, to show its outliers and to set its ranges."""
     given = quantize_openvino.samples(model.config, calibration)
     sessions = [OnnxSession(source) for source in sources] if len(sources) > 1 else []
     return inputs_of(sessions, model.config.split_layers > 0, given)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from ..byte_size import Bytes
 from ..duration import Seconds
 from ..files import save_text
 from ..measure.bench.variants import BACKENDS
@@ -109,9 +110,15 @@ class ExportSettings(_Strict):
 
 
 class AutopilotSettings(_Strict):
-    """The search for the fastest model that loses little enough, in place of stages."""
+    """The search for the fastest or the smallest model that loses little enough, in place of stages."""
 
     max_drop: float = Field(ge=0, description="points (hundredths) of the official metric that may be lost")
+    max_size: Bytes | None = Field(
+        None,
+        gt=0,
+        description="look for the smallest model in place of the fastest, and say whether its folder takes no more: in "
+        "bytes, or as 10MB",
+    )
     min_speedup: float | None = Field(
         None,
         gt=1,
@@ -142,6 +149,15 @@ class AutopilotSettings(_Strict):
         default_factory=TrainingSettings,
         description="of each model that is tried; those that get to the end are trained for twice its epochs in all",
     )
+
+    @field_validator("min_speedup")
+    @classmethod
+    def _times(cls, speedup: float | None, info: ValidationInfo) -> float | None:
+        if speedup is not None and info.data.get("max_size") is not None:
+            raise ValueError(
+                "with max_size the smallest model is looked for and nothing is timed, leave one of them out"
+            )
+        return speedup
 
     @field_validator("ray", "storage")
     @classmethod

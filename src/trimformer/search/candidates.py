@@ -13,10 +13,10 @@ from ..encoder.model.heads import TrimformerWithHead
 from ..encoder.shape.gates import Gates
 from ..methods import Context
 from ..methods.weights.repair import RepairSettings, repair, unlike
-from ..pipeline.results import default_lengths
 from ..training.evaluate import predict_logits
 from ..training.settings import ObjectiveSettings
-from .predictor import Predicted, predict, scaled, tables_of_widths
+from .goals.base import Goal
+from .predictor import Predicted, predict, scaled
 from .schedule.halving import Point, inside
 from .sensitivity import Divergence, Sensitivity, sensitivity
 from .shortlist import MOST, next_look, promising, worth_exporting, worth_training
@@ -56,23 +56,22 @@ class Candidates:
         if self.all or not looks:
             return []
         were = "1 combination was" if looks == 1 else f"{looks} combinations were"
-        return [f"{were} looked at in the time there was: a longer --time-budget looks for a faster one among others."]
+        return [f"{were} looked at in the time there was: a longer --time-budget looks for a better one among others."]
 
 
 def find_candidates(
     search: Trainer,
     ground: Ground,
+    goal: Goal,
     *,
-    backend: str,
-    peer: float,
     seconds: float,
     trained: int,
     keep: Callable[[Point], None],
 ) -> Candidates:
     """Look at combinations for these seconds, and at one at least.
 
-    backend: of the file that times are predicted for. peer: milliseconds of the dense model's best file. trained: how
-    many there is time to train. keep: is given the first that is inside the budget.
+    goal: knows what is to be small. trained: how many there is time to train. keep: is given the first that is inside
+    the budget.
     """
     late = search.budget.deadline(seconds)
     stage = stage_of("candidates", search.settings.training, ObjectiveSettings())
@@ -82,32 +81,23 @@ def find_candidates(
     cost = Divergence(context, rows)
     found = sensitivity(context, rows, cost)
     search.folder.write_json("sensitivity.json", dataclasses.asdict(found))
-    tables = tables_of_widths(
-        context.model,
-        found,
-        batch=search.recipe.measure.batch[0],
-        length=(search.recipe.measure.length or default_lengths(context.selection))[0],
-        threads=search.threads,
-        backend=backend,
-        fitted=search.fitted,
-        coarse=search.fitted,
-    )
+    prices = goal.prices(context, found, ground)
     remaining = math.inf if late is None else late - search.budget.clock()
     texts = _rows(TEXTS, remaining / EARLY, 3, ground)
     enough = search.budget.deadline(PREDICTING * remaining)
     left = _left(context, found, cost, texts // 2)
     predicted = predict(
-        context, found, cost, tables, lambda: search.budget.passed(enough), left=left, fitted=search.fitted
+        context, found, cost, prices, lambda: search.budget.passed(enough), left=left, fitted=search.fitted
     )
-    chosen = promising(scaled(predicted, peer), _fast_enough(search, ground), MOST)
+    chosen = promising(scaled(predicted, goal.dense_price(ground)), goal.wanted(ground), MOST)
     points: dict[int, Point] = {}
     fits: dict[int, bool] = {}
     while (index := next_look(len(chosen), fits)) is not None and not (points and search.budget.passed(late)):
-        points[index] = _look(search, chosen[index], context, found, texts, ground)
+        points[index] = _look(search, goal, chosen[index], context, found, texts, ground)
         fits[index] = inside(points[index], search.settings.max_drop)
         if fits[index] and sum(fits.values()) == 1:
             keep(points[index])
-    looked = sorted(points.values(), key=lambda one: one.ms)
+    looked = sorted(points.values(), key=lambda one: one.price)
     limit = search.settings.max_drop
     exported = search.settings.post_training
     taken = worth_exporting(looked, limit) if exported else worth_training(looked, limit, trained)
@@ -149,13 +139,9 @@ def _rows(bounds: tuple[int, int], seconds: float, passes: int, ground: Ground) 
     return most if math.isinf(seconds) else int(min(most, max(fewest, seconds * ground.speed / passes)))
 
 
-def _fast_enough(search: Trainer, ground: Ground) -> float:
-    """Milliseconds of what is as fast as the settings ask for."""
-    speedup = search.settings.min_speedup
-    return math.inf if speedup is None else ground.measured[0].ms / speedup
-
-
-def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity, texts: int, ground: Ground) -> Point:
+def _look(
+    search: Trainer, goal: Goal, one: Predicted, context: Context, found: Sensitivity, texts: int, ground: Ground
+) -> Point:
     """The dense model without what the combination removes, fitted, saved, and scored on the selection split.
 
     texts: that it is fitted on.
@@ -166,6 +152,6 @@ def _look(search: Trainer, one: Predicted, context: Context, found: Sensitivity,
     folder = f"0-{name}"
     search.stages.save(model.cpu(), search.folder.work / folder / "model")
     score, drop = ground.scored(logits)
-    said = f"{name}: {removed}; loses {inputs.task.metric.lost(drop)} untrained, {one.ms:.2f} ms are predicted"
+    said = f"{name}: {removed}; loses {inputs.task.metric.lost(drop)} untrained, {goal.words(one.price)}"
     console.print(said, markup=False, soft_wrap=True)
-    return Point(name, removed, one.ms, folder, score, drop, able)
+    return Point(name, removed, one.price, folder, score, drop, able)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..deploy.agreement import agrees, warning
 from ..encoder.model.heads import Kind
@@ -14,7 +15,7 @@ from ..saved.exits import executed_words
 from ..tasks.metric import metric, within
 from .exits import SUFFIX
 from .measurement import DENSE
-from .schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo
+from .schema import AutopilotReport, ConfirmationInfo, FileInfo, PointInfo, SearchReport
 from .training import NEARLY, TWICE
 
 KNOWN = (
@@ -39,10 +40,11 @@ def conclude(report: AutopilotReport) -> list[str]:
         *_too_slow(report),
         *_otherwise(report),
         *_mended(report),
-        *_confirmed(report),
+        *confirmed(report, report.chosen.drop, "faster"),
         *_trained(report),
-        *_in_time(report),
-        _validated(report),
+        *in_time(report, [point.epochs for point in report.points]),
+        # The dense model in fp32 is compared with itself.
+        validated(report, same=(report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")),
         *report.balance,
     ]
 
@@ -84,13 +86,13 @@ def _trained(report: AutopilotReport) -> list[str]:
     ]
 
 
-def _in_time(report: AutopilotReport) -> list[str]:
-    """What more time would bring."""
+def in_time(report: SearchReport, epochs: Sequence[float]) -> list[str]:
+    """What more time would bring. epochs: that each model was trained for."""
     settings = report.recipe["autopilot"]
     if settings["time_budget"] is None or settings["post_training"]:
         return []
     wanted = TWICE * settings["training"]["epochs"]
-    most = max((point.epochs for point in report.points), default=wanted)
+    most = max(epochs, default=wanted)
     if most > NEARLY * wanted:
         return []
     return [
@@ -116,10 +118,10 @@ def _missed(report: AutopilotReport) -> list[str]:
     nearest = min(points, key=lambda point: point.drop)
     other = "or training" if settings["post_training"] else "or more --epochs and time"
     return [
-        f"No model from which something was removed stayed inside the budget of {_budget(report)} on the "
+        f"No model from which something was removed stayed inside the budget of {budget(report)} on the "
         f"selection rows, so that the dense model was only exported.",
-        f"Nearest came {nearest.name} ({nearest.folder}), which loses {_lost(report, nearest.drop)} and is "
-        f"{nearest.speedup:.1f}× as fast: it takes {_option(report)} {_above(nearest.drop)}, {other}.",
+        f"Nearest came {nearest.name} ({nearest.folder}), which loses {lost(report, nearest.drop)} and is "
+        f"{nearest.speedup:.1f}× as fast: it takes {option(report)} {above(nearest.drop)}, {other}.",
     ]
 
 
@@ -133,16 +135,16 @@ def _too_slow(report: AutopilotReport) -> list[str]:
     if not enough:
         return [f"{said}, which nothing reached."]
     nearest = min(enough, key=lambda one: one.drop)
-    takes = f"{_option(report)} {_above(nearest.drop)}"
+    takes = f"{option(report)} {above(nearest.drop)}"
     return [f"{said}: {nearest.name} reaches {nearest.speedup:.1f}×, and takes {takes}."]
 
 
 def _otherwise(report: AutopilotReport) -> list[str]:
-    """The files that were faster and inside, and answer otherwise than the same model in fp32."""
+    """The files that answer otherwise than the same model in fp32."""
     return [
         warning(f"{one.name} under {numbers.backend(one.backend)}", one.agreement, "selection rows")
         for one in report.files
-        if one.agreement is not None and not agrees(one.agreement) and one.inside and one.ms < report.chosen.ms
+        if one.agreement is not None and not agrees(one.agreement)
     ]
 
 
@@ -155,19 +157,22 @@ def _mended(report: AutopilotReport) -> list[str]:
     ]
 
 
-def _confirmed(report: AutopilotReport) -> list[str]:
-    """What the chosen file loses on the rows that chose it and on those that did not, and what was stepped over."""
+def confirmed(report: SearchReport, drop: float, better: str) -> list[str]:
+    """What was chosen loses on the rows that chose it and on those that did not, and what was stepped over.
+
+    drop: on those that chose. better: what the others are, such as ``faster``.
+    """
     if not report.confirmations:
         return []
     *failed, last = report.confirmations
     said = (
-        f"It loses {_lost(report, report.chosen.drop)} on the {report.task.n_selection:,} selection rows and "
+        f"It loses {lost(report, drop)} on the {report.task.n_selection:,} selection rows and "
         f"{_bare(report, last.drop)} on {last.n_examples:,} confirmation rows that chose "
         f"nothing{_end(report, last)}: {'confirmed' if last.confirmed else 'not confirmed'}."
     )
     if not failed:
         return [said]
-    count = "1 faster file was" if len(failed) == 1 else f"{len(failed)} faster files were"
+    count = f"1 {better} file was" if len(failed) == 1 else f"{len(failed)} {better} files were"
     over = "; ".join(
         f"{one.name} under {numbers.backend(one.backend)} loses {_bare(report, one.drop)} there{_end(report, one)}"
         for one in failed
@@ -180,7 +185,7 @@ def _confirmed(report: AutopilotReport) -> list[str]:
     return sentences
 
 
-def _end(report: AutopilotReport, one: ConfirmationInfo) -> str:
+def _end(report: SearchReport, one: ConfirmationInfo) -> str:
     if one.upper is None:
         return ""
     if math.isinf(one.upper):
@@ -189,26 +194,27 @@ def _end(report: AutopilotReport, one: ConfirmationInfo) -> str:
     return f" (at most {_bare(report, one.upper)}, one-sided 95 % interval, for all tried together{drawn})"
 
 
-def _lost(report: AutopilotReport, drop: float) -> str:
+def lost(report: SearchReport, drop: float) -> str:
     said = metric(report.comparison.metric).lost(drop)
     return f"{said} of agreement" if report.task.pseudo_labels else said
 
 
-def _bare(report: AutopilotReport, drop: float) -> str:
+def _bare(report: SearchReport, drop: float) -> str:
     return metric(report.comparison.metric).lost(drop, unit=False)
 
 
-def _budget(report: AutopilotReport) -> str:
+def budget(report: SearchReport) -> str:
     said = metric(report.comparison.metric).budget(report.max_drop)
     return f"{said} of agreement" if report.task.pseudo_labels else said
 
 
-def _option(report: AutopilotReport) -> str:
+def option(report: SearchReport) -> str:
     """The option that gives the budget."""
     return "--max-disagreement" if report.task.pseudo_labels else "--max-drop"
 
 
-def _validated(report: AutopilotReport) -> str:
+def validated(report: SearchReport, same: bool) -> str:
+    """Whether it holds on the validation rows. same: what was chosen answers as the dense model does, being that."""
     test = report.comparison
     low, high = (numbers.points(end, test.metric, unit=False) for end in (test.low, test.high))
     exact = "exact " if test.interval == "exact" else ""
@@ -222,16 +228,15 @@ def _validated(report: AutopilotReport) -> str:
     )
     if report.task.labelled_validation:
         return f"{said}, by the labels that these rows have."
-    if not report.inside:
-        return f"{said}: outside the budget of {_budget(report)}."
+    if not within(metric(test.metric).drop(test.difference), report.max_drop):
+        return f"{said}: outside the budget of {budget(report)}."
     worst = max(map(metric(test.metric).drop, (test.low, test.high)))
-    same = (report.chosen.name, precision(report.chosen.backend)) == (DENSE, "fp32")  # compared with itself
     proven = same or (test.proves and within(worst, report.max_drop))
     doubt = "" if proven else ", though so few rows cannot prove it"
-    return f"{said}: inside the budget of {_budget(report)}{doubt}."
+    return f"{said}: inside the budget of {budget(report)}{doubt}."
 
 
-def _above(drop: float) -> str:
+def above(drop: float) -> str:
     """The smallest budget with two decimals in which a drop lies, of a small one with two digits."""
     scale = 10.0 ** max(2, 1 - math.floor(math.log10(drop))) if drop > 0 else 100.0
     return f"{math.ceil(drop * scale) / scale:.10g}"

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..deploy.agreement import agrees
 from ..errors import TrimformerError
 from ..measure.significance import FEW, PairedTest, exact_upper, paired_test, rows_for
 from ..pipeline.inputs import Inputs
@@ -17,8 +16,7 @@ from ..tasks.kinds import KINDS
 from ..tasks.metric import Metric, within
 from ..tasks.outcome import Outcome
 from ..tasks.split import FEWEST_ROWS, split
-from .measurement import DENSE, Measurement
-from .schedule.halving import inside, order
+from .schedule.halving import M, inside, order
 
 MOST = 4
 """Files that are tried at the most: each one more asks for surer evidence from all."""
@@ -59,35 +57,28 @@ def set_apart(inputs: Inputs, share: float, seed: int) -> tuple[Inputs, Encoded]
 
 
 def step_down(
-    measured: Sequence[Measurement],
-    max_drop: float,
-    exact: str,
-    confirm: Callable[[Measurement, float | None], Confirmation],
+    found: Sequence[M], last: M, max_drop: float, confirm: Callable[[M, float | None], Confirmation]
 ) -> list[Confirmation]:
-    """Those tried, the last of which is to be taken: the fastest inside the budget on selection first.
+    """Those tried, the last of which is to be taken: the cheapest inside the budget on selection first.
 
-    Files that do not answer as fp32 does are not tried.
-
-    exact: the back-end of the dense fp32 file, which ends every search, for nothing was removed from it.
+    last: the dense model in fp32, which ends every search, for nothing was removed from it.
     confirm: is given a file and the level that its interval has to keep, None for the last. With k files that may be
     tried each gets a k-th of ``LEVEL`` (Bonferroni; Dunn, "Multiple Comparisons Among Means", 1961), so that it holds
     for all of them together, in any order; the k files are chosen on selection alone.
     """
-    last = next(one for one in measured if (one.timing.name, one.timing.backend) == (DENSE, exact))
-    fits = [
-        one for one in measured if one.is_file and inside(one, max_drop) and agrees(one.agreement) and one.ms < last.ms
-    ]
+    fits = [one for one in found if inside(one, max_drop) and one.price < last.price]
     tried = order(fits, max_drop)[:MOST]
-    found: list[Confirmation] = []
+    done: list[Confirmation] = []
     for one in tried:
-        found.append(confirm(one, LEVEL / len(tried)))
-        if found[-1].confirmed:
-            return found
-    return [*found, confirm(last, None)]
+        done.append(confirm(one, LEVEL / len(tried)))
+        if done[-1].confirmed:
+            return done
+    return [*done, confirm(last, None)]
 
 
 def confirmation(
-    file: Measurement,
+    name: str,
+    backend: str,
     metric: Metric,
     before: Outcome,
     after: Outcome,
@@ -102,7 +93,7 @@ def confirmation(
     which is taken to rule out nothing where nearly all answers are the same.
     """
     test = paired_test(before, after, resamples)
-    drop, name, backend = metric.drop(test.difference), file.timing.name, file.timing.backend
+    drop = metric.drop(test.difference)
     fits = within(drop, max_drop)
     if sure is None:
         return Confirmation(name, backend, test, None, None, fits)

@@ -106,7 +106,7 @@ def _with_exits(search: Trainer, one: Point, seconds: float, ground: Ground) -> 
         folder=name,
         score=score,
         drop=drop,
-        ms=one.ms * chosen.flops / full.flops,
+        price=one.price * chosen.flops / full.flops,
         layers=chosen.layers,
     )
     lost = ground.inputs.task.metric.lost(drop)

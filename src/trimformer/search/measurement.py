@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..deploy.agreement import agreement
+from ..deploy.agreement import agreement, agrees
 from ..deploy.mend import Mended
 from ..deploy.thresholds import keep_thresholds, settle
 from ..encoder.checkpoints.load import load_with_head
@@ -70,8 +70,17 @@ class Measurement:
         return 1e3 * self.timing.batch / self.timing.sequences_per_s
 
     @property
+    def price(self) -> float:
+        return self.ms
+
+    @property
     def is_file(self) -> bool:
         return self.timing.backend in FILE_BACKENDS
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is a file that answers as fp32 does, as far as that is known."""
+        return self.is_file and agrees(self.agreement)
 
     @property
     def scored(self) -> Scored:

@@ -22,10 +22,14 @@ PartShare = tuple[str, float]
 """Which of heads, units and width, and the share that stays."""
 
 
-class Latencies(Protocol):
-    """What knows the time of a pass of models of one width: a table of the device."""
+class Prices(Protocol):
+    """What knows the price of a model by its configuration."""
 
     def predict(self, layers: TrimformerConfig) -> float: ...
+
+
+class Latencies(Prices, Protocol):
+    """What knows the time of a pass of models of one width: a table of the device."""
 
     def fits(self, config: TrimformerConfig) -> bool: ...
 
@@ -62,10 +66,10 @@ def tables_of_widths(
 
 @dataclasses.dataclass(frozen=True)
 class Predicted:
-    """A combination before training. ms: of one pass. cost: what its removal costs the dense model."""
+    """A combination before training. price: see :class:`Point`. cost: what its removal costs the dense model."""
 
     combination: Combination
-    ms: float
+    price: float
     cost: float
 
 
@@ -73,7 +77,7 @@ def predict(
     context: Context,
     found: Sensitivity,
     cost: RemovalCost,
-    latencies: Tables,
+    prices: Prices,
     enough: Callable[[], bool] = lambda: False,
     *,
     left: Mapping[str, float],
@@ -94,7 +98,7 @@ def predict(
     shares = removable_shares(model.config, fitted)
     predicted: list[Predicted] = []
     seen = set()
-    with Ticker("Predicting time and cost of combinations", 1 + len(others)) as tick:
+    with Ticker("Predicting price and cost of combinations", 1 + len(others)) as tick:
         alone = {
             part: left.get(part[0], 1.0) * cost(gates_of(_with([part], dense), found, device))
             for part in _removed_parts(shares)
@@ -112,15 +116,15 @@ def predict(
                     continue
                 seen.add(shape)
                 lost = own + sum(alone.get(part, 0.0) for part in parts)
-                predicted.append(Predicted(combination, latencies.predict(config), lost))
+                predicted.append(Predicted(combination, prices.predict(config), lost))
             tick.advance()
     return predicted
 
 
-def scaled(predicted: Sequence[Predicted], ms: float) -> list[Predicted]:
-    """The same, with times in proportion to those predicted, of which the first one's is ``ms``."""
-    factor = ms / predicted[0].ms
-    return [dataclasses.replace(one, ms=factor * one.ms) for one in predicted]
+def scaled(predicted: Sequence[Predicted], price: float) -> list[Predicted]:
+    """The same, with prices in proportion to those predicted, of which the first one's is ``price``."""
+    factor = price / predicted[0].price
+    return [dataclasses.replace(one, price=factor * one.price) for one in predicted]
 
 
 def _removed_parts(shares: Mapping[str, Sequence[float]]) -> list[PartShare]:

@@ -22,7 +22,8 @@ from ..report.bench_picture import Told, frontier, write_picture
 from ..report.bench_tables import TextTable, workload_title
 from ..report.card import render
 from ..report.schema import Comparison, Headline, Step
-from ..tasks.metric import metric, within
+from ..tasks.data import Task
+from ..tasks.metric import Metric, metric, within
 from .conclusion import conclude, seen_rows
 from .confirmation import Confirmation
 from .measurement import DENSE, Measurement
@@ -68,27 +69,17 @@ def assemble(
         reference=reference.timing.backend,
         reference_ms=reference.ms,
         looked=[
-            LookInfo(name=p.name, removed=p.removed, ms=p.ms, fitted=p.fitted, score=p.score or 0.0, drop=p.drop or 0.0)
+            LookInfo(
+                name=p.name, removed=p.removed, ms=p.price, fitted=p.fitted, score=p.score or 0.0, drop=p.drop or 0.0
+            )
             for p in looked
         ],
         points=[_point(p, exact[p.name], reference, settings.max_drop, i in best) for i, p in enumerate(points)],
         files=files,
         chosen=_file(chosen, reference, settings.max_drop),
         file=file,
-        confirmations=[
-            ConfirmationInfo(
-                name=one.name,
-                backend=one.backend,
-                n_examples=one.test.n_examples,
-                drop=inputs.task.metric.drop(one.test.difference),
-                upper=one.upper,
-                rows=one.rows,
-                confirmed=one.confirmed,
-                groups=one.test.groups,
-            )
-            for one in confirmed
-        ],
-        comparison=Comparison(metric=inputs.task.metrics[0], **dataclasses.asdict(tested)),
+        confirmations=confirmation_infos(confirmed, inputs.task.metric),
+        comparison=test_info(inputs.task, tested),
         inside=within(inputs.task.metric.drop(tested.difference), settings.max_drop),
         balance=balance,
         headline=_headline(chosen, measured, scores, inputs.task.metrics[0], tested.n_examples, file),
@@ -98,6 +89,28 @@ def assemble(
         recipe=recipe.model_dump(mode="json"),
     )
     return report.model_copy(update={"conclusion": conclude(report)})
+
+
+def confirmation_infos(tried: Sequence[Confirmation], metric: Metric) -> list[ConfirmationInfo]:
+    """What the confirmation rows said of those that were tried."""
+    return [
+        ConfirmationInfo(
+            name=one.name,
+            backend=one.backend,
+            n_examples=one.test.n_examples,
+            drop=metric.drop(one.test.difference),
+            upper=one.upper,
+            rows=one.rows,
+            confirmed=one.confirmed,
+            groups=one.test.groups,
+        )
+        for one in tried
+    ]
+
+
+def test_info(task: Task, test: PairedTest) -> Comparison:
+    """The test on the validation rows."""
+    return Comparison(metric=task.metrics[0], **dataclasses.asdict(test))
 
 
 def _headline(

@@ -84,14 +84,12 @@ class ConfirmationInfo(BaseModel):
     groups: int | None = None
 
 
-class AutopilotReport(BaseModel):
-    """The result of a search.
+class SearchReport(BaseModel):
+    """The result of a search, whatever it is for.
 
-    workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
-    ``model`` and, as ``file``, beside it. confirmations: of the files that were tried, the chosen one last. comparison:
-    of that file with the dense model in PyTorch, fp32, on the validation rows; inside: whether it loses little enough
-    there. balance: warnings of a class that nearly all of these rows have, or that is never answered. conclusion: the
-    same in sentences.
+    confirmations: of those that were tried, the chosen one last. comparison: of what was chosen with the dense model in
+    PyTorch, fp32, on the validation rows. balance: warnings of a class that nearly all of these rows have, or that is
+    never answered. conclusion: the same in sentences.
     """
 
     format_version: Literal[1] = 1
@@ -100,10 +98,28 @@ class AutopilotReport(BaseModel):
     model: str
     task: TaskInfo
     max_drop: float
+    hardware: dict[str, str]
+    confirmations: list[ConfirmationInfo] = []
+    comparison: Comparison
+    inside: bool
+    balance: list[str] = []
+    conclusion: list[str]
+    steps: list[Step]
+    notes: list[str]
+    recipe: dict[str, Any]
+
+
+class AutopilotReport(SearchReport):
+    """The result of a search for the fastest file.
+
+    workload: what was timed. reference: the back-end of the dense model that speed-ups are over. chosen: what is in
+    ``model`` and, as ``file``, beside it. confirmations, comparison: of files; inside: whether the chosen one loses
+    little enough on the validation rows.
+    """
+
     min_speedup: float | None
     workload: str
     threads: int
-    hardware: dict[str, str]
     reference: str
     reference_ms: float
     looked: list[LookInfo] = []
@@ -111,12 +127,34 @@ class AutopilotReport(BaseModel):
     files: list[FileInfo]
     chosen: FileInfo
     file: str
-    confirmations: list[ConfirmationInfo] = []
-    comparison: Comparison
-    inside: bool
-    balance: list[str] = []
     headline: Headline | None = None
-    conclusion: list[str]
-    steps: list[Step]
-    notes: list[str]
-    recipe: dict[str, Any]
+
+
+class SizeInfo(BaseModel):
+    """A model and its folder. bytes: of weights, configuration and tokenizer on the disk. score, drop: on the selection
+    split, the drop in the budget's unit; inside: whether it keeps the budget there. epochs: that it was trained for, 0
+    where it was fitted in closed form alone. frontier: whether no other that was scored is smaller and better.
+    """
+
+    name: str
+    removed: str
+    epochs: float
+    bytes: int
+    score: float
+    drop: float
+    inside: bool
+    frontier: bool
+    folder: str
+
+
+class SizeReport(SearchReport):
+    """The result of a search for the smallest model.
+
+    max_size: bytes that were asked for. dense: the dense model. points: all that were scored, the smallest first.
+    chosen: what is in ``model``. inside: whether it loses little enough on the validation rows and is small enough.
+    """
+
+    max_size: int
+    dense: SizeInfo
+    points: list[SizeInfo]
+    chosen: SizeInfo

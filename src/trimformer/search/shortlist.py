@@ -24,29 +24,29 @@ WON_BACK = 10
 """Training is taken to win back all but a tenth of what is lost without it."""
 
 
-class Timed(Protocol):
-    """What has a time."""
+class Priced(Protocol):
+    """What has a price: the less, the better."""
 
     @property
-    def ms(self) -> float: ...
+    def price(self) -> float: ...
 
 
-T = TypeVar("T", bound=Timed)
+T = TypeVar("T", bound=Priced)
 
 
-def promising(predicted: Sequence[Predicted], fast: float, count: int) -> list[Predicted]:
-    """At most ``count`` of those that no other beats in both time and cost, spread over the range of times.
+def promising(predicted: Sequence[Predicted], wanted: float, count: int) -> list[Predicted]:
+    """At most ``count`` of those that no other beats in both price and cost, spread over the range of prices.
 
-    The first that is given, the dense model, is one that can beat others, and needs no training. fast: milliseconds;
-    half of the places are for those that take no longer, the others for slower ones, should no fast one be good enough;
+    The first that is given, the dense model, is one that can beat others, and needs no training. wanted: a price; half
+    of the places are for those that have no higher one, the others for dearer ones, should no cheap one be good enough;
     what either leaves the other gets.
     """
-    best = [predicted[index] for index in frontier([(1 / one.ms, -one.cost) for one in predicted])]
-    ordered = sorted((one for one in best if one is not predicted[0]), key=lambda one: one.ms)
-    wanted = [one for one in ordered if one.ms <= fast]
-    others = ordered[len(wanted) :]
-    slower = min(len(others), max(count // 2, count - len(wanted)))
-    return [*spread(wanted, count - slower), *spread(others, slower)]
+    best = [predicted[index] for index in frontier([(1 / one.price, -one.cost) for one in predicted])]
+    ordered = sorted((one for one in best if one is not predicted[0]), key=lambda one: one.price)
+    cheap = [one for one in ordered if one.price <= wanted]
+    others = ordered[len(cheap) :]
+    dearer = min(len(others), max(count // 2, count - len(cheap)))
+    return [*spread(cheap, count - dearer), *spread(others, dearer)]
 
 
 def left_behind(points: Sequence[Point], max_drop: float, done: Sequence[float]) -> Point | None:
@@ -54,12 +54,12 @@ def left_behind(points: Sequence[Point], max_drop: float, done: Sequence[float])
 
     done: the share of all epochs that were trained before each rung.
     """
-    best = min((one.ms for one in points if inside(one, max_drop)), default=math.inf)
+    best = min((one.price for one in points if inside(one, max_drop)), default=math.inf)
 
     def able(one: Point) -> bool:
         return one.rungs < len(done) and inside(one, max_drop / max(done[one.rungs], 1 / WON_BACK))
 
-    return max((one for one in points if one.ms < best and able(one)), key=lambda one: one.ms, default=None)
+    return max((one for one in points if one.price < best and able(one)), key=lambda one: one.price, default=None)
 
 
 def worth_exporting(points: Sequence[Point], max_drop: float) -> list[Point]:
@@ -69,7 +69,7 @@ def worth_exporting(points: Sequence[Point], max_drop: float) -> list[Point]:
 
 
 def spread(predicted: Sequence[T], count: int) -> list[T]:
-    """At most ``count`` of these, given by rising time: those nearest to equal steps of time, one alone to the middle.
+    """At most ``count`` of these, given by rising price: those nearest to equal steps of it, one alone to the middle.
 
     Equal factors would put most of them where nothing is left that training could repair.
     """
@@ -77,19 +77,20 @@ def spread(predicted: Sequence[T], count: int) -> list[T]:
         return list(predicted)
     left = list(predicted)
     chosen = []
-    first, last = predicted[0].ms, predicted[-1].ms
+    first, last = predicted[0].price, predicted[-1].price
     for target in np.linspace(first, last, count) if count > 1 else [(first + last) / 2]:
-        nearest = min(left, key=lambda one: abs(one.ms - target))
+        nearest = min(left, key=lambda one: abs(one.price - target))
         left.remove(nearest)
         chosen.append(nearest)
-    return sorted(chosen, key=lambda one: one.ms)
+    return sorted(chosen, key=lambda one: one.price)
 
 
 def next_look(count: int, found: Mapping[int, bool]) -> int | None:
-    """Which of ``count`` combinations, the fastest first, to look at next; None where no faster one is left, and after
-    ``LOOKS``.
+    """Which of ``count`` combinations, the cheapest first, to look at next.
 
-    found: whether those looked at keep the budget. It is looked for the fastest that does, in halves: the slower, the
+    None where no cheaper one is left, and after ``LOOKS``.
+
+    found: whether those looked at keep the budget. It is looked for the cheapest that does, in halves: the dearer, the
     likelier.
     """
     best = min((index for index, fits in found.items() if fits), default=count)
@@ -106,7 +107,7 @@ def worth_training(points: Sequence[Point], max_drop: float, most: int = TRAINED
     The others are faster than that one, and lose little enough for training to win it back; at equal steps of time.
     What those lose that could not be fitted says nothing of that.
     """
-    ordered = sorted(points, key=lambda one: one.ms)
+    ordered = sorted(points, key=lambda one: one.price)
     best = next((one for one in ordered if inside(one, max_drop)), None)
     faster = ordered if best is None else ordered[: ordered.index(best)]
     able = [one for one in faster if inside(one, WON_BACK * max_drop) or not one.fitted]

@@ -81,10 +81,13 @@ class Ground:
         """The back-ends of files that were tried, fp32 first."""
         return [one.timing.backend for one in self.measured if one.is_file]
 
-    def scored(self, logits: np.ndarray) -> tuple[float, float]:
-        """The score of these answers to the selection rows, and the drop below the dense model's."""
+    def scored(self, logits: np.ndarray, rows: Encoded | None = None) -> tuple[float, float]:
+        """The score of these answers to the selection rows, and the drop below the dense model's.
+
+        rows: as another tokenizer encodes them; None: as the dense model reads them.
+        """
         task = self.inputs.task
-        score = outcome(task, self.inputs.selection, logits).scores[task.metrics[0]]
+        score = outcome(task, self.inputs.selection if rows is None else rows, logits).scores[task.metrics[0]]
         return score, task.metric.drop(score - self.exact.score)
 
 

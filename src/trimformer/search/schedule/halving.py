@@ -19,10 +19,10 @@ FINALISTS = 2
 
 
 class Measured(Protocol):
-    """What can be ordered: its time, and its drop in the budget's unit; None before it was scored."""
+    """What can be ordered: its price, and its drop in the budget's unit; None before it was scored."""
 
     @property
-    def ms(self) -> float: ...
+    def price(self) -> float: ...
 
     @property
     def drop(self) -> float | None: ...
@@ -35,15 +35,16 @@ M = TypeVar("M", bound=Measured)
 class Point:
     """A candidate and how far its training is.
 
-    removed: what was, for people. ms: predicted, of one pass. folder: of its weights. score, drop: of these on the
-    selection split, the drop below the dense model in the budget's unit; None before they were scored. fitted: whether
-    what is left was fitted to the dense model in closed form. epochs, rungs: that it was trained for, in all. layers:
-    that a text of the selection split goes through, a mean; None: all, because there are no exits.
+    removed: what was, for people. price: what is to be small, milliseconds of a pass as they are predicted, or bytes.
+    folder: of its weights. score, drop: of these on the selection split, the drop below the dense model in the budget's
+    unit; None before they were scored. fitted: whether what is left was fitted to the dense model in closed form.
+    epochs, rungs: that it was trained for, in all. layers: that a text of the selection split goes through, a mean;
+    None: all, because there are no exits.
     """
 
     name: str
     removed: str
-    ms: float
+    price: float
     folder: str
     score: float | None = None
     drop: float | None = None
@@ -111,7 +112,7 @@ def order(found: Sequence[M], max_drop: float) -> list[M]:
 
     def key(one: M) -> tuple[bool, float]:
         if inside(one, max_drop):
-            return False, one.ms
+            return False, one.price
         return True, float("inf") if one.drop is None else one.drop
 
     return sorted(found, key=key)

@@ -1,0 +1,1 @@
+"""What a search is for: the fastest file, or the smallest."""

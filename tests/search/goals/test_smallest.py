@@ -1,0 +1,114 @@
+"""A search for the smallest model: sizes as they lie on the disk, always the same, also after a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import sentence, trimformer
+from tests.search.conftest import Cut, recipe, result, weights
+from trimformer import load
+from trimformer.pipeline.run_folder import RunFolder
+from trimformer.search.goals.forms import bytes_of
+from trimformer.search.goals.size_report import conclude
+from trimformer.search.run import run
+from trimformer.search.schema import SizeReport
+
+DATA = ["--data", "train.csv", "--text", "review", "--label", "stars"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(counted: None) -> Iterator[None]:
+    """Small matrices are written in few bits, too, and few forms are looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trimformer.methods.quantization.matrices.FEW", 64)
+        patch.setattr("trimformer.search.shortlist.LOOKS", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def small(home: Path) -> Any:
+    return run(recipe("small", max_drop=60, max_size="20kB"))
+
+
+def test_what_a_search_leaves(home: Path, small: SizeReport) -> None:
+    names = {path.name for path in Path("small").iterdir()}
+    assert names == {"autopilot.json", "dense", "frontier.html", "metrics.jsonl", "model", "points", "recipe.yaml"}
+    assert small == SizeReport.model_validate_json(Path("small/autopilot.json").read_text())
+    for one in (small.dense, *small.points):
+        assert one.bytes == bytes_of(Path("small", one.folder))
+        assert load(Path("small", one.folder)).config.num_hidden_layers <= 3
+    tried = [one.name for one in small.confirmations]
+    fits = sorted((one for one in small.points if one.inside), key=lambda one: one.bytes)
+    assert tried == [one.name for one in fits][: len(tried)]
+    chosen = next(one for one in small.points if one.name == tried[-1])
+    assert small.chosen == chosen.model_copy(update={"folder": "model"})
+    assert weights(Path("small/model")) == weights(Path("small", chosen.folder))
+    assert small.chosen.bytes < small.dense.bytes / 2
+    assert [one.bytes for one in small.points] == sorted(one.bytes for one in small.points)
+    best = [one for one in (*small.points, small.dense) if one.frontier]
+    assert [one.score for one in best] == sorted(one.score for one in best)
+    assert "MB on the disk" in Path("small/frontier.html").read_text("utf-8")
+    card = Path("small/model/README.md").read_text("utf-8")
+    assert f"## What was removed\n\n{chosen.removed.capitalize()}." in card
+    assert trimformer("predict", "small/model", stdin="good\n").out in ("pos\n", "neg\n")
+
+
+@pytest.mark.parametrize("name", ["candidates", "forms", "confirm"])
+def test_cut_and_resumed_equals_uninterrupted(
+    home: Path, small: SizeReport, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write = RunFolder.write_json
+
+    def cutting(self: RunFolder, file: str, content: Any) -> None:
+        if file == f"{name}.json":
+            raise Cut
+        write(self, file, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_json", cutting)
+        with pytest.raises(Cut):
+            run(recipe(name, max_drop=60, max_size="20kB"))
+    again = run(recipe(name, max_drop=60, max_size="20kB"), resume=True)
+    assert result(again) == result(small)
+    assert weights(Path(name)) == weights(Path("small"))
+
+
+def test_nothing_but_the_dense_model_is_inside(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then that stays, and is said to be too large."""
+    look = "trimformer.search.goals.smallest.Ground.scored"
+    monkeypatch.setattr(look, lambda self, logits, rows=None: (0.1, 40.0))
+    report = run(recipe("large", max_drop=1, max_size="20kB"))
+    assert isinstance(report, SizeReport)
+    assert report.chosen == report.dense.model_copy(update={"folder": "model"})
+    assert not report.inside
+    assert "That is more than the 20.0 kB asked for" in " ".join(report.conclusion)
+
+
+def test_what_it_takes_to_be_as_small_as_was_asked_for(small: SizeReport) -> None:
+    smallest = small.points[0].model_copy(update={"drop": 61.5, "inside": False, "bytes": small.chosen.bytes - 1})
+    other = small.model_copy(update={"max_size": smallest.bytes, "points": [smallest, *small.points]})
+    said = " ".join(conclude(other))
+    assert f"asked for: {smallest.name} ({smallest.folder}) has" in said
+    assert "loses 61.50 points on the selection rows: it takes --max-drop 61.5." in said
+    none = " ".join(conclude(small.model_copy(update={"max_size": 1})))
+    assert "That is more than the 1 B asked for, which nothing that was looked at reached." in none
+    assert "That is no more than the" in " ".join(conclude(small.model_copy(update={"max_size": small.chosen.bytes})))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--max-size", "10MB"], "--max-size belongs to --max-drop: add a budget, as in --max-drop 0.5."),
+        (["--max-drop", 1, "--max-size", "ten"], "--max-size: 'ten' is not a size: write 10MB, 800kB or 1.5GB."),
+        (["--max-drop", 1, "--max-size", "0MB"], "--max-size: input should be greater than 0"),
+        (["--max-drop", 1, "--max-size", "1MB", "--min-speedup", 2], "nothing is timed, leave one of them out"),
+        (["--max-drop", 1, "--max-size", "1MB", "--batch", 2], "--batch has no meaning with --max-size"),
+    ],
+)
+def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
+    assert said in sentence(trimformer("compress", "bert", *DATA, *arguments, "--out", "wrong"))
+    assert not Path("wrong.partial").exists()
