@@ -11,6 +11,8 @@ import pytest
 from tests.command import sentence, trimformer
 from tests.search.conftest import Cut, recipe, result, weights
 from trimformer import load
+from trimformer.errors import TrimformerError
+from trimformer.methods.tokens.vocabulary import Vocabulary
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.goals.forms import bytes_of
 from trimformer.search.goals.size_report import conclude
@@ -41,6 +43,7 @@ def test_what_a_search_leaves(home: Path, small: SizeReport) -> None:
     for one in (small.dense, *small.points):
         assert one.bytes == bytes_of(Path("small", one.folder))
         assert load(Path("small", one.folder)).config.num_hidden_layers <= 3
+    assert "dense-b8" in {one.name for one in small.points}
     tried = [one.name for one in small.confirmations]
     fits = sorted((one for one in small.points if one.inside), key=lambda one: one.bytes)
     assert tried == [one.name for one in fits][: len(tried)]
@@ -88,12 +91,27 @@ def test_nothing_but_the_dense_model_is_inside(home: Path, monkeypatch: pytest.M
     assert "That is more than the 20.0 kB asked for" in " ".join(report.conclusion)
 
 
+def test_words_that_cannot_go_are_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(self: Vocabulary) -> Any:
+        raise TrimformerError("The ids do not fit.")
+
+    monkeypatch.setattr(Vocabulary, "result", refusing)
+    report = run(recipe("words", max_drop=60, max_size="20kB"))
+    assert report.notes.count("All rows of the word table stay: The ids do not fit.") == 1
+    assert report.points
+    assert not any("-words" in one.name for one in report.points)
+
+
 def test_what_it_takes_to_be_as_small_as_was_asked_for(small: SizeReport) -> None:
     smallest = small.points[0].model_copy(update={"drop": 61.5, "inside": False, "bytes": small.chosen.bytes - 1})
     other = small.model_copy(update={"max_size": smallest.bytes, "points": [smallest, *small.points]})
     said = " ".join(conclude(other))
     assert f"asked for: {smallest.name} ({smallest.folder}) has" in said
     assert "loses 61.50 points on the selection rows: it takes --max-drop 61.5." in said
+    unproven = small.model_copy(
+        update={"max_size": smallest.bytes, "points": [smallest.model_copy(update={"inside": True})]}
+    )
+    assert "asked for: what was small enough was not confirmed." in " ".join(conclude(unproven))
     none = " ".join(conclude(small.model_copy(update={"max_size": 1})))
     assert "That is more than the 1 B asked for, which nothing that was looked at reached." in none
     assert "That is no more than the" in " ".join(conclude(small.model_copy(update={"max_size": small.chosen.bytes})))

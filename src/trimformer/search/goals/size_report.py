@@ -112,6 +112,8 @@ def _asked_for(report: SizeReport) -> str:
     said = f"That is more than the {asked} asked for"
     if not enough:
         return f"{said}, which nothing that was looked at reached."
+    if any(one.inside for one in enough):
+        return f"{said}: what was small enough was not confirmed."
     nearest = min(enough, key=lambda one: one.drop)
     return (
         f"{said}: {nearest.name} ({nearest.folder}) has {numbers.size(nearest.bytes)} and loses "

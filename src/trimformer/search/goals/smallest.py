@@ -15,7 +15,7 @@ from ...encoder.shape.config import TrimformerConfig
 from ...errors import TrimformerError
 from ...measure.bench.workload import own_lengths
 from ...measure.cost import cost
-from ...methods import METHODS, Context
+from ...methods import Context
 from ...methods.base import DISTILLED
 from ...pipeline.inputs import Inputs
 from ...pipeline.stages import StageResult
@@ -114,7 +114,7 @@ class Smallest(Goal):
     def finish(self, points: list[Point], ground: Ground, looked: Sequence[Point]) -> SizeReport:
         dense = Point(DENSE, "nothing", bytes_of(ground.dense.model_folder), "", ground.exact.score, 0.0)
         plain = [dataclasses.replace(point, price=bytes_of(self.model(point))) for point in points]
-        if why := _all_words(ground):
+        if why := self._all_words(dense, ground):
             ground.inputs.notes.append(f"All rows of the word table stay: {why}")
         names = {point.name for point in points}
         others = [point for point in looked if point.name not in names]
@@ -131,19 +131,20 @@ class Smallest(Goal):
         return report
 
     def _written(self, points: list[Point], ground: Ground) -> list[Point]:
-        """Models in the forms that were looked at, by halves towards the smallest that keeps the budget."""
+        """Models in the forms that were looked at, by halves towards the smallest that keeps the budget.
+
+        The dense model in the largest form comes first: it hardly loses anything, should no smaller one be confirmed.
+        """
 
         def looked() -> Any:
             limit, seconds = self.settings.max_drop, self.estimates(ground).seconds
             able = [point for point in points if inside(point, limit)]
             every = sorted(self._candidates(able, ground), key=lambda one: one.bytes)
+            index: int | None = [one.name for one in every].index(f"{DENSE}-{FORMS[-1].name}")
             found: dict[int, Point] = {}
-            while (
-                index := next_look(len(every), {place: inside(one, limit) for place, one in found.items()})
-            ) is not None:
-                if found and self.search.budget.left(ENDING * seconds) < seconds:
-                    break
+            while index is not None and not (found and self.search.budget.left(ENDING * seconds) < seconds):
                 found[index] = self._look(every[index], ground)
+                index = next_look(len(every), {place: inside(one, limit) for place, one in found.items()})
             return [dataclasses.asdict(point) for point in found.values()]
 
         return cast(list[Point], self.folder.kept("forms", list[Point], looked))
@@ -153,12 +154,24 @@ class Smallest(Goal):
         for point in points:
             whole = self._result(point, ground)
             bases = [(point, whole)]
-            if not _all_words(ground):
+            if not self._all_words(points[0], ground):
                 bases.append(self._fewer_words(point, whole, ground))
             for base, before in bases:
                 model, beside = load_with_head(before.model_folder), bytes_beside_weights(before.model_folder)
                 for form in FORMS:
                     yield Candidate(base, before, form, beside + bytes_in_form(model, form))
+
+    def _all_words(self, point: Point, ground: Ground) -> str:
+        """Why no rows of the word table can go, as one model shows; empty: they can."""
+
+        def tried() -> str:
+            try:
+                self._fewer_words(point, self._result(point, ground), ground)
+            except TrimformerError as error:
+                return str(error)
+            return ""
+
+        return str(self.folder.kept("all-words", str, tried))
 
     def _fewer_words(self, point: Point, before: StageResult, ground: Ground) -> tuple[Point, StageResult]:
         name = f"{point.name}-words"
@@ -229,15 +242,6 @@ class Smallest(Goal):
     def _result(self, point: Point, ground: Ground) -> StageResult:
         """What a point's last stage left; of the dense model its own."""
         return StageResult.read(point.name, self.folder.work / point.folder) if point.folder else ground.dense
-
-
-def _all_words(ground: Ground) -> str:
-    """Why no rows of the word table can go; empty: they can."""
-    try:
-        METHODS[WORDS].check_tokenizer(ground.inputs.tokenizer, ground.dense.origin.config)
-    except TrimformerError as error:
-        return str(error)
-    return ""
 
 
 def _joined(removed: str, more: str) -> str:
