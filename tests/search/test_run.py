@@ -326,7 +326,7 @@ def test_looks_that_the_time_cut_short_are_said(home: Path, whole: Any, monkeypa
     report = run(fitted_recipe("hurried"))
     assert len(report.looked) == 1
     assert (
-        "1 combination was looked at in the time there was: a longer --time-budget looks for a faster one among others."
+        "1 combination was looked at in the time there was: a longer --time-budget looks for a better one among others."
     ) in report.notes
     assert ENOUGH not in report.notes
 
