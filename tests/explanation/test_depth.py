@@ -23,7 +23,7 @@ class Toy(nn.Module):
     layer ``known`` on, and before of those texts alone whose third token is odd."""
 
     kind = "classification"
-    config = SimpleNamespace(num_hidden_layers=3, hidden_size=2, label_names=["a", "b"])
+    config = SimpleNamespace(num_hidden_layers=3, hidden_size=2, label_names=["a", "b"], shapes=[])
 
     def __init__(self, known: int) -> None:
         super().__init__()
@@ -35,7 +35,8 @@ class Toy(nn.Module):
         third = input_ids[:, 2]
         answer = torch.where(third % 4 < 2, -5.0, 5.0)
         early = torch.where(third % 2 == 1, answer, 0.0)
-        states = [torch.stack([answer if layer >= self.known else early, 0 * answer], 1)[:, None] for layer in range(4)]
+        known = [torch.stack([answer if layer >= self.known else early, 0 * answer], 1) for layer in range(4)]
+        states = [own[:, None].expand(-1, input_ids.shape[1], -1) for own in known]
         return SimpleNamespace(hidden_states=states, logits=torch.stack([answer, -answer], 1))
 
 
@@ -80,7 +81,7 @@ def test_how_many_answers_stay_is_counted_on_other_texts() -> None:
         def forward(self, input_ids: Tensor, **given: Any) -> Any:
             out = super().forward(input_ids, **given)
             if self.passes >= 200:
-                out.hidden_states[1] = torch.tensor([5.0, 0.0]).expand(len(input_ids), 1, 2)
+                out.hidden_states[1] = torch.tensor([5.0, 0.0]).expand(*input_ids.shape, 2)
             self.passes += len(input_ids)
             return out
 
@@ -106,7 +107,7 @@ def test_what_is_said_of_it() -> None:
     early = said([0, 60, 40])
     assert early.startswith("With an exit behind each layer 60 % of the selection texts need at most 2 of 3 layers, ")
     assert "where one is at least 74 % sure, and 99.3 % of the answers are then those of all layers." in early
-    assert "trimformer compress 'my model' --method pabee" in early
+    assert "trimformer compress 'my model' --method fastbert" in early
     late = said([0, 4, 96])
     assert late.endswith("Exits would save little here.")
     assert "--method" not in late

@@ -92,8 +92,8 @@ def _depth(found: Explanation) -> list[str]:
     if mean > WORTH * layers:
         return [f"{said} Exits would save little here."]
     return [
-        f"{said} Exits that are trained use this: trimformer compress {shlex.quote(found.model)} --method pabee, or "
-        "--method deebert, which leaves the model as it is, and the data options as here."
+        f"{said} Exits that are trained use this: trimformer compress {shlex.quote(found.model)} --method fastbert, "
+        "which leaves the model as it is, and the data options as here."
     ]
 
 

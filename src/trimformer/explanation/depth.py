@@ -1,7 +1,7 @@
 """How many layers texts need: exits that nobody trains, fitted in closed form behind each layer.
 
-A ridge regression (Hoerl and Kennard, 1970) gives the model's own logits from what its head would read if the encoder
-ended after that layer. A text needs as many layers as it takes until such an exit is sure of its answer. From which
+A ridge regression (Hoerl and Kennard, 1970) gives the model's own logits from what an exit reads there, which is the mean
+over the tokens, or where layers drop some, what the head reads. A text needs as many layers as it takes until such an exit is sure of its answer. From which
 probability on it counts as sure is chosen so that answers stay those of the model.
 """
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from ..deploy.agreement import agrees
 from ..encoder.model.heads import TrimformerWithHead
+from ..encoder.model.heads.texts import mean_of
+from ..encoder.parts.elimination import eliminates
 from ..methods.weights.least_squares import LeastSquares
 from ..tasks.encoding.batches import bucketed_batches, drawn_rows
 from ..tasks.encoding.encoded import Encoded
@@ -83,11 +85,12 @@ def _said(net: TrimformerWithHead, maps: list[tuple[Tensor, Tensor]], data: Enco
 
 
 def _passes(net: TrimformerWithHead, data: Encoded, rows: np.ndarray) -> Iterator[tuple[list[Tensor], Tensor]]:
-    """What the head would read after each layer but the last one, (batch, hidden) each, and the logits."""
+    """What exits read after each layer but the last one, (batch, hidden) each, and the logits."""
+    pool = net.head.pool if eliminates(net.config) else mean_of
     for indices in bucketed_batches(data.lengths[rows], 32, 0, 0, shuffle=False):
         batch = data.batch(rows[indices].tolist())
         inputs = {name: value.to(device_of(net)) for name, value in batch.items() if name != "labels"}
         with torch.no_grad(), evaluating(net):
             out = net(**inputs, output_hidden_states=True)
         mask = inputs["attention_mask"]
-        yield [net.head.pool(net.encoder.norm(state), mask) for state in out.hidden_states[1:-1]], out.logits
+        yield [pool(net.encoder.norm(state), mask) for state in out.hidden_states[1:-1]], out.logits
