@@ -66,8 +66,9 @@ def explain(
             found.recipe.save(recipe)
         if wrote(json_file, found.as_json()):
             return
+    print_line(f"{model} on {found.task}")
     for table in tables(found):
-        print_table(table.header, table.rows, f"{model} on {found.task}: {table.title.lower()}")
+        print_table(table.header, table.rows, table.title)
         for note in table.notes:
             print_line(note)
     for sentence in (*found.conclusion, *found.notes):

@@ -65,8 +65,8 @@ def _precisions(found: Explanation) -> TextTable:
         for file in sorted(found.files, key=lambda file: file.ms)
     ]  # fmt: skip
     notes = [
-        f"Times: median of a pass, taking turns, {found.threads} threads; the speed is against the fastest in fp32. "
-        f"Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
+        f"Times: median of a pass, taking turns, {found.threads} {'thread' if found.threads == 1 else 'threads'}; the "
+        f"speed is against the fastest in fp32. Scores: on {found.rows:,} {found.split} rows, against PyTorch in fp32."
     ]
     return TextTable(
         "Precisions", ["backend", "ms", "speed", found.metric, "difference", "95 % interval", "as fp32"], rows, notes
