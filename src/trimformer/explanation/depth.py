@@ -1,8 +1,8 @@
 """How many layers texts need: exits that nobody trains, fitted in closed form behind each layer.
 
-A ridge regression (Hoerl and Kennard, 1970) gives the model's own logits from what an exit reads there, which is the mean
-over the tokens, or where layers drop some, what the head reads. A text needs as many layers as it takes until such an exit is sure of its answer. From which
-probability on it counts as sure is chosen so that answers stay those of the model.
+A ridge regression (Hoerl and Kennard, 1970) gives the model's own logits from what an exit reads there: the mean over
+the tokens, or, where layers drop some, what the head reads. A text needs as many layers as it takes until such an exit
+is sure of its answer. From which probability on it counts as sure is chosen so that answers stay those of the model.
 """
 
 from __future__ import annotations
