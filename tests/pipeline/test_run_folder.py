@@ -30,8 +30,8 @@ from trimformer.recipe.standard import standard_recipe
 from trimformer.report.schema import Report, Step
 from trimformer.search.confirmation import Confirmation
 from trimformer.search.executors.chosen import Shared
+from trimformer.search.goals.fastest import FileTest
 from trimformer.search.measurement import Measurement
-from trimformer.search.run import FileTest
 from trimformer.search.schedule.halving import Point
 from trimformer.tasks.settings import TaskSettings
 from trimformer.training.settings import TrainingSettings
@@ -302,7 +302,7 @@ def folder_with(path: Path, name: str, text: str) -> RunFolder:
     return folder
 
 
-POINT = {"name": "a", "removed": "", "ms": 1.0, "folder": "0-a"}
+POINT = {"name": "a", "removed": "", "price": 1.0, "folder": "0-a"}
 TIMING: dict[str, Any] = {
     "name": "a", "backend": "torch", "batch": 1, "length": 8, "median_ms": 1.0, "p95_ms": 1.0, "runs": 1, "threads": 1
 }  # fmt: skip
@@ -314,14 +314,14 @@ TIMING: dict[str, Any] = {
         *(("rung-1", list[Point], text, "") for text in ("{", "[" * 100_000, "\x00")),
         ("rung-1", list[Point], "{}", r" \(Input should be a valid list\)"),
         ("rung-1", list[Point], '[{"name": "a"}]', r" \(0\.removed: "),
-        ("rung-1", list[Point], json.dumps([POINT | {"ms": "fast"}]), r" \(0\.ms: "),
+        ("rung-1", list[Point], json.dumps([POINT | {"price": "fast"}]), r" \(0\.price: "),
         ("files", list[Measurement], json.dumps([{"timing": [], "score": 1, "drop": 0}]), r" \(0\.timing: "),
         ("files", list[Measurement], json.dumps([{"timing": TIMING | {"batch": None}}]), r" \(0\.timing\.batch: "),
         ("confirm", list[Confirmation], '[{"name": "a", "backend": "b", "test": {}}]', r" \(0\.test\.difference: "),
         ("jobs", Shared, "[]", r" \(Input should be a valid dictionary\)"),
         ("steps", list[Step], '[{"name": "load"}]', r" \(0\.seconds: "),
         ("measure", Measured, '{"variants": [{}]}', r" \(variants\.0\."),
-        ("test", FileTest, '{"file": "f", "test": {}}', r" \(test\.difference: "),
+        ("test", FileTest, '{"file": "f", "tested": {"test": {}}}', r" \(tested\.test\.difference: "),
     ],
 )
 def test_a_damaged_work_file_is_one_sentence(tmp_path: Path, name: str, of: Any, text: str, said: str) -> None:

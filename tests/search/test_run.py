@@ -171,7 +171,7 @@ def test_rungs_go_on_in_the_order_of_the_rows_where_the_dense_model_stopped(
     begun: list[tuple[str, float]] = []
     train = stages.train
     monkeypatch.setattr(stages, "train", lambda *a, **k: (begun.append((k["title"], k["begin"])), train(*a, **k))[1])
-    monkeypatch.setattr("trimformer.search.run.add_exits", lambda *_: (_ for _ in ()).throw(Cut))
+    monkeypatch.setattr("trimformer.search.goals.fastest.add_exits", lambda *_: (_ for _ in ()).throw(Cut))
     with pytest.raises(Cut):
         run(recipe("ordered"))
     assert begun[0] == ("dense", 0.0)
@@ -283,11 +283,11 @@ def test_without_training_cut_and_resumed_equals_uninterrupted(
     assert ENOUGH in uninterrupted.notes
     looks: list[str] = []
 
-    def cutting(search: Any, one: Any, *given: Any) -> Any:
+    def cutting(search: Any, goal: Any, one: Any, *given: Any) -> Any:
         looks.append(one.combination.name)
         if len(looks) == 2:
             raise Cut
-        return look(search, one, *given)
+        return look(search, goal, one, *given)
 
     look = candidates._look
     with monkeypatch.context() as patch:
@@ -302,7 +302,7 @@ def test_without_training_cut_and_resumed_equals_uninterrupted(
 
 
 def test_who_stops_a_search_is_told_where_the_best_is(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Autopilot, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Fastest, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     found = trimformer(
         "compress", "whole/dense/model", "--train", "train.csv", "--validation", "dev.csv", "--text", "review",
         "--label", "stars", "--post-training", "--max-drop", 50, "--fine-tune", "never", "--out", "told",
@@ -385,7 +385,7 @@ def test_a_budget_that_is_too_short_ends_in_time(home: Path, monkeypatch: pytest
 
     Of three files that could be made there are the one in fp32 and that in int8, which most often wins.
     """
-    monkeypatch.setattr("trimformer.search.run.installed", lambda: ["onnx", "openvino-bf16", "onnx-int8"])
+    monkeypatch.setattr("trimformer.search.goals.fastest.installed", lambda: ["onnx", "openvino-bf16", "onnx-int8"])
     report = run(recipe("short", time_budget="0.001s"))
     assert {one.backend for one in report.files} == {"onnx", "onnx-int8"}
     assert report.chosen.name == "dense"

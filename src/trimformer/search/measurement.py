@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ class Scored(NamedTuple):
 
 Scores = dict[tuple[str, str], Scored]
 """By name and back-end."""
+Kept = Callable[[str, Any, Callable[[], Any]], Any]
+"""What :meth:`trimformer.pipeline.run_folder.RunFolder.kept` does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,21 +120,37 @@ def variants_of(
     return [variant for variant in made if variant.run is not None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """The threshold of a file, and its agreement before: once the threshold lies beside it, the file knows no other."""
+
+    threshold: float
+    agreement: float | None
+
+
 def with_thresholds(
-    variants: Sequence[Variant], scores: Scores, task: Task, data: Encoded, threads: int
+    variants: Sequence[Variant], scores: Scores, task: Task, data: Encoded, threads: int, kept: Kept
 ) -> tuple[list[Variant], Scores]:
     """Files that round and whose texts leave early get thresholds that are chosen by their own answers on these rows,
     and are kept beside them; all other variants stay as they are."""
     found, scored = [], dict(scores)
     for one in variants:
         if one.path is not None and len(together(one.path)) > 1 and precision(one.backend) != "fp32":
-            session: Any = open_backend(one.path, one.backend, threads)
-            keep_thresholds(one.path.parent, {one.backend: settle(session, task, data)})
+            key = one.name, one.backend
+            opened = partial(open_backend, one.path, one.backend, threads)
+            choose = partial(_settled, opened, task, data, scored[key].agreement)
+            settled = kept(f"settled-{one.name}-{one.backend}", Settled, choose)
+            keep_thresholds(one.path.parent, {one.backend: settled.threshold})
+            session: Any = opened()
             one = dataclasses.replace(one, run=session.run, executed=session.executed)
             score = outcome_of(one, task, data).scores[task.metrics[0]]
-            scored[one.name, one.backend] = scored[one.name, one.backend]._replace(score=score)
+            scored[key] = scored[key]._replace(score=score, agreement=settled.agreement)
         found.append(one)
     return found, scored
+
+
+def _settled(opened: Callable[[], Any], task: Task, data: Encoded, agreement: float | None) -> dict[str, Any]:
+    return dataclasses.asdict(Settled(settle(opened(), task, data), agreement))
 
 
 def timed(variants: Sequence[Variant], workload: Workload, threads: int) -> Iterable[tuple[Variant, Timing]]:

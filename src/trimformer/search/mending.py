@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,10 +21,7 @@ from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.outcome import outcome
 from ..training.evaluate import on_fastest, predict_logits
-from .measurement import Scored, Scores, logits_of
-
-Kept = Callable[[str, Any, Callable[[], Any]], Any]
-"""What :meth:`trimformer.pipeline.run_folder.RunFolder.kept` does."""
+from .measurement import Kept, Scored, Scores, logits_of
 
 
 def with_mended(

@@ -247,7 +247,7 @@ class Fastest(Goal):
         scores = scores_of([one for one in variants if one.backend not in STOCK], *rows)
         if math.isinf(self.search.budget.seconds):
             variants, scores = with_mended(variants, scores, models, *rows, inputs.train, threads, self.folder.kept)
-        return with_thresholds(variants, scores, *rows, threads)
+        return with_thresholds(variants, scores, *rows, threads, self.folder.kept)
 
     def _measured(self, variants: Sequence[Variant], scores: Scores, inputs: Inputs) -> list[Measurement]:
         return measurements_of(variants, scores, self._workload(inputs), self.search.threads, inputs.task.metric)
