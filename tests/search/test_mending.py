@@ -21,7 +21,7 @@ from trimformer.deploy.mend import Mended
 from trimformer.measure.bench.latency import Timing
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.goals import fastest
-from trimformer.search.measurement import Measurement, Scored, scores_of, variants_of
+from trimformer.search.measurement import Measurement, Scored, scores_of, variants_of, with_thresholds
 from trimformer.search.mending import Trials, with_mended
 from trimformer.tasks.data import Examples, Task
 from trimformer.tasks.encode import encode
@@ -108,6 +108,28 @@ def test_the_segments_of_a_model_with_exits_are_mended_and_count_layers(tmp_path
     found.executed.take()
     scores_of([found], TASK, data)
     assert sum(found.executed.take()) == len(data)
+
+
+def test_a_resumed_search_knows_how_files_agreed_before_they_had_thresholds(tmp_path: Path) -> None:
+    model, data = tmp_path / "point" / "model", rows()
+    net = outliers_with_exits()
+    net.config.exits |= {"threshold": 0.0, "max_drop": 100.0}  # in fp32 none leaves; of the file all may
+    net.save_pretrained(model)
+    words_tokenizer().save_pretrained(model)
+    folder: Any = RunFolder.__new__(RunFolder)
+    folder.work = tmp_path
+
+    def searched() -> Any:
+        variants = variants_of({"point": model}, ["onnx", "onnx-int8"], tmp_path / "exports", 1, data)
+        return with_thresholds(variants, scores_of(variants, TASK, data), TASK, data, 1, folder.kept)
+
+    (_, found), scored = searched()
+    config = json.loads((found.path.parent / "config.json").read_text("utf-8"))
+    assert config["exits"]["thresholds"]["onnx-int8"] > 0
+    found.executed.take()
+    scores_of([found], TASK, data)
+    assert found.executed.take()[0] == len(data)
+    assert searched()[1] == scored
 
 
 def test_a_file_that_agrees_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
