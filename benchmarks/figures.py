@@ -58,15 +58,16 @@ def choices(contents: dict[str, Any]) -> dict[str, str]:
     """Learned layers against the last ones, with three of six removed: over pairs of task and seed, and over tasks."""
     found = glue_tables.changes(contents)
     figures = {}
-    for way in ("last", "random"):
-        pairs = sorted(pair for pair in found["layerwise"].keys() & found[way].keys() if pair[0] == "3")
-        differences = {pair: found["layerwise"][pair] - found[way][pair] for pair in pairs}
+    ways = {"last": "last", "random": "random", "control": "dense, trained on"}
+    for way, name in ways.items():
+        pairs = sorted(pair for pair in found["layerwise"].keys() & found[name].keys() if pair[0] == "3")
+        differences = {pair: found["layerwise"][pair] - found[name][pair] for pair in pairs}
         by_task: dict[str, list[float]] = {}
         for (_, task, _), value in differences.items():
             by_task.setdefault(task, []).append(value)
         means = [statistics.mean(values) for values in by_task.values()]
         figures |= {
-            f"choices-{way}": f"{statistics.mean(differences.values()):.1f}",
+            f"choices-{way}": f"{abs(statistics.mean(differences.values())):.1f}",
             f"choices-{way}-p": f"{stats.ttest_1samp(list(differences.values()), 0).pvalue:.2f}",
             f"choices-{way}-p-tasks": f"{stats.ttest_1samp(means, 0).pvalue:.2f}",
             f"choices-{way}-best-task": f"{max(means):+.1f}",
@@ -76,19 +77,16 @@ def choices(contents: dict[str, Any]) -> dict[str, str]:
     drawn = {pair: change - found["random"][pair] for pair, change in three.items()}
     harmful = min(found["random"], key=found["random"].__getitem__)[2]  # a seed draws the same layers for all tasks
     greedy = [change - found["greedy"][pair] for pair, change in three.items() if pair in found["greedy"]]
-    less = found["dense, trained on less"]
-    longer = {pair: change for pair, change in found.get("dense, trained on", {}).items() if pair in three}
+    longer = {pair: change for pair, change in found["dense, trained on"].items() if pair in three}
     return figures | {
         "choices-control-pairs": f"{len(longer)} of the {len(three)}",
-        "choices-control": _mean(longer.values()),
-        "choices-control-layerwise": _mean(three[pair] for pair in longer),
+        "choices-control-change": _signed(statistics.mean(longer.values())),
+        "choices-control-layerwise": _signed(statistics.mean(three[pair] for pair in longer)),
         "choices-random-without-draw": f"{statistics.mean(d for pair, d in drawn.items() if pair[2] != harmful):.1f}",
         "choices-layerwise": f"{statistics.mean(three.values()):+.2f}",
         "choices-layerwise-without-rte": _signed(
             statistics.mean(d for pair, d in three.items() if pair[1] != "rte"), 2
         ),
-        "choices-trained-on-less": f"{-statistics.mean(change - less[pair] for pair, change in three.items()):.1f}",
-        "choices-pairs": str(len(three)),
         "choices-greedy": f"{statistics.mean(greedy):+.1f}",
         "choices-greedy-p": f"{stats.ttest_1samp(greedy, 0).pvalue:.1f}",
     }
@@ -138,16 +136,16 @@ def against_speed(contents: dict[str, Any], timed: dict[str, Any]) -> dict[str, 
     gains = [
         values[0] for name, by_task in names.items() for task, values in by_task.items() if task == "rte" and values[0]
     ]
-    less = [
+    longer = [
         100 * (run["scores"][run["metric"]] - run["dense_scores"][run["metric"]])
         for task, runs in contents.items()
         for name, run in runs.items()
-        if name == "dense seed 1" and task != "rte"
+        if name == "trained-on seed 1" and task != "rte"
     ]
     return figures | {
         "against-speed-factors": f"{min(factors):.2f} to {max(factors):.2f}",
         "against-speed-rte": f"{min(gains):.0f} to {max(gains):.0f}",
-        "against-speed-trained-on-less": _signed(statistics.mean(less)),
+        "against-speed-trained-on": _signed(statistics.mean(longer)),
     }
 
 
@@ -199,11 +197,6 @@ def _within(content: dict[str, Any], name: str) -> dict[tuple[str, int, int], fl
 def _between(factors: Iterable[float], decimals: int = 1) -> str:
     given = list(factors)
     return f"{min(given):.{decimals}f}x to {max(given):.{decimals}f}x"
-
-
-def _mean(values: Iterable[float]) -> str:
-    given = list(values)
-    return _signed(statistics.mean(given)) if given else "an unknown number of"
 
 
 def _signed(value: float, decimals: int = 1) -> str:
