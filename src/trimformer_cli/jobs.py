@@ -119,8 +119,8 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, the headline where the eye is, at the end; or the whole report as JSON."""
     from trimformer.deploy.agreement import percent
     from trimformer.report import numbers
-    from trimformer.report.schema import table
     from trimformer.report.summary import details, headline, removal_words
+    from trimformer.report.variants_table import table
 
     if as_json:
         print(report.model_dump_json(indent=2))
