@@ -195,6 +195,7 @@ def _end(report: SearchReport, one: ConfirmationInfo) -> str:
 
 
 def lost(report: SearchReport, drop: float) -> str:
+    """A drop, in the budget's unit, with that unit for people."""
     said = metric(report.comparison.metric).lost(drop)
     return f"{said} of agreement" if report.task.pseudo_labels else said
 
@@ -204,6 +205,7 @@ def _bare(report: SearchReport, drop: float) -> str:
 
 
 def budget(report: SearchReport) -> str:
+    """The drop that is allowed, with its unit for people."""
     said = metric(report.comparison.metric).budget(report.max_drop)
     return f"{said} of agreement" if report.task.pseudo_labels else said
 
