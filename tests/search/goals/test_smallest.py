@@ -36,6 +36,11 @@ def small(home: Path) -> Any:
     return run(recipe("small", max_drop=60, max_size="20kB"))
 
 
+def test_a_search_that_exports_nothing_needs_no_package_for_it() -> None:
+    assert not recipe(max_size="20kB").export.onnx
+    assert recipe().export.onnx
+
+
 def test_what_a_search_leaves(home: Path, small: SizeReport) -> None:
     names = {path.name for path in Path("small").iterdir()}
     assert names == {"autopilot.json", "dense", "frontier.html", "metrics.jsonl", "model", "points", "recipe.yaml"}
@@ -124,7 +129,10 @@ def test_what_it_takes_to_be_as_small_as_was_asked_for(small: SizeReport) -> Non
         (["--max-drop", 1, "--max-size", "ten"], "--max-size: 'ten' is not a size: write 10MB, 800kB or 1.5GB."),
         (["--max-drop", 1, "--max-size", "0MB"], "--max-size: input should be greater than 0"),
         (["--max-drop", 1, "--max-size", "1MB", "--min-speedup", 2], "nothing is timed, leave one of them out"),
-        (["--max-drop", 1, "--max-size", "1MB", "--batch", 2], "--batch has no meaning with --max-size"),
+        (["--max-drop", 1, "--max-size", "1MB", "--batch", 2], "nothing is timed, leave batch and length out"),
+        (["--max-drop", 1, "--max-size", "1MB", "--length", 8], "nothing is timed, leave batch and length out"),
+        (["--max-drop", 1, "--max-size", "9" * 400 + "MB"], "is not a size: write 10MB, 800kB or 1.5GB."),
+        (["--max-drop", 1, "--max-size", "9" * 300 + "MB"], "--max-size: input should be less than 1000000"),
     ],
 )
 def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:
