@@ -50,7 +50,8 @@ def resumable(out: Path) -> Iterator[None]:
             how = f"Stopped; what is done is saved. Go on with: {resume_command(out)}"
             console.print(how, markup=False, soft_wrap=True)
         if (best := partial_folder(out) / "best").is_dir():
-            console.print(f"The best model by now and its file are in {best}", markup=False, soft_wrap=True)
+            what = "and its file are" if any(part.name != "model" for part in best.iterdir()) else "is"
+            console.print(f"The best model by now {what} in {best}", markup=False, soft_wrap=True)
         raise typer.Exit(130) from error
 
 

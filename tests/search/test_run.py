@@ -302,7 +302,7 @@ def test_without_training_cut_and_resumed_equals_uninterrupted(
 
 
 def test_who_stops_a_search_is_told_where_the_best_is(home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Autopilot, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Fastest, "_compare", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     found = trimformer(
         "compress", "whole/dense/model", "--train", "train.csv", "--validation", "dev.csv", "--text", "review",
         "--label", "stars", "--post-training", "--max-drop", 50, "--fine-tune", "never", "--out", "told",

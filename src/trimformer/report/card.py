@@ -56,6 +56,7 @@ def model_card(report: Report, repo_name: str) -> str:
         sizes=summary.size_words(report),
         trimmed=trimmed,
         exported=bool(report.export),
+        timed=True,
         numbers=numbers,
     )
 
