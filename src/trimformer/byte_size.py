@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+NO_SIZE = "{!r} is not a size: write 10MB, 800kB or 1.5GB"
 
 
 def size_in_bytes(value: Any) -> Any:
@@ -15,12 +17,14 @@ def size_in_bytes(value: Any) -> Any:
 
     Raises ValueError where it cannot be read.
     """
+    if isinstance(value, bool):  # which pydantic would count as 0 or 1
+        raise ValueError(NO_SIZE.format(value))
     if not isinstance(value, str):
         return value
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(B|kB|MB|GB)", value.strip())
-    if found is None:
-        raise ValueError(f"{value!r} is not a size: write 10MB, 800kB or 1.5GB")
-    return round(float(found[1]) * UNITS[found[2]])
+    if found is None or math.isinf(size := float(found[1]) * UNITS[found[2]]):
+        raise ValueError(NO_SIZE.format(value))
+    return round(size)
 
 
 Bytes = Annotated[int, BeforeValidator(size_in_bytes)]

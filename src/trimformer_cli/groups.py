@@ -208,8 +208,6 @@ class BudgetOptions:
                 fail("--max-drop and --max-disagreement are both the budget: leave one out.")
             budget["max_drop"] = budget.pop("max_disagreement")
         measured: dict[str, Any] = {name: budget.pop(name) for name in ("batch", "length") if name in budget}
-        if self.max_size is not None and measured:
-            fail(f"{flag(next(iter(measured)))} has no meaning with --max-size, which times nothing: leave it out.")
         validated(AutopilotSettings, budget)
         validated(MeasureSettings, {name: [value] for name, value in measured.items()})
         return {"budget": budget, **measured}

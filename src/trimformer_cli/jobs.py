@@ -50,7 +50,8 @@ def resumable(out: Path) -> Iterator[None]:
             how = f"Stopped; what is done is saved. Go on with: {resume_command(out)}"
             console.print(how, markup=False, soft_wrap=True)
         if (best := partial_folder(out) / "best").is_dir():
-            console.print(f"The best model by now and its file are in {best}", markup=False, soft_wrap=True)
+            what = "and its file are" if any(part.name != "model" for part in best.iterdir()) else "is"
+            console.print(f"The best model by now {what} in {best}", markup=False, soft_wrap=True)
         raise typer.Exit(130) from error
 
 
@@ -119,8 +120,8 @@ def show_report(report: Any, out: Path, as_json: bool) -> None:
     """Dense against trimmed in the terminal, the headline where the eye is, at the end; or the whole report as JSON."""
     from trimformer.deploy.agreement import percent
     from trimformer.report import numbers
-    from trimformer.report.schema import table
     from trimformer.report.summary import details, headline, removal_words
+    from trimformer.report.variants_table import table
 
     if as_json:
         print(report.model_dump_json(indent=2))

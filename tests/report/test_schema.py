@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from trimformer.report import numbers, schema, summary
 from trimformer.report.card import model_card
-from trimformer.report.schema import Comparison, ControlInfo, Report, TrainingInfo, table
+from trimformer.report.schema import Comparison, ControlInfo, Report, TrainingInfo
+from trimformer.report.variants_table import table
 
 MODELS = [
     model

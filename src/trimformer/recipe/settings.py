@@ -109,6 +109,9 @@ class ExportSettings(_Strict):
     int8: bool = True
 
 
+NOT_TIMED = "with max_size the smallest model is looked for and nothing is timed"
+
+
 class AutopilotSettings(_Strict):
     """The search for the fastest or the smallest model that loses little enough, in place of stages."""
 
@@ -116,6 +119,7 @@ class AutopilotSettings(_Strict):
     max_size: Bytes | None = Field(
         None,
         gt=0,
+        lt=10**18,
         description="look for the smallest model in place of the fastest, and say whether its folder takes no more: in "
         "bytes, or as 10MB",
     )
@@ -154,9 +158,7 @@ class AutopilotSettings(_Strict):
     @classmethod
     def _times(cls, speedup: float | None, info: ValidationInfo) -> float | None:
         if speedup is not None and info.data.get("max_size") is not None:
-            raise ValueError(
-                "with max_size the smallest model is looked for and nothing is timed, leave one of them out"
-            )
+            raise ValueError(f"{NOT_TIMED}, leave one of them out")
         return speedup
 
     @field_validator("ray", "storage")
@@ -237,6 +239,14 @@ class Recipe(_Strict):
         if taken:
             raise ValueError(f"the stage name {taken[0]!r} is taken twice or reserved")
         return stages
+
+    @field_validator("measure")
+    @classmethod
+    def _timed(cls, measure: MeasureSettings, info: ValidationInfo) -> MeasureSettings:
+        search = info.data.get("autopilot")
+        if search is not None and search.max_size is not None and (measure.batch[0] != 1 or measure.length is not None):
+            raise ValueError(f"{NOT_TIMED}, leave batch and length out")
+        return measure
 
     def save(self, path: Path) -> None:
         """Write the resolved recipe as YAML."""

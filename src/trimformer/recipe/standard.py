@@ -156,13 +156,17 @@ def autopilot_recipe(
     fine_tune: FineTune = "auto",
     seed: int = 0,
 ) -> Recipe:
-    """A search within a budget, ``{"max_drop": 0.5}`` and the like; ``batch`` and ``length`` are what is to be fast."""
+    """A search within a budget, ``{"max_drop": 0.5}`` and the like; ``batch`` and ``length`` are what is to be fast.
+
+    With ``max_size`` in the budget nothing is exported.
+    """
     training = training or TrainingSettings()
     measured = {"batch": [batch], "length": None if length is None else [length]}
     return parse(
         {
             "model": model, "task": task, "out": out, "seed": seed, "dense": training, "fine_tune": fine_tune,
             "autopilot": budget | {"training": training}, "measure": measured,
+            "export": {"onnx": budget.get("max_size") is None},
         },
         "these settings",
     )  # fmt: skip

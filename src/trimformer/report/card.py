@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import yaml
 
 from . import numbers, summary
-from .schema import Report, TaskInfo, table
+from .schema import Report, TaskInfo
 from .templating import environment
+from .variants_table import table
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 HUB_NAMES = {"demo": "sentence-transformers/all-MiniLM-L6-v2"}
@@ -55,6 +56,7 @@ def model_card(report: Report, repo_name: str) -> str:
         sizes=summary.size_words(report),
         trimmed=trimmed,
         exported=bool(report.export),
+        timed=True,
         numbers=numbers,
     )
 

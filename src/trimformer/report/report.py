@@ -13,8 +13,9 @@ from ..deploy.agreement import percent
 from ..files import atomic_file
 from ..tasks.kinds.regression import CLOSE
 from . import charts, exit_charts, numbers, position_charts, summary
-from .schema import Report, table
+from .schema import Report
 from .templating import environment
+from .variants_table import table
 
 
 def write_report(report: Report, folder: Path) -> None:

@@ -40,7 +40,7 @@ def conclude(report: AutopilotReport) -> list[str]:
         *_too_slow(report),
         *_otherwise(report),
         *_mended(report),
-        *confirmed(report, report.chosen.drop, "faster"),
+        *confirmed(report, report.chosen.drop, "faster file"),
         *_trained(report),
         *in_time(report, [point.epochs for point in report.points]),
         # The dense model in fp32 is compared with itself.
@@ -67,7 +67,7 @@ def _left_early(report: AutopilotReport) -> list[str]:
 
 
 def _trained(report: AutopilotReport) -> list[str]:
-    """How much longer the chosen model was trained than the dense one, whose score might rise by that, too."""
+    """How the chosen model and its exits learned."""
     point = next((point for point in report.points if point.name == report.chosen.name), None)
     if point is None:
         return []
@@ -75,15 +75,22 @@ def _trained(report: AutopilotReport) -> list[str]:
     beneath = point.name.removesuffix(SUFFIX)
     if beneath == DENSE:
         return own
-    if not point.epochs:
-        fitted = any(look.fitted for look in report.looked if look.name == beneath)
-        how = ": what is left was fitted to the dense model in closed form, without labels" if fitted else ""
-        return [*own, f"Nothing {'else ' if own else ''}of it was trained{how}."]
-    return [
-        *own,
-        f"It was trained for {epochs_words(point.epochs)} more than the dense model, and by distillation from it: what "
-        "that alone brings is not known, because no control was run.",
-    ]
+    fitted = any(look.fitted for look in report.looked if look.name == beneath)
+    return [*own, trained(point.epochs, fitted, "Nothing else of it" if own else "Nothing of it")]
+
+
+def trained(epochs: float, fitted: bool, nothing: str = "Nothing of it") -> str:
+    """How much longer a model was trained than the dense one, whose score might rise by that, too.
+
+    fitted: whether what is left was fitted in closed form. nothing: how it begins where there were no epochs.
+    """
+    if epochs:
+        return (
+            f"It was trained for {epochs_words(epochs)} more than the dense model, and by distillation from it: what "
+            "that alone brings is not known, because no control was run."
+        )
+    how = ": what is left was fitted to the dense model in closed form, without labels" if fitted else ""
+    return f"{nothing} was trained{how}."
 
 
 def in_time(report: SearchReport, epochs: Sequence[float]) -> list[str]:
@@ -160,7 +167,7 @@ def _mended(report: AutopilotReport) -> list[str]:
 def confirmed(report: SearchReport, drop: float, better: str) -> list[str]:
     """What was chosen loses on the rows that chose it and on those that did not, and what was stepped over.
 
-    drop: on those that chose. better: what the others are, such as ``faster``.
+    drop: on those that chose. better: what the others are, such as ``faster file``.
     """
     if not report.confirmations:
         return []
@@ -172,7 +179,7 @@ def confirmed(report: SearchReport, drop: float, better: str) -> list[str]:
     )
     if not failed:
         return [said]
-    count = f"1 {better} file was" if len(failed) == 1 else f"{len(failed)} {better} files were"
+    count = f"1 {better} was" if len(failed) == 1 else f"{len(failed)} {better}s were"
     over = "; ".join(
         f"{one.name} under {numbers.backend(one.backend)} loses {_bare(report, one.drop)} there{_end(report, one)}"
         for one in failed
@@ -195,6 +202,7 @@ def _end(report: SearchReport, one: ConfirmationInfo) -> str:
 
 
 def lost(report: SearchReport, drop: float) -> str:
+    """A drop, in the budget's unit, with that unit for people."""
     said = metric(report.comparison.metric).lost(drop)
     return f"{said} of agreement" if report.task.pseudo_labels else said
 
@@ -204,6 +212,7 @@ def _bare(report: SearchReport, drop: float) -> str:
 
 
 def budget(report: SearchReport) -> str:
+    """The drop that is allowed, with its unit for people."""
     said = metric(report.comparison.metric).budget(report.max_drop)
     return f"{said} of agreement" if report.task.pseudo_labels else said
 

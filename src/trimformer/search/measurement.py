@@ -31,6 +31,8 @@ from ..training.evaluate import predict_logits
 DENSE = "dense"
 REFERENCES = ("eager", "torch")
 """What speed-ups are over: the stock model, or this encoder where there is no stock class for it."""
+TIMED = 32
+"""Batches of real texts that are timed where a rough time is enough, in place of 256."""
 PRECISIONS = ("fp32", "bf16", "int8")
 
 

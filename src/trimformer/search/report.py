@@ -191,6 +191,7 @@ def card(report: AutopilotReport, repo_name: str) -> str:
         removed=(point.removed if point else "nothing").capitalize(),
         files=[file for file in report.files if file.name == report.chosen.name],
         exported=True,
+        timed=True,
         numbers=numbers,
         metric=metric(report.task.metric),
     )

@@ -132,13 +132,15 @@ class AutopilotReport(SearchReport):
 
 class SizeInfo(BaseModel):
     """A model and its folder. bytes: of weights, configuration and tokenizer on the disk. score, drop: on the selection
-    split, the drop in the budget's unit; inside: whether it keeps the budget there. epochs: that it was trained for, 0
-    where it was fitted in closed form alone. frontier: whether no other that was scored is smaller and better.
+    split, the drop in the budget's unit; inside: whether it keeps the budget there. epochs: that it was trained for;
+    fitted: whether what is left was fitted to the dense model in closed form before. frontier:
+    whether no other that was scored is smaller and better.
     """
 
     name: str
     removed: str
     epochs: float
+    fitted: bool
     bytes: int
     score: float
     drop: float

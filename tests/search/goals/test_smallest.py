@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from tests.command import sentence, trimformer
 from tests.search.conftest import Cut, recipe, result, weights
@@ -15,9 +16,10 @@ from trimformer.errors import TrimformerError
 from trimformer.methods.tokens.vocabulary import Vocabulary
 from trimformer.pipeline.run_folder import RunFolder
 from trimformer.search.goals.forms import bytes_of
-from trimformer.search.goals.size_report import conclude
+from trimformer.search.goals.size_report import card, conclude
 from trimformer.search.run import run
 from trimformer.search.schema import SizeReport
+from trimformer_cli.jobs import resumable
 
 DATA = ["--data", "train.csv", "--text", "review", "--label", "stars"]
 
@@ -34,6 +36,11 @@ def quick(counted: None) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def small(home: Path) -> Any:
     return run(recipe("small", max_drop=60, max_size="20kB"))
+
+
+def test_a_search_that_exports_nothing_needs_no_package_for_it() -> None:
+    assert not recipe(max_size="20kB").export.onnx
+    assert recipe().export.onnx
 
 
 def test_what_a_search_leaves(home: Path, small: SizeReport) -> None:
@@ -117,6 +124,46 @@ def test_what_it_takes_to_be_as_small_as_was_asked_for(small: SizeReport) -> Non
     assert "That is no more than the" in " ".join(conclude(small.model_copy(update={"max_size": small.chosen.bytes})))
 
 
+def test_how_the_chosen_model_learned_is_said(small: SizeReport) -> None:
+    def said(**changes: Any) -> str:
+        return " ".join(conclude(small.model_copy(update={"chosen": small.chosen.model_copy(update=changes)})))
+
+    assert "It was trained for 2 epochs more than the dense model" in said(name="l2-a2-words-b8", epochs=2.0)
+    fitted = said(name="l2-a2-b8", epochs=0.0, fitted=True)
+    assert "Nothing of it was trained: what is left was fitted to the dense model in closed form" in fitted
+    assert "trained" not in said(name="dense-b8", epochs=0.0)
+
+
+def test_models_that_were_stepped_over_are_no_files(small: SizeReport) -> None:
+    last = small.confirmations[-1]
+    failed = last.model_copy(update={"name": "l1-a1-b3", "confirmed": False})
+    text = " ".join(conclude(small.model_copy(update={"confirmations": [failed, last]})))
+    assert "1 smaller model was inside on selection and not confirmed: l1-a1-b3 under" in text
+
+
+def test_a_card_says_only_what_is_there(small: SizeReport) -> None:
+    (written,) = (one for one in small.points if one.name == "dense-b8")
+    packed = card(small.model_copy(update={"chosen": written}), "small/model")
+    assert "Weights in few bits are unpacked" in packed
+    assert "Times hold" not in packed
+    assert (
+        "- The scores come from one training run; another seed gives somewhat different ones.\n- The folder" in packed
+    )
+    task = small.task.model_copy(update={"n_unlabelled": 12})
+    plain = card(small.model_copy(update={"task": task, "chosen": small.dense}), "small/model")
+    assert "rows, beside which the model was distilled on 12 texts without labels); the test" in plain
+    assert "Weights in few bits" not in plain
+    assert "that chose nothing.\n\n| model |" in plain
+
+
+def test_who_stops_a_search_is_told_of_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    best = tmp_path / "stopped.partial" / "best"
+    (best / "model").mkdir(parents=True)
+    with pytest.raises(typer.Exit), resumable(tmp_path / "stopped"):
+        raise KeyboardInterrupt
+    assert f"The best model by now is in {best}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -124,7 +171,10 @@ def test_what_it_takes_to_be_as_small_as_was_asked_for(small: SizeReport) -> Non
         (["--max-drop", 1, "--max-size", "ten"], "--max-size: 'ten' is not a size: write 10MB, 800kB or 1.5GB."),
         (["--max-drop", 1, "--max-size", "0MB"], "--max-size: input should be greater than 0"),
         (["--max-drop", 1, "--max-size", "1MB", "--min-speedup", 2], "nothing is timed, leave one of them out"),
-        (["--max-drop", 1, "--max-size", "1MB", "--batch", 2], "--batch has no meaning with --max-size"),
+        (["--max-drop", 1, "--max-size", "1MB", "--batch", 2], "nothing is timed, leave batch and length out"),
+        (["--max-drop", 1, "--max-size", "1MB", "--length", 8], "nothing is timed, leave batch and length out"),
+        (["--max-drop", 1, "--max-size", "9" * 400 + "MB"], "is not a size: write 10MB, 800kB or 1.5GB."),
+        (["--max-drop", 1, "--max-size", "9" * 300 + "MB"], "--max-size: input should be less than 1000000"),
     ],
 )
 def test_mistakes(home: Path, arguments: list[Any], said: str) -> None:

@@ -23,6 +23,7 @@ from ..exits import add_exits, refused
 from ..measurement import (
     DENSE,
     REFERENCES,
+    TIMED,
     Measurement,
     Scored,
     Scores,
@@ -44,9 +45,6 @@ from ..schema import AutopilotReport
 from ..sensitivity import Sensitivity
 from ..training import Ground, Trainer
 from .base import Goal, Tested
-
-TIMED = 32
-"""Batches of real texts that are timed where there is little time, in place of 256."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,13 +20,14 @@ from ...report.card import render
 from ...report.schema import Step
 from ...report.size_picture import Sized, write_size_picture
 from ...tasks.metric import metric, within
-from ..conclusion import above, confirmed, in_time, lost, option, seen_rows, validated
+from ..conclusion import above, confirmed, in_time, lost, option, seen_rows, trained, validated
 from ..confirmation import Confirmation
 from ..measurement import DENSE
 from ..report import confirmation_infos, test_info
 from ..schedule.halving import Point, inside
 from ..schema import SizeInfo, SizeReport
 from .base import Tested
+from .forms import FORMS
 
 
 def assemble(
@@ -79,6 +80,7 @@ def _info(point: Point, max_drop: float, best: bool) -> SizeInfo:
         name=point.name,
         removed=point.removed,
         epochs=point.epochs,
+        fitted=point.fitted,
         bytes=int(point.price),
         score=point.score,
         drop=point.drop,
@@ -96,7 +98,8 @@ def conclude(report: SizeReport) -> list[str]:
         f"{what} takes {numbers.size(chosen.bytes)} with configuration and tokenizer, {_share(report, chosen)} of the "
         f"{numbers.size(report.dense.bytes)} of the dense model.",
         _asked_for(report),
-        *confirmed(report, chosen.drop, "smaller"),
+        *confirmed(report, chosen.drop, "smaller model"),
+        *([] if chosen.name.partition("-")[0] == DENSE else [trained(chosen.epochs, chosen.fitted)]),
         *in_time(report, [point.epochs for point in report.points]),
         validated(report, same=chosen.name == DENSE),
         *report.balance,
@@ -173,6 +176,8 @@ def card(report: SizeReport, repo_name: str) -> str:
         removed=report.chosen.removed.capitalize(),
         files=[],
         exported=False,
+        timed=False,
+        packed=any(report.chosen.name.endswith(f"-{form.name}") for form in FORMS),
         numbers=numbers,
         metric=metric(report.task.metric),
     )

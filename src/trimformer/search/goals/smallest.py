@@ -25,7 +25,7 @@ from ...tasks.outcome import Outcome, outcome
 from ...training.evaluate import predict_logits
 from ...training.settings import ObjectiveSettings
 from ..confirmation import Confirmation, step_down
-from ..measurement import DENSE, Measurement, measurements_of, scores_of, variants_of
+from ..measurement import DENSE, TIMED, Measurement, measurements_of, scores_of, variants_of
 from ..output import copy_model
 from ..predictor import Prices
 from ..schedule.estimates import Estimates
@@ -41,8 +41,6 @@ from .size_report import assemble, write
 
 WORDS = "vocabulary"
 """The method that takes the rows of words which the training rows do not use."""
-TIMED = 32
-"""Batches of real texts that are timed, so that the seconds of trainings can be planned."""
 EARLY = 3
 """Forms of each of the best models that there should be time for, each as long as measuring the dense model takes."""
 ENDING = 3
