@@ -27,8 +27,8 @@ class RandomDimensionsSettings(MethodSettings):
     name: Literal["random-dimensions"] = "random-dimensions"
     stay: dict[Space, Kept] = Field(
         min_length=1,
-        description="for each space the share of its dimensions that stays in every layer, at least one, or how many of "
-        "each layer",
+        description="for each space the share of its dimensions that stays in every layer, at least one, or how many "
+        "of each layer",
     )
 
     @property

@@ -50,8 +50,8 @@ class Progressive(StudentMethod):
         self.taught = sorted(compared) or list(range(self.layers))
         if context.steps < len(self.taught):
             raise TrimformerError(
-                f"{len(self.taught)} layers learn one after another, which takes {len(self.taught)} steps at least, but "
-                f"the stage has {context.steps}: raise epochs, or lower batch_size."
+                f"{len(self.taught)} layers learn one after another and need a step each, but the stage has "
+                f"{context.steps}: raise epochs, or lower batch_size."
             )
 
     @classmethod
