@@ -157,7 +157,8 @@ def predict(content: dict[str, Any]) -> dict[str, str]:
 def speed(content: dict[str, Any]) -> dict[str, str]:
     """What means, or nothing, are worth in place of attention within a back-end.
 
-    Means over the sizes of the short table and, of all back-ends, over all sizes; nothing at 4×256.
+    Means over the sizes of the short table, of all back-ends over all sizes, and at 4×256 by precision; at 4×256 also
+    nothing, and how many times fewer the operations are.
     """
     every, none = _within(content["shapes"], "mean 2-11"), _within(content["shapes"], "none 2-11")
     short = [
@@ -165,9 +166,19 @@ def speed(content: dict[str, Any]) -> dict[str, str]:
         for (backend, *size), factor in every.items()
         if backend in speed_tables.SHORT and size in ([4, 256], [8, 128])
     ]
+    middle = {backend: factor for (backend, *size), factor in every.items() if size == [4, 256]}
+    done = {
+        one["name"]: one["flops_per_s"] * one["median_ms"]
+        for one in content["shapes"]["timings"]
+        if (one["backend"], one["batch"], one["length"]) == ("torch", 4, 256)
+    }
     return {
         "speed-means": _between(short, 2),
         "speed-means-every": _between(every.values()),
+        "speed-means-int8": _between((factor for backend, factor in middle.items() if "int8" in backend), 2),
+        "speed-means-others": _between((factor for backend, factor in middle.items() if "int8" not in backend), 2),
+        "speed-operations": f"{done['mean 2-11'] / done['dense']:.2f}",
+        "speed-operations-factor": f"{done['dense'] / done['mean 2-11']:.2f}x",
         "speed-none": _between(factor for (_, *size), factor in none.items() if size == [4, 256]),
         "speed-means-long": f"{_within(content['sweep'], 'mean 2-11')['onnx-int8', 4, 512]:.2f}x",
     }

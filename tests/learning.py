@@ -60,7 +60,7 @@ def toy_data(rows: int, seed: int = 0, kind: Any = "classification") -> Encoded:
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts])])
     ids = np.concatenate(texts).astype(np.int32)
     if kind == "masked-lm":
-        stored = Stored(ids, offsets[1:], np.arange(rows, dtype=np.uint64), rows, len(ids), 0)
+        stored = Stored(ids, offsets[1:], np.arange(rows, dtype=np.uint64), np.zeros(1), rows, len(ids), 0)
         return masked_rows(stored, np.arange(rows), MASKING, 0, 12, held=seed != 1)
     inside = np.concatenate([np.arange(-1, len(text) - 1) for text in texts]).astype(np.int32)
     values: dict[str, Any] = {

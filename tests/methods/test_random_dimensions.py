@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from tests.learning import context, make_method
-from tests.models import padded_batch
-from trimformer import TrimformerError
+from tests.models import padded_batch, tiny
+from trimformer import TrimformerError, trim
+from trimformer.methods.architecture.random_dimensions import RandomDimensions, counts
+from trimformer.methods.architecture.spaces import sizes_of
 from trimformer.methods.handed import gates_in
 
 COUNTS = {"inputs": [3, 16, 1], "query_key": [2, 8, 5], "values": [8, 4, 1], "ffn": [24, 0, 7], "heads": [1, 2, 2]}
@@ -21,6 +23,16 @@ def test_as_many_stay_as_are_asked_for_and_the_seed_says_which():
     other = make_method("random-dimensions", context(seed=1), stay=COUNTS).decide().given
     assert any(not torch.equal(*pair) for pair in zip(gates["inputs"], other["inputs"], strict=True))
     assert made.notes()[0].endswith("drawn at random, first layer first: 3 of 16, 16 of 16, 1 of 16.")
+
+
+@pytest.mark.parametrize("space", list(COUNTS))
+def test_of_a_small_share_one_stays_in_each_layer_that_has_any(space):
+    config = trim(tiny(), attention={1: "none"}).config
+    settings = RandomDimensions.Settings(stay={space: 0.01})
+    assert counts(settings, space, config) == [(min(1, size), size) for size in sizes_of(space, config)]
+    left = RandomDimensions.after(settings, config)
+    assert [shape.attention for shape in left.shapes] == ["full", "none", "full"]
+    assert all(shape.ffn for shape in left.shapes)
 
 
 def test_what_is_left_computes_what_the_gates_gave_and_another_model_can_be_cut_alike():

@@ -39,7 +39,8 @@ class TaskSettings(BaseModel, extra="forbid"):
     )
     pairs: bool = Field(
         default=False,
-        description="text: a row has two texts, half of the time two that follow one another; whether is not asked",
+        description="text: a row has two texts, half of the time two that follow one another in a file; "
+        "whether is not asked",
     )
     unit: Literal["line", "paragraph"] = Field(
         default="line", description="text: what a text is in files without columns; paragraph: lines up to a blank one"

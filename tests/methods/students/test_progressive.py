@@ -121,6 +121,30 @@ def test_layers_that_nothing_is_compared_of_learn_with_the_next_one() -> None:
     assert moved(method, before) & {"0", "1", "2"} == {"0", "1"}
 
 
+def test_each_layer_needs_a_step() -> None:
+    stage = stage_of()
+    make_method("progressive", dataclasses.replace(stage, steps=3))
+    with pytest.raises(
+        TrimformerError, match="3 layers learn one after another and need a step each, but the stage has 2"
+    ):
+        make_method("progressive", dataclasses.replace(stage, steps=2))
+
+
+def test_the_report_names_the_layers_that_had_a_turn() -> None:
+    stage = stage_of()  # 6 steps, 3 layers
+    method = make_method("progressive", stage)
+    steps(method, stage, 3)
+    cut, resumed = method.notes(), make_method("progressive", stage)
+    assert cut == [
+        "the layers 0, 1 were trained one after another, in 3 steps; those below were frozen. The training ended "
+        "before the turn of the layers 2."
+    ]
+    resumed.load_state_dict(method.state_dict())
+    assert resumed.notes() == cut
+    steps(method, stage, 3)
+    assert method.notes() == ["the layers 0, 1, 2 were trained one after another, in 6 steps; those below were frozen."]
+
+
 def test_layers_that_share_their_weights_are_refused() -> None:
     settings: Any = METHODS["progressive"].Settings()
     with pytest.raises(TrimformerError, match="share their weights, so that none can be trained by itself"):

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.models import tiny
 from tests.tasks.plain_text.plain import masking_tokenizer, write_text
-from trimformer import TrimformerForMaskedLM
+from trimformer import TrimformerError, TrimformerForMaskedLM
 from trimformer.tasks.plain_text.load import TextRows, load_plain_text
 from trimformer.tasks.plain_text.pairs import FOLLOWING, pairing_of, partners
 from trimformer.tasks.settings import TaskSettings
@@ -51,18 +51,35 @@ def test_rows_are_what_the_tokenizer_makes_of_two_texts(
         assert all(texts)
 
 
-def test_half_of_the_texts_follow_and_none_is_of_another_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = load(tmp_path, monkeypatch)
+def test_half_of_the_texts_of_each_part_follow_and_none_is_of_another_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load(tmp_path, monkeypatch, 400)
+    limited = load(tmp_path, monkeypatch, 400, train_limit=41).train
+    for part in (data.train, data.selection, data.validation, limited):
+        followed = part.begins[:, 1] == part.ends[:, 0]
+        assert followed.mean() == pytest.approx(FOLLOWING, abs=0.03)
+        assert (part.begins[:, 0] != part.begins[:, 1]).all()
+    assert len(limited) == 41
     seen = [
         {tuple(part.ids[a:b].tolist()) for a, b in zip(part.begins.ravel(), part.ends.ravel(), strict=True)}
         for part in (data.train, data.selection, data.validation)
     ]
     assert not seen[0] & seen[1] | seen[0] & seen[2] | seen[1] & seen[2]
-    numbers = np.arange(4000)
-    second = partners(numbers)
-    assert (second == numbers + 1).mean() == pytest.approx(FOLLOWING, abs=0.03)
-    assert np.array_equal(second, partners(numbers))
-    assert set(partners(np.array([3, 9]))) <= {3, 9}
+
+
+def test_the_second_text_is_the_next_one_of_the_same_file_or_any_other() -> None:
+    numbers, one_file = np.arange(4000), np.array([4000])
+    second = partners(numbers, one_file)
+    assert (second == numbers + 1).mean() == pytest.approx(FOLLOWING, abs=0.002)
+    assert (second != numbers).all()
+    assert np.array_equal(second, partners(numbers, one_file))
+    assert set(partners(np.array([3, 9]), one_file)) == {3, 9}
+    files = np.arange(2, 4002, 2)  # of two rows each
+    assert (partners(numbers, files)[1::2] == numbers[1::2] + 1).mean() < 0.002
+    assert (partners(numbers, files)[::2] == numbers[::2] + 1).mean() > 0.99
+    with pytest.raises(TrimformerError, match="A row of two texts needs another text of the same part of the data"):
+        partners(np.array([3]), one_file)
 
 
 def test_the_segment_of_the_second_text_is_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,7 +74,12 @@ def test_a_cut_tokenisation_goes_on(tmp_path, monkeypatch, packed, after):
     monkeypatch.setattr(store._Writer, "_add", lambda self, part: (seen.append(part), add(self, part)))
     again = stored(files, tokenizer, 12, packed=packed)
     assert seen[after] == seen[after + 1]  # where it was cut, not from the beginning
-    for name in ("ids", "ends", "hashes"):
+    assert len(whole.begun) == 2
+    if not packed:
+        monkeypatch.setenv("TRIMFORMER_CACHE", str(tmp_path / "one"))
+        alone = stored(files[:1], tokenizer, 12, packed=False)
+        assert whole.begun.tolist() == [len(alone.ends), len(whole.ends)]
+    for name in ("ids", "ends", "hashes", "begun"):
         assert np.array_equal(getattr(again, name), getattr(whole, name))
     assert (again.texts, again.tokens, again.unknown) == (whole.texts, whole.tokens, whole.unknown)
 

@@ -27,7 +27,8 @@ class RandomDimensionsSettings(MethodSettings):
     name: Literal["random-dimensions"] = "random-dimensions"
     stay: dict[Space, Kept] = Field(
         min_length=1,
-        description="for each space the share of its dimensions that stays in every layer, or how many of each layer",
+        description="for each space the share of its dimensions that stays in every layer, at least one, or how many "
+        "of each layer",
     )
 
     @property
@@ -80,7 +81,7 @@ def counts(settings: Any, space: Space, config: TrimformerConfig) -> list[tuple[
     """
     kept, sizes = settings.stay[space], sizes_of(space, config)
     if isinstance(kept, float):
-        return [(round(kept * size), size) for size in sizes]
+        return [(max(min(1, size), round(kept * size)), size) for size in sizes]
     if len(kept) != len(sizes) or any(count > size for count, size in zip(kept, sizes, strict=True)):
         raise TrimformerError(
             f"stay: the layers have {', '.join(map(str, sizes))} {space}, of which {', '.join(map(str, kept))} cannot "

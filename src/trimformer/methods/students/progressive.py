@@ -48,6 +48,11 @@ class Progressive(StudentMethod):
         self.pairs = {term: term.pairs for term in self.objective.distances if term.pairs}
         compared = {layer for pairs in self.pairs.values() for layer, _ in pairs}
         self.taught = sorted(compared) or list(range(self.layers))
+        if context.steps < len(self.taught):
+            raise TrimformerError(
+                f"{len(self.taught)} layers learn one after another and need a step each, but the stage has "
+                f"{context.steps}: raise epochs, or lower batch_size."
+            )
 
     @classmethod
     def check(cls, settings: Any, config: TrimformerConfig) -> None:
@@ -78,7 +83,7 @@ class Progressive(StudentMethod):
 
     def _take_turns(self) -> None:
         """Let the next layer learn where it is time for it."""
-        turn = min(self.step * len(self.taught) // self.context.steps, len(self.taught) - 1)
+        turn = min(self._turns(self.step), len(self.taught) - 1)
         if turn == self.turn:
             return
         self.turn = turn
@@ -86,6 +91,10 @@ class Progressive(StudentMethod):
             term.pairs = [pair for pair in pairs if pair[0] == self.taught[turn]]
         if turn and not self.settings.below:
             self.model.encoder.freeze(self.taught[turn - 1] + 1)
+
+    def _turns(self, steps: int) -> int:
+        """How many turns are over after so many steps."""
+        return steps * len(self.taught) // self.context.steps
 
     def _below(self) -> list[nn.Module]:
         """What was trained in earlier turns."""
@@ -106,9 +115,8 @@ class Progressive(StudentMethod):
         self.step = state["step"]
 
     def notes(self) -> list[str]:
-        steps = self.context.steps / len(self.taught)
+        begun = self._turns(self.step - 1) + 1
+        had, left = (", ".join(map(str, layers)) for layers in (self.taught[:begun], self.taught[begun:]))
         below = "were frozen" if not self.settings.below else f"had {self.settings.below:g} of the learning rate"
-        return [
-            f"the layers {', '.join(map(str, self.taught))} were trained one after another, {steps:.0f} steps each; "
-            f"those below {below}."
-        ]
+        said = f"the layers {had} were trained one after another, in {self.step} steps; those below {below}."
+        return [f"{said} The training ended before the turn of the layers {left}." if left else said]

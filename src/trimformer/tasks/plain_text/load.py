@@ -17,7 +17,7 @@ from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..task import check_settings
 from .masking import SHARE, masking_of
-from .pairs import pairing_of
+from .pairs import RUN, pairing_of, together
 from .rows import MaskedRows, masked_rows
 from .store import Stored, stored
 
@@ -49,7 +49,7 @@ def load_plain_text(
     settings: TaskSettings, tokenizer: PreTrainedTokenizerBase, config: TrimformerConfig, max_length: int, seed: int
 ) -> TextRows:
     """Tokenise, or find in the cache, and hold rows out of the texts: for the score, unless a file for it is named, and
-    to choose by; equal rows are in one part only.
+    to choose by; equal rows are in one part only. Rows of two texts are held out, and limited, by runs.
 
     Raises TrimformerError for files that cannot be read, where there are too few rows, for a tokenizer without a mask
     token, and for settings that mean nothing here.
@@ -64,9 +64,9 @@ def load_plain_text(
         masking_of(tokenizer, config.vocab_size, share, whole_words=settings.whole_words)
         for share in (settings.masked, SHARE)
     )
-    order = np.argsort(rows.hashes, kind="stable")
-    sorted_hashes = np.asarray(rows.hashes)[order]
-    different = np.flatnonzero(np.diff(sorted_hashes, prepend=~sorted_hashes[:1]))  # the first of equal rows
+    run = 1 if pairing is None else RUN
+    _, first = np.unique(rows.hashes, return_index=True)  # of equal rows the first one, in the order of their hashes
+    different = together(first, run)
     scored = 0 if settings.validation is not None else held_out(len(different), HELD_OUT)
     chosen = held_out(len(different), settings.selection)
     if len(different) < scored + chosen + 1 or not chosen:
@@ -74,17 +74,15 @@ def load_plain_text(
             f"The texts in {', '.join(map(str, files))} give {len(different)} different rows, too few to hold some "
             "out: add texts, or lower task.max_length."
         )
-    cuts = [0, *different[[scored, scored + chosen]].tolist()]
-    train = np.sort(order[cuts[2] :])
+    held = different[: scored + chosen]
+    train = np.flatnonzero(~np.isin(rows.hashes, rows.hashes[held]))
     if settings.train_limit is not None:
-        train = np.sort(np.random.default_rng(seed).permutation(train)[: settings.train_limit])
-    held = {"validation": order[different[:scored]], "selection": order[different[scored : scored + chosen]]}
-    parts = {name: np.sort(numbers) for name, numbers in held.items()}
+        train = np.sort(together(np.random.default_rng(seed).permutation(train), run)[: settings.train_limit])
     made = partial(masked_rows, pad_id=padding_id(tokenizer), max_length=max_length, pairing=pairing)
-    selection = made(rows, parts["selection"], held_masking, held=True)
+    selection = made(rows, np.sort(held[scored:]), held_masking, held=True)
     source, notes = f"{_said(rows, files)}", _unknown(rows, files)
     if settings.validation is None:
-        validation = made(rows, parts["validation"], held_masking, held=True)
+        validation = made(rows, np.sort(held[:scored]), held_masking, held=True)
         source += f"; validation: {scored:,} of them, held out"
     else:
         own = _paths([settings.validation])

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from ...errors import TrimformerError
 from .template import TEXTS, template
 
 FOLLOWING = 0.5
-"""The probability with which the second text is the one that follows the first."""
+"""The share of the rows whose second text is the one that follows the first."""
+RUN = 8
+"""Rows of two texts are divided into parts by runs of so many stored rows: most texts have the one that follows them in
+their own part, and a small part still has texts from many places."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,27 @@ def pairing_of(tokenizer: PreTrainedTokenizerBase) -> Pairing:
     return Pairing(tuple(ids), None if types is None else tuple(types), (at, len(single) - at - 1))
 
 
-def partners(numbers: np.ndarray) -> np.ndarray:
-    """Of rows with these numbers, in order, the number of the second text of each: the next one, if that is among
-    them, or any. They are the same in every run."""
+def together(numbers: np.ndarray, run: int) -> np.ndarray:
+    """These numbers with those of each run of so many rows one after another, runs as their first ones came."""
+    _, came, of = np.unique(numbers // run, return_index=True, return_inverse=True)
+    return numbers[np.lexsort((numbers, came[of]))]
+
+
+def partners(numbers: np.ndarray, begun: np.ndarray) -> np.ndarray:
+    """Of rows with these numbers, in order, the number of the second text of each: for half of them the next one, as
+    far as so many have one among them and in the same file, else any other. They are the same in every run.
+
+    begun: the numbers of the rows with which files begin. Raises TrimformerError where there is no other row.
+    """
+    count = len(numbers)
+    if count < 2:
+        raise TrimformerError(
+            "A row of two texts needs another text of the same part of the data, and a part has one alone: add texts, "
+            "or leave task.pairs out."
+        )
     rng = np.random.default_rng(0)
-    follow = np.isin(numbers + 1, numbers) & (rng.random(len(numbers)) < FOLLOWING)
-    return np.where(follow, numbers + 1, rng.choice(numbers, len(numbers)))
+    second = numbers[(np.arange(count) + rng.integers(1, count, count)) % count]
+    followed = np.flatnonzero(np.isin(numbers + 1, numbers) & ~np.isin(numbers + 1, begun))
+    follow = rng.permutation(followed)[: round(FOLLOWING * count)]
+    second[follow] = numbers[follow] + 1
+    return second

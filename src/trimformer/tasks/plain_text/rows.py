@@ -102,7 +102,7 @@ def masked_rows(
 ) -> MaskedRows:
     """Those of the stored rows that have these numbers, in order; each with another one of them where there is a
     pairing. held: they keep the same masks."""
-    both = numbers[:, None] if pairing is None else np.stack([numbers, partners(numbers)], axis=1)
+    both = numbers[:, None] if pairing is None else np.stack([numbers, partners(numbers, stored.begun)], axis=1)
     begins, ends = np.where(both > 0, stored.ends[both - 1], 0), np.asarray(stored.ends[both])
     sizes = (ends - begins).T
     lengths = sizes[0] if pairing is None else pairing.lengths(*sizes)

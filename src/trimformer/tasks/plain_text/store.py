@@ -24,7 +24,7 @@ from ..encoding.chunks import CHARACTERS, ROWS
 from .reading import Text, Unit, texts
 from .template import TEXTS, template
 
-FORMAT = 1
+FORMAT = 2
 """Part of every folder's name: raise it when the arrays or their meaning change."""
 SAVE_SECONDS = 5.0
 ARRAYS: dict[str, Any] = {"ids": np.dtype(np.int32), "ends": np.dtype(np.int64), "hashes": np.dtype(np.uint64)}
@@ -32,12 +32,13 @@ ARRAYS: dict[str, Any] = {"ids": np.dtype(np.int32), "ends": np.dtype(np.int64),
 
 @dataclass
 class Progress:
-    """How far the texts are read: files done, the place in the next one, and what was counted.
+    """How far the texts are read: the place in the file that is read, and what was counted.
 
+    begun: for each file done, how many rows there were at its end, which is the number of the row that comes next.
     rest: tokens that do not fill a packed row yet. known: bytes of the arrays that belong to it.
     """
 
-    files: int = 0
+    begun: list[int] = field(default_factory=list)
     place: int = 0
     texts: int = 0
     tokens: int = 0
@@ -51,13 +52,15 @@ class Progress:
 class Stored:
     """Rows laid end to end: row i is ``ids[ends[i - 1]:ends[i]]``, special tokens included.
 
-    ids int32 (tokens,), ends int64 (n,), hashes uint64 (n,): equal rows have equal ones. texts, tokens, unknown: how
-    many were read; special tokens do not count.
+    ids int32 (tokens,), ends int64 (n,), hashes uint64 (n,): equal rows have equal ones. begun: the numbers of the rows
+    with which a file begins, but for the first one, and of the end. texts, tokens, unknown: how many were read; special
+    tokens do not count.
     """
 
     ids: np.ndarray
     ends: np.ndarray
     hashes: np.ndarray
+    begun: np.ndarray
     texts: int
     tokens: int
     unknown: int
@@ -91,7 +94,7 @@ def stored(
     arrays = {name: np.memmap(folder / f"{name}.bin", dtype=kind, mode="r") for name, kind in ARRAYS.items()}
     if any(array.nbytes != done.known[name] for name, array in arrays.items()):
         raise TrimformerError(f"{folder} is damaged: {remedy}.")
-    return Stored(**arrays, texts=done.texts, tokens=done.tokens, unknown=done.unknown)
+    return Stored(**arrays, begun=np.array(done.begun), texts=done.texts, tokens=done.tokens, unknown=done.unknown)
 
 
 class _Writer:
@@ -117,14 +120,15 @@ class _Writer:
                     file.seek(0, os.SEEK_END)
                 saved = time.monotonic()
                 for file_index, path in enumerate(files):
-                    if file_index >= self.done.files:
+                    if file_index >= len(self.done.begun):
                         for part in _chunks(texts(path, column, unit, self.done.place)):
                             self._add([one.text for one in part])
                             self.done.place = part[-1].place
                             if time.monotonic() - saved > SAVE_SECONDS:
                                 self._save()
                                 saved = time.monotonic()
-                        self.done.files, self.done.place = file_index + 1, 0
+                        self.done.begun.append(self.done.known["ends"] // ARRAYS["ends"].itemsize)
+                        self.done.place = 0
                     tick.advance()
                 if self.done.rest:
                     self._rows([self.done.rest])
