@@ -19,8 +19,9 @@ from trimformer.pipeline.run_folder import RunFolder
 from trimformer.report.headline import sentence
 from trimformer.search import candidates
 from trimformer.search.executors.job import TrainingJob
+from trimformer.search.goals.base import ENOUGH
 from trimformer.search.goals.fastest import Fastest
-from trimformer.search.run import ENOUGH, Autopilot, run
+from trimformer.search.run import Autopilot, run
 from trimformer.search.schedule.halving import rungs
 from trimformer.search.schema import AutopilotReport
 

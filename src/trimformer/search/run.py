@@ -31,10 +31,6 @@ from .worker import work
 SLACK = 1.25
 """The dense model's training is cut after so many times what was planned for it."""
 BEST = "best"
-ENOUGH = (
-    "The time budget was not needed as a whole: nothing that might have become the best inside the budget was left to "
-    "look at or to train."
-)
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> AutopilotReport | SizeReport:
@@ -74,10 +70,9 @@ class Autopilot(Trainer):
                 points = self.folder.step(f"rung {rung + 1}", train)
         if sizes and self.settings.time_budget is not None:
             points = self._train_on([*points, *found.spare], len(sizes), ground)
-        if self.folder.kept("enough", bool, lambda: found.all and self._enough(points, len(sizes), ground)):
-            inputs.notes.append(ENOUGH)
+        enough = self.folder.kept("enough", bool, lambda: found.all and self._enough(points, len(sizes), ground))
         points = [point for point in points if point.rungs or point in found.taken]
-        report = self.goal.finish(points, ground, [*found.taken, *found.spare])
+        report = self.goal.finish(points, ground, [*found.taken, *found.spare], enough=enough)
         shutil.rmtree(self.folder.path / BEST, ignore_errors=True)
         trainings = [*dense.folder.glob("metrics.jsonl"), *sorted(self.folder.work.glob("*/metrics.jsonl"))]
         self.folder.finish(trainings)

@@ -15,9 +15,12 @@ from trimformer import load
 from trimformer.errors import TrimformerError
 from trimformer.methods.tokens.vocabulary import Vocabulary
 from trimformer.pipeline.run_folder import RunFolder
+from trimformer.search.goals.base import ENOUGH
 from trimformer.search.goals.forms import bytes_of
 from trimformer.search.goals.size_report import card, conclude
-from trimformer.search.run import run
+from trimformer.search.goals.smallest import CUT, Candidate, Smallest
+from trimformer.search.run import Autopilot, run
+from trimformer.search.schedule.halving import Point
 from trimformer.search.schema import SizeReport
 from trimformer_cli.jobs import resumable
 
@@ -67,7 +70,7 @@ def test_what_a_search_leaves(home: Path, small: SizeReport) -> None:
     assert trimformer("predict", "small/model", stdin="good\n").out in ("pos\n", "neg\n")
 
 
-@pytest.mark.parametrize("name", ["candidates", "forms", "confirm"])
+@pytest.mark.parametrize("name", ["candidates", "words", "forms", "confirm"])
 def test_cut_and_resumed_equals_uninterrupted(
     home: Path, small: SizeReport, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -81,28 +84,68 @@ def test_cut_and_resumed_equals_uninterrupted(
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "write_json", cutting)
         with pytest.raises(Cut):
-            run(recipe(name, max_drop=60, max_size="20kB"))
-    again = run(recipe(name, max_drop=60, max_size="20kB"), resume=True)
+            run(recipe(f"cut-{name}", max_drop=60, max_size="20kB"))
+    again = run(recipe(f"cut-{name}", max_drop=60, max_size="20kB"), resume=True)
     assert result(again) == result(small)
-    assert weights(Path(name)) == weights(Path("small"))
+    assert weights(Path(f"cut-{name}")) == weights(Path("small"))
 
 
 def test_nothing_but_the_dense_model_is_inside(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then that stays, and is said to be too large."""
-    look = "trimformer.search.goals.smallest.Ground.scored"
-    monkeypatch.setattr(look, lambda self, logits, rows=None: (0.1, 40.0))
+    """Then that stays, and is said to be too large; what fewer words save was known before."""
+    scored = "trimformer.search.goals.smallest.Ground.scored"
+    monkeypatch.setattr(scored, lambda self, logits, rows=None: (0.1, 40.0))
+    monkeypatch.setattr(Autopilot, "_enough", lambda *_: True)
+    look, beside = Smallest._look, {}
+
+    def looked(self: Smallest, one: Candidate, ground: Any) -> Point:
+        found = look(self, one, ground)
+        beside[one.name] = found.price - one.bytes
+        return found
+
+    monkeypatch.setattr(Smallest, "_look", looked)
     report = run(recipe("large", max_drop=1, max_size="20kB"))
+    assert beside["dense-words-b8"] == pytest.approx(beside["dense-b8"], abs=40)  # digits of numbers in headers
+    assert ENOUGH in report.notes
     assert isinstance(report, SizeReport)
     assert report.chosen == report.dense.model_copy(update={"folder": "model"})
     assert not report.inside
     assert "That is more than the 20.0 kB asked for" in " ".join(report.conclusion)
 
 
+def test_forms_that_the_time_cut_short_are_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until there was time to look nothing was written, of as many models as may be."""
+    look = Smallest._look
+
+    def slow(self: Smallest, one: Candidate, ground: Any) -> Point:
+        self.search.budget.end = 0.0
+        return look(self, one, ground)
+
+    def written(self: Vocabulary) -> Any:
+        raise AssertionError("This form was not looked at.")
+
+    monkeypatch.setattr(Smallest, "_look", slow)
+    monkeypatch.setattr(Vocabulary, "result", written)
+    monkeypatch.setattr(Autopilot, "_enough", lambda *_: True)
+    report = run(recipe("hurried", max_drop=60, max_size="20kB"))
+    assert CUT.format(1) in report.notes
+    assert ENOUGH not in report.notes
+
+
+def test_a_full_disk_is_no_reason_to_keep_all_words(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise TrimformerError("No space left.")
+
+    monkeypatch.setattr("trimformer.search.goals.smallest.bytes_of_tokenizer", full)
+    with pytest.raises(TrimformerError, match="No space left"):
+        run(recipe("full", max_drop=60, max_size="20kB"))
+    assert not Path("full.partial/work/words.json").exists()
+
+
 def test_words_that_cannot_go_are_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refusing(self: Vocabulary) -> Any:
         raise TrimformerError("The ids do not fit.")
 
-    monkeypatch.setattr(Vocabulary, "result", refusing)
+    monkeypatch.setattr(Vocabulary, "shortened", refusing)
     report = run(recipe("words", max_drop=60, max_size="20kB"))
     assert report.notes.count("All rows of the word table stay: The ids do not fit.") == 1
     assert report.points

@@ -55,7 +55,15 @@ class Vocabulary(Method):
         _content(tokenizer)
 
     def result(self) -> Result:
-        """The model and the tokenizer without the tokens that go.
+        """The model and the tokenizer without the tokens that go; raises what :meth:`shortened` raises."""
+        rows, smaller = self.shortened()
+        tokenizer = self.context.tokenizer
+        assert tokenizer is not None, "it was shortened"
+        notes = [self._saved(len(rows)), self._split(tokenizer, smaller, rows)]
+        return Result(with_rows(self.model, rows).cpu(), smaller, notes)
+
+    def shortened(self) -> tuple[list[int], PreTrainedTokenizerFast]:
+        """The rows of the word table that stay, in their new order, and the tokenizer without the tokens that go.
 
         Raises TrimformerError for a slow tokenizer, for one of an unknown kind, and for one that does not fit the
         word table.
@@ -74,8 +82,7 @@ class Vocabulary(Method):
                 "The ids of the tokenizer do not fit the word table of the model or cannot be counted anew: leave the "
                 "stage vocabulary out."
             )
-        notes = [self._saved(len(rows)), self._split(tokenizer, smaller, rows)]
-        return Result(with_rows(self.model, rows).cpu(), smaller, notes)
+        return rows, smaller
 
     @property
     def _counted_from(self) -> int:

@@ -26,6 +26,11 @@ from ..schema import AutopilotReport, SizeReport
 from ..sensitivity import Sensitivity
 from ..training import Ground, Trainer
 
+ENOUGH = (
+    "The time budget was not needed as a whole: nothing that might have become the best inside the budget was left to "
+    "look at or to train."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Tested:
@@ -74,8 +79,13 @@ class Goal(ABC):
         """Write the best model by now, which has this name and lies in ``folder``, to a place, for who stops here."""
 
     @abstractmethod
-    def finish(self, points: list[Point], ground: Ground, looked: Sequence[Point]) -> AutopilotReport | SizeReport:
-        """Choose, confirm, test, report, and leave everything in the folder. looked: all before training."""
+    def finish(
+        self, points: list[Point], ground: Ground, looked: Sequence[Point], *, enough: bool
+    ) -> AutopilotReport | SizeReport:
+        """Choose, confirm, test, report, and leave everything in the folder.
+
+        looked: all before training. enough: whether more time would not have been used for more candidates.
+        """
 
     def model(self, point: Point) -> Path:
         """The folder of a point's model."""

@@ -44,7 +44,7 @@ from ..schedule.plan import Plan
 from ..schema import AutopilotReport
 from ..sensitivity import Sensitivity
 from ..training import Ground, Trainer
-from .base import Goal, Tested
+from .base import ENOUGH, Goal, Tested
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,9 @@ class Fastest(Goal):
         copy_model(folder, place / "model")
         copy_file(variant.path, place / FILE_BACKENDS[variant.backend].folder, folder)
 
-    def finish(self, points: list[Point], ground: Ground, looked: Sequence[Point]) -> AutopilotReport:
+    def finish(self, points: list[Point], ground: Ground, looked: Sequence[Point], *, enough: bool) -> AutopilotReport:
+        if enough:
+            ground.inputs.notes.append(ENOUGH)
         if why := self._without_exits(ground):
             ground.inputs.notes.append(f"Exits were not tried: {why}.")
         else:

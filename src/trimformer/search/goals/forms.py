@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from ...encoder.model.heads import TrimformerWithHead
 from ...encoder.packing.base import PACKINGS
+from ...errors import explain_write_errors
 from ...methods.quantization.matrices import Matrix, matrices
 
 
@@ -64,6 +68,14 @@ def bytes_in_form(model: TrimformerWithHead, form: Form) -> int:
 def bytes_of(folder: Path) -> int:
     """Bytes on the disk of all that a model's folder holds: weights, configuration and tokenizer."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def bytes_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Bytes of its files on the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        with explain_write_errors(Path(folder)):
+            tokenizer.save_pretrained(folder)
+        return bytes_of(Path(folder))
 
 
 def bytes_beside_weights(folder: Path) -> int:

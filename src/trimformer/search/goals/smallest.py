@@ -17,8 +17,10 @@ from ...measure.bench.workload import own_lengths
 from ...measure.cost import cost
 from ...methods import Context
 from ...methods.base import DISTILLED
+from ...methods.tokens.vocabulary import Vocabulary, with_rows
 from ...pipeline.inputs import Inputs
 from ...pipeline.stages import StageResult
+from ...recipe.settings import StageSettings
 from ...report import numbers
 from ...tasks.encoding.encoded import Encoded
 from ...tasks.outcome import Outcome, outcome
@@ -35,8 +37,8 @@ from ..schema import SizeReport
 from ..sensitivity import Sensitivity
 from ..shortlist import next_look
 from ..training import Ground, stage_of
-from .base import Goal, Tested
-from .forms import FORMS, Form, bytes_beside_weights, bytes_in_form, bytes_of
+from .base import ENOUGH, Goal, Tested
+from .forms import FORMS, Form, bytes_beside_weights, bytes_in_form, bytes_of, bytes_of_tokenizer
 from .size_report import assemble, write
 
 WORDS = "vocabulary"
@@ -45,20 +47,53 @@ EARLY = 3
 """Forms of each of the best models that there should be time for, each as long as measuring the dense model takes."""
 ENDING = 3
 """Confirming and testing take as long as so many measurements of the dense model."""
+CUT = (
+    "There was no time to write models in more than {} of the forms: a longer --time-budget may find a smaller one "
+    "inside the budget."
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A model in a form that it has not been written in yet. bytes: of its folder, computed; outliers come on top."""
+    """A model in a form that it has not been written in yet.
+
+    shorter: whether it gets the words of the training rows alone. bytes: of its folder, computed; outliers and
+    the header of the file come on top.
+    """
 
     point: Point
-    before: StageResult
+    shorter: bool
     form: Form
     bytes: int
 
     @property
+    def base(self) -> str:
+        """The model before it is written in the form."""
+        return f"{self.point.name}-words" if self.shorter else self.point.name
+
+    @property
     def name(self) -> str:
-        return f"{self.point.name}-{self.form.name}"
+        return f"{self.base}-{self.form.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """The rows of the word table that stay where the training rows alone count, the same of every model.
+
+    saved: bytes of the tokenizer's files. why: no row can go; empty: some can.
+    """
+
+    rows: list[int]
+    saved: int
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What was made of the forms of all models. cut: whether there was no time for all that should have been made."""
+
+    points: list[Point]
+    cut: bool
 
 
 class WeightBytes:
@@ -109,15 +144,19 @@ class Smallest(Goal):
     def write_best(self, name: str, folder: Path, place: Path, ground: Ground) -> None:
         copy_model(folder, place / "model")
 
-    def finish(self, points: list[Point], ground: Ground, looked: Sequence[Point]) -> SizeReport:
+    def finish(self, points: list[Point], ground: Ground, looked: Sequence[Point], *, enough: bool) -> SizeReport:
         dense = Point(DENSE, "nothing", bytes_of(ground.dense.model_folder), "", ground.exact.score, 0.0)
         plain = [dataclasses.replace(point, price=bytes_of(self.model(point))) for point in points]
-        if why := self._all_words(dense, ground):
+        if why := self._words(ground).why:
             ground.inputs.notes.append(f"All rows of the word table stay: {why}")
         names = {point.name for point in points}
         others = [point for point in looked if point.name not in names]
         written = self.folder.step("forms", lambda: self._written([dense, *plain, *others], ground))
-        every = [*plain, *written]
+        if written.cut:
+            ground.inputs.notes.append(CUT.format(len(written.points)))
+        elif enough:
+            ground.inputs.notes.append(ENOUGH)
+        every = [*plain, *written.points]
         confirmed = self.folder.step("confirm", lambda: self._confirm(dense, every, ground))
         chosen = next((point for point in every if point.name == confirmed[-1].name), dense)
         tested = self.folder.step("test", lambda: self._test(chosen, ground))
@@ -128,7 +167,7 @@ class Smallest(Goal):
         write(report, self.folder.path)
         return report
 
-    def _written(self, points: list[Point], ground: Ground) -> list[Point]:
+    def _written(self, points: list[Point], ground: Ground) -> Written:
         """Models in the forms that were looked at, by halves towards the smallest that keeps the budget.
 
         The dense model in the largest form comes first: it hardly loses anything, should no smaller one be confirmed.
@@ -143,56 +182,62 @@ class Smallest(Goal):
             while index is not None and not (found and self.search.budget.left(ENDING * seconds) < seconds):
                 found[index] = self._look(every[index], ground)
                 index = next_look(len(every), {place: inside(one, limit) for place, one in found.items()})
-            return [dataclasses.asdict(point) for point in found.values()]
+            return dataclasses.asdict(Written(list(found.values()), cut=index is not None))
 
-        return cast(list[Point], self.folder.kept("forms", list[Point], looked))
+        return cast(Written, self.folder.kept("forms", Written, looked))
 
     def _candidates(self, points: Sequence[Point], ground: Ground) -> Iterator[Candidate]:
         """Each model, with all words and with those of the training rows, in each form."""
+        words = self._words(ground)
         for point in points:
-            whole = self._result(point, ground)
-            bases = [(point, whole)]
-            if not self._all_words(points[0], ground):
-                bases.append(self._fewer_words(point, whole, ground))
-            for base, before in bases:
-                model, beside = load_with_head(before.model_folder), bytes_beside_weights(before.model_folder)
+            folder = self._result(point, ground).model_folder
+            model, beside = load_with_head(folder), bytes_beside_weights(folder)
+            shapes = [(False, model, beside)]
+            if not words.why:
+                shapes.append((True, with_rows(model, words.rows), beside - words.saved))
+            for shorter, shape, others in shapes:
                 for form in FORMS:
-                    yield Candidate(base, before, form, beside + bytes_in_form(model, form))
+                    yield Candidate(point, shorter, form, others + bytes_in_form(shape, form))
 
-    def _all_words(self, point: Point, ground: Ground) -> str:
-        """Why no rows of the word table can go, as one model shows; empty: they can."""
+    def _words(self, ground: Ground) -> Words:
+        """As the dense model shows."""
 
-        def tried() -> str:
+        def found() -> Any:
+            stage = self._stage(WORDS, {"name": WORDS})
+            method = Vocabulary(stage.method, self.search.stages.context(stage, [ground.dense]))
             try:
-                self._fewer_words(point, self._result(point, ground), ground)
+                rows, smaller = method.shortened()
             except TrimformerError as error:
-                return str(error)
-            return ""
+                return dataclasses.asdict(Words([], 0, str(error)))
+            saved = bytes_of_tokenizer(ground.inputs.tokenizer) - bytes_of_tokenizer(smaller)
+            return dataclasses.asdict(Words(rows, saved))
 
-        return str(self.folder.kept("all-words", str, tried))
-
-    def _fewer_words(self, point: Point, before: StageResult, ground: Ground) -> tuple[Point, StageResult]:
-        name = f"{point.name}-words"
-        removed = _joined(point.removed, "rows of words that the training rows do not use")
-        return dataclasses.replace(point, name=name, removed=removed), self._done(name, {"name": WORDS}, before, ground)
+        return cast(Words, self.folder.kept("words", Words, found))
 
     def _look(self, one: Candidate, ground: Ground) -> Point:
         """Written, read again as whoever has the folder reads it, and scored on the selection rows."""
-        result = self._done(one.name, one.form.method, one.before, ground)
+        before, removed = self._result(one.point, ground), one.point.removed
+        if one.shorter:
+            before = self._done(one.base, {"name": WORDS}, before, ground)
+            removed = _joined(removed, "rows of words that the training rows do not use")
+        result = self._done(one.name, one.form.method, before, ground)
         own = self._read(result, ground.inputs.selection, ground)
         score, drop = ground.scored(self._logits(result, own), own)
         price = bytes_of(result.model_folder)
         said = f"{one.name}: {numbers.size(price)}; loses {ground.inputs.task.metric.lost(drop)}"
         console.print(said, markup=False, soft_wrap=True)
-        removed = _joined(one.point.removed, one.form.said)
+        removed = _joined(removed, one.form.said)
         return dataclasses.replace(
             one.point, name=one.name, removed=removed, folder=one.name, price=price, score=score, drop=drop
         )
 
     def _done(self, name: str, method: Any, before: StageResult, ground: Ground) -> StageResult:
         """What a method that trains nothing makes of a model."""
-        stage = stage_of(name, self.settings.training, ObjectiveSettings(), method=method)
+        stage = self._stage(name, method)
         return self.search.stages.run(stage, 0, self.folder.work / name, [ground.dense, before])
+
+    def _stage(self, name: str, method: Any) -> StageSettings:
+        return stage_of(name, self.settings.training, ObjectiveSettings(), method=method)
 
     def _confirm(self, dense: Point, points: list[Point], ground: Ground) -> list[Confirmation]:
         """The models that were tried on the confirmation rows; the last one is taken."""
