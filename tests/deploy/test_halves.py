@@ -92,7 +92,7 @@ def with_outliers() -> Any:
     return model
 
 
-def test_maps_of_both_halves_that_cost_answers_stay_in_fp32(tmp_path: Path) -> None:
+def test_maps_of_both_halves_that_cost_answers_stay_in_fp32(unsmoothed: None, tmp_path: Path) -> None:
     (int8,) = export(with_outliers(), tmp_path, precision=["int8"])
     assert int8.mended is not None
     assert int8.agreement is not None

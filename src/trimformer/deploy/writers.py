@@ -36,7 +36,7 @@ FROM_ONNX: dict[str, Callable[[Path, Path], None]] = {
 def smooth_onnx_int8(source: Path, target: Path, inputs: quantize_openvino.Samples, kept: Collection[str] = ()) -> None:
     """int8 for ONNX Runtime, of the graph whose outliers are moved into weights where there are some."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        quantize_onnx.onnx_int8(smoothed(source, Path(scratch) / "smooth.onnx", inputs), target, kept)
+        quantize_onnx.onnx_int8(smoothed(source, Path(scratch) / "smooth.onnx", inputs, kept), target, kept)
 
 
 INT8: dict[str, Callable[..., None]] = {
