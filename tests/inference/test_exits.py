@@ -178,6 +178,27 @@ def test_a_file_that_rounds_has_a_threshold_of_its_own(tmp_path: Path) -> None:
     assert rounded.executed.take() == counts
     export(model, tmp_path / "a", precision=["fp32"])  # the file in int8 is still that of this model
     assert (exits_in(tmp_path / "a") or {})["thresholds"] == own
+    model.config.exits["thresholds"] = own  # as of a model that is loaded from such a folder
+    export(model, tmp_path / "b")
+    assert "thresholds" not in (exits_in(tmp_path / "b") or {})
+    export(model, tmp_path / "a", precision=["int8"])  # a file that no threshold was chosen for
+    assert "thresholds" not in (exits_in(tmp_path / "a") or {})
+
+
+def test_a_threshold_is_chosen_once_for_a_mended_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[float] = []
+
+    def once(*given: Any) -> float:
+        chosen.append(settle(*given))
+        return chosen[-1]
+
+    answers = iter([False, False, True])  # of the file, with one map in fp32, and with two
+    monkeypatch.setattr("trimformer.deploy.export.agrees", lambda _: next(answers))
+    monkeypatch.setattr("trimformer.deploy.export.settle", once)
+    settings = TaskSettings(data=str(write_csv(tmp_path / "reviews.csv")), text="review", label="stars")
+    (int8,) = export(classifier(), tmp_path / "a", precision=["int8"], tokenizer=words_tokenizer(), task=settings)
+    assert len(int8.mended.kept if int8.mended else ()) == 2
+    assert chosen == [int8.threshold]
 
 
 def test_threads_of_segments_do_not_spin(run: Path) -> None:

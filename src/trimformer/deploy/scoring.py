@@ -109,6 +109,10 @@ class Scorer(Judge):
 
     def selection_rows(self) -> Encoded | None:
         """The rows that are held out of those to learn from; None where only a validation file is given."""
+        return self._held
+
+    @functools.cached_property
+    def _held(self) -> Encoded | None:
         return None if self._data is None else self._read(self._data.selection)[0]
 
     @functools.cached_property

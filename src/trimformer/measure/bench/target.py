@@ -92,7 +92,8 @@ def export_for(
             for part in parts(chosen.file.path):
                 part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
-        keep_thresholds(folder, thresholds_of([chosen.file]))
+        if segments_of(model) > 1:
+            keep_thresholds(folder, thresholds_of([chosen.file]))
     written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
     notes = _notes(target, candidates, max_drop)
     if scorer is not None:  # first, for a score may hide it
