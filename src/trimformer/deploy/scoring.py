@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
+from ..inference.runtimes.exits import ExitSession
 from ..inference.runtimes.session import Session
 from ..tasks.balance import balance_notes
 from ..tasks.data import Examples, Task, TaskData
@@ -26,6 +28,22 @@ from ..training.evaluate import predict_logits
 from .agreement import agreement
 
 PYTORCH = "The model in fp32"
+
+
+def agreement_of(session: Session | None, data: Encoded, exact: np.ndarray, logits: np.ndarray) -> float:
+    """The share of the answers on these rows that are those of fp32, whose logits are ``exact``.
+
+    session: what gave the other logits, where a file did. One whose texts leave at a threshold of its own is asked
+    again at that of fp32, so that the share says what the rounding does.
+    """
+    if isinstance(session, ExitSession) and (other := session.as_in_fp32) is not session:
+        logits = predict_logits(as_model(other.run), data, title="Comparing with fp32")
+    return agreement(data, exact, logits)
+
+
+def as_model(run: Callable[[dict[str, Tensor]], np.ndarray]) -> Any:
+    """A function of a batch, as the scoring of models expects it."""
+    return lambda gates, **batch: SimpleNamespace(logits=torch.from_numpy(run(batch)))
 
 
 class Judge:
@@ -55,12 +73,9 @@ class Judge:
 
     def judge(self, session: Session) -> tuple[Outcome, float]:
         """What an exported file answers, and the share of its answers that are those of PyTorch in fp32."""
-
-        def call(gates: None, **inputs: Tensor) -> Any:
-            return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
-
-        logits = predict_logits(call, self.validation, title="Scoring the file")
-        return outcome(self.task, self.validation, logits), agreement(self.validation, self._exact, logits)
+        logits = predict_logits(as_model(session.run), self.validation, title="Scoring the file")
+        same = agreement_of(session, self.validation, self._exact, logits)
+        return outcome(self.task, self.validation, logits), same
 
     def score(self, found: Outcome) -> float:
         """The official metric."""
