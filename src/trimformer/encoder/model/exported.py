@@ -62,7 +62,7 @@ class ExportedEncoder(nn.Module):
             self.head = model.head
         # From this layer on only the first token is computed; before it, if it does not mix the tokens.
         reads_first = isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
-        last = body.config.first_alone if reads_first else len(body.layers)
+        last = max(body.config.first_alone, start) if reads_first else len(body.layers)
         mixes = last == body.config.last_mixing
         self.first_from_start = start == last and not mixes
         self.embeddings, self.norm = body.embeddings, body.norm
