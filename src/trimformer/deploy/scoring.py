@@ -17,7 +17,7 @@ from ..encoder import TrimformerWithHead
 from ..inference.runtimes.exits import ExitSession
 from ..inference.runtimes.session import Session
 from ..tasks.balance import balance_notes
-from ..tasks.data import Examples, Task, TaskData
+from ..tasks.data import Examples, MissingRows, Task, TaskData
 from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
@@ -28,6 +28,8 @@ from ..training.evaluate import predict_logits
 from .agreement import agreement
 
 PYTORCH = "The model in fp32"
+TEXTS = 4000
+"""Of the rows to learn from about so many are read: a few hundred are looked at."""
 
 
 def agreement_of(session: Session | None, data: Encoded, exact: np.ndarray, logits: np.ndarray) -> float:
@@ -119,8 +121,11 @@ class Scorer(Judge):
         super().__init__(model, task, validation, None)
 
     def training_texts(self) -> Encoded | None:
-        """The task's rows to learn from; None where only a validation file is given."""
-        return None if self._data is None else self._read(self._data.train)[0]
+        """Some of the task's rows to learn from, one in so many; None where only a validation file is given."""
+        if self._data is None:
+            return None
+        train = self._data.train
+        return self._read(train.take(range(0, len(train), max(1, len(train) // TEXTS))))[0]
 
     def selection_rows(self) -> Encoded | None:
         """The rows that are held out of those to learn from; None where only a validation file is given."""
@@ -132,9 +137,10 @@ class Scorer(Judge):
 
     @functools.cached_property
     def _data(self) -> TaskData | None:
-        if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
+        try:
+            return load_task(self.settings, labels=names_of(self.model.config))
+        except MissingRows:
             return None
-        return load_task(self.settings, labels=names_of(self.model.config))
 
     def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
         folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None

@@ -3,7 +3,8 @@
 Every part knows its exported form (``exported`` in ``encoder/parts``); what they share is made once here: the padding
 mask is turned into its forms (score bias, mean weights) once, not once per layer, and so are windows and relative
 biases; a classifier that reads only the first token gets only that token computed from the last layer on that mixes
-tokens. Weights that change are copies, made before the graph is written.
+tokens, or, where that is later, behind the last exit that reads all of them. Weights that change are copies, made
+before the graph is written.
 
 A model with exits is exported in segments: the layers from one exit to the next, and its head. What layers share is
 made anew in each.
