@@ -194,7 +194,7 @@ def test_compress_says_what_stays(exported: list[ExportedFile], rows: Path, monk
     monkeypatch.setattr(results, "export_all", lambda *_, **__: files)
     task, examples = load_validation(settings_of(rows), outliers().config.label_names)
     data = encode(task, examples, words_tokenizer(), 40)
-    given = (ExportSettings(), rows.parent, exported[0].path.parent, task, data, data)
+    given = (ExportSettings(), rows.parent, exported[0].path.parent, task, data, data, data)
     found = results.export_model(*given)
     assert [file.label_agreement for file in found] == [file.agreement for file in exported]
     (said,) = results.notes_of(found, "accuracy")

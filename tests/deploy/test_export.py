@@ -56,9 +56,26 @@ def test_calibration_sees_no_row_that_is_scored(tmp_path: Path) -> None:
     assert not set(texts.examples.texts) & set(scorer.validation.examples.texts)
     only = TaskSettings(validation=str(tmp_path / "reviews.csv"), text="review", label="stars")
     assert Scorer(model, tiny_tokenizer(), only).training_texts() is None
+    (tmp_path / "dev.tsv").write_text("sentence\tlabel\nfilm\t1\nthe film\t0\n", "utf-8")
+    model.config.id2label = {0: "negative", 1: "positive"}
+    alone = Scorer(model, tiny_tokenizer(), TaskSettings(name="sst2", data=str(tmp_path)))
+    assert (alone.training_texts(), alone.selection_rows()) == (None, None)
     shapes = [one["input_ids"].shape for one in samples(model.config, texts)]
     assert {batch for batch, _ in shapes} == {1}
     assert [n for _, n in shapes] == sorted(texts.lengths)
+
+
+def test_of_many_training_rows_some_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{'the ' * number}film,{'pos' if number % 2 else 'neg'}" for number in range(60)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["review,stars", *rows]), "utf-8")
+    model = tiny_classifier(num_labels=2, id2label={0: "neg", 1: "pos"})
+    settings = TaskSettings(data=str(tmp_path / "reviews.csv"), text="review", label="stars")
+    every = Scorer(model, tiny_tokenizer(), settings).training_texts()
+    monkeypatch.setattr("trimformer.deploy.scoring.TEXTS", 10)
+    some = Scorer(model, tiny_tokenizer(), settings).training_texts()
+    assert every is not None
+    assert some is not None
+    assert 10 <= len(some) < 20 < len(every)
 
 
 def test_random_calibration_says_so(tmp_path: Path) -> None:

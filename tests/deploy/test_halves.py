@@ -11,12 +11,15 @@ import torch
 from tests.deploy.test_agreement import outliers
 from tests.inference.test_passages import NAMES, PASSAGES, ROWS, numbers, write
 from tests.models import tiny
-from trimformer import TrimformerError, export
+from trimformer import TrimformerError, export, trim
+from trimformer.deploy.halves import lower_half
 from trimformer.deploy.onnx import random_inputs
 from trimformer.encoder.checkpoints.load import load_tokenizer, load_with_head
+from trimformer.encoder.model.exported import ExportedEncoder, LaterSegment
 from trimformer.inference.passages.encode import encode_passages
 from trimformer.inference.predictor import Predictor
 from trimformer.inference.runtimes.backends import parts
+from trimformer.inference.runtimes.onnx import OnnxSession
 from trimformer.methods.structure.deformer import split
 
 
@@ -78,6 +81,27 @@ def test_a_half_alone_is_refused(tmp_path: Path, folder: Path, backend: str, nam
         Predictor(tmp_path, backend)
 
 
+def test_threads_of_halves_do_not_spin(folder: Path) -> None:
+    """Each half has threads of its own, which would be in the way of the other one's."""
+    for name in ("model.onnx", "model.lower.onnx", "model.int8.onnx", "model.lower.int8.onnx"):
+        options = OnnxSession(folder / "files" / name)._session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_the_first_token_alone_is_computed_behind_the_last_layer_that_mixes() -> None:
+    """As in PyTorch, where the layers above the split mix no tokens."""
+    model: Any = split(trim(tiny(3), attention={1: "none", 2: "none"}), 1)
+    one_text = random_inputs(model.config, 2, 9) | {"token_type_ids": torch.zeros(2, 9, dtype=torch.int64)}
+    sizes: list[int] = []
+    with torch.no_grad():
+        expected, states = model(**one_text).logits, ExportedEncoder(lower_half(model))(**one_text)
+        model.config.split_layers = 0
+        upper = LaterSegment(model, 1, 3)
+        upper.layers["1"].register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[1]))
+        torch.testing.assert_close(upper(states, one_text["attention_mask"]), expected)
+    assert sizes == [1]
+
+
 def test_torch_export_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrimformerError, match="export it for ONNX Runtime or OpenVINO"):
         export(split(tiny(), 2), tmp_path / "files", to="torch")
@@ -92,7 +116,7 @@ def with_outliers() -> Any:
     return model
 
 
-def test_maps_of_both_halves_that_cost_answers_stay_in_fp32(tmp_path: Path) -> None:
+def test_maps_of_both_halves_that_cost_answers_stay_in_fp32(unsmoothed: None, tmp_path: Path) -> None:
     (int8,) = export(with_outliers(), tmp_path, precision=["int8"])
     assert int8.mended is not None
     assert int8.agreement is not None

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from tests.deploy.test_agreement import asked, texts
-from tests.models import DISTINCT_FAMILIES, tiny
+from tests.models import DISTINCT_FAMILIES, WITHOUT_FAMILY, tiny, with_layers
 from tests.tinymodel import words_tokenizer
 from trimformer.deploy.onnx import random_inputs
-from trimformer.deploy.quantize_onnx import onnx_int8
+from trimformer.deploy.quantize_onnx import onnx_int8, plain_name
 from trimformer.deploy.quantize_openvino import samples
 from trimformer.deploy.smooth import smoothed
 from trimformer.deploy.writers import write
@@ -50,6 +50,27 @@ def test_weights_that_several_inputs_share_stay(tmp_path: Path, monkeypatch: pyt
     )
     same = {name for name in before if before[name] == after[name]}
     assert {name for name in before if ".ffn_" in name} <= same
+
+
+def test_maps_that_int8_does_not_round_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trimformer.deploy.smooth.OUTLIER", 0.0)
+    model = tiny(2, exits={"after": [0], "rule": "entropy", "threshold": 0.5})
+    source = write(model, "onnx", tmp_path)
+    kept = ["layers.0.ffn_in"]
+    target = smoothed(source, tmp_path / "smooth.onnx", samples(model.config, None), kept)
+    before, after = (
+        {weight.name: weight for weight in onnx.load(str(file)).graph.initializer} for file in (source, target)
+    )
+    same = {name for name in before if name.endswith("weight") and before[name] == after[name]}
+    assert {name for name in before if name.startswith("exits.") and name.endswith("weight")} <= same
+    assert [plain_name(name) for name in same if ".ffn_in" in name] == kept
+    assert not any(".ffn_out" in name for name in same)
+
+
+@pytest.mark.parametrize("kind", WITHOUT_FAMILY)
+def test_a_file_without_linear_maps_has_no_outliers(kind: str, tmp_path: Path) -> None:
+    body = with_layers(kind).encoder
+    assert write(body, "onnx-int8", tmp_path).is_file()
 
 
 def two_outlier_channels() -> Any:

@@ -189,8 +189,10 @@ def test_trimmed_equals_gated(family, kind):
 
 def test_exits_go_with_their_layers_and_are_renumbered():
     model = with_exits()
+    model.config.exits["thresholds"] = {"onnx-int8": 1}
     trimmed = trim(model, Gates(layers=torch.tensor([1.0, 0.0, 1.0, 1.0])))
     assert trimmed.config.exits["after"] == [0, 1]
+    assert "thresholds" not in trimmed.config.exits  # they are of files
     assert torch.equal(trimmed.exits["1"].output.weight, model.exits["2"].output.weight)
     assert trim(model, Gates(layers=torch.tensor([1.0, 1.0, 0.0, 0.0]))).config.exits["after"] == [0]
     alone = trim(model, Gates(layers=torch.tensor([1.0, 0.0, 0.0, 0.0])))

@@ -13,13 +13,14 @@ from tests.encoder.test_exits import exits
 from tests.inference.serve.conftest import counted, running
 from tests.models import tiny
 from tests.tinymodel import texts, words_tokenizer, write_csv
+from trimformer.deploy.agreement import agreement
 from trimformer.deploy.export import export
 from trimformer.deploy.mend import costliest_first
 from trimformer.deploy.onnx import random_inputs
 from trimformer.deploy.quantize_onnx import maps_of
 from trimformer.deploy.quantize_openvino import samples
-from trimformer.deploy.scoring import Scorer
-from trimformer.deploy.thresholds import settle
+from trimformer.deploy.scoring import Scorer, as_model
+from trimformer.deploy.thresholds import keep_thresholds, settle
 from trimformer.deploy.writers import write
 from trimformer.encoder import TrimformerForSequenceClassification
 from trimformer.encoder.checkpoints.load import load
@@ -30,11 +31,17 @@ from trimformer.inference.runtimes.backends import open_backend
 from trimformer.inference.runtimes.exits import ExitSession
 from trimformer.inference.runtimes.segments import together
 from trimformer.measure.bench.bench import Texts, bench
+from trimformer.measure.bench.score import score_variants
 from trimformer.measure.bench.target import export_for
+from trimformer.measure.bench.variants import make_variants
 from trimformer.measure.device.pieces import latency_tables
+from trimformer.pipeline.results import _judged
 from trimformer.saved.exits import ANSWERS
+from trimformer.search.measurement import scores_of
+from trimformer.tasks.outcome import outcome
 from trimformer.tasks.settings import TaskSettings
 from trimformer.tasks.task import load_task
+from trimformer.training.evaluate import predict_logits
 
 NAMES = {0: "neg", 1: "pos"}
 LINES = [text for text, _ in texts(40)]
@@ -178,6 +185,50 @@ def test_a_file_that_rounds_has_a_threshold_of_its_own(tmp_path: Path) -> None:
     assert rounded.executed.take() == counts
     export(model, tmp_path / "a", precision=["fp32"])  # the file in int8 is still that of this model
     assert (exits_in(tmp_path / "a") or {})["thresholds"] == own
+    model.config.exits["thresholds"] = own  # as of a model that is loaded from such a folder
+    export(model, tmp_path / "b")
+    assert "thresholds" not in (exits_in(tmp_path / "b") or {})
+    export(model, tmp_path / "a", precision=["int8"])  # a file that no threshold was chosen for
+    assert "thresholds" not in (exits_in(tmp_path / "a") or {})
+
+
+def test_agreement_is_that_at_the_threshold_of_fp32_everywhere(tmp_path: Path) -> None:
+    """However many texts leave at the threshold of a file itself."""
+    settings = TaskSettings(data=str(write_csv(tmp_path / "reviews.csv")), text="review", label="stars")
+    model = classifier()
+    model.config.exits["threshold"] = 0.0  # none leaves early, and the exit says otherwise
+    with torch.no_grad():
+        for weight in model.exits["0"].output.parameters():
+            weight *= -1
+    fp32, int8 = export(model, tmp_path, tokenizer=words_tokenizer(), task=settings)
+    keep_thresholds(tmp_path, {"onnx-int8": 2.0})  # all leave at the first exit
+    variants = make_variants({"m": fp32.path}, ["onnx"], 1, tmp_path) + make_variants({"m": int8.path}, [], 1, tmp_path)
+    judge = Scorer(model, words_tokenizer(), settings)
+    exact = predict_logits(model, judge.validation)
+    assert variants[1].run is not None
+    early = predict_logits(as_model(variants[1].run), judge.validation)
+    assert agreement(judge.validation, exact, early) != int8.agreement
+    known = outcome(judge.task, judge.validation, exact)
+    assert _judged(variants[1], judge.task, judge.validation, exact, known)[1] == int8.agreement
+    assert [one.agreement for one in score_variants(variants, {"m": fp32.path}, settings)] == [1, int8.agreement]
+    found = scores_of(variants, judge.task, judge.validation)
+    assert [one.agreement for one in found.values()] == [1, int8.agreement]
+
+
+def test_a_threshold_is_chosen_once_for_a_mended_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[float] = []
+
+    def once(*given: Any) -> float:
+        chosen.append(settle(*given))
+        return chosen[-1]
+
+    answers = iter([False, False, True])  # of the file, with one map in fp32, and with two
+    monkeypatch.setattr("trimformer.deploy.export.agrees", lambda _: next(answers))
+    monkeypatch.setattr("trimformer.deploy.export.settle", once)
+    settings = TaskSettings(data=str(write_csv(tmp_path / "reviews.csv")), text="review", label="stars")
+    (int8,) = export(classifier(), tmp_path / "a", precision=["int8"], tokenizer=words_tokenizer(), task=settings)
+    assert len(int8.mended.kept if int8.mended else ()) == 2
+    assert chosen == [int8.threshold]
 
 
 def test_threads_of_segments_do_not_spin(run: Path) -> None:

@@ -157,7 +157,8 @@ def export_all(
                     if part.is_file():  # of two precisions of the same file the first has moved it
                         part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
-        keep_thresholds(folder, thresholds_of(exported))
+        if segments_of(model) > 1:
+            keep_thresholds(folder, thresholds_of(exported))
     return [dataclasses.replace(file, path=folder / file.path.name) for file in exported]
 
 
@@ -183,6 +184,7 @@ class _Exporter:
         if backend in INT8 and file.agreement is not None and not agrees(file.agreement):
             file = self._mended(file, file.agreement)
         if self.scorer is not None:
+            file = self._settled(file) if segments_of(self.model) > 1 and file.precision != "fp32" else file
             self.scorer.keep(backend, self.outcomes[file.path])
         if not calibrated:
             return file
@@ -194,22 +196,25 @@ class _Exporter:
         if self.scorer is None:
             return file
         self.outcomes[path], same = self.scorer.judge(session)
-        if isinstance(session, ExitSession) and file.precision != "fp32":
-            file = self._settled(file, session)
-        metric = self.scorer.task.metric
-        score = self.scorer.score(self.outcomes[path])
-        drop = metric.drop(score - self.scorer.reference)
-        return dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop, agreement=same)
+        return dataclasses.replace(self._scored(file), agreement=same)
 
-    def _settled(self, file: ExportedFile, session: ExitSession) -> ExportedFile:
+    def _scored(self, file: ExportedFile) -> ExportedFile:
+        """The file with the score of what it answered last."""
+        assert self.scorer is not None
+        metric, score = self.scorer.task.metric, self.scorer.score(self.outcomes[file.path])
+        drop = metric.drop(score - self.scorer.reference)
+        return dataclasses.replace(file, metric=metric.name, score=score, score_drop=drop)
+
+    def _settled(self, file: ExportedFile) -> ExportedFile:
         """The file with a threshold of its own, which its score is then measured at; the same without rows for it."""
         assert self.scorer is not None
         rows = self.scorer.selection_rows()
         if rows is None:
             return file
+        session: Any = open_backend(file.path, file.backend, folder=self.folder)
         threshold = settle(session, self.scorer.task, rows)
         self.outcomes[file.path], _ = self.scorer.judge(session)
-        return dataclasses.replace(file, threshold=threshold)
+        return dataclasses.replace(self._scored(file), threshold=threshold)
 
     def _mended(self, file: ExportedFile, before: float) -> ExportedFile:
         """The file with the fewest maps in fp32 with which it agrees; as it is where too many would be needed."""
@@ -241,9 +246,9 @@ def own_threshold(name: str, threshold: float) -> str:
     return f"{name}: its texts leave at the threshold {threshold:g}, chosen by its own answers on the selection rows."
 
 
-def thresholds_of(files: Sequence[ExportedFile]) -> dict[str, float]:
-    """The thresholds that were chosen for files, by their back-ends."""
-    return {file.backend: file.threshold for file in files if file.threshold is not None}
+def thresholds_of(files: Sequence[ExportedFile]) -> dict[str, float | None]:
+    """The thresholds that were chosen for files, by their back-ends; None: none was."""
+    return {file.backend: file.threshold for file in files}
 
 
 def save_tokenizer(model: Model, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:

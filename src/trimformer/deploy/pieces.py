@@ -44,7 +44,7 @@ def inputs_of(sessions: Sequence[Any], halves: bool, given: Sequence[Inputs]) ->
         own = list(given)
         yield own
         for session in sessions[:-1]:
-            own = [next_inputs(session.outputs(_read(session, sample)), sample) for sample in own]
+            own = [next_inputs(session.outputs(sample), sample) for sample in own]
             yield own
         return
     texts, states = [], []
@@ -53,14 +53,9 @@ def inputs_of(sessions: Sequence[Any], halves: bool, given: Sequence[Inputs]) ->
         texts += found
         states.append(
             {
-                "states": joined([sessions[1].run(_read(sessions[1], text)) for text in found], home),
+                "states": joined([sessions[1].run(text) for text in found], home),
                 "attention_mask": sample["attention_mask"],
             }
         )
     yield states
     yield texts
-
-
-def _read(session: Any, given: Inputs) -> Inputs:
-    """The inputs that a file has: one that is only timed has none that nothing is computed from."""
-    return {name: value for name, value in given.items() if name in session.inputs}

@@ -88,13 +88,17 @@ class IntegerGraph:
 
     def quantized(self, node: Any) -> Iterator[Any]:
         """The node itself, or what stands for it."""
-        weight = self.weight_of(node)
-        if weight is None or plain_name(weight) in self.kept:
+        if not self.rounds(node):
             yield node
         elif node.op_type == "Gather":
             yield from self._looked_up(node)
         else:
             yield from self.product(node)
+
+    def rounds(self, node: Any) -> bool:
+        """Whether the weight of a node becomes integers."""
+        weight = self.weight_of(node)
+        return weight is not None and plain_name(weight) not in self.kept
 
     def weight_of(self, node: Any) -> str | None:
         """The name of the weight of a linear map or of the look-up of a word; None for all other nodes."""

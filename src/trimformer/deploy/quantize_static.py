@@ -50,6 +50,8 @@ def largest_inputs(source: Path, inputs: Iterable[Mapping[str, np.ndarray]]) -> 
     model = onnx.load(str(source))
     graph = IntegerGraph(model.graph, unsigned=False)
     names = sorted({node.input[0] for node in model.graph.node if graph.linear(node)})
+    if not names:
+        return {}
     del model.graph.output[:]
     model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
     with tempfile.TemporaryDirectory() as folder:

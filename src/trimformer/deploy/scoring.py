@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from ..encoder import TrimformerWithHead
+from ..inference.runtimes.exits import ExitSession
 from ..inference.runtimes.session import Session
 from ..tasks.balance import balance_notes
-from ..tasks.data import Examples, Task, TaskData
+from ..tasks.data import Examples, MissingRows, Task, TaskData
 from ..tasks.encode import read_rows
 from ..tasks.encoding.encoded import Encoded
 from ..tasks.labels import names_of
@@ -26,6 +28,24 @@ from ..training.evaluate import predict_logits
 from .agreement import agreement
 
 PYTORCH = "The model in fp32"
+TEXTS = 4000
+"""Of the rows to learn from about so many are read: a few hundred are looked at."""
+
+
+def agreement_of(session: Session | None, data: Encoded, exact: np.ndarray, logits: np.ndarray) -> float:
+    """The share of the answers on these rows that are those of fp32, whose logits are ``exact``.
+
+    session: what gave the other logits, where a file did. One whose texts leave at a threshold of its own is asked
+    again at that of fp32, so that the share says what the rounding does.
+    """
+    if isinstance(session, ExitSession) and (other := session.as_in_fp32) is not session:
+        logits = predict_logits(as_model(other.run), data, title="Comparing with fp32")
+    return agreement(data, exact, logits)
+
+
+def as_model(run: Callable[[dict[str, Tensor]], np.ndarray]) -> Any:
+    """A function of a batch, as the scoring of models expects it."""
+    return lambda gates, **batch: SimpleNamespace(logits=torch.from_numpy(run(batch)))
 
 
 class Judge:
@@ -55,12 +75,9 @@ class Judge:
 
     def judge(self, session: Session) -> tuple[Outcome, float]:
         """What an exported file answers, and the share of its answers that are those of PyTorch in fp32."""
-
-        def call(gates: None, **inputs: Tensor) -> Any:
-            return SimpleNamespace(logits=torch.from_numpy(session.run(inputs)))
-
-        logits = predict_logits(call, self.validation, title="Scoring the file")
-        return outcome(self.task, self.validation, logits), agreement(self.validation, self._exact, logits)
+        logits = predict_logits(as_model(session.run), self.validation, title="Scoring the file")
+        same = agreement_of(session, self.validation, self._exact, logits)
+        return outcome(self.task, self.validation, logits), same
 
     def score(self, found: Outcome) -> float:
         """The official metric."""
@@ -104,18 +121,26 @@ class Scorer(Judge):
         super().__init__(model, task, validation, None)
 
     def training_texts(self) -> Encoded | None:
-        """The task's rows to learn from; None where only a validation file is given."""
-        return None if self._data is None else self._read(self._data.train)[0]
+        """Some of the task's rows to learn from, one in so many; None where only a validation file is given."""
+        if self._data is None:
+            return None
+        train = self._data.train
+        return self._read(train.take(range(0, len(train), max(1, len(train) // TEXTS))))[0]
 
     def selection_rows(self) -> Encoded | None:
         """The rows that are held out of those to learn from; None where only a validation file is given."""
+        return self._held
+
+    @functools.cached_property
+    def _held(self) -> Encoded | None:
         return None if self._data is None else self._read(self._data.selection)[0]
 
     @functools.cached_property
     def _data(self) -> TaskData | None:
-        if self.settings.name == "custom" and not (self.settings.data or self.settings.train):
+        try:
+            return load_task(self.settings, labels=names_of(self.model.config))
+        except MissingRows:
             return None
-        return load_task(self.settings, labels=names_of(self.model.config))
 
     def _read(self, examples: Examples) -> tuple[Encoded, list[str]]:
         folder = Path(self.tokenizer.name_or_path) if self.tokenizer.name_or_path else None

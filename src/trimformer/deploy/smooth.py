@@ -10,7 +10,7 @@ outliers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +28,28 @@ SMALLEST = 1e-5
 """In place of the largest weight of a channel that none reads."""
 
 
-def smoothed(source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]]) -> Path:
+def smoothed(
+    source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarray]], kept: Collection[str] = ()
+) -> Path:
     """Write the fp32 file to ``target`` with its outliers moved into weights; where there are none it is the source.
 
     inputs: of the file, which show the outliers. Weights that several inputs are multiplied with, as those of layers
-    that share them, stay as they are.
+    that share them, stay as they are, and so do those that int8 does not round. kept: plain names of maps that stay in
+    fp32.
     """
     import onnx
     from onnx import numpy_helper
     from onnx.helper import make_node
 
     model = onnx.load(str(source))
-    graph = IntegerGraph(model.graph, unsigned=False)
+    graph = IntegerGraph(model.graph, unsigned=False, kept=kept)
     factors = _factors(graph, model.graph, largest_inputs(source, _some(inputs)))
     if not factors:
         return source
     nodes: list[Any] = []
     divided: dict[str, str] = {}
     for node in model.graph.node:
-        if graph.linear(node) and (x := node.input[0]) in factors:
+        if _moves(graph, node) and (x := node.input[0]) in factors:
             factor, weight = factors[x], node.input[1]
             if x not in divided:
                 divided[x] = f"{x}.smooth"
@@ -64,6 +67,11 @@ def smoothed(source: Path, target: Path, inputs: Sequence[Mapping[str, np.ndarra
     return target
 
 
+def _moves(graph: IntegerGraph, node: Any) -> bool:
+    """Whether it is a linear map that int8 rounds."""
+    return graph.linear(node) and graph.rounds(node)
+
+
 def _factors(graph: IntegerGraph, nodes: Any, largest: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """By the input of maps: what each channel is divided by; of inputs with outliers alone."""
     readers: dict[str, list[Any]] = {}
@@ -71,7 +79,7 @@ def _factors(graph: IntegerGraph, nodes: Any, largest: Mapping[str, np.ndarray])
     for node in nodes.node:
         for name in node.input:
             uses[name] = uses.get(name, 0) + 1
-        if graph.linear(node):
+        if _moves(graph, node):
             readers.setdefault(node.input[0], []).append(node)
     found = {}
     for x, own in readers.items():

@@ -45,14 +45,16 @@ def settle(session: ExitSession, task: Task, data: Encoded) -> float:
     return session.shape.threshold
 
 
-def keep_thresholds(folder: Path, thresholds: Mapping[str, float]) -> None:
-    """Write thresholds of files, by their back-ends, into the config.json beside them."""
-    if not thresholds:
-        return
+def keep_thresholds(folder: Path, thresholds: Mapping[str, float | None]) -> None:
+    """Write thresholds of files of a model with exits, by their back-ends, into the config.json beside them.
+
+    None: the file has none of its own, so that an older one goes. Those of other files stay.
+    """
     file = folder / CONFIG
     values = read_json(file)
-    known = values["exits"].get("thresholds", {})
-    values["exits"]["thresholds"] = known | dict(thresholds)
+    known = values["exits"].pop("thresholds", {}) | thresholds
+    if own := {name: threshold for name, threshold in known.items() if threshold is not None}:
+        values["exits"]["thresholds"] = own
     with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 

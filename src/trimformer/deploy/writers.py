@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,6 +14,7 @@ from ..errors import TrimformerError, explain_write_errors
 from ..inference.runtimes.backends import file_backend, parts
 from ..inference.runtimes.onnx import OnnxSession
 from ..inference.runtimes.openvino import require_openvino
+from ..saved.exits import ExitShape
 from ..tasks.encoding.encoded import Encoded
 from . import onnx, openvino, quantize_onnx, quantize_openvino, quantize_static, torch_export
 from .halves import write_halves
@@ -36,7 +38,7 @@ FROM_ONNX: dict[str, Callable[[Path, Path], None]] = {
 def smooth_onnx_int8(source: Path, target: Path, inputs: quantize_openvino.Samples, kept: Collection[str] = ()) -> None:
     """int8 for ONNX Runtime, of the graph whose outliers are moved into weights where there are some."""
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        quantize_onnx.onnx_int8(smoothed(source, Path(scratch) / "smooth.onnx", inputs), target, kept)
+        quantize_onnx.onnx_int8(smoothed(source, Path(scratch) / "smooth.onnx", inputs, kept), target, kept)
 
 
 INT8: dict[str, Callable[..., None]] = {
@@ -96,11 +98,12 @@ def write(
 def save_config(model: onnx.Model, folder: Path) -> None:
     """The model's config.json, which says what the outputs mean, and of a model with exits when texts leave.
 
-    The thresholds of files in the folder stay.
+    The thresholds of files in the folder stay; those that the model came with are of files in another one.
     """
     config = copy.deepcopy(model.config)
-    if config.exits is not None and (known := thresholds_in(folder, config.exits)):
-        config.exits = config.exits | {"thresholds": known}
+    if config.exits is not None:
+        known = thresholds_in(folder, config.exits) or None
+        config.exits = dataclasses.replace(ExitShape.read(config.exits), thresholds=known).to_dict()
     config.architectures = [type(model).__name__]  # only a saved model names its class
     config.save_pretrained(folder)
 

@@ -41,9 +41,9 @@ class Cost:
     """params: weights. bytes: weights in the given precision. flops: operations for one sequence of ``length`` tokens.
 
     The exits of a model count as where no text leaves. layers: the share of each encoder layer; embeddings and heads
-    make up the rest. Under a head that reads the first token only, the layers after the last one that mixes tokens are
-    computed for that token alone. A layer that hands on fewer tokens is counted with all that it is given up to its
-    feed-forward block, and from there on with those.
+    make up the rest. Under a head that reads the first token only, the layers after the last one that mixes tokens, and
+    after the last exit that reads all of them, are computed for that token alone. A layer that hands on fewer tokens is
+    counted with all that it is given up to its feed-forward block, and from there on with those.
     """
 
     params: int

@@ -15,9 +15,9 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from ..cores import usable_cores
-from ..deploy.agreement import agreement, agrees, percent
+from ..deploy.agreement import agrees, percent
 from ..deploy.export import export_all, own_threshold
-from ..deploy.scoring import Judge
+from ..deploy.scoring import Judge, agreement_of, as_model
 from ..encoder.checkpoints.load import load_tokenizer, load_with_head
 from ..encoder.shape.kinds import ATTENTION
 from ..files import atomic_folder
@@ -25,7 +25,6 @@ from ..hardware import hardware
 from ..inference.runtimes.backends import FILE_BACKENDS, file_in
 from ..measure.bench.latency import make_workloads, time_variants
 from ..measure.bench.process import disk_bytes
-from ..measure.bench.score import as_model
 from ..measure.bench.variants import Model, Variant, make_variants
 from ..measure.cost import cost, mean_flops
 from ..measure.significance import paired_test
@@ -184,7 +183,7 @@ def _judged(
     if variant.run is None or variant.backend not in FILE_BACKENDS:
         return None, None
     logits = predict_logits(as_model(variant.run), data, title=f"Scoring {variant.name}, {variant.backend}")
-    return outcome(task, data, logits).scores[task.metrics[0]], agreement(data, exact, logits)
+    return outcome(task, data, logits).scores[task.metrics[0]], agreement_of(variant.session, data, exact, logits)
 
 
 def default_lengths(data: Encoded) -> list[int]:

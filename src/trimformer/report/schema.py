@@ -79,7 +79,9 @@ class Latency(_Strict):
         default=None, description="official metric of what was timed on the validation examples; null: not scored"
     )
     label_agreement: float | None = Field(
-        default=None, description="share (0 to 1) of validation rows answered as PyTorch in fp32 does; null: not scored"
+        default=None,
+        description="share (0 to 1) of validation rows answered as PyTorch in fp32 does, of exits at the threshold of "
+        "fp32; null: not scored",
     )
 
     @property
@@ -212,7 +214,9 @@ class ExportInfo(_Strict):
     precision: str = Field(description="number format of the weights, such as fp32 or int8")
     max_abs_error: float = Field(description="largest absolute difference of a logit from the trimmed model")
     label_agreement: float | None = Field(
-        default=None, description="share (0 to 1) of validation rows answered as the fp32 file does; null: not scored"
+        default=None,
+        description="share (0 to 1) of validation rows answered as the fp32 file does, of exits at its threshold; "
+        "null: not scored",
     )
     score: float | None = Field(default=None, description="official metric of the file itself on the validation rows")
     kept: list[str] = Field(default=[], description="linear maps that stay in fp32 in an int8 file, by name")

@@ -175,10 +175,11 @@ class ExitShape:
     def kept(self, layers: Sequence[int]) -> ExitShape | None:
         """The exits of an encoder of which only these layers are kept; None: none is left.
 
-        An exit goes with the layer that it stands after, and where that layer becomes the last one.
+        An exit goes with the layer that it stands after, and where that layer becomes the last one. Thresholds of files
+        go with the files.
         """
         after = tuple(place for place, layer in enumerate(layers[:-1]) if layer in self.after)
-        return dataclasses.replace(self, after=after) if after else None
+        return dataclasses.replace(self, after=after, thresholds=None) if after else None
 
 
 class _Entropy:

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..deploy.agreement import agreement, agrees
+from ..deploy.agreement import agrees
 from ..deploy.mend import Mended
+from ..deploy.scoring import agreement_of, as_model
 from ..deploy.thresholds import keep_thresholds, settle
 from ..encoder.checkpoints.load import load_with_head
 from ..errors import TrimformerError
 from ..inference.runtimes.backends import FILE_BACKENDS, open_backend
 from ..inference.runtimes.segments import together
 from ..measure.bench.latency import Timing, time_variants
-from ..measure.bench.score import as_model
 from ..measure.bench.variants import Variant, available_backends, make_variants, precision
 from ..measure.bench.workload import Workload
 from ..tasks.data import Task
@@ -122,14 +122,6 @@ def variants_of(
     return [variant for variant in made if variant.run is not None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Settled:
-    """The threshold of a file, and its agreement before: once the threshold lies beside it, the file knows no other."""
-
-    threshold: float
-    agreement: float | None
-
-
 def with_thresholds(
     variants: Sequence[Variant], scores: Scores, task: Task, data: Encoded, threads: int, kept: Kept
 ) -> tuple[list[Variant], Scores]:
@@ -140,19 +132,18 @@ def with_thresholds(
         if one.path is not None and len(together(one.path)) > 1 and precision(one.backend) != "fp32":
             key = one.name, one.backend
             opened = partial(open_backend, one.path, one.backend, threads)
-            choose = partial(_settled, opened, task, data, scored[key].agreement)
-            settled = kept(f"settled-{one.name}-{one.backend}", Settled, choose)
-            keep_thresholds(one.path.parent, {one.backend: settled.threshold})
-            session: Any = opened()
-            one = dataclasses.replace(one, run=session.run, executed=session.executed)
+            choose = partial(_settled, opened, task, data)
+            threshold = kept(f"settled-{one.name}-{one.backend}", float, choose)
+            keep_thresholds(one.path.parent, {one.backend: threshold})
+            one = one.run_by(opened())
             score = outcome_of(one, task, data).scores[task.metrics[0]]
-            scored[key] = scored[key]._replace(score=score, agreement=settled.agreement)
+            scored[key] = scored[key]._replace(score=score)
         found.append(one)
     return found, scored
 
 
-def _settled(opened: Callable[[], Any], task: Task, data: Encoded, agreement: float | None) -> dict[str, Any]:
-    return dataclasses.asdict(Settled(settle(opened(), task, data), agreement))
+def _settled(opened: Callable[[], Any], task: Task, data: Encoded) -> float:
+    return settle(opened(), task, data)
 
 
 def timed(variants: Sequence[Variant], workload: Workload, threads: int) -> Iterable[tuple[Variant, Timing]]:
@@ -182,7 +173,7 @@ def scores_of(variants: Sequence[Variant], task: Task, data: Encoded) -> Scores:
         logits = logits_of(one, data)
         if precision(one.backend) == "fp32":
             exact.setdefault(one.name, logits)
-        same = agreement(data, exact[one.name], logits) if one.name in exact else None
+        same = agreement_of(one.session, data, exact[one.name], logits) if one.name in exact else None
         found[one.name, one.backend] = Scored(outcome(task, data, logits).scores[task.metrics[0]], same)
     return found
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..deploy.agreement import agreement, agrees
+from ..deploy.agreement import agrees
 from ..deploy.mend import Mended, maps_to_keep, write_mended
+from ..deploy.scoring import agreement_of
 from ..deploy.writers import INT8
 from ..encoder.checkpoints.load import load_with_head
 from ..encoder.model.heads import TrimformerWithHead
 from ..inference.runtimes.backends import open_backend
-from ..inference.runtimes.exits import counts_of
 from ..measure.bench.variants import Variant
 from ..tasks.data import Task
 from ..tasks.encoding.encoded import Encoded
@@ -95,13 +95,12 @@ class Trials:
         return logits
 
     def _opened(self, path: Path) -> Variant:
-        session = open_backend(path, self.variant.backend, self.threads, self._file.parent)
-        return dataclasses.replace(self.variant, run=session.run, executed=counts_of(session))
+        return self.variant.run_by(open_backend(path, self.variant.backend, self.threads, self._file.parent))
 
     def _scored(self, variant: Variant) -> Scored:
         logits = logits_of(variant, self.data)
         score = outcome(self.task, self.data, logits).scores[self.task.metrics[0]]
-        return Scored(score, agreement(self.data, self._exact, logits))
+        return Scored(score, agreement_of(variant.session, self.data, self._exact, logits))
 
     def _agrees(self, path: Path, kept: Sequence[str]) -> bool:
         return agrees(self._scored(self._opened(path)).agreement)

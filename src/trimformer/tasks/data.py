@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..errors import TrimformerError
 from ..saved.kinds import Kind
 from .metric import Metric, metric
+
+
+class MissingRows(TrimformerError):
+    """There is no file with the training rows of a task, or none with those to report on."""
 
 
 @dataclass(frozen=True)

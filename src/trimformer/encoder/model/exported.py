@@ -3,7 +3,8 @@
 Every part knows its exported form (``exported`` in ``encoder/parts``); what they share is made once here: the padding
 mask is turned into its forms (score bias, mean weights) once, not once per layer, and so are windows and relative
 biases; a classifier that reads only the first token gets only that token computed from the last layer on that mixes
-tokens. Weights that change are copies, made before the graph is written.
+tokens, or, where that is later, behind the last exit that reads all of them. Weights that change are copies, made
+before the graph is written.
 
 A model with exits is exported in segments: the layers from one exit to the next, and its head. What layers share is
 made anew in each.
@@ -62,7 +63,7 @@ class ExportedEncoder(nn.Module):
             self.head = model.head
         # From this layer on only the first token is computed; before it, if it does not mix the tokens.
         reads_first = isinstance(model, TrimformerWithHead) and model.reads_first(model.config)
-        last = body.config.first_alone if reads_first else len(body.layers)
+        last = max(body.config.first_alone, start) if reads_first else len(body.layers)
         mixes = last == body.config.last_mixing
         self.first_from_start = start == last and not mixes
         self.embeddings, self.norm = body.embeddings, body.norm

@@ -6,6 +6,7 @@ order of the texts. Rule and threshold are those of config.json.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,12 +48,21 @@ class ExitSession:
     """The segments of a model, opened, as a session whose texts may leave early.
 
     kind: of task. layers: of the encoder. ``shape`` says when a text leaves, ``executed`` counts the layers of each.
+    in_fp32: when texts leave the files of the model in fp32; None: these files have no threshold of their own.
     """
 
     output = "logits"
 
-    def __init__(self, segments: Sequence[SegmentSession], shape: ExitShape, kind: str, layers: int) -> None:
+    def __init__(
+        self,
+        segments: Sequence[SegmentSession],
+        shape: ExitShape,
+        kind: str,
+        layers: int,
+        in_fp32: ExitShape | None = None,
+    ) -> None:
         self._segments, self.shape, self._kind, self.layers = segments, shape, kind, layers
+        self._in_fp32 = in_fp32 or shape
         self._done = [*(layer + 1 for layer in shape.after), layers]  # after each segment
         self.executed = LayerCount(layers)
 
@@ -82,6 +92,13 @@ class ExitSession:
         self.executed.add(executed.tolist())
         assert found is not None
         return found
+
+    @property
+    def as_in_fp32(self) -> ExitSession:
+        """The same files, whose texts leave at the threshold of fp32; these themselves where that is theirs."""
+        if self.shape == self._in_fp32:
+            return self
+        return ExitSession(self._segments, self._in_fp32, self._kind, self.layers)
 
     def run_through(self, inputs: Mapping[str, ArrayLike]) -> list[np.ndarray]:
         """The logits of every text at each exit and at the end, where nobody leaves."""
@@ -120,7 +137,8 @@ def open_exits(folder: Path, backend: str, openers: Sequence[Callable[[], Any]])
     shape, kind, layers = ExitShape.read(config.exits), kind_of(folder), len(config.layers or [])
     shape.check_kind(kind, len(config.label_names))
     shape.check_layers(layers)
-    return ExitSession([opened() for opened in openers], shape.of_file(backend), kind, layers)
+    in_fp32 = dataclasses.replace(shape, thresholds=None)
+    return ExitSession([opened() for opened in openers], shape.of_file(backend), kind, layers, in_fp32)
 
 
 def counts_of(session: Any) -> LayerCount | None:

@@ -34,6 +34,11 @@ def lower_of(path: Path) -> Path:
     return path.with_name(f"{path.name.partition('.')[0]}.lower.{path.name.partition('.')[2]}")
 
 
+def is_half(path: Path) -> bool:
+    """Whether it is the file of one of the two halves."""
+    return path.name.partition(".")[2].startswith("lower.") or lower_of(path).is_file()
+
+
 class HalvesSession:
     """Both halves, opened under the same runtime."""
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ...cores import usable_cores
 from ...extras import require
+from .halves import is_half
 from .segments import together
 from .session import arrays, damaged, require_file
 
@@ -51,8 +52,8 @@ class OnnxSession:
         import onnxruntime
 
         require_file(path)
-        # Each segment of a model has threads of its own, and those that spin would be in the way of the next one's.
-        options = session_options(threads, spins=len(together(path)) == 1)
+        # Each file of a model has threads of its own, and those that spin would be in the way of the next one's.
+        options = session_options(threads, spins=len(together(path)) == 1 and not is_half(path))
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 
-from ...deploy.agreement import agreement, agrees, warning
+from ...deploy.agreement import agrees, warning
+from ...deploy.scoring import agreement_of, as_model
 from ...encoder.checkpoints.load import load_tokenizer, read_config, read_kind, resolve
 from ...encoder.checkpoints.shapes import PREFIX
 from ...errors import TrimformerError
@@ -23,7 +22,7 @@ from ...tasks.outcome import outcome
 from ...tasks.settings import TaskSettings
 from ...tasks.task import check_kind, load_validation
 from ...training.evaluate import predict_logits
-from .variants import ForwardPass, Variant, backends_of, precision, reason
+from .variants import Variant, backends_of, precision, reason
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +30,8 @@ class Score:
     """The task's official metric of a variant; None where it could not be scored, skipped says why.
 
     said: what is odd about how its texts were read, and where they were cut; empty where nothing is. agreement: share
-    of the answers that are those of the same model in fp32; None where nothing in fp32 was scored beside it.
+    of the answers that are those of the same model in fp32, with exits at the threshold of fp32; None where nothing in
+    fp32 was scored beside it.
     """
 
     name: str
@@ -102,12 +102,7 @@ def _scores(variants: Sequence[Variant], model: Any, settings: TaskSettings) -> 
             score = outcome(task, data, logits).scores[task.metrics[0]]
             if exact is None and precision(variant.backend) == "fp32":
                 exact = logits
-            same = None if exact is None else agreement(data, exact, logits)
+            same = None if exact is None else agreement_of(variant.session, data, exact, logits)
             yield dataclasses.replace(found, score=score, agreement=same)
         except Exception as error:  # every runtime has its own
             yield dataclasses.replace(found, skipped=reason(error))
-
-
-def as_model(run: ForwardPass) -> Any:
-    """A function of a batch, as the scoring of models expects it."""
-    return lambda gates, **batch: SimpleNamespace(logits=torch.from_numpy(run(batch)))

@@ -92,7 +92,8 @@ def export_for(
             for part in parts(chosen.file.path):
                 part.replace(folder / part.name)
         save_tokenizer(model, folder, tokenizer)
-        keep_thresholds(folder, thresholds_of([chosen.file]))
+        if segments_of(model) > 1:
+            keep_thresholds(folder, thresholds_of([chosen.file]))
     written = dataclasses.replace(chosen.file, path=folder / chosen.file.path.name)
     notes = _notes(target, candidates, max_drop)
     if scorer is not None:  # first, for a score may hide it
@@ -150,7 +151,8 @@ def _why(target: str, chosen: MeasuredFile, candidates: Sequence[MeasuredFile]) 
     unknown = "its score is not known because no data was given"
     score = unknown if chosen.file.score_drop is None else f"it loses {_lost(chosen)}"
     if chosen.file.agreement is not None:
-        score += f", and it answers {percent(chosen.file.agreement)} of the {chosen.file.asked} as fp32 does"
+        at = "" if chosen.file.threshold is None else ", at the threshold of fp32,"
+        score += f", and{at} it answers {percent(chosen.file.agreement)} of the {chosen.file.asked} as fp32 does"
     said = f"{chosen.file.backend}: the {what} here{'' if chosen is best else against}; {score}."
     if chosen.file.agreement is None and chosen.file.precision != "fp32":
         said += (

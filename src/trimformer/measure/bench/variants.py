@@ -25,6 +25,7 @@ from ...hardware import has_native_bf16
 from ...inference.runtimes.backends import FILE_BACKENDS, open_backend
 from ...inference.runtimes.exits import LayerCount, counts_of, executed_of
 from ...inference.runtimes.segments import whole
+from ...inference.runtimes.session import Session
 from ...quiet import no_foreign_bars
 from ...tasks.encoding.encoded import Encoded
 from ...training.evaluate import fastest_device
@@ -56,6 +57,7 @@ class Variant:
     run: takes int64 inputs (batch, n) and gives the output on the host; safe to time. None: it cannot run, see
     ``skipped``. path: the folder or file that a fresh process opens, None where there is none. config, head: what the
     operations are counted from; None where unknown. executed: counts the layers of the texts that may leave early.
+    session: what runs a file; None where no file is run.
     """
 
     name: str
@@ -66,6 +68,11 @@ class Variant:
     config: TrimformerConfig | None = None
     head: type[TrimformerWithHead] | None = None
     executed: LayerCount | None = None
+    session: Session | None = None
+
+    def run_by(self, session: Session) -> Variant:
+        """The variant with this session of its file."""
+        return dataclasses.replace(self, run=session.run, executed=counts_of(session), session=session)
 
 
 def available_backends() -> list[str]:
@@ -226,6 +233,8 @@ def _written(model: Model, backend: str, folder: Path, calibration: Encoded | No
 def _opened(variant: Variant, threads: int, modules: dict[Any, Any]) -> Variant:
     assert variant.path is not None
     try:
+        if variant.backend in FILE_BACKENDS:
+            return variant.run_by(open_backend(variant.path, variant.backend, threads))
         run, executed = open_variant(variant.path, variant.backend, threads, modules)
         return dataclasses.replace(variant, run=run, executed=executed)
     except TrimformerError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TrimformerError
-from ..data import Examples, Task
+from ..data import Examples, MissingRows, Task
 from ..settings import TaskSettings
 from ..tables.columns import (
     CONLL2003,
@@ -141,7 +141,7 @@ def _from_folder(corpus: Corpus, folder: Path, part: str, tag: str) -> Tagged:
     if samples := _matching(folder, corpus.sample):
         # Where both forms lie side by side they hold the same words.
         return of_files(corpus.read(samples[0], tag), SAMPLE_PARTS[part])
-    raise TrimformerError(
+    raise MissingRows(
         f"The folder {folder} has no {' or '.join(wanted + corpus.sample)} (plain or .gz) for {corpus.title}: "
         "add the file or set task.data to the folder that holds it."
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ...errors import TrimformerError
 from ...saved.kinds import Kind
-from ..data import Examples, Task
+from ..data import Examples, MissingRows, Task
 from ..kinds import KINDS
 from ..labels import class_names, shown, spellings
 from ..settings import TaskSettings
@@ -44,7 +44,7 @@ def load(settings: TaskSettings, labels: Sequence[str] | None = None) -> tuple[T
     """
     train_file, validation_file = find_files(settings)
     if train_file is None:
-        raise TrimformerError(
+        raise MissingRows(
             f"The task has a validation file ({validation_file}) and no training file: set task.train or task.data."
         )
     (kind, why), table = _kind(train_file, settings, labels)

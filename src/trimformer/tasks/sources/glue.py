@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import TrimformerError
-from ..data import Examples, Task
+from ..data import Examples, MissingRows, Task
 from ..tables.files import Table, read_tsv
 from ..tables.rows import ClassRows, NumberRows, Rows
 from .hub import load_split, local_folder
@@ -143,7 +142,7 @@ def _from_folder(glue: Glue, folder: Path, split: str) -> Table:
     for name in names:
         if (place / name).is_file():
             return read_tsv(place / name, glue.header, glue.drop_ragged)
-    raise TrimformerError(
+    raise MissingRows(
         f"The folder {place} has no {' or '.join(names[::2])} (plain or .gz) for GLUE {glue.folder}: "
         "add the file or set task.data to the folder that holds it."
     )

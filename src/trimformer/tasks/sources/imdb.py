@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import TrimformerError
-from ..data import Examples, Task
+from ..data import Examples, MissingRows, Task
 from ..settings import TaskSettings
 from ..tables.files import Table, read_text, read_tsv
 from ..tables.rows import ClassRows
@@ -65,7 +65,7 @@ def _from_reviews(place: Path) -> Examples:
 def _table(place: Path, half: str) -> Table:
     found = [path for path in sorted(place.glob(f"{half}*")) if path.name.endswith((".tsv", ".tsv.gz"))]
     if not found:
-        raise TrimformerError(
+        raise MissingRows(
             f"The folder {place} has neither a folder {half} with neg and pos nor a file {half}.tsv (plain or .gz) for "
             "IMDB: add one or set task.data to the folder that holds it."
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import TrimformerError
-from ..data import Examples, Task
+from ..data import Examples, MissingRows, Task
 from ..kinds import KINDS
 from ..settings import TaskSettings
 from ..tables.questions import ENDINGS, from_table, read_questions
@@ -34,7 +33,7 @@ def _split(settings: TaskSettings, split: str) -> Examples:
     names = [stem + ending for stem in STEMS[split] for ending in ENDINGS]
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:
-        raise TrimformerError(
+        raise MissingRows(
             f"The folder {folder} has no {' or '.join(names[::2])} (plain or .gz): "
             "set task.data to the folder that holds the SQuAD v1.1 files."
         )
