@@ -325,6 +325,7 @@ def test_a_full_disk_and_resuming_after_it(bert: Path, home: Path, monkeypatch: 
     assert not Path("out.partial").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_resume(bert: Path, home: Path) -> None:
     recipe = write_recipe(bert, "out", epochs=30, patience=99, checkpoint_seconds=0)
     command = [sys.executable, "-m", "trimformer", "run", str(recipe)]

@@ -282,6 +282,7 @@ def test_export_scored_on_data(home: Path, out: Path) -> None:
     assert "+0.00" in result.out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("users_exporter")
 def test_export_for_a_target(home: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A model that saw 60 rows may answer random inputs otherwise in int8, which is not what is tested here.

@@ -44,9 +44,10 @@ SEARCHES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "methods",
-    [METHODS, pytest.param(OTHERS, marks=pytest.mark.slow), pytest.param(SEARCHES, marks=pytest.mark.slow)],
+    [METHODS, OTHERS, SEARCHES],
     ids=["attendout", "others", "searches"],
 )
 def test_two_processes_run_recipes(tmp_path, methods):

@@ -75,6 +75,7 @@ def test_sentence_transformers_finds_the_models(tmp_path: Path) -> None:
     assert fresh(code, tmp_path) == "TrimformerModel"
 
 
+@pytest.mark.slow
 def test_each_module_can_be_the_first(folder: Path) -> None:
     """No module meets itself half-imported where transformers' import registers the models."""
     firsts = ["quiet", "encoder.shape.config", "tasks.encode", "encoder.checkpoints.load", "methods.base", "api"]

@@ -196,6 +196,7 @@ def python(home, script):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_what_another_package_brings_is_found_trained_trimmed_saved_loaded_and_reported(home):
     python(home, SCRIPT)
     kinds = json.loads(python(home, LOADS))

@@ -22,6 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("users_exporter")
 def test_openvino_files_scored_on_a_task(tmp_path: Path) -> None:
     model = tiny_classifier(num_labels=2, id2label={0: "neg", 1: "pos"})

@@ -22,6 +22,7 @@ def with_texts(out: str, **changes: Any) -> Any:
     return made.model_copy(update={"task": made.task.model_copy(update={"texts": ["more.txt"]})})
 
 
+@pytest.mark.slow
 def test_all_but_the_dense_model_learn_from_them_also_after_a_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, int] = {}
     train, write = stages.train, RunFolder.write_json

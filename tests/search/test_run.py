@@ -66,7 +66,11 @@ def test_what_a_search_leaves(home: Path, whole: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "done"),
-    [("candidates", False), ("rung-1", True), ("exits", False), ("compare", False), ("confirm", False)],
+    [
+        ("rung-1", True),
+        ("compare", False),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("candidates", "exits", "confirm")),
+    ],
 )
 def test_cut_and_resumed_equals_uninterrupted(
     home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, name: str, done: bool

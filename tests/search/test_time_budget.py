@@ -16,6 +16,7 @@ from trimformer.search.run import Autopilot, run
 pytestmark = pytest.mark.usefixtures("counted")
 
 
+@pytest.mark.slow
 def test_a_search_with_a_time_budget_goes_on_after_it_was_cut(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of the trainings of those that were left behind, whose weights are still needed."""
     write, train = RunFolder.write_json, Autopilot.train

@@ -85,6 +85,7 @@ def trained_in(out: str) -> bool:
     return any(Path(f"{out}.partial/work").glob("1-*/model"))
 
 
+@pytest.mark.slow
 def test_a_worker_helps_and_a_killed_one_is_replaced(
     home: Path, whole: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

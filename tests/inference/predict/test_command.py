@@ -95,6 +95,7 @@ def test_other_mistakes(model: Path, tmp_path: Path) -> None:
     assert "has no task head" in sentence(trimformer("predict", body, stdin="good\n"))
 
 
+@pytest.mark.slow
 def test_processes_write_the_same_bytes(model: Path, tmp_path: Path, small_pieces: None) -> None:
     texts = write_texts(tmp_path / "a.txt")
     alone, together = (

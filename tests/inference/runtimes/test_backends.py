@@ -133,6 +133,7 @@ print(*noted)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_after_openvino_models_came_and_went(folder: Path) -> None:
     found = subprocess.run([sys.executable, "-c", INTERRUPTED, str(folder)], capture_output=True, text=True)
     assert (found.returncode, found.stdout.splitlines()[-1:]) == (0, ["interrupted"])

@@ -35,7 +35,7 @@ def plain(path, *lines):
         ("a.csv", "text,stars\none,x\n", {"pseudo_labels": True}, True),
         ("a.csv", "text\none\n", {"label": "stars"}, False),
         ("a.csv", "review,text\none,x\n", {"text": "review"}, False),
-        ("a.json", '{"data": []}', {}, False),
+        ("a.json", '{"data": [{"paragraphs": []}]}', {}, False),
         ("a.conll", "a O\n", {}, False),
         ("a.odd", "a", {}, False),
     ],
