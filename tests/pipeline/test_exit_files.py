@@ -37,7 +37,7 @@ def test_times_and_scores_are_those_of_the_texts(tmp_path: Path, monkeypatch: py
     assert trimmed.executed is not None
     assert all(one.score == trimmed.score for one in trimmed.latency_ms)
     said = [note for note in report.notes if note.startswith(("Under torch:", "Under onnx:"))]
-    assert any("of 2 layers, and the mean is" in note for note in said)
+    assert any("all 2 layers, and the mean is 1." in note for note in said)
     assert report.headline is not None
     assert report.headline.file == "onnx/model.1-of-2.onnx"
     assert "removed parts" not in sentence(report.headline)
