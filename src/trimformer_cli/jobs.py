@@ -106,10 +106,10 @@ def show_search(report: Any, out: Path, as_json: bool) -> None:
 
 def show_sizes(report: Any, out: Path) -> None:
     """Models by size and the conclusion in the terminal."""
-    from trimformer.search.goals.size_report import size_tables
+    from trimformer.search.goals.size_report import size_table
 
-    for table in size_tables(report):
-        print_table(table.header, table.rows, table.title)
+    table = size_table(report, described=False)
+    print_table(table.header, table.rows, table.title)
     for line in (*report.conclusion, *report.notes):
         print_line(line)
     print_line(f"Use it: trimformer predict {shlex.quote(str(out / 'model'))}")

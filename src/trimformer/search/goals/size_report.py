@@ -128,14 +128,15 @@ def _share(report: SizeReport, one: SizeInfo) -> str:
     return f"{100 * one.bytes / report.dense.bytes:.1f} %"
 
 
-def size_tables(report: SizeReport) -> list[TextTable]:
-    """The dense model and all that were scored, the smallest first."""
+def size_table(report: SizeReport, described: bool = True) -> TextTable:
+    """The dense model and all that were scored, the smallest first. described: with what was removed of each, for which
+    80 columns have no room."""
     name = report.task.metric
     every = sorted([*report.points, report.dense], key=lambda one: one.bytes)
     rows = [
         [
             f"{one.name}{' *' if one.frontier else ''}",
-            one.removed,
+            *([one.removed] if described else []),
             numbers.hundredths(one.score, name),
             metric(name).lost(one.drop, unit=False),
             numbers.size(one.bytes),
@@ -143,8 +144,9 @@ def size_tables(report: SizeReport) -> list[TextTable]:
         ]
         for one in every
     ]
-    header = ["model", "removed or written in", report.task.called_in_selection(name), "drop", "size", "of dense"]
-    return [TextTable("Models on the selection rows (* no other is smaller and better)", header, rows)]
+    names = ["model", *(["removed or written in"] if described else [])]
+    header = [*names, report.task.called_in_selection(name), "drop", "size", "of dense"]
+    return TextTable("Models on the selection rows (* no other is smaller and better)", header, rows)
 
 
 def write(report: SizeReport, folder: Path) -> None:
@@ -162,7 +164,7 @@ def write(report: SizeReport, folder: Path) -> None:
         floor=floor,
         limit=report.max_size,
         sentences=report.conclusion,
-        tables=size_tables(report),
+        tables=[size_table(report)],
     )
 
 
