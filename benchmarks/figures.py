@@ -107,6 +107,26 @@ def glue(contents: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def faithful(contents: dict[str, Any]) -> dict[str, str]:
+    """Of the one long run: how far the generator came, and what it keeps of the layers."""
+    (run,) = contents.values()
+    first, last = run["path"][0], run["path"][-1]
+
+    def kept(point: Any) -> str:
+        shares = point["keep_probability"]
+        return f"{min(shares):.3f} to {max(shares):.3f}"
+
+    return {
+        "faithful-updates": str(run["updates"]),
+        "faithful-change": f"{100 * last['generator_change']:.1f} %",
+        "faithful-walk": f"{100 * first['generator_change'] * run['updates'] ** 0.5:.1f} %",
+        "faithful-kept-first": kept(first),
+        "faithful-kept-last": kept(last),
+        "faithful-removed": ", ".join(map(str, run["removed_layers"])),
+        "faithful-score": _signed(100 * run["comparison"]["difference"]),
+    }
+
+
 def tasks(contents: dict[str, Any]) -> dict[str, str]:
     """One run of each task: what it loses, and of how many the interval includes 0."""
     tests = {task: run["comparison"] for task, found in contents.items() for run in found.values()}

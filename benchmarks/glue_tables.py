@@ -95,6 +95,18 @@ def choices(contents: dict[str, Any], ways: Iterable[str] = OTHERS) -> Table:
     return [*header, "p", "won, lost"], rows
 
 
+def path(contents: dict[str, Any], shown: int = 5) -> Table:
+    """Of each run of faithful.py, on the way: how far G's weights are from their start, and what it keeps."""
+    rows = []
+    for key, run in contents.items():
+        taken = np.linspace(0, len(run["path"]) - 1, shown).round().astype(int)
+        for point in (run["path"][place] for place in taken):
+            kept = " ".join(f"{share:.3f}" for share in point["keep_probability"])
+            reward, change = f"{point['reward']:+.3f}", f"{100 * point['generator_change']:.1f} %"
+            rows.append([key, str(point["update"]), change, reward, kept])
+    return ["run", "update of G", "change of its weights", "mean reward since", "keep probability, by layer"], rows
+
+
 def timed_runs(contents: dict[str, Any], timed: dict[str, Any]) -> dict[str, dict[str, list[float]]]:
     """By run and task: change in points, share of the operations, speed over eager and over the dense int8 file."""
     names: dict[str, dict[str, list[float]]] = {}

@@ -44,7 +44,7 @@ PAGES = {
     "docs/tutorial.md": (),
     "docs/deploy.md": ("startup",),
     "docs/methods/movement.md": ("pruning",),
-    "docs/methods/attendout.md": ("attendout",),
+    "docs/methods/attendout.md": ("attendout", "faithful"),
     "docs/methods/position-importance.md": ("importance", "removed", "claims"),
     "docs/methods/dam.md": ("dam", "dam-curves"),
     "docs/methods/sparse.md": ("patterns",),
@@ -284,6 +284,7 @@ def figures() -> dict[str, str]:
         | in_sentences.choices(glue_files())
         | in_sentences.tasks({task: result_files.read(RESULTS / f"tasks_{task}.json") for task in TASKS})
         | in_sentences.glue(glue_files())
+        | in_sentences.faithful(read("faithful"))
         | in_sentences.against_speed(glue_files(), read("methods_speed"))
         | in_sentences.predict(read("predict"))
         | in_sentences.speed(read("speed_bert_base"))
@@ -326,11 +327,6 @@ def nas_report() -> str:
     return markdown(header, rows) if rows else "Not measured yet."
 
 
-def pruning() -> str:
-    """Movement beside magnitude."""
-    return markdown(*pruning_tables.runs(read("pruning")))
-
-
 MAKERS: dict[str, Callable[[], str]] = {
     "tasks": tasks,
     "glue": glue,
@@ -346,7 +342,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "predict": predict,
     "nas-report": nas_report,
     "dam-curves": dam_curves,
-    "pruning": pruning,
+    "pruning": lambda: markdown(*pruning_tables.runs(read("pruning"))),
+    "faithful": lambda: markdown(*glue_tables.path(read("faithful"))),
     "attendout": attendout,
     "training-speed": training_speed,
     "peers": peers,
