@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help demo test test-all lint docs clean
 
 help:
-	@echo "make demo      create the environment, install, run the main job on the built-in data (about 10 minutes)"
+	@echo "make demo      create the environment, install, run the main job on the built-in data (about 5 minutes)"
 	@echo "make test      create the environment, install, lint, type-check, run the tests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make docs      write what the docs take from the code: docs/api.md, tables of parts"
