@@ -10,10 +10,11 @@ from ....errors import TrimformerError
 from ....saved.kinds import IGNORED, Kind
 from .base import TrimformerWithHead
 from .embedding import EmbeddingHead, TrimformerForEmbedding
+from .linear import LinearHead
 from .masked_lm import MaskedLMHead, TrimformerForMaskedLM
 from .spans import SpanOutput, TrimformerForQuestionAnswering
 from .texts import ClassificationHead, TrimformerForSequenceClassification
-from .tokens import DenseTokenHead, TokenHead, TrimformerForTokenClassification
+from .tokens import DenseTokenHead, TrimformerForTokenClassification
 
 __all__ = [
     "HEADS",
@@ -22,9 +23,9 @@ __all__ = [
     "DenseTokenHead",
     "EmbeddingHead",
     "Kind",
+    "LinearHead",
     "MaskedLMHead",
     "SpanOutput",
-    "TokenHead",
     "TrimformerForEmbedding",
     "TrimformerForMaskedLM",
     "TrimformerForQuestionAnswering",

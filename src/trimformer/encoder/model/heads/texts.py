@@ -16,6 +16,7 @@ from ...parts.norms import layer_norm
 from ...parts.trace import TextOutput
 from ...shape.config import TrimformerConfig
 from .base import TrimformerWithHead, dropout_of
+from .linear import LinearHead
 
 
 class ClassificationHead(nn.Module):
@@ -62,28 +63,11 @@ class ClassificationHead(nn.Module):
         return mean_of(x, attention_mask) if self.takes_mean else x[:, 0]
 
 
-class MeanHead(nn.Module):
-    """Dropout, linear, of the mean over the real tokens: (batch, n, hidden) -> (batch, labels)."""
-
-    axes: ClassVar[dict[str, Axes]] = {"output": (None, "hidden")}
-
-    def __init__(self, config: TrimformerConfig, outputs: int) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout_of(config))
-        self.output = nn.Linear(config.hidden_size, outputs)
-
-    @classmethod
-    def params(cls, config: TrimformerConfig, outputs: int) -> int:
-        """Its weights."""
-        return (config.hidden_size + 1) * outputs
-
-    @classmethod
-    def flops(cls, config: TrimformerConfig, outputs: int) -> int:
-        """Operations for one vector."""
-        return 2 * config.hidden_size * outputs
+class MeanHead(LinearHead):
+    """A :class:`LinearHead` of the mean over the real tokens: (batch, n, hidden) -> (batch, labels)."""
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.output(self.dropout(mean_of(x, attention_mask)))
+        return super().forward(mean_of(x, attention_mask))
 
 
 def mean_of(x: Tensor, attention_mask: Tensor | None) -> Tensor:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ....saved.kinds import HEADS, IGNORED, Kind
-from ...parts.axes import Axes
 from ...shape.config import TrimformerConfig
-from .base import TrimformerWithHead, dropout_of
+from .base import TrimformerWithHead
+from .linear import LinearHead
 from .texts import ClassificationHead
 
 
@@ -20,30 +20,6 @@ def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return total / (labels != IGNORED).sum().clamp(min=1)  # a batch without any label has loss 0, not NaN
 
 
-class TokenHead(nn.Module):
-    """Dropout, linear: (batch, n, hidden) -> (batch, n, outputs)."""
-
-    axes: ClassVar[dict[str, Axes]] = {"output": (None, "hidden")}
-
-    def __init__(self, config: TrimformerConfig, outputs: int) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout_of(config))
-        self.output = nn.Linear(config.hidden_size, outputs)
-
-    @classmethod
-    def params(cls, config: TrimformerConfig, outputs: int) -> int:
-        """Its weights."""
-        return (config.hidden_size + 1) * outputs
-
-    @classmethod
-    def flops(cls, config: TrimformerConfig, outputs: int) -> int:
-        """Operations for one token."""
-        return 2 * config.hidden_size * outputs
-
-    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        return self.output(self.dropout(x))
-
-
 class DenseTokenHead(ClassificationHead):
     """ModernBERT's head for each token: dense layer with norm, dropout, linear."""
 
@@ -51,9 +27,9 @@ class DenseTokenHead(ClassificationHead):
         return self.classify(x)
 
 
-def token_head(config: TrimformerConfig) -> type[TokenHead] | type[DenseTokenHead]:
+def token_head(config: TrimformerConfig) -> type[LinearHead] | type[DenseTokenHead]:
     """The head for each token that the family has."""
-    return DenseTokenHead if config.classifier_norm else TokenHead
+    return DenseTokenHead if config.classifier_norm else LinearHead
 
 
 class TrimformerForTokenClassification(TrimformerWithHead):
