@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from ...encoder.model.heads import task_loss
 from ...encoder.shape.config import TrimformerConfig
@@ -290,4 +291,4 @@ class Faithful(Method):
 
 def weights_of(generator: Generator) -> Tensor:
     """All of G's weights in one vector, on the CPU."""
-    return torch.cat([parameter.detach().flatten().float().cpu() for parameter in generator.parameters()])
+    return parameters_to_vector(generator.parameters()).detach().float().cpu()
